@@ -1,0 +1,84 @@
+//! Move money between accounts by double entry.
+//!
+//! A [`Ledger`] keeps one currency. Every unit that moves leaves one [`Side`] and enters another: a
+//! [`Posting`]. The issuer's *liability* is one of the sides, so that the sum of all is always zero.
+//! A *hold* sets money of a payer aside for one payee; a [`Voucher`], signed by the payer, says how much
+//! of it the payee has earned.
+//!
+//! ```text
+//!              mint                    transfer
+//! Liability ─────────► Available(a) ─────────────► Available(b)
+//!     ▲       redeem     │      ▲                       ▲
+//!     └──────────────────┘      │ rest, void, expire    │ post, once
+//!                  hold_open ▼  │                       │
+//!                         Held(hold) ───────────────────┘
+//!
+//! hold: Open ──┬── hold_post by the payee, with a voucher ──► Posted { paid }
+//!              ├── hold_void by the payee ──────────────────► Voided
+//!              └── expire, once it is due ──────────────────► Expired
+//! ```
+//!
+//! # What always holds
+//!
+//! - The sum of what all accounts have, available and held, is the supply: issued less redeemed.
+//!   The fees are in the issuer's own account, which is one of them.
+//! - What an account has held is the sum of its open holds.
+//! - A hold leaves `Open` once; what it paid and what it gave back is what it held.
+//! - A refused step changes nothing. The first [`Refusal`] that applies, in the order of that enum, is given.
+//! - Each step hands back its postings, which alone rebuild the books.
+//! - [`Ledger::check`] recounts all this from scratch. Should a step find it broken, the ledger halts: it
+//!   refuses every later step, because a halted ledger can be repaired from its journal and a wrong one cannot.
+//!
+//! # What is not here
+//!
+//! - Who may ask for a step, requests that are sent twice, notices to the payee: see `lcp`.
+//! - Clocks and disks: `now` is an argument, and the caller saves what it did.
+//! - Forgetting. A closed hold is kept (about 170 bytes), so that a second post is told why it is refused;
+//!   so is an account without money (about 60 bytes).
+//!
+//! ```
+//! use fondaco_crypto::{CurrencyId, EntityId};
+//! use fondaco_ledger::{Ledger, Refusal};
+//! use fondaco_units::Amount;
+//! let [issuer, alice, bob] = [1, 2, 3].map(|byte| EntityId::from_bytes([byte; 32]));
+//! let mut ledger = Ledger::new(CurrencyId::issued_by(issuer));
+//! ledger.mint(alice, Amount::new(150))?;
+//! let done = ledger.transfer(alice, bob, Amount::new(100), Amount::new(1))?;
+//! assert_eq!(done.balance, Amount::new(49));
+//! assert_eq!(ledger.account(bob).available, Amount::new(100));
+//! assert_eq!(ledger.account(issuer).available, Amount::new(1), "the fee");
+//! assert_eq!(
+//!     ledger.transfer(alice, bob, Amount::new(49), Amount::new(1)),
+//!     Err(Refusal::InsufficientFunds { available: Amount::new(49), wanted: Amount::new(50) }),
+//! );
+//! assert_eq!(ledger.check(), Ok(()));
+//! # Ok::<(), Refusal>(())
+//! ```
+
+mod books;
+mod check;
+mod hold;
+mod posting;
+mod refusal;
+mod voucher;
+
+#[cfg(test)]
+mod tests;
+
+pub use books::{Account, Expired, Ledger, Minted, Opened, Posted, Redeemed, Transferred, Voided};
+pub use check::Imbalance;
+pub use hold::{Hold, HoldId, HoldState, ParseHoldIdError};
+pub use posting::{Posting, Postings, Side};
+pub use refusal::Refusal;
+pub use voucher::{SignedVoucher, Voucher};
+
+use fondaco_units::Duration;
+
+/// The longest that a hold may be open.
+pub const HOLD_SPAN_MAX: Duration = Duration::from_seconds(400 * 86_400);
+
+/// The most holds that one payer may have open at once.
+pub const HOLDS_PER_PAYER_MAX: u32 = 10_000;
+
+/// The most holds that one call of [`Ledger::expire`] closes.
+pub const EXPIRED_PER_CALL_MAX: usize = 1024;
