@@ -1,0 +1,44 @@
+//! Prove and check that a provider still holds a shard.
+//!
+//! A *shard* is named by the BLAKE3 root of its bytes. The hashes above its *groups* of 16 KiB, the *outboard*, let
+//! its keeper prove any part of it: a *slice* is that part with the hashes that join it to the root. Whoever knows the
+//! name and size can check it. An audit is a read of a few groups that the keeper could not foresee.
+//!
+//! ```text
+//! owner                                        provider
+//! Challenge{nonce}.ranges(shard, size) ──────► prove(bytes, outboard, range)
+//! check(shard, size, range, slice) ◄────────── slice
+//! ```
+//!
+//! # What always holds
+//!
+//! - What [`check`] returns are the bytes that were stored, or BLAKE3 is broken.
+//! - Checking anything takes time and memory of the order of the range asked for, and never panics.
+//! - Proving does not check: a damaged shard gives a slice that will be refused.
+//!
+//! # What is not here
+//!
+//! Randomness (the nonce is an argument), deadlines, and what follows from a failed audit (see `reputation`).
+//!
+//! The tree, its hashes and slices are those of Bao (O'Connor 2019) with chunk groups, by `bao-tree`.
+//!
+//! ```
+//! use fondaco_audit::{Challenge, Outboard, bytes_at, check, prove};
+//! let bytes = vec![7; 1 << 20];
+//! let (shard, outboard) = Outboard::of(&bytes);
+//! for range in (Challenge { nonce: [1; 32] }).ranges(shard, 1 << 20, 3) {
+//!     let slice = prove(bytes_at(&bytes), &outboard, range.clone())?;
+//!     assert_eq!(check(shard, 1 << 20, range, &slice)?.len(), 16_384);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod challenge;
+mod shard;
+mod slice;
+
+pub use challenge::{Challenge, samples_for};
+pub use shard::{Outboard, OutboardError, ParseShardIdError, SIZE_MAX, ShardId};
+pub use slice::{
+    AuditError, GROUP, ProveError, bytes_at, check, groups_around, prove, slice_len_max,
+};
