@@ -1,0 +1,118 @@
+//! Serve and use a lightweight currency exactly once.
+//!
+//! An *issuer* keeps the books of the currency it issues; a *holder* asks it to move money. Requests and
+//! responses may be lost, doubled and delayed, and both sides may crash. Two pure machines, one for each side,
+//! see to it that a *command* is executed at most once and that its holder can always learn the outcome:
+//!
+//! ```text
+//! holder                                                    issuer
+//! Outbox::prepare ──► save the record
+//!        └─ pending ──► send, again and again ──► Issuer::handle ── id seen before? ──► the first answer again
+//!                                                    │ no: apply
+//!                                                    └─► save the record, then answer
+//! Outbox::settle  ◄── the answer, from any sending ◄────┘
+//!        └──► save the record; no longer pending
+//!
+//! after a crash: a new Issuer, or Outbox, and `replay` of each record that was saved, in order
+//! ```
+//!
+//! Queries (`Describe`, `Balance`, `HoldInfo`, `Deposits`) change nothing and are neither recorded nor remembered.
+//!
+//! # What always holds
+//!
+//! - A command is named by its holder and its [`RequestId`]. The first answer to it, a refusal included, is its
+//!   answer for ever; under the same id, other content is refused.
+//! - A record is replayed to the same books and the same answers; each carries a check of its answer, so that a
+//!   program that would decide otherwise stops instead of telling another story.
+//! - Money that arrives by transfer, post or mint leaves a numbered *deposit* notice, kept until its holder
+//!   acknowledges it: never lost with a response.
+//! - Only its payer, its payee and the issuer can tell that a hold exists.
+//! - The time of the books never goes back. Holds that are due expire before a command is applied.
+//! - Money is conserved: see `ledger`, whose rules these machines cannot break.
+//!
+//! # What is not here
+//!
+//! - *Durability.* The caller saves a record before it sends the answer, or the request, that came with it; a
+//!   machine whose record could not be saved is dropped and replayed anew.
+//! - *Time.* `now` is the caller's clock; a jump ahead expires holds, and cannot be taken back.
+//! - *Who is there.* The caller has authenticated `holder`, and limits how fast it may ask. A stranger's refused
+//!   command is remembered like any other.
+//! - *Forgetting.* Ids are never pruned in this version: a command costs the issuer about 150 bytes of memory for
+//!   ever, and about 200 bytes of journal; the outbox keeps its settled intents too. A notice costs about 150 bytes
+//!   until it is acknowledged.
+//! - The dialect of 2003 (SOAP, counters, fences): see `lcp-wire`.
+//!
+//! # A full box of notices
+//!
+//! At most [`DEPOSITS_WAITING_MAX`] notices wait for one holder. Then a transfer or a mint to it is refused, and
+//! no money moves: paying somebody who cannot learn of it is worse for both than a clear refusal, and the
+//! holder opens its box again by acknowledging. A post is the one exception: its payee is who asks, and learns from
+//! the answer what it got; strangers must not be able to stop it before the hold expires.
+//!
+//! ```
+//! use fondaco_codec::Text;
+//! use fondaco_crypto::{CurrencyId, EntityId};
+//! use fondaco_lcp::{Currency, Issuer, Outbox, Request, RequestId, Response};
+//! use fondaco_units::{Amount, Scale, Timestamp};
+//!
+//! let [bank, alice] = [1, 2].map(|byte| EntityId::from_bytes([byte; 32]));
+//! let now = Timestamp::EPOCH;
+//! let currency = Currency {
+//!     id: CurrencyId::issued_by(bank),
+//!     name: Text::cut("harbour crown"),
+//!     symbol: Text::cut("HCR"),
+//!     scale: Scale::new(2).unwrap(),
+//!     transfer_fee: Amount::new(1),
+//! };
+//! let mut issuer = Issuer::new(currency);
+//! let mut outbox = Outbox::default();
+//!
+//! let id = RequestId::new(0xfeed);
+//! let saved = outbox.prepare(Request::Mint { id, to: alice, amount: Amount::new(500) })?;
+//! # let _ = saved;
+//! let (_, request) = outbox.pending().next().unwrap();
+//! let lost = issuer.handle(now, bank, request);
+//! assert!(lost.record.is_some(), "save it, then answer; but the answer is lost");
+//! let again = issuer.handle(now, bank, request);
+//! assert_eq!(again.response, Response::Minted { supply: Amount::new(500) }, "minted once");
+//! assert!(again.record.is_none());
+//! outbox.settle(id, &again.response)?;
+//! assert_eq!(outbox.pending().count(), 0);
+//! # Ok::<(), fondaco_lcp::OutboxError>(())
+//! ```
+
+mod issuer;
+mod journal;
+mod message;
+mod notices;
+mod outbox;
+mod refusal;
+
+#[cfg(test)]
+mod tests;
+
+pub use issuer::{Handled, Issuer};
+pub use journal::{RECORD_BYTES_MAX, ReplayError};
+pub use message::{
+    Currency, Deposit, FrameError, ParseRequestIdError, Request, RequestId, Response,
+};
+pub use outbox::{Outbox, OutboxError};
+pub use refusal::Refusal;
+
+/// The version of the protocol: the first byte of every frame body.
+pub const VERSION: u8 = 1;
+
+/// The most bytes of a request's frame body.
+pub const REQUEST_BYTES_MAX: usize = 4096;
+
+/// The most bytes of a response's frame body.
+pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+
+/// The most deposits in one response.
+pub const DEPOSITS_PER_PAGE_MAX: usize = 256;
+
+/// The most deposit notices that wait for one holder before transfers and mints to it are refused.
+pub const DEPOSITS_WAITING_MAX: usize = 100_000;
+
+/// The most intents that one outbox has pending.
+pub const PENDING_MAX: usize = 65_536;

@@ -1,0 +1,113 @@
+//! Why an issuer refuses a request.
+
+use crate::RequestId;
+use fondaco_codec::choice;
+use fondaco_crypto::EntityId;
+use fondaco_ledger as ledger;
+use fondaco_units::Amount;
+
+/// Why an issuer refused a request. Listed by precedence: only the first that applies is reported. Nothing moved.
+///
+/// A hold that is not the asker's business is refused as one that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request is in a version that is not spoken here. It was not read, and not remembered.
+    #[error("the issuer speaks version {version} of the protocol")]
+    Version {
+        /// The version that is.
+        version: u8,
+    },
+
+    /// This holder used the id for something else. What is asked here was not done and never will be.
+    #[error("{id} was used before, with other content")]
+    OtherContent {
+        /// The id.
+        id: RequestId,
+    },
+
+    /// The issuer's books did not balance; it takes no commands until they are repaired. Not remembered.
+    #[error("the issuer is halted: its books are being repaired")]
+    Halted,
+
+    /// Only the issuer's own key may ask for this.
+    #[error("only the issuer, {issuer}, may do this")]
+    NotIssuer {
+        /// Who may.
+        issuer: EntityId,
+    },
+
+    /// The fee is over what the payer agreed to.
+    #[error("the fee is {} units, over the {} agreed to", .fee.get(), .fee_max.get())]
+    FeeOverMax {
+        /// What it costs.
+        fee: Amount,
+        /// What was agreed to.
+        fee_max: Amount,
+    },
+
+    /// The payee has not acknowledged what it was paid before.
+    #[error("{payee} has {deposits_max} deposits to acknowledge before it can be paid more")]
+    DepositsFull {
+        /// Who would be paid.
+        payee: EntityId,
+        /// The most that may wait.
+        deposits_max: u64,
+    },
+
+    /// A deposit was acknowledged that has not arrived yet.
+    #[error("deposits were acknowledged through {through}; the last that arrived is {last}")]
+    DepositUnknown {
+        /// The number acknowledged.
+        through: u64,
+        /// The greatest there is.
+        last: u64,
+    },
+
+    /// The ledger refused.
+    #[error("{refusal}")]
+    Ledger {
+        /// Why.
+        refusal: ledger::Refusal,
+    },
+}
+choice!(Refusal {
+    1 => Version { version },
+    2 => OtherContent { id },
+    3 => Halted,
+    4 => NotIssuer { issuer },
+    5 => FeeOverMax { fee, fee_max },
+    6 => DepositsFull { payee, deposits_max },
+    7 => DepositUnknown { through, last },
+    8 => Ledger { refusal },
+});
+
+impl Refusal {
+    /// Returns whether the same request, sent again unchanged, can have another answer later.
+    ///
+    /// A refused command is remembered with its refusal, so that almost none can: who was short of money and
+    /// tries again with more draws a new id. Only what was not remembered is transient.
+    //
+    // Spelled out without `_`, so that a new refusal has to choose a side.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Version { .. }
+            | Self::Halted
+            | Self::Ledger { refusal: ledger::Refusal::Halted } => true,
+            Self::OtherContent { .. }
+            | Self::NotIssuer { .. }
+            | Self::FeeOverMax { .. }
+            | Self::DepositsFull { .. }
+            | Self::DepositUnknown { .. }
+            | Self::Ledger { .. } => false,
+        }
+    }
+}
+
+impl From<ledger::Refusal> for Refusal {
+    fn from(refusal: ledger::Refusal) -> Self {
+        match refusal {
+            ledger::Refusal::Halted => Self::Halted,
+            refusal => Self::Ledger { refusal },
+        }
+    }
+}
