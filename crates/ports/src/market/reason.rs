@@ -1,0 +1,306 @@
+//! Why a provider refuses.
+
+use fondaco_codec::choice;
+use fondaco_contract::{Ending, TabError, TermsError};
+use fondaco_units::{Amount, Bytes, Timestamp};
+
+/// Why a provider refuses. Listed by precedence: only the first that applies is reported. A refusal changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The provider speaks another version of the market's language.
+    #[error("the provider speaks version {spoken} of the market protocol")]
+    Version {
+        /// The one it speaks.
+        spoken: u8,
+    },
+    /// The frame holds no message that could come here.
+    #[error("the message cannot be read, or was not awaited")]
+    Malformed,
+
+    /// The price list in the terms is void.
+    #[error("the price list has expired, ask for the present one")]
+    PricesExpired,
+    /// The terms are not to be signed.
+    #[error("the terms are refused: {why}")]
+    TermsRefused {
+        /// What is wrong with them.
+        why: TermsError,
+    },
+    /// The terms name another provider.
+    #[error("the terms are for another provider")]
+    NotProvider,
+    /// The buyer did not sign the terms.
+    #[error("the terms are not signed by their buyer")]
+    Unsigned,
+    /// The issuer knows no such hold.
+    #[error("the issuer knows of no such hold")]
+    UnknownHold,
+    /// The hold is not open, or not from this buyer, for this provider and this contract.
+    #[error("the hold is not open for this contract")]
+    WrongHold,
+    /// The hold expires before it could be posted.
+    #[error("the hold expires {expires}, too soon to be relied on")]
+    HoldExpires {
+        /// When.
+        expires: Timestamp,
+    },
+    /// The provider has promised its room to others.
+    #[error("{free} are free, {wanted} are wanted")]
+    NoRoom {
+        /// What is free.
+        free: Bytes,
+        /// What is wanted.
+        wanted: Bytes,
+    },
+
+    /// There is no such contract.
+    #[error("the provider knows no such contract")]
+    UnknownContract,
+    /// The contract is another buyer's.
+    #[error("the contract is not yours")]
+    NotYours,
+    /// The contract has ended.
+    #[error("the contract has ended: {why}")]
+    Ended {
+        /// Why.
+        why: Ending,
+    },
+    /// The present epoch is not paid for; the contract lapses soon.
+    #[error("the contract is paid until {paid_until}: advance it first")]
+    Late {
+        /// Until when it was paid for.
+        paid_until: Timestamp,
+    },
+
+    /// The voucher is for another hold or currency.
+    #[error("the voucher is not for the hold that pays for this contract")]
+    WrongVoucher,
+    /// The voucher authorises more than the hold has.
+    #[error("the voucher is for {}, the hold has {}", authorised.get(), amount_max.get())]
+    OverHold {
+        /// What the voucher authorises.
+        authorised: Amount,
+        /// What the hold has.
+        amount_max: Amount,
+    },
+    /// The buyer did not sign the voucher.
+    #[error("the voucher is not signed by the buyer")]
+    BadVoucher,
+
+    /// There is no such shard under this contract.
+    #[error("the provider keeps no such shard under this contract")]
+    UnknownShard,
+    /// The shard is kept, and has another size.
+    #[error("the shard is of {size}")]
+    WrongSize {
+        /// Its size.
+        size: Bytes,
+    },
+    /// The clocks of the two sides are too far apart to agree on the epoch.
+    #[error("it is epoch {epoch} by the provider's clock")]
+    WrongEpoch {
+        /// The provider's epoch.
+        epoch: u64,
+    },
+    /// The part asked for is not of the shard.
+    #[error("the shard is of {size} and has no such part")]
+    WrongRange {
+        /// Its size.
+        size: Bytes,
+    },
+    /// More bytes than one step, or none, or more than the shard has left.
+    #[error("a step of {length} bytes is not between 1 and {}", length_max.get())]
+    WrongStep {
+        /// How many bytes.
+        length: u64,
+        /// How many there may be.
+        length_max: Bytes,
+    },
+
+    /// The contract has as many shards as a provider keeps for one.
+    #[error("a contract has at most {shards_max} shards")]
+    TooManyShards {
+        /// How many.
+        shards_max: u32,
+    },
+    /// More would be kept than was agreed.
+    #[error("{size} would be kept; the contract is for {size_max}")]
+    OverSize {
+        /// What would be kept, with all that is being put.
+        size: Bytes,
+        /// What was agreed.
+        size_max: Bytes,
+    },
+    /// Every epoch of the contract is paid for.
+    #[error("all {epochs_paid} epochs of the contract are paid for")]
+    PaidToTheEnd {
+        /// How many that is.
+        epochs_paid: u64,
+    },
+    /// The sum owed cannot be counted.
+    #[error("the sum owed cannot be counted")]
+    Overflow,
+    /// The vouchers do not cover this.
+    #[error("{} are owed for this and all before it, {} are authorised", owed.get(), authorised.get())]
+    Unpaid {
+        /// The running total with this.
+        owed: Amount,
+        /// The running total of the highest voucher.
+        authorised: Amount,
+    },
+
+    /// The provider is doing as much as it can, or the same for this buyer already.
+    #[error("the provider is busy")]
+    Busy,
+    /// The bytes sent are not those that the name says. They are charged as written.
+    #[error("the bytes are not those of the shard named")]
+    WrongContent,
+    /// The provider's disk is full.
+    #[error("the provider's disk is full")]
+    DiskFull,
+    /// The provider has found the shard damaged.
+    #[error("the provider has lost the shard or a part of it")]
+    Damaged,
+    /// The provider could not ask the issuer.
+    #[error("the provider cannot reach the issuer")]
+    IssuerUnreachable,
+    /// The provider has failed in some other way of its own.
+    #[error("the provider has failed")]
+    Failed,
+}
+choice!(Reason {
+    1 => Version { spoken },
+    2 => Malformed,
+    10 => PricesExpired,
+    11 => TermsRefused { why },
+    12 => NotProvider,
+    13 => Unsigned,
+    14 => UnknownHold,
+    15 => WrongHold,
+    16 => HoldExpires { expires },
+    17 => NoRoom { free, wanted },
+    20 => UnknownContract,
+    21 => NotYours,
+    22 => Ended { why },
+    23 => Late { paid_until },
+    30 => WrongVoucher,
+    31 => OverHold { authorised, amount_max },
+    32 => BadVoucher,
+    40 => UnknownShard,
+    41 => WrongSize { size },
+    42 => WrongEpoch { epoch },
+    43 => WrongRange { size },
+    44 => WrongStep { length, length_max },
+    50 => TooManyShards { shards_max },
+    51 => OverSize { size, size_max },
+    52 => PaidToTheEnd { epochs_paid },
+    53 => Overflow,
+    54 => Unpaid { owed, authorised },
+    60 => Busy,
+    61 => WrongContent,
+    62 => DiskFull,
+    63 => Damaged,
+    64 => IssuerUnreachable,
+    65 => Failed,
+});
+
+impl Reason {
+    /// Returns whether the same request, sent again unchanged, can succeed later.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::TermsRefused { why } => why.is_transient(),
+            Self::Busy
+            | Self::UnknownHold // an open on its way to the issuer may be slower than its contract
+            | Self::NoRoom { .. }
+            | Self::Late { .. }
+            | Self::WrongEpoch { .. }
+            | Self::TooManyShards { .. }
+            | Self::OverSize { .. }
+            | Self::Unpaid { .. }
+            | Self::DiskFull
+            | Self::IssuerUnreachable
+            | Self::Failed => true,
+            Self::Version { .. }
+            | Self::Malformed
+            | Self::PricesExpired
+            | Self::NotProvider
+            | Self::Unsigned
+            | Self::WrongHold
+            | Self::HoldExpires { .. }
+            | Self::UnknownContract
+            | Self::NotYours
+            | Self::Ended { .. }
+            | Self::WrongVoucher
+            | Self::BadVoucher
+            | Self::OverHold { .. }
+            | Self::UnknownShard
+            | Self::WrongSize { .. }
+            | Self::WrongRange { .. }
+            | Self::WrongStep { .. }
+            | Self::PaidToTheEnd { .. }
+            | Self::Overflow
+            | Self::WrongContent
+            | Self::Damaged => false,
+        }
+    }
+}
+
+impl From<TermsError> for Reason {
+    fn from(why: TermsError) -> Self {
+        match why {
+            TermsError::Prices { why: fondaco_contract::PriceListError::Expired { .. } } => {
+                Self::PricesExpired
+            }
+            why => Self::TermsRefused { why },
+        }
+    }
+}
+
+impl From<TabError> for Reason {
+    fn from(refusal: TabError) -> Self {
+        match refusal {
+            TabError::OverSize { size, size_max } => Self::OverSize { size, size_max },
+            // A buyer names the epoch it stores from; that it is paid for is checked before.
+            TabError::Epochs { epochs_paid, .. } => Self::WrongEpoch { epoch: epochs_paid },
+            TabError::PaidToTheEnd { epochs_paid } => Self::PaidToTheEnd { epochs_paid },
+            TabError::Overflow => Self::Overflow,
+            TabError::Unpaid { owed, authorised } => Self::Unpaid { owed, authorised },
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use fondaco_codec::{Decode, Reader};
+    use std::collections::BTreeSet;
+
+    /// One of every reason, made from its tag: fields of zeros, or of ones where zero has no meaning.
+    pub(crate) fn reasons() -> impl Iterator<Item = Reason> {
+        (0..=u8::MAX).filter_map(|tag| {
+            [0, 1].into_iter().find_map(|filler| {
+                let mut bytes = [filler; 64];
+                bytes[0] = tag;
+                Reason::decode(&mut Reader::new(&bytes)).ok()
+            })
+        })
+    }
+
+    #[test]
+    fn every_reason_says_something_of_its_own() {
+        let sentences: BTreeSet<String> = reasons().map(|reason| reason.to_string()).collect();
+        assert_eq!(reasons().count(), 33);
+        assert_eq!(sentences.len(), 33);
+        assert!(reasons().any(Reason::is_transient));
+    }
+
+    #[test]
+    fn refusals_of_the_cores_keep_their_values() {
+        let (owed, authorised) = (Amount::new(2), Amount::new(1));
+        let unpaid = Reason::from(TabError::Unpaid { owed, authorised });
+        assert_eq!(unpaid, Reason::Unpaid { owed, authorised });
+        assert_eq!(unpaid.to_string(), "2 are owed for this and all before it, 1 are authorised");
+        let size = TermsError::Size { size_max: Bytes::ZERO, capacity: Bytes::ZERO };
+        assert_eq!(Reason::from(size), Reason::TermsRefused { why: size });
+    }
+}
