@@ -1,0 +1,176 @@
+//! One file on a local disk, owned by one process, and small files replaced whole.
+
+use std::{
+    ffi::OsString,
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use fondaco_ports::Disk;
+use fondaco_units::Bytes;
+use rustix::fs::{Advice, fadvise, statvfs};
+
+use crate::{FileError, FileOperation};
+
+/// A file of the local file system, locked for this process alone.
+///
+/// Its [`io::Error`]s carry a [`FileError`], which names path and operation.
+#[derive(Debug)]
+pub struct DiskFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile {
+    /// Opens the file at `path` for this process alone; creates it, durably and readable by its
+    /// owner alone, if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it open ([`FileError::Locked`]), its folder is missing or may not be
+    /// written, or the disk fails.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileError> {
+        let path = path.into();
+        let at = |operation| move |source| (operation, source);
+        let open = || {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let file = options.open(&path).map_err(at(FileOperation::Create))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(source)) => return Err((FileOperation::Lock, source)),
+            }
+            // Its name may be new, or left undurable by a process that died.
+            sync_folder_of(&path).map_err(at(FileOperation::Sync))?;
+            // After a failed sync some systems keep in memory, as if clean, what never reached
+            // the disk. Made durable or dropped, what is read from here on is what the disk has.
+            file.sync_all().map_err(at(FileOperation::Sync))?;
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            Ok(Some(file))
+        };
+        match open() {
+            Ok(Some(file)) => Ok(Self { file, path }),
+            Ok(None) => Err(FileError::Locked { path }),
+            Err((operation, source)) => Err(FileError::new(&path, operation, source)),
+        }
+    }
+
+    /// Returns where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn failed(&self, operation: FileOperation) -> impl FnOnce(io::Error) -> io::Error {
+        move |source| FileError::new(&self.path, operation, source).into()
+    }
+}
+
+impl Disk for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        let metadata = self.file.metadata().map_err(self.failed(FileOperation::Inspect))?;
+        Ok(metadata.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(FileOperation::Read)(error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(self.failed(FileOperation::Write))
+    }
+
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length).map_err(self.failed(FileOperation::Write))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data().map_err(self.failed(FileOperation::Sync))
+    }
+}
+
+/// Replaces the file at `path` by `bytes`, durably: a crash leaves the old file or the new one.
+///
+/// `mode` is its permissions, such as `0o600`. One writer at a time.
+///
+/// # Errors
+///
+/// The folder is missing or may not be written, or the disk is full or fails; the old file stays.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let beside = beside(path);
+    write_new(&beside, bytes, mode)?;
+    std::fs::rename(&beside, path).map_err(|source| {
+        let _ = std::fs::remove_file(&beside);
+        FileError::new(path, FileOperation::Rename, source)
+    })?;
+    sync_folder_of(path).map_err(|source| FileError::new(path, FileOperation::Sync, source))
+}
+
+/// The name under which a file is written before it gets its own.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// Writes a whole file and makes its bytes durable, though not its name.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let at = |operation| move |source| FileError::new(path, operation, source);
+    // A left-over of a crash may have other permissions: never write into it.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(at(FileOperation::Remove)(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(at(FileOperation::Create))?;
+    let written = file
+        .write_all(bytes)
+        .map_err(at(FileOperation::Write))
+        .and_then(|()| file.sync_all().map_err(at(FileOperation::Sync)));
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
+    })
+}
+
+/// Makes the names in the folder of `path` durable.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        Some(_) | None => sync_folder(Path::new(".")),
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Returns how much more this user can store on the disk that has `path`.
+///
+/// # Errors
+///
+/// The path is missing, or the system does not tell.
+pub fn available(path: &Path) -> Result<Bytes, FileError> {
+    let stat = statvfs(path)
+        .map_err(|errno| FileError::new(path, FileOperation::Inspect, errno.into()))?;
+    Ok(Bytes::new(stat.f_bavail.saturating_mul(stat.f_frsize)))
+}

@@ -1,0 +1,31 @@
+//! Keep journals, files and keys durably on a local disk.
+//!
+//! - [`Journal`]: an append-only log of opaque records, atomic and durable by the frame.
+//! - [`DiskFile`]: one file, locked for this process; [`write_atomic`] replaces a small one whole.
+//! - [`ContentFolder`]: a folder of blobs, each named by its digest.
+//! - [`load_key`] and [`save_key`]: the file of an entity's secret key, not encrypted yet.
+//! - [`SystemClock`]: the time as this machine believes.
+//!
+//! # What always holds
+//!
+//! - What was said to be durable is: the file is synced, and the folder that names it.
+//! - Errors name the path and what was being done, and have a hint for people.
+//!
+//! # What is not here
+//!
+//! What the bytes mean. Simulated disks are in `testkit`. Formats, and what is trusted of the
+//! disk, are in `docs/formats/store.md`. The example is at [`journal`].
+
+mod clock;
+mod error;
+mod file;
+pub mod folder;
+pub mod journal;
+pub mod key;
+
+pub use clock::SystemClock;
+pub use error::{FileError, FileOperation};
+pub use file::{DiskFile, available, write_atomic};
+pub use folder::{Blob, ContentFolder, Incoming, Part};
+pub use journal::{Head, Journal, JournalError, Kind, OpenError};
+pub use key::{KeyError, load_key, save_key};
