@@ -1,0 +1,341 @@
+//! An issuer, its holders and some villains, on disks that crash and a network that loses.
+//!
+//! The issuer and the outboxes are the production machines, over production journals. Each machine
+//! follows the rule of its crate: save first, then send.
+//!
+//! ```text
+//! treasurer ─┐                  network                ┌─ journal on a SimDisk
+//! holder ────┼──► lost, doubled, late, overtaken ──► issuer
+//! villain ───┘
+//!
+//! chaos: crashes, kills, failing and full disks, foul weather
+//!   └─► heal: fair weather, sound disks ──► drain: send what is pending until all is settled ──► check
+//! ```
+//!
+//! # What is checked
+//!
+//! At every restart:
+//!
+//! - what is replayed is what was acknowledged, or that and the one frame whose outcome was not known.
+//!
+//! At every answer:
+//!
+//! - it is to a command its holder knows, and is the same as before.
+//!
+//! At the end, by books of its own that share no code with the ledger ([`oracle`]):
+//!
+//! - money is conserved, nobody has spent what it had not, no hold was paid twice or over its amount;
+//! - every command of a holder was executed once or refused, and it knows which, as the issuer does;
+//! - every deposit was learnt once;
+//! - the issuer replayed anew is the issuer that lives.
+//!
+//! # What is not here
+//!
+//! Damage at rest, which a journal refuses (see the tests of `store`), and an issuer that cheats.
+
+mod holder;
+mod issuer;
+pub mod oracle;
+
+use std::fmt;
+
+use fondaco_codec::Text;
+use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
+use fondaco_lcp::{Currency, RequestId};
+use fondaco_ledger::SignedVoucher;
+use fondaco_units::{Amount, Duration, Scale, Timestamp};
+
+use crate::{
+    Rng, SimDisk, SimNetwork, Weather,
+    villains::{DoubleSpender, Garbler, Impostor, Villain},
+};
+use holder::HolderNode;
+use issuer::IssuerNode;
+
+/// Where a machine of the run can be reached.
+pub type Place = usize;
+
+/// Where the issuer is.
+pub const ISSUER: Place = 0;
+
+/// What goes over the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// A request to the issuer, and which command it is: what a connection would tell.
+    Ask {
+        /// The command; nothing for a query.
+        about: Option<RequestId>,
+        /// The body of the frame.
+        frame: Vec<u8>,
+    },
+    /// The issuer's answer.
+    Answer {
+        /// The command; nothing for a query.
+        about: Option<RequestId>,
+        /// The body of the frame.
+        frame: Vec<u8>,
+    },
+    /// A payer's voucher, to its payee.
+    Voucher(Box<SignedVoucher>),
+}
+
+/// A fault of the program, put in to see that the checks catch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// None: the production code as it is.
+    Nothing,
+    /// The issuer answers first and saves after.
+    AnswersBeforeSaving,
+    /// The issuer's disk says that it has saved, and has not.
+    DiskLies,
+    /// The issuer takes every command for a new one.
+    ForgetsIds,
+    /// Holders send first and save after.
+    SendsBeforeSaving,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in the run's time.
+    pub at: Timestamp,
+    /// What is not as it must be.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} ms: {}", self.at.milliseconds(), self.what)
+    }
+}
+
+/// What happened in a run that was as it must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Commands that were executed.
+    pub executed: u64,
+    /// Commands that were refused.
+    pub refused: u64,
+    /// Vouchers that were cashed.
+    pub posted: u64,
+    /// Times that a machine lost its power, its process or its disk.
+    pub crashes: u64,
+}
+
+/// Who there is, as villains and holders know it.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The currency.
+    pub currency: Currency,
+    /// Whose each place is.
+    pub entities: Vec<EntityId>,
+    /// The places where somebody can be paid.
+    pub payees: Vec<Place>,
+}
+
+impl Directory {
+    /// Returns somebody that can be paid.
+    pub fn any_payee(&self, rng: &mut Rng) -> EntityId {
+        self.entities[*rng.pick(&self.payees).unwrap_or(&ISSUER)]
+    }
+
+    /// Returns where an entity is.
+    pub fn place_of(&self, entity: EntityId) -> Option<Place> {
+        (1..self.entities.len()).find(|place| self.entities[*place] == entity)
+    }
+}
+
+struct World {
+    now: Timestamp,
+    rng: Rng,
+    network: SimNetwork<Place, Wire>,
+    directory: Directory,
+    issuer: IssuerNode,
+    /// The treasurer, who holds the issuer's key, is the first.
+    holders: Vec<HolderNode>,
+    villains: Vec<Box<dyn Villain>>,
+    crashes: u64,
+}
+
+const TURNS: u64 = 400;
+const TURNS_TO_DRAIN: u64 = 2000;
+
+/// Runs one seed.
+///
+/// # Errors
+///
+/// Something was not as it must be.
+pub fn run(seed: u64, planted: Planted) -> Result<Report, Violation> {
+    let mut world = World::new(seed, planted);
+    let done = world.chaos().and_then(|()| world.drain()).and_then(|()| world.check());
+    done.map_err(|what| Violation { at: world.now, what })
+}
+
+impl World {
+    fn new(seed: u64, planted: Planted) -> Self {
+        let mut rng = Rng::new(seed);
+        let bank = SecretKey::from_bytes(&rng.array());
+        let currency = Currency {
+            id: CurrencyId::issued_by(bank.entity()),
+            name: Text::cut("crown of the run"),
+            symbol: Text::cut("CRN"),
+            scale: Scale::new(2).unwrap_or_default(),
+            transfer_fee: Amount::new(rng.below(3)),
+        };
+        let mut entities = vec![bank.entity()];
+        let mut holders = Vec::new();
+        for number in 0..3 + rng.below(3) {
+            let key = if number == 0 { bank.clone() } else { SecretKey::from_bytes(&rng.array()) };
+            entities.push(key.entity());
+            let place = entities.len() - 1;
+            let late = planted == Planted::SendsBeforeSaving;
+            holders.push(HolderNode::new(place, key, number == 0, late, rng.fork()));
+        }
+        let mut villains: Vec<Box<dyn Villain>> = Vec::new();
+        if rng.chance(70) {
+            villains.push(Box::new(DoubleSpender::new(&mut rng)));
+        }
+        if rng.chance(50) {
+            villains.push(Box::new(Impostor::new(&mut rng)));
+        }
+        if rng.chance(50) {
+            villains.push(Box::new(Garbler::new(&mut rng)));
+        }
+        let mut payees: Vec<Place> = (1..entities.len()).collect();
+        for villain in &mut villains {
+            let first = entities.len();
+            entities.extend(villain.devices());
+            villain.placed(first);
+            payees.push(first);
+        }
+        let disk = if planted == Planted::DiskLies { SimDisk::lying() } else { SimDisk::new() };
+        let issuer = IssuerNode::new(currency.clone(), disk, planted, rng.fork());
+        let weather = Weather::any(&mut rng);
+        Self {
+            now: Timestamp::from_milliseconds(1_800_000_000_000),
+            network: SimNetwork::new(weather, rng.fork()),
+            directory: Directory { currency, entities, payees },
+            issuer,
+            holders,
+            villains,
+            rng,
+            crashes: 0,
+        }
+    }
+
+    fn chaos(&mut self) -> Result<(), String> {
+        for _ in 0..TURNS {
+            self.now = self.now.after(Duration::from_milliseconds(1 + self.rng.below(40)));
+            if self.rng.chance(1) {
+                self.network.set_weather(Weather::any(&mut self.rng));
+            }
+            self.harm();
+            self.turn(true)?;
+        }
+        Ok(())
+    }
+
+    /// Plans a fault of a disk, or brings a machine down at once.
+    fn harm(&mut self) {
+        let rng = &mut self.rng;
+        if !rng.chance(12) {
+            return;
+        }
+        let place = rng.index(1 + 2 * self.holders.len());
+        let disk = match self.holders.get(place) {
+            Some(holder) => holder.disk().clone(),
+            // The issuer as often as all others together.
+            None => self.issuer.disk().clone(),
+        };
+        match rng.below(10) {
+            0..=5 => disk.power_off_in(rng.below(8), rng),
+            6 | 7 => disk.fail_in(rng.below(8), rng),
+            8 => disk.set_capacity((100 << 10) + rng.below(100 << 10)),
+            _ => match self.holders.get_mut(place) {
+                Some(holder) => holder.go_down(),
+                None => self.issuer.go_down(),
+            },
+        }
+    }
+
+    fn turn(&mut self, chaos: bool) -> Result<(), String> {
+        self.deliver()?;
+        let mut sent = Vec::new();
+        if self.issuer.is_up() {
+            self.issuer.tick(self.now)?;
+        } else if !chaos || self.rng.chance(30) {
+            self.crashes += 1;
+            self.issuer.restart()?;
+        }
+        for holder in &mut self.holders {
+            if holder.is_up() {
+                holder.turn(self.now, &self.directory, chaos, &mut sent)?;
+            } else if !chaos || self.rng.chance(30) {
+                self.crashes += 1;
+                holder.restart()?;
+            }
+        }
+        if chaos {
+            for villain in &mut self.villains {
+                villain.turn(self.now, &self.directory, &mut self.rng, &mut sent);
+            }
+        }
+        for (from, to, wire) in sent {
+            self.network.send(self.now, from, to, wire);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<(), String> {
+        let mut asked = Vec::new();
+        while let Some(delivery) = self.network.receive(self.now) {
+            match delivery.to {
+                ISSUER => asked.push(delivery),
+                to if to <= self.holders.len() => {
+                    self.holders[to - 1].hear(delivery.message)?;
+                }
+                to => {
+                    let villain = |villain: &&mut Box<dyn Villain>| villain.is_at(to);
+                    if let Some(villain) = self.villains.iter_mut().find(villain) {
+                        villain.hear(to, delivery.message);
+                    }
+                }
+            }
+        }
+        // As a service does it: what came together is saved together, and then answered.
+        while !asked.is_empty() {
+            let batch = asked.split_off(asked.len().saturating_sub(1 + self.rng.index(8)));
+            for (to, wire) in self.issuer.serve(self.now, &self.directory, batch)? {
+                self.network.send(self.now, ISSUER, to, wire);
+            }
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        self.network.set_weather(Weather::FAIR);
+        self.issuer.heal();
+        self.holders.iter_mut().for_each(HolderNode::heal);
+        for _ in 0..TURNS_TO_DRAIN {
+            self.now = self.now.after(Duration::from_milliseconds(25));
+            self.turn(false)?;
+            let arrived = |holder: &HolderNode| self.issuer.deposits_of(holder.entity());
+            let drained = |holder: &HolderNode| holder.is_drained(arrived(holder));
+            if self.holders.iter().all(drained) {
+                // All holds come to their end.
+                self.now = self.now.after(Duration::from_seconds(86_400));
+                return self.issuer.tick(self.now);
+            }
+        }
+        Err("the machines do not come to rest".to_owned())
+    }
+
+    fn check(&mut self) -> Result<Report, String> {
+        self.issuer.check_replay()?;
+        let holders: Vec<oracle::Holder<'_>> =
+            self.holders.iter().map(HolderNode::for_oracle).collect();
+        let mut report = oracle::check(self.now, self.issuer.live()?, self.issuer.log(), &holders)?;
+        report.crashes = self.crashes;
+        Ok(report)
+    }
+}

@@ -1,0 +1,322 @@
+//! Whatever becomes of its disk, a journal keeps what it acknowledged, or says what is damaged.
+//!
+//! A failure prints the seed; `FONDACO_SEED=… FONDACO_SEEDS=1 cargo test -p fondaco-testkit --test
+//! journal` replays it.
+
+use fondaco_store::{Journal, Kind, OpenError};
+use fondaco_testkit::{Rng, Seeds, SimDisk};
+
+const TEST: Kind = Kind::new(*b"test\0\0\0\0", 1);
+const MAGIC: &[u8] = b"\x89Frame\r\x1a";
+
+type Records = Vec<Vec<u8>>;
+type Opened = Result<(Journal<SimDisk>, Records), OpenError<String>>;
+
+fn open(disk: &SimDisk) -> Opened {
+    let mut records = Vec::new();
+    let journal = Journal::open(disk.clone(), TEST, |record| {
+        records.push(record.to_vec());
+        Ok::<(), String>(())
+    })?;
+    Ok((journal, records))
+}
+
+/// A short journal of five frames: its image, its records, and where each frame ends.
+fn short_journal() -> (Vec<u8>, Vec<Records>, Vec<usize>) {
+    let disk = SimDisk::new();
+    let (mut journal, _) = open(&disk).unwrap();
+    let frames: Vec<Records> = vec![
+        vec![b"first".to_vec()],
+        vec![b"second".to_vec(), Vec::new(), b"third".to_vec()],
+        vec![MAGIC.to_vec(), [MAGIC, MAGIC].concat()],
+        vec![vec![0; 100]],
+        vec![b"last".to_vec(), b"of all".to_vec()],
+    ];
+    let mut ends = vec![usize::try_from(journal.head().bytes.get()).unwrap()];
+    for frame in &frames {
+        journal.append(frame).unwrap();
+        ends.push(usize::try_from(journal.head().bytes.get()).unwrap());
+    }
+    (disk.image(), frames, ends)
+}
+
+fn opened(image: Vec<u8>) -> (SimDisk, Opened) {
+    let disk = SimDisk::with_image(image);
+    let opened = open(&disk);
+    (disk, opened)
+}
+
+#[test]
+fn a_byte_changed_at_rest_is_refused_but_in_the_last_frame() {
+    let (image, frames, ends) = short_journal();
+    let all = frames.concat();
+    let but_last = frames[..4].concat();
+    for at in 0..ends[5] + 200 {
+        for change in [0x01, 0x80, 0xff] {
+            let mut changed = image.clone();
+            changed[at] ^= change;
+            let (disk, opened) = opened(changed.clone());
+            match opened {
+                // The case that cannot be told from a torn frame, never acknowledged.
+                Ok((_, records)) if (ends[4]..ends[5]).contains(&at) => {
+                    assert_eq!(records, but_last, "byte {at}");
+                }
+                Ok((_, records)) => {
+                    assert!(at >= ends[5], "byte {at} was lost silently");
+                    assert_eq!(records, all, "byte {at}");
+                    assert_eq!(disk.image(), image, "zeros again");
+                }
+                Err(error) => {
+                    assert!(at < ends[4], "byte {at}: {error}");
+                    assert_eq!(disk.image(), changed, "a refusal changes nothing");
+                    if at >= ends[0] {
+                        let frame = ends.iter().filter(|end| **end <= at).count() - 1;
+                        let text = format!("damaged at byte {}:", ends[frame]);
+                        assert!(error.to_string().contains(&text), "byte {at}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let (image, ..) = short_journal();
+    for length in 1..image.len() {
+        let (disk, opened) = opened(image[..length].to_vec());
+        assert!(opened.is_err(), "cut to {length}");
+        assert_eq!(disk.image().len(), length, "a refusal changes nothing");
+    }
+    let (_, opened) = opened([&image[..], &[0]].concat());
+    assert!(matches!(opened, Err(OpenError::Length { length: 65537 })));
+}
+
+#[test]
+fn a_long_file_cut_at_a_step_is_refused() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = open(&disk).unwrap();
+    for index in 0..30 {
+        journal.append(&[vec![index; 10_000]]).unwrap();
+    }
+    let image = disk.image();
+    assert_eq!(image.len(), 512 << 10);
+    for length in [64 << 10, 128 << 10, 256 << 10] {
+        let (_, opened) = opened(image[..length].to_vec());
+        assert!(matches!(opened, Err(OpenError::Damaged { later: None, .. })), "{length}");
+    }
+}
+
+/// What the crash of an append leaves, however it is torn: everything before it.
+#[test]
+fn a_frame_torn_at_any_byte_is_cut_off() {
+    let (image, frames, ends) = short_journal();
+    let but_last = frames[..4].concat();
+    for cut in ends[4]..ends[5] {
+        for front in [true, false] {
+            let mut torn = image.clone();
+            let lost = if front { cut..ends[5] } else { ends[4]..cut + 1 };
+            torn[lost].fill(0);
+            let (disk, opened) = opened(torn);
+            let (mut journal, records) = opened.unwrap();
+            assert_eq!(records, but_last, "at {cut}");
+            assert!(
+                disk.image()[ends[4]..].iter().all(|byte| *byte == 0),
+                "what is torn is zeroed"
+            );
+            journal.append(&["new"]).unwrap();
+            let (_, records) = open(&disk.crash(&mut Rng::new(1))).unwrap();
+            assert_eq!(records.last().unwrap(), b"new");
+        }
+    }
+}
+
+/// A peer who knows the format writes frames into its records. They mean nothing.
+#[test]
+fn a_frame_within_a_record_is_no_frame() {
+    let (image, _, ends) = short_journal();
+    let planted = image[..ends[5]].to_vec();
+    let disk = SimDisk::new();
+    let (mut journal, _) = open(&disk).unwrap();
+    journal.append(&["mine"]).unwrap();
+    let start = usize::try_from(journal.head().bytes.get()).unwrap();
+    journal.append(&[&planted, &planted]).unwrap();
+    let end = usize::try_from(journal.head().bytes.get()).unwrap();
+    // Wherever its own header is lost, what is left looks like no later frame.
+    for lost in [start..start + 1, start..start + 68, start + 60..start + 400, end - 1..end] {
+        let mut torn = disk.image();
+        torn[lost.clone()].fill(0);
+        let (_, opened) = opened(torn);
+        assert_eq!(opened.unwrap().1, [b"mine"], "{lost:?}");
+    }
+}
+
+#[test]
+fn an_emptied_file_and_a_crash_while_beginning_begin_anew() {
+    let (_, opened) = opened(Vec::new());
+    assert_eq!(opened.unwrap().1, Records::new());
+    for seed in 0..200 {
+        for operations in 0..9 {
+            let mut rng = Rng::new(seed);
+            let disk = SimDisk::new();
+            disk.power_off_in(operations, &mut rng);
+            let began = open(&disk).is_ok();
+            assert_eq!(began, operations >= 7);
+            let disk = disk.crash(&mut rng);
+            let (mut journal, records) = open(&disk).unwrap();
+            assert_eq!(records, Records::new(), "seed {seed}, operation {operations}");
+            journal.append(&["one"]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_failed_disk_halts_the_journal() {
+    for operations in 0..2 {
+        let disk = SimDisk::new();
+        let (mut journal, _) = open(&disk).unwrap();
+        journal.append(&["one"]).unwrap();
+        disk.fail_in(operations, &mut Rng::new(3));
+        let error = journal.append(&["two"]).unwrap_err();
+        assert!(!error.is_transient() && journal.is_halted());
+        for _ in 0..3 {
+            let error = journal.append(&["three"]).unwrap_err();
+            assert_eq!(error.to_string(), "the journal is halted, because its disk failed before");
+        }
+        assert_eq!(journal.head().records, 1);
+        let (journal, records) = open(&disk.kill()).unwrap();
+        assert!(!journal.is_halted());
+        assert!([&["one"][..], &["one", "two"]].contains(&&*texts(&records)));
+    }
+}
+
+fn texts(records: &Records) -> Vec<&str> {
+    records.iter().map(|record| std::str::from_utf8(record).unwrap()).collect()
+}
+
+#[test]
+fn a_full_disk_halts_and_loses_nothing() {
+    let disk = SimDisk::new();
+    disk.set_capacity(100 << 10);
+    let (mut journal, _) = open(&disk).unwrap();
+    let mut kept = Records::new();
+    let error = loop {
+        let record = vec![7; 9000];
+        match journal.append(std::slice::from_ref(&record)) {
+            Ok(()) => kept.push(record),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.hint().contains("free some space"), "{error}");
+    let disk = disk.kill();
+    disk.set_capacity(u64::MAX);
+    let (mut journal, records) = open(&disk).unwrap();
+    assert_eq!(records, kept);
+    journal.append(&["more"]).unwrap();
+}
+
+/// A record that may be long, and may look like parts of a journal.
+fn any_record(rng: &mut Rng, disk: &SimDisk) -> Vec<u8> {
+    let length = match rng.below(10) {
+        0 => 0,
+        1 => rng.index(60_000),
+        _ => rng.index(200),
+    };
+    let mut record = vec![0; length];
+    rng.fill(&mut record);
+    match rng.below(8) {
+        0 => record.extend_from_slice(MAGIC),
+        1 => record.extend_from_slice(&MAGIC[..7]),
+        2 => {
+            let image = disk.image();
+            let end = image.len().min(4000);
+            let start = rng.index(end);
+            record.extend_from_slice(&image[start..end]);
+        }
+        _ => {}
+    }
+    record
+}
+
+/// Appends, crashes and reopens, and checks after each that what was acknowledged is there, that
+/// nothing else is but the last frame tried, whole, and that all is in order.
+fn crash_loop(seed: u64, mut disk: SimDisk, crashes: u32) -> Result<u64, String> {
+    let mut rng = Rng::new(seed);
+    let mut durable = Records::new();
+    let mut tried = Records::new();
+    let mut acknowledged = 0;
+    for crash in 0..crashes {
+        // Crashes and failures happen while opening too.
+        let mut attempt = 0;
+        let mut journal = loop {
+            attempt += 1;
+            if attempt < 4 && rng.chance(30) {
+                disk.power_off_in(rng.below(6), &mut rng);
+            } else if attempt < 4 && rng.chance(20) {
+                disk.fail_in(rng.below(6), &mut rng);
+            }
+            match open(&disk) {
+                Ok((journal, records)) => {
+                    disk.heal();
+                    let with_tried = [&durable[..], &tried].concat();
+                    if records != durable && records != with_tried {
+                        let (had, has) = (durable.len(), records.len());
+                        return Err(format!(
+                            "crash {crash}: {had} records were acknowledged and {} tried; {has} are found, or others",
+                            tried.len()
+                        ));
+                    }
+                    if journal.head().records != records.len() as u64 {
+                        return Err("the head does not count the records".to_owned());
+                    }
+                    durable = records;
+                    tried.clear();
+                    break journal;
+                }
+                Err(OpenError::Disk { .. }) => disk = lose(&disk, &mut rng),
+                Err(error) => return Err(format!("crash {crash}: {error}")),
+            }
+        };
+        if rng.chance(80) {
+            disk.power_off_in(rng.below(12), &mut rng);
+        } else {
+            disk.fail_in(rng.below(12), &mut rng);
+        }
+        for _ in 0..rng.below(12) {
+            let frame: Records = (0..=rng.below(3)).map(|_| any_record(&mut rng, &disk)).collect();
+            if journal.append(&frame).is_err() {
+                tried = frame;
+                break;
+            }
+            acknowledged += 1;
+            durable.extend(frame);
+        }
+        disk = lose(&disk, &mut rng);
+        if durable.len() > 300 {
+            // Begin anew before replays grow too long.
+            (disk, durable, tried) = (disk.emptied(), Records::new(), Records::new());
+        }
+    }
+    Ok(acknowledged)
+}
+
+/// The power goes, or only the process.
+fn lose(disk: &SimDisk, rng: &mut Rng) -> SimDisk {
+    if disk.is_dead() || rng.chance(50) { disk.crash(rng) } else { disk.kill() }
+}
+
+#[test]
+fn what_was_acknowledged_survives_any_crash() {
+    for seed in Seeds::from_environment(60) {
+        match crash_loop(seed, SimDisk::new(), 50) {
+            Ok(acknowledged) => assert!(acknowledged > 20, "the run of seed {seed} did nothing"),
+            Err(error) => panic!("{error}\n{}", Seeds::replay(seed, "journal")),
+        }
+    }
+}
+
+#[test]
+fn canary_a_disk_that_lies_is_caught() {
+    let caught = (0..20).filter(|seed| crash_loop(*seed, SimDisk::lying(), 50).is_err()).count();
+    assert!(caught >= 18, "only {caught} of 20 runs noticed that nothing is durable");
+}
