@@ -1,0 +1,87 @@
+//! An open connection to one entity.
+
+use crate::{
+    CloseReason, Protocol, STREAM_TIMEOUT, Stream, TransportError, endpoint::STORAGE_WINDOW_BYTES,
+    stream::within,
+};
+use fondaco_crypto::EntityId;
+use iroh::endpoint::ConnectionError;
+
+/// An open connection to one entity, for one protocol. Clones are the same connection; it closes
+/// when the last of them, and of its streams, is dropped.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    quic: iroh::endpoint::Connection,
+    peer: EntityId,
+    protocol: Protocol,
+}
+
+impl Connection {
+    /// Takes over a connection whose handshake is complete; nothing if its protocol is none of ours.
+    pub(crate) fn new(quic: iroh::endpoint::Connection) -> Option<Self> {
+        let protocol = Protocol::from_alpn(quic.alpn())?;
+        let peer = EntityId::from_bytes(*quic.remote_id().as_bytes());
+        if protocol == Protocol::Storage {
+            // Shards are large. For the rest, the room a peer may fill stays small.
+            quic.set_receive_window(STORAGE_WINDOW_BYTES);
+        }
+        Some(Self { quic, peer, protocol })
+    }
+
+    /// Returns who is at the other end, as its key proved.
+    pub const fn peer(&self) -> EntityId {
+        self.peer
+    }
+
+    /// Returns what is spoken.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Opens a stream. The peer does not see it before something is sent on it.
+    ///
+    /// # Errors
+    ///
+    /// With [`STREAMS_MAX`](crate::STREAMS_MAX) open this waits for one to end, at most [`STREAM_TIMEOUT`].
+    pub async fn open(&self) -> Result<Stream, TransportError> {
+        let peer = self.peer;
+        within(peer, "open", STREAM_TIMEOUT, async {
+            let halves =
+                self.quic.open_bi().await.map_err(|error| TransportError::ended(peer, error))?;
+            Ok(Stream::new(peer, halves))
+        })
+        .await
+    }
+
+    /// Waits for the peer to open a stream, as long as the connection lives; `None` once it was
+    /// closed in order: by this side, or by the peer as [`CloseReason::Done`] or [`CloseReason::Leaving`].
+    pub async fn accept(&self) -> Result<Option<Stream>, TransportError> {
+        let error = match self.quic.accept_bi().await {
+            Ok(halves) => return Ok(Some(Stream::new(self.peer, halves))),
+            Err(error) => TransportError::ended(self.peer, error),
+        };
+        match error {
+            TransportError::ClosedHere { .. }
+            | TransportError::Closed { reason: CloseReason::Done | CloseReason::Leaving, .. } => {
+                Ok(None)
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Closes the connection at once: what is under way, in either direction, is dropped.
+    pub fn close(&self, reason: CloseReason) {
+        self.quic.close(reason.code(), b"");
+    }
+
+    /// Returns whether it was closed by either side, or lost.
+    pub fn is_closed(&self) -> bool {
+        self.quic.close_reason().is_some()
+    }
+
+    /// Waits until the connection is closed or lost; returns how.
+    pub async fn closed(&self) -> TransportError {
+        let error: ConnectionError = self.quic.closed().await;
+        TransportError::ended(self.peer, error)
+    }
+}

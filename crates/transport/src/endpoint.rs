@@ -1,0 +1,321 @@
+//! This entity's sockets: dial, and be dialled.
+//!
+//! ```text
+//!            ┌─ refused: HANDSHAKES_MAX under way
+//! datagram ──┼─ told to prove its socket address: half as many under way
+//!            └─ handshake task ──┬─ HANDSHAKE_TIMEOUT over ──► dropped
+//!                                └─ complete ──► queue ──► accept()
+//! ```
+
+use crate::{CloseReason, Connection, Protocol, STREAMS_MAX, TransportError};
+use fondaco_crypto::{EntityId, SecretKey};
+use fondaco_ports::Address;
+use iroh::{
+    EndpointAddr, PublicKey, RelayMode, TransportAddr,
+    endpoint::{
+        BindError, BindOpts, ConnectError, ConnectWithOptsError, ConnectingError, Incoming,
+        PortmapperConfig, QuicTransportConfig, VarInt, presets,
+    },
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc},
+    task::AbortHandle,
+    time::timeout,
+};
+use tracing::{debug, warn};
+
+/// How long [`Endpoint::connect`] tries.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a peer that dials may take over its handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most handshakes under way, and connections not yet accepted, together; more are refused.
+pub const HANDSHAKES_MAX: usize = 128;
+
+/// A connection without a sign of life for this long is lost.
+const IDLE_TIMEOUT_MILLISECONDS: u32 = 30_000;
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What a peer may send unread on one stream.
+//
+// Not more: the QUIC library keeps what is unread in the pieces in which it came. Past 2,048 pieces on one stream it
+// joins them, but not those that fill their packet, and if more than 1,024 are left it ends the whole connection with
+// an internal error though no peer did wrong (noq-proto 1.4.0, `Assembler::insert`). A full packet carries at
+// least 1,100 bytes, so bulk data never gets there within 1 MiB.
+const STREAM_WINDOW_BYTES: VarInt = VarInt::from_u32(1 << 20);
+/// What a peer may send unread on all streams of a connection, before its protocol is known.
+const WINDOW_BYTES: VarInt = VarInt::from_u32(4 << 20);
+/// What a peer may send unread on all streams of a storage connection.
+pub(crate) const STORAGE_WINDOW_BYTES: VarInt = VarInt::from_u32(32 << 20);
+/// What is kept of what was sent and is not yet acknowledged, for each connection.
+const SEND_WINDOW_BYTES: u64 = 16 << 20;
+
+/// This entity's sockets. Clones are the same endpoint; when the last is dropped without
+/// [`close`](Self::close), peers learn of it only by their time-outs.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    quic: iroh::Endpoint,
+    entity: EntityId,
+    accepted: Mutex<mpsc::Receiver<Connection>>,
+    acceptor: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+impl Endpoint {
+    /// Binds sockets for the entity of `key` and starts to answer who dials it for one of `protocols`.
+    ///
+    /// With `listen`, exactly there; an unspecified IPv4 address takes the same port of IPv6 too, if it
+    /// can. Without, on a free port of every interface, as a client does. Runs on the tokio runtime that calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::PortInUse`], or [`TransportError::Bind`] for what else the system says.
+    pub async fn bind(
+        key: &SecretKey,
+        listen: Option<SocketAddr>,
+        protocols: &[Protocol],
+    ) -> Result<Self, TransportError> {
+        let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let socket = listen.unwrap_or(anywhere);
+        let invalid = |error: &dyn std::fmt::Display| TransportError::Bind {
+            socket,
+            detail: error.to_string(),
+        };
+        let mut builder = iroh::Endpoint::builder(presets::Minimal)
+            .secret_key(iroh::SecretKey::from_bytes(&key.to_bytes()))
+            .relay_mode(RelayMode::Disabled)
+            .portmapper_config(PortmapperConfig::Disabled)
+            .transport_config(quic_limits())
+            .alpns(protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect())
+            .clear_ip_transports()
+            .bind_addr(socket)
+            .map_err(|error| invalid(&error))?;
+        if socket.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+            let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, socket.port()));
+            builder = builder
+                .bind_addr_with_opts(six, BindOpts::default().set_is_required(false))
+                .map_err(|error| invalid(&error))?;
+        }
+        let quic = builder.bind().await.map_err(|error| match &error {
+            BindError::Sockets { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                TransportError::PortInUse { socket }
+            }
+            BindError::Sockets { source, .. } => invalid(source),
+            other => invalid(other),
+        })?;
+        let (queue, accepted) = mpsc::channel(HANDSHAKES_MAX);
+        let acceptor = tokio::spawn(answer(quic.clone(), queue)).abort_handle();
+        let entity = key.entity();
+        debug!(entity = %entity.short(), sockets = ?quic.bound_sockets(), "endpoint bound");
+        let accepted = Mutex::new(accepted);
+        Ok(Self { inner: Arc::new(Inner { quic, entity, accepted, acceptor }) })
+    }
+
+    /// Returns who this endpoint is.
+    pub fn entity(&self) -> EntityId {
+        self.inner.entity
+    }
+
+    /// Returns where this endpoint can be dialled: the sockets it is bound to; for one bound to every
+    /// interface, the addresses of this machine, the loopback address among them.
+    pub fn address(&self) -> Address {
+        // IPv4 first, since an address names few sockets; loopback before what many interfaces add.
+        let mut sockets = BTreeSet::new();
+        let place = |socket: SocketAddr| (socket.is_ipv6(), !socket.ip().is_loopback(), socket);
+        for socket in self.inner.quic.bound_sockets() {
+            match socket.ip() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
+                    sockets.insert(place((Ipv4Addr::LOCALHOST, socket.port()).into()));
+                }
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+                    sockets.insert(place((Ipv6Addr::LOCALHOST, socket.port()).into()));
+                }
+                _ => {
+                    sockets.insert(place(socket));
+                }
+            }
+        }
+        let local = self.local_sockets().into_iter();
+        sockets.extend(local.filter(|socket| !is_link_local(socket.ip())).map(place));
+        Address::new(self.inner.entity, sockets.into_iter().map(|(_, _, socket)| socket))
+    }
+
+    /// Dials the entity of `address` at all of its sockets at once.
+    ///
+    /// # Errors
+    ///
+    /// Whoever answers must hold the entity's key: else [`TransportError::WrongKey`], at once. After
+    /// [`CONNECT_TIMEOUT`] without an answer, [`TransportError::Unreachable`].
+    pub async fn connect(
+        &self,
+        address: &Address,
+        protocol: Protocol,
+    ) -> Result<Connection, TransportError> {
+        let entity = address.entity();
+        let unreachable = || TransportError::Unreachable { address: address.clone() };
+        let id = PublicKey::from_bytes(entity.as_bytes())
+            .map_err(|_| TransportError::BadKey { entity })?;
+        if entity == self.inner.entity {
+            return Err(TransportError::SelfDial { entity });
+        }
+        if address.sockets().is_empty() {
+            return Err(TransportError::NoSocket { entity });
+        }
+        let sockets = self.worth_dialling(address.sockets()).map(TransportAddr::Ip);
+        let target = EndpointAddr::from_parts(id, sockets);
+        let connected =
+            timeout(CONNECT_TIMEOUT, self.inner.quic.connect(target, protocol.alpn())).await;
+        let quic = match connected {
+            Ok(Ok(quic)) => quic,
+            Ok(Err(error)) => return Err(refused(address, protocol, error)),
+            Err(_) => return Err(unreachable()),
+        };
+        Connection::new(quic).ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
+    }
+
+    /// Waits for the next connection that a peer makes; `None` once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Connection> {
+        loop {
+            let connection = self.inner.accepted.lock().await.recv().await?;
+            // It may have ended while it waited in the queue.
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Closes every connection and the sockets; returns once the peers were told, or after some
+    /// seconds. What is under way is dropped: see [`Sender::delivered`](crate::Sender::delivered).
+    pub async fn close(&self) {
+        self.inner.quic.close().await;
+    }
+
+    /// The sockets of this machine at which this endpoint is bound, as far as they are known.
+    fn local_sockets(&self) -> Vec<SocketAddr> {
+        self.inner.quic.addr().ip_addrs().copied().collect()
+    }
+
+    /// Leaves out loopback sockets of a peer that is, by its other sockets, on another machine: behind them is
+    /// another process of this machine, whose wrong key would end the attempt.
+    fn worth_dialling(&self, sockets: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
+        let (loopback, mut rest): (Vec<_>, Vec<_>) =
+            sockets.iter().copied().partition(|socket| socket.ip().is_loopback());
+        let own: BTreeSet<_> = self.local_sockets().iter().map(SocketAddr::ip).collect();
+        let only_loopback = own.iter().all(IpAddr::is_loopback);
+        if rest.is_empty() || only_loopback || rest.iter().any(|socket| own.contains(&socket.ip()))
+        {
+            rest.extend(loopback);
+        }
+        rest.into_iter()
+    }
+}
+
+/// The limits of the QUIC state machine.
+fn quic_limits() -> QuicTransportConfig {
+    QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MILLISECONDS).into()))
+        .keep_alive_interval(KEEP_ALIVE)
+        .stream_receive_window(STREAM_WINDOW_BYTES)
+        .receive_window(WINDOW_BYTES)
+        .send_window(SEND_WINDOW_BYTES)
+        .build()
+}
+
+/// Takes handshakes and runs each in a task of its own, until the endpoint is closed.
+async fn answer(quic: iroh::Endpoint, queue: mpsc::Sender<Connection>) {
+    let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = quic.accept().await {
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            debug!("refused a connection: too many handshakes");
+            incoming.refuse();
+            continue;
+        };
+        if slots.available_permits() < HANDSHAKES_MAX / 2 && !incoming.remote_addr_validated() {
+            // Under pressure, a socket address must be proved before it takes up room.
+            if incoming.retry().is_err() {
+                warn!("a socket address could not be asked to prove itself");
+            }
+            continue;
+        }
+        tokio::spawn(shake_hands(incoming, queue.clone(), slot));
+    }
+}
+
+async fn shake_hands(
+    incoming: Incoming,
+    queue: mpsc::Sender<Connection>,
+    _slot: OwnedSemaphorePermit,
+) {
+    match timeout(HANDSHAKE_TIMEOUT, incoming).await {
+        Ok(Ok(quic)) => {
+            let Some(connection) = Connection::new(quic.clone()) else {
+                quic.close(CloseReason::Misbehaved.code(), b"");
+                return;
+            };
+            // The slot is kept until the connection is taken: a service that does not accept bounds its queue.
+            tokio::select! {
+                // The endpoint is gone, and the connection with it.
+                _ = queue.send(connection.clone()) => {}
+                _ = connection.closed() => {}
+            }
+        }
+        Ok(Err(error)) => debug!(%error, "a handshake failed"),
+        Err(_) => debug!("a handshake took too long"),
+    }
+}
+
+/// Sorts why a connection did not come about.
+fn refused(address: &Address, protocol: Protocol, error: ConnectError) -> TransportError {
+    let peer = address.entity();
+    let failed = |error: &dyn std::fmt::Display| TransportError::Handshake {
+        peer,
+        detail: error.to_string(),
+    };
+    match error {
+        ConnectError::Connection { source, .. }
+        | ConnectError::Connecting {
+            source: ConnectingError::ConnectionError { source, .. },
+            ..
+        } => TransportError::handshake(address, protocol, source),
+        ConnectError::Connect { source: ConnectWithOptsError::EndpointClosed { .. }, .. } => {
+            TransportError::EndpointClosed
+        }
+        ConnectError::Connect { source: ConnectWithOptsError::SelfConnect { .. }, .. } => {
+            TransportError::SelfDial { entity: peer }
+        }
+        ConnectError::Connect { source: ConnectWithOptsError::NoAddress { .. }, .. } => {
+            TransportError::Unreachable { address: address.clone() }
+        }
+        // The enums of iroh may grow.
+        other => failed(&other),
+    }
+}
+
+/// Returns whether `ip` means something only together with an interface.
+const fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}

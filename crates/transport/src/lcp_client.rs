@@ -1,0 +1,135 @@
+//! Ask an issuer, and ask again when the connection breaks.
+//!
+//! ```text
+//! call ──► open connection? ──┬── no ──► dial ──► keep it
+//!                             └── yes ─► one stream: request, end ──► answer
+//!                                              │ broken, busy or silent
+//!                                              └──► another connection, the same request (RESENDS_MAX times)
+//! ```
+//!
+//! Sending again is safe: a command carries its id, and an issuer executes an id once; queries change nothing.
+
+use crate::{Connection, Endpoint, Protocol, TransportError};
+use fondaco_lcp::{RESPONSE_BYTES_MAX, Request, Response};
+use fondaco_ports::Address;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+use tracing::debug;
+
+/// How often [`LcpClient::call`] sends a request again.
+pub const RESENDS_MAX: u32 = 3;
+
+/// How long one sending of a request may take, until its whole answer is there.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait before the first sending again; twice as long before each one after it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One holder's connection to one issuer. Clones share it.
+#[derive(Clone, Debug)]
+pub struct LcpClient {
+    endpoint: Endpoint,
+    issuer: Address,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    connection: Option<(u64, Connection)>,
+    /// How many connections there were, to tell one from the next.
+    count: u64,
+    /// When dialling failed last, and why: those who waited for it need not try the same again.
+    failed: Option<(Instant, TransportError)>,
+}
+
+impl LcpClient {
+    /// Creates the client of the issuer at this address; it dials when first asked. `endpoint` says who the holder is.
+    pub fn new(endpoint: Endpoint, issuer: Address) -> Self {
+        Self { endpoint, issuer, kept: Arc::default() }
+    }
+
+    /// Returns the issuer and where it is.
+    pub const fn issuer(&self) -> &Address {
+        &self.issuer
+    }
+
+    /// Asks the issuer, and returns what it answers: a refusal is an answer too.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or broke off, or said what is no answer, each time. A *command* may have been
+    /// executed all the same: ask the same again, under the same id, to learn of it.
+    pub async fn call(&self, request: &Request) -> Result<Response, TransportError> {
+        let frame = request.to_frame();
+        let mut resends = 0;
+        loop {
+            let (number, connection) = self.connection().await?;
+            match ask(&connection, &frame).await {
+                Ok(response) => return Ok(response),
+                Err(error) if resends < RESENDS_MAX && error.is_transient() => {
+                    debug!(%error, resends, "asking the issuer again");
+                    self.forget(number).await;
+                    sleep(PAUSE * 2_u32.pow(resends)).await;
+                    resends += 1;
+                }
+                Err(error) => {
+                    self.forget(number).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The connection that is kept, or a new one.
+    async fn connection(&self) -> Result<(u64, Connection), TransportError> {
+        let since = Instant::now();
+        let mut kept = self.kept.lock().await;
+        if let Some((number, connection)) = &kept.connection
+            && !connection.is_closed()
+        {
+            return Ok((*number, connection.clone()));
+        }
+        if let Some((at, error)) = &kept.failed
+            && *at >= since
+        {
+            return Err(error.clone());
+        }
+        match self.endpoint.connect(&self.issuer, Protocol::Lcp2).await {
+            Ok(connection) => {
+                kept.count += 1;
+                kept.failed = None;
+                kept.connection = Some((kept.count, connection.clone()));
+                Ok((kept.count, connection))
+            }
+            Err(error) => {
+                kept.connection = None;
+                kept.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets go of a connection, unless another took its place. It is not closed: other calls may yet have their answers.
+    async fn forget(&self, number: u64) {
+        let mut kept = self.kept.lock().await;
+        if kept.connection.as_ref().is_some_and(|(found, _)| *found == number) {
+            kept.connection = None;
+        }
+    }
+}
+
+async fn ask(connection: &Connection, frame: &[u8]) -> Result<Response, TransportError> {
+    let peer = connection.peer();
+    let answered = async {
+        let mut stream = connection.open().await?;
+        stream.send_bytes(frame).await?;
+        stream.finish();
+        let body = stream.recv_bytes(RESPONSE_BYTES_MAX).await?;
+        let body = body.ok_or(TransportError::NoAnswer { peer })?;
+        Response::from_frame(&body).map_err(|error| TransportError::BadAnswer { peer, error })
+    };
+    crate::stream::within(peer, "answer", ANSWER_TIMEOUT, answered).await
+}
