@@ -1,0 +1,688 @@
+//! The core of a provider of storage: it decides, and touches neither disk, network nor clock.
+//!
+//! A request that waits for something outside is in two parts, with the outside between them. An [`Answer`] says what to
+//! make durable first, what to send, and which files nobody needs any more.
+//!
+//! ```text
+//! open_begin ── ask the issuer for the hold ── open_finish
+//! put_begin ── put_step, write bytes … ── hash, sync ── put_commit      or put_abort, wherever it broke
+//! get_begin ── read and prove ── get_commit
+//! close_begin, due ── post the voucher, or void the hold ── close_finish
+//! advance, delete, status, list, prices: at once
+//! ```
+//!
+//! # What always holds
+//!
+//! - What a contract owes is at most what its highest voucher authorises: nothing is served unpaid.
+//! - The same events give the same host: a crash loses at most puts that were not committed, and what they were charged.
+//! - A refusal changes nothing; only [`Host::put_commit`] of wrong bytes keeps what writing them cost.
+//! - The room sold is never more than the room there is.
+//!
+//! # What is not here
+//!
+//! Files, frames and the issuer: the shell has them. It calls under one lock, journals events in the order it got them,
+//! and answers when they are durable.
+//!
+//! ```
+//! use fondaco_storage_host::{Host, HostConfig};
+//! # use fondaco_crypto::{CurrencyId, SecretKey};
+//! # use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
+//! # let key = SecretKey::from_bytes(&[1; 32]);
+//! # let (now, currency) = (Timestamp::EPOCH, CurrencyId::issued_by(key.entity()));
+//! let host = Host::new(key, HostConfig {
+//!     currency,
+//!     open: Amount::new(10),
+//!     store: Price::from_parts(5),
+//!     write: Price::from_parts(100),
+//!     read: Price::from_parts(400),
+//!     size: Bytes::new(200 << 30),
+//!     period_max: Duration::from_seconds(90 * 86_400),
+//!     epoch: Duration::from_seconds(86_400),
+//!     step_max: Bytes::new(256 << 10),
+//! });
+//! let list = host.prices(now);
+//! assert_eq!(list.verify(now), Ok(()));
+//! assert_eq!(list.prices.capacity, host.free());
+//! ```
+
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{Event, ReplayError};
+use fondaco_audit::ShardId;
+use fondaco_codec::List;
+use fondaco_contract::{
+    Bill, Charge, ContractId, Ending, PriceList, SignedPriceList, State, Tab, Terms,
+};
+use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
+use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
+use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response};
+use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
+use std::{collections::BTreeMap, ops::Range};
+
+/// How long a price list is good for.
+const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
+/// How long before a hold expires its voucher is posted, at most; a quarter of what the hold has left, if that is less.
+const POST_MARGIN_MAX: Duration = Duration::from_seconds(6 * 3600);
+/// How long an ended and paid contract is remembered, to answer its buyer.
+const MEMORY: Duration = Duration::from_seconds(7 * 86_400);
+/// The most contracts at once, the remembered ones included.
+const CONTRACTS_MAX: usize = 1 << 16;
+/// The most shards of one contract.
+const SHARDS_MAX: u32 = 1 << 17;
+/// The most puts at once, in all and of one contract.
+const PUTS_MAX: usize = 1024;
+const PUTS_PER_CONTRACT_MAX: usize = 64;
+
+/// What is sold, and at what price. See [`PriceList`] for what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// In which currency to be paid.
+    pub currency: CurrencyId,
+    /// The price of a contract.
+    pub open: Amount,
+    /// The price of a byte kept through an epoch.
+    pub store: Price,
+    /// The price of a byte in.
+    pub write: Price,
+    /// The price of a byte out.
+    pub read: Price,
+    /// All the room there is.
+    pub size: Bytes,
+    /// The longest contract.
+    pub period_max: Duration,
+    /// How long an epoch is.
+    pub epoch: Duration,
+    /// The most bytes of one step.
+    pub step_max: Bytes,
+}
+
+/// What the shell is to do, in this order: make the event durable, send the response, remove the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Answer {
+    /// What to make durable first, if anything changed.
+    pub event: Option<Event>,
+    /// What to send then.
+    pub response: Response,
+    /// Shards that no contract has any more. Ask [`Host::keeps`] again, under the lock, before removing their files:
+    /// they may have been put anew.
+    pub remove: Vec<ShardId>,
+}
+
+impl Answer {
+    fn at_once(response: Response) -> Self {
+        Self { event: None, response, remove: Vec::new() }
+    }
+
+    fn after(event: Event, response: Response) -> Self {
+        Self { event: Some(event), response, remove: Vec::new() }
+    }
+}
+
+impl From<Result<Self, Reason>> for Answer {
+    fn from(result: Result<Self, Reason>) -> Self {
+        result.unwrap_or_else(|reason| Self::at_once(Response::Refused { reason }))
+    }
+}
+
+/// What to do about a request to open a contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+#[allow(clippy::large_enum_variant)] // one for each opening, and soon sent
+pub enum Opening {
+    /// It was opened before: this is the answer.
+    Known(Response),
+    /// Ask the issuer for this hold, then [`Host::open_finish`].
+    Ask(HoldId),
+}
+
+/// What to do about a request to put a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Begun {
+    /// It is kept already: answer [`Response::Have`].
+    Have,
+    /// Answer [`Response::Ready`] and take steps.
+    Ready(PutId),
+    /// It has no bytes: [`Host::put_commit`] at once.
+    Empty(PutId),
+}
+
+/// Names a put that is under way, until it is committed or aborted. It is never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PutId(u64);
+
+/// What to do about a step that is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Stepped {
+    /// Write its bytes and answer [`Response::Taken`].
+    More {
+        /// Up to where.
+        at: Bytes,
+    },
+    /// Write its bytes, sync and hash the whole, and [`Host::put_commit`].
+    Whole,
+}
+
+/// A read that is paid for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPlan {
+    /// Under which contract.
+    pub contract: ContractId,
+    /// Of which shard.
+    pub shard: ShardId,
+    /// What to prove of it.
+    pub range: Range<u64>,
+    charge: Charge,
+    voucher: SignedVoucher,
+}
+
+/// An ended contract whose money is to be got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Closing {
+    /// What to make durable first, if it has ended just now.
+    pub event: Option<Event>,
+    /// What to do then.
+    pub settle: Settle,
+}
+
+/// How to get the money of an ended contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// Post this at the issuer, then [`Host::close_finish`] with what it paid.
+    Post(SignedVoucher),
+    /// Nothing was earned: void the hold at the issuer, then [`Host::close_finish`] with nothing.
+    Void(HoldId),
+    /// All is done: this is the answer.
+    Done(Response),
+}
+
+/// One contract, as its provider sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contract {
+    terms: Terms,
+    /// What the hold has.
+    amount_max: Amount,
+    /// When the hold expires.
+    expires: Timestamp,
+    /// The highest there is.
+    voucher: SignedVoucher,
+    tab: Tab,
+    shards: BTreeMap<ShardId, Bytes>,
+    state: State,
+    /// What was paid out, once that is done.
+    paid: Option<Amount>,
+}
+
+impl Contract {
+    /// Where the contract stands at `now`, whether or not that was noted yet.
+    fn state_at(&self, now: Timestamp) -> State {
+        let state = self.state.tick(&self.terms, &self.tab, now);
+        if now >= post_at(self.terms.begins, self.expires) {
+            return state.end(now, Ending::HoldOver);
+        }
+        state
+    }
+
+    fn total(&self) -> Amount {
+        Bill::of(&self.terms.prices, &self.tab.meter).map_or(Amount::MAX, |bill| bill.total())
+    }
+
+    /// Checks a voucher and returns the highest there is then. One that is not higher counts for nothing, so nothing
+    /// but its hold is checked.
+    fn highest(&self, voucher: &SignedVoucher) -> Result<SignedVoucher, Reason> {
+        let (new, known) = (voucher.voucher, self.voucher.voucher);
+        if (new.currency, new.hold) != (known.currency, known.hold) {
+            return Err(Reason::WrongVoucher);
+        }
+        if new.cumulative <= known.cumulative {
+            return Ok(self.voucher);
+        }
+        let (authorised, amount_max) = (new.cumulative, self.amount_max);
+        if authorised > amount_max {
+            return Err(Reason::OverHold { authorised, amount_max });
+        }
+        voucher.verify(self.terms.buyer).map_err(|_| Reason::BadVoucher)?;
+        Ok(*voucher)
+    }
+
+    /// Takes over counters and voucher, where they are higher.
+    fn raise(&mut self, tab: &Tab, voucher: &SignedVoucher) {
+        let (meter, new) = (&mut self.tab.meter, &tab.meter);
+        meter.opened |= new.opened;
+        meter.written = meter.written.max(new.written);
+        meter.read = meter.read.max(new.read);
+        meter.byte_epochs = meter.byte_epochs.max(new.byte_epochs);
+        self.tab.epochs_paid = self.tab.epochs_paid.max(tab.epochs_paid);
+        if voucher.voucher.cumulative > self.voucher.voucher.cumulative {
+            self.voucher = *voucher;
+        }
+    }
+}
+
+/// From when a hold must be posted.
+fn post_at(begins: Timestamp, expires: Timestamp) -> Timestamp {
+    let margin = (expires.since(begins).milliseconds() / 4).min(POST_MARGIN_MAX.milliseconds());
+    Timestamp::from_milliseconds(expires.milliseconds().saturating_sub(margin))
+}
+
+/// A shard on its way in.
+#[derive(Clone, Copy, Debug)]
+struct Put {
+    contract: ContractId,
+    shard: ShardId,
+    size: Bytes,
+    /// From which epoch it will be paid for.
+    epoch: u64,
+    /// How many bytes came in.
+    taken: u64,
+}
+
+impl Put {
+    /// What keeping the shard will cost, once all epochs paid for so far are counted.
+    const fn charge(&self, tab: &Tab) -> Charge {
+        Charge::Store { bytes: self.size, epochs: tab.epochs_paid.saturating_sub(self.epoch) }
+    }
+}
+
+/// A provider of storage. See the [module](self) for the order of calls.
+#[derive(Clone, Debug)]
+pub struct Host {
+    key: SecretKey,
+    config: HostConfig,
+    contracts: BTreeMap<ContractId, Contract>,
+    /// How many contracts have each shard.
+    references: BTreeMap<ShardId, u32>,
+    puts: BTreeMap<PutId, Put>,
+    put_next: u64,
+}
+
+impl Host {
+    /// Creates a provider without contracts; [`Host::replay`] its journal next.
+    pub const fn new(key: SecretKey, config: HostConfig) -> Self {
+        Self {
+            key,
+            config,
+            contracts: BTreeMap::new(),
+            references: BTreeMap::new(),
+            puts: BTreeMap::new(),
+            put_next: 0,
+        }
+    }
+
+    /// Returns who it is.
+    pub fn provider(&self) -> EntityId {
+        self.key.entity()
+    }
+
+    /// Returns how much room is neither sold nor kept for a contract whose money is still to be got.
+    pub fn free(&self) -> Bytes {
+        let promised = |contract: &Contract| match contract.paid {
+            None => u128::from(contract.terms.size_max.get()),
+            Some(_) => 0,
+        };
+        let sold: u128 = self.contracts.values().map(promised).sum();
+        self.config.size.saturating_sub(Bytes::new(u64::try_from(sold).unwrap_or(u64::MAX)))
+    }
+
+    /// Signs what is sold now, and at what price; good for an hour.
+    pub fn prices(&self, now: Timestamp) -> SignedPriceList {
+        let HostConfig { currency, open, store, write, read, period_max, epoch, step_max, .. } =
+            self.config;
+        PriceList {
+            provider: self.provider(),
+            currency,
+            open,
+            store,
+            write,
+            read,
+            capacity: self.free(),
+            period_max,
+            epoch,
+            step_max,
+            issued: now,
+            expires: now.after(LIST_VALIDITY),
+        }
+        .sign(&self.key)
+    }
+
+    /// Returns whether any contract has `shard`.
+    pub fn keeps(&self, shard: ShardId) -> bool {
+        self.references.contains_key(&shard)
+    }
+
+    /// Returns every shard that some contract has: what else lies on the disk may go.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.references.keys().copied()
+    }
+
+    // --- the journal -------------------------------------------------------------------------------
+
+    /// Replays one record of the journal.
+    ///
+    /// # Errors
+    ///
+    /// All of [`ReplayError`]: the journal is not of this provider, or of another version.
+    pub fn replay(&mut self, record: &[u8]) -> Result<(), ReplayError> {
+        self.apply(&Event::from_record(record)?).map(|_| ())
+    }
+
+    /// Returns events that lead to the present state, for a journal written anew. Puts under way are not in them.
+    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+        self.contracts.iter().flat_map(|(id, contract)| {
+            let Contract { terms, amount_max, expires, voucher, tab, shards, state, paid } =
+                contract;
+            let id = *id;
+            let (amount_max, expires, voucher, tab) = (*amount_max, *expires, *voucher, *tab);
+            let opened = Event::Opened { terms: *terms, voucher, amount_max, expires };
+            let metered = Event::Metered { contract: id, tab, voucher };
+            let stored = shards.iter().map(move |(shard, size)| Event::Stored {
+                contract: id,
+                shard: *shard,
+                size: *size,
+                tab,
+                voucher,
+            });
+            let ended = match *state {
+                State::Open => None,
+                State::Ended { at, why } => Some(Event::Ended { contract: id, at, why }),
+            };
+            let posted = paid.map(|paid| Event::Posted { contract: id, paid });
+            [opened, metered].into_iter().chain(stored).chain(ended).chain(posted)
+        })
+    }
+
+    /// Lets an event happen; returns the shards that no contract has after it. The only way anything durable changes.
+    fn apply(&mut self, event: &Event) -> Result<Vec<ShardId>, ReplayError> {
+        if let Event::Opened { terms, voucher, amount_max, expires } = event {
+            self.contracts.entry(terms.id()).or_insert_with(|| Contract {
+                terms: *terms,
+                amount_max: *amount_max,
+                expires: *expires,
+                voucher: *voucher,
+                tab: Tab::default().after(terms, Charge::Open).unwrap_or_default(),
+                shards: BTreeMap::new(),
+                state: State::Open,
+                paid: None,
+            });
+            return Ok(Vec::new());
+        }
+        let id = event.contract();
+        let contract = self.contracts.get_mut(&id).ok_or(ReplayError::Unopened { contract: id })?;
+        let mut dropped = Vec::new();
+        match event {
+            Event::Opened { .. } => {} // above
+            Event::Stored { shard, size, tab, voucher, .. } => {
+                if contract.shards.insert(*shard, *size).is_none() {
+                    contract.tab.stored =
+                        contract.tab.stored.checked_add(*size).unwrap_or(Bytes::MAX);
+                    *self.references.entry(*shard).or_default() += 1;
+                }
+                contract.raise(tab, voucher);
+            }
+            Event::Metered { tab, voucher, .. } => contract.raise(tab, voucher),
+            Event::Deleted { shard, .. } => {
+                if let Some(size) = contract.shards.remove(shard) {
+                    contract.tab.delete(size);
+                    dropped.push(*shard);
+                }
+            }
+            Event::Ended { at, why, .. } => contract.state = contract.state.end(*at, *why),
+            Event::Posted { paid, .. } => {
+                contract.paid = Some(*paid);
+                contract.tab.stored = Bytes::ZERO;
+                dropped.extend(std::mem::take(&mut contract.shards).into_keys());
+            }
+        }
+        dropped.retain(|shard| {
+            let left = self.references.get(shard).map_or(0, |count| count.saturating_sub(1));
+            if left > 0 {
+                self.references.insert(*shard, left);
+            } else {
+                self.references.remove(shard);
+            }
+            left == 0
+        });
+        Ok(dropped)
+    }
+
+    /// Lets an event happen that was just decided, and answers.
+    fn happen(&mut self, event: Event, response: Response) -> Result<Answer, Reason> {
+        // Deciding found the contract; were it gone, this host would be broken and must promise nothing.
+        let remove = self.apply(&event).map_err(|_| Reason::Failed)?;
+        Ok(Answer { remove, ..Answer::after(event, response) })
+    }
+
+    /// The contract, if it is this buyer's.
+    fn contract_of(&self, peer: EntityId, id: ContractId) -> Result<&Contract, Reason> {
+        let contract = self.contracts.get(&id).ok_or(Reason::UnknownContract)?;
+        if contract.terms.buyer == peer { Ok(contract) } else { Err(Reason::NotYours) }
+    }
+
+    /// The contract, if it is this buyer's and open at `now`.
+    fn open_contract(
+        &self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+    ) -> Result<&Contract, Reason> {
+        let contract = self.contract_of(peer, id)?;
+        match contract.state_at(now) {
+            State::Open => Ok(contract),
+            State::Ended { why, .. } => Err(Reason::Ended { why }),
+        }
+    }
+
+    // --- opening and closing -----------------------------------------------------------------------
+
+    /// Checks all about terms that can be checked without the issuer.
+    ///
+    /// # Errors
+    ///
+    /// `NotYours`, `NotProvider`, `Ended`, all about terms, `Unsigned`, `NoRoom`, `Busy`.
+    pub fn open_begin(
+        &self,
+        now: Timestamp,
+        peer: EntityId,
+        terms: &Terms,
+        buyer_signature: &Signature,
+        voucher: &SignedVoucher,
+    ) -> Result<Opening, Reason> {
+        if peer != terms.buyer {
+            return Err(Reason::NotYours);
+        }
+        if terms.prices.provider != self.provider() {
+            return Err(Reason::NotProvider);
+        }
+        if self.contracts.contains_key(&terms.id()) {
+            self.open_contract(now, peer, terms.id())?;
+            return Ok(Opening::Known(self.opened(terms)));
+        }
+        terms.check(now)?;
+        terms.verify_buyer(buyer_signature).map_err(|_| Reason::Unsigned)?;
+        let (free, wanted) = (self.free(), terms.size_max);
+        if wanted > free {
+            return Err(Reason::NoRoom { free, wanted });
+        }
+        if self.contracts.len() >= CONTRACTS_MAX {
+            return Err(Reason::Busy);
+        }
+        Ok(Opening::Ask(voucher.voucher.hold))
+    }
+
+    /// Signs a contract, given the hold that its voucher names, as the issuer knows it.
+    //
+    // Those of `open_begin` again, since time went by between them, and the hold.
+    pub fn open_finish(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        terms: &Terms,
+        buyer_signature: &Signature,
+        voucher: &SignedVoucher,
+        hold: Option<&Hold>,
+    ) -> Answer {
+        self.open(now, peer, terms, buyer_signature, voucher, hold).into()
+    }
+
+    fn open(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        terms: &Terms,
+        buyer_signature: &Signature,
+        voucher: &SignedVoucher,
+        hold: Option<&Hold>,
+    ) -> Result<Answer, Reason> {
+        match self.open_begin(now, peer, terms, buyer_signature, voucher)? {
+            Opening::Known(response) => return Ok(Answer::at_once(response)),
+            Opening::Ask(_) => {}
+        }
+        let Hold { payer, payee, amount_max, order, expires, state } =
+            *hold.ok_or(Reason::UnknownHold)?;
+        let parties = (terms.buyer, terms.prices.provider, *terms.id().digest());
+        if state != HoldState::Open || (payer, payee, order) != parties {
+            return Err(Reason::WrongHold);
+        }
+        if post_at(terms.begins, expires) < terms.paid_until(1) {
+            return Err(Reason::HoldExpires { expires });
+        }
+        if voucher.voucher.currency != terms.prices.currency {
+            return Err(Reason::WrongVoucher);
+        }
+        let authorised = voucher.voucher.cumulative;
+        if authorised > amount_max {
+            return Err(Reason::OverHold { authorised, amount_max });
+        }
+        voucher.verify(terms.buyer).map_err(|_| Reason::BadVoucher)?;
+        Tab::default().admit(terms, Charge::Open, authorised)?;
+        let event = Event::Opened { terms: *terms, voucher: *voucher, amount_max, expires };
+        let response = self.opened(terms);
+        self.happen(event, response)
+    }
+
+    fn opened(&self, terms: &Terms) -> Response {
+        Response::Opened { provider_signature: terms.sign_as_provider(&self.key) }
+    }
+
+    /// Ends a contract because its buyer says so.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownContract`, `NotYours`.
+    pub fn close_begin(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+    ) -> Result<Closing, Reason> {
+        let ended = self.contract_of(peer, id)?.state_at(now).end(now, Ending::Closed);
+        self.end(id, ended)
+    }
+
+    /// Returns the contracts that have ended by `now`, noted or not, and whose money is still to be got; those whose
+    /// holds expire first, first. Give each to [`Host::close_due`]; those that fail come again.
+    pub fn due(&self, now: Timestamp) -> Vec<ContractId> {
+        let is_due =
+            |contract: &Contract| contract.paid.is_none() && contract.state_at(now).has_ended();
+        let mut due: Vec<_> = self
+            .contracts
+            .iter()
+            .filter(|(_, contract)| is_due(contract))
+            .map(|(id, contract)| (contract.expires, *id))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Ends a contract that is due.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownContract`, and `Busy` if it has not ended.
+    pub fn close_due(&mut self, now: Timestamp, id: ContractId) -> Result<Closing, Reason> {
+        let contract = self.contracts.get(&id).ok_or(Reason::UnknownContract)?;
+        match contract.state_at(now) {
+            State::Open => Err(Reason::Busy),
+            ended @ State::Ended { .. } => self.end(id, ended),
+        }
+    }
+
+    /// Notes the end, if that is new, and says how to get the money.
+    fn end(&mut self, id: ContractId, ended: State) -> Result<Closing, Reason> {
+        let contract = self.contracts.get(&id).ok_or(Reason::UnknownContract)?;
+        let event = match (contract.state, ended) {
+            (State::Open, State::Ended { at, why }) => Some(Event::Ended { contract: id, at, why }),
+            (State::Open, State::Open) | (State::Ended { .. }, _) => None,
+        };
+        let voucher = contract.voucher;
+        let settle = match contract.paid {
+            Some(paid) => Settle::Done(Response::Closed { total: contract.total(), paid }),
+            None if voucher.voucher.cumulative.is_zero() => Settle::Void(voucher.voucher.hold),
+            None => Settle::Post(voucher),
+        };
+        if let Some(event) = &event {
+            self.apply(event).map_err(|_| Reason::Failed)?;
+        }
+        Ok(Closing { event, settle })
+    }
+
+    /// Forgets the shards of an ended contract, since its money was paid out: `paid`, which is nothing if the hold is lost.
+    pub fn close_finish(&mut self, id: ContractId, paid: Amount) -> Answer {
+        let finish = |host: &mut Self| {
+            let contract = host.contracts.get(&id).ok_or(Reason::UnknownContract)?;
+            let total = contract.total();
+            match (contract.state, contract.paid) {
+                (State::Open, _) => Err(Reason::Busy), // it was never ended: forget nothing
+                (State::Ended { .. }, Some(paid)) => {
+                    Ok(Answer::at_once(Response::Closed { total, paid }))
+                }
+                (State::Ended { .. }, None) => host
+                    .happen(Event::Posted { contract: id, paid }, Response::Closed { total, paid }),
+            }
+        };
+        finish(self).into()
+    }
+
+    /// Forgets contracts that ended a week ago and were paid. Repeating it does nothing; it need not be journaled.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.contracts.retain(|_, contract| match contract.state {
+            State::Open => true,
+            State::Ended { at, .. } => contract.paid.is_none() || now < at.after(MEMORY),
+        });
+    }
+
+    // --- looking -----------------------------------------------------------------------------------
+
+    /// Says where a contract stands.
+    pub fn status(&self, now: Timestamp, peer: EntityId, id: ContractId) -> Response {
+        match self.contract_of(peer, id) {
+            Err(reason) => Response::Refused { reason },
+            Ok(contract) => Response::Status {
+                tab: contract.tab,
+                voucher: Some(contract.voucher),
+                shards: u32::try_from(contract.shards.len()).unwrap_or(u32::MAX),
+                state: contract.state_at(now),
+            },
+        }
+    }
+
+    /// Lists the shards of a contract.
+    pub fn list(&self, peer: EntityId, id: ContractId, after: Option<ShardId>) -> Response {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let shards = |contract: &Contract| {
+            let range = contract.shards.range((after.map_or(Unbounded, Excluded), Unbounded));
+            let line = |(shard, size): (&ShardId, &Bytes)| Listed { shard: *shard, size: *size };
+            List::new(range.take(LIST_MAX).map(line).collect()).ok_or(Reason::Failed)
+        };
+        match self.contract_of(peer, id).and_then(shards) {
+            Err(reason) => Response::Refused { reason },
+            Ok(list) => Response::Shards { list },
+        }
+    }
+}

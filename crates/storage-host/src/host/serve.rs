@@ -1,0 +1,239 @@
+//! Serving what is paid for: putting, getting, advancing, deleting.
+
+use super::{
+    Answer, Begun, Host, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId, ReadPlan, SHARDS_MAX, Stepped,
+};
+use crate::Event;
+use fondaco_audit::{SIZE_MAX, ShardId};
+use fondaco_contract::{Charge, ContractId, read_charged};
+use fondaco_crypto::EntityId;
+use fondaco_ledger::SignedVoucher;
+use fondaco_ports::market::{Reason, Response};
+use fondaco_units::{Bytes, Timestamp};
+
+impl Host {
+    /// Begins to put a shard, and keeps room for it under its contract.
+    ///
+    /// # Errors
+    ///
+    /// About the contract; `WrongSize`, `WrongEpoch`, `Late`, `TooManyShards`, `OverSize`, `Busy`.
+    pub fn put_begin(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+        shard: ShardId,
+        size: Bytes,
+        epoch: u64,
+    ) -> Result<Begun, Reason> {
+        let contract = self.open_contract(now, peer, id)?;
+        if let Some(&kept) = contract.shards.get(&shard) {
+            return if kept == size {
+                Ok(Begun::Have)
+            } else {
+                Err(Reason::WrongSize { size: kept })
+            };
+        }
+        let (terms, tab) = (&contract.terms, &contract.tab);
+        if !terms.epoch_is_near(epoch, now) {
+            return Err(Reason::WrongEpoch { epoch: terms.epoch_at(now) });
+        }
+        if epoch >= tab.epochs_paid {
+            return Err(Reason::Late { paid_until: terms.paid_until(tab.epochs_paid) });
+        }
+        let puts = || self.puts.values().filter(|put| put.contract == id);
+        if contract.shards.len() + puts().count() >= SHARDS_MAX as usize {
+            return Err(Reason::TooManyShards { shards_max: SHARDS_MAX });
+        }
+        let coming: u128 = puts().map(|put| u128::from(put.size.get())).sum();
+        let all = u128::from(tab.stored.get()) + u128::from(size.get()) + coming;
+        let size_max = terms.size_max.min(Bytes::new(SIZE_MAX));
+        if all > u128::from(terms.size_max.get()) || size > size_max {
+            let all = Bytes::new(u64::try_from(all).unwrap_or(u64::MAX));
+            return Err(Reason::OverSize { size: all, size_max });
+        }
+        let is_full = self.puts.len() >= PUTS_MAX || puts().count() >= PUTS_PER_CONTRACT_MAX;
+        if is_full || puts().any(|put| put.shard == shard) {
+            return Err(Reason::Busy);
+        }
+        let put = PutId(self.put_next);
+        self.put_next += 1;
+        self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
+        Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
+    }
+
+    /// Charges for the next `length` bytes of a put, and sees that keeping it all is paid for if they are the last.
+    ///
+    /// What is charged is durable with the event of [`Host::put_commit`] or [`Host::put_abort`]; call one of them.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` without such a put; `Ended`; about the voucher; `WrongStep`, `Overflow`, `Unpaid`.
+    pub fn put_step(
+        &mut self,
+        now: Timestamp,
+        put_id: PutId,
+        voucher: &SignedVoucher,
+        length: u64,
+    ) -> Result<Stepped, Reason> {
+        let put = *self.puts.get(&put_id).ok_or(Reason::Malformed)?;
+        let buyer = self.buyer(put.contract)?;
+        let contract = self.open_contract(now, buyer, put.contract)?;
+        let terms = &contract.terms;
+        let highest = contract.highest(voucher)?;
+        let left = put.size.get().saturating_sub(put.taken);
+        let length_max = terms.prices.step_max.get().min(left);
+        if length == 0 || length > length_max {
+            return Err(Reason::WrongStep { length, length_max: Bytes::new(length_max) });
+        }
+        let authorised = highest.voucher.cumulative;
+        let mut tab = contract.tab;
+        tab.admit(terms, Charge::Write { bytes: Bytes::new(length) }, authorised)?;
+        let is_last = length == left;
+        if is_last {
+            // Only looked at: it is charged when the shard is known to be what its name says.
+            let mut kept = tab;
+            kept.admit(terms, put.charge(&tab), authorised)?;
+        }
+        let taken = put.taken + length;
+        self.puts.insert(put_id, Put { taken, ..put });
+        if let Some(contract) = self.contracts.get_mut(&put.contract) {
+            contract.raise(&tab, &highest);
+        }
+        Ok(if is_last { Stepped::Whole } else { Stepped::More { at: Bytes::new(taken) } })
+    }
+
+    /// Ends a put whose bytes are all written and durable; `content` is the name that they hash to.
+    ///
+    /// A refusal still has an event: what the bytes in were charged.
+    pub fn put_commit(&mut self, now: Timestamp, put: PutId, content: ShardId) -> Answer {
+        let Some(put) = self.puts.remove(&put) else {
+            return Err(Reason::Malformed).into();
+        };
+        match self.store(now, &put, content) {
+            Ok(answer) => answer,
+            Err(reason) => Answer { event: self.metered(&put), ..Err(reason).into() },
+        }
+    }
+
+    fn store(&mut self, now: Timestamp, put: &Put, content: ShardId) -> Result<Answer, Reason> {
+        let buyer = self.buyer(put.contract)?;
+        let contract = self.open_contract(now, buyer, put.contract)?;
+        if put.taken != put.size.get() {
+            return Err(Reason::Malformed);
+        }
+        if content != put.shard {
+            return Err(Reason::WrongContent);
+        }
+        let voucher = contract.voucher;
+        let mut tab = contract.tab;
+        tab.admit(&contract.terms, put.charge(&tab), voucher.voucher.cumulative)?;
+        let Put { contract, shard, size, .. } = *put;
+        self.happen(Event::Stored { contract, shard, size, tab, voucher }, Response::Stored)
+    }
+
+    /// Gives a put up; returns what the bytes in were charged, to be made durable in time.
+    pub fn put_abort(&mut self, put: PutId) -> Option<Event> {
+        let put = self.puts.remove(&put)?;
+        self.metered(&put)
+    }
+
+    fn metered(&self, put: &Put) -> Option<Event> {
+        let contract = self.contracts.get(&put.contract).filter(|_| put.taken > 0)?;
+        let (tab, voucher) = (contract.tab, contract.voucher);
+        Some(Event::Metered { contract: put.contract, tab, voucher })
+    }
+
+    /// Checks that a read is paid for, and says what to read. Nothing is charged before [`Host::get_commit`], so that
+    /// a damaged shard costs its buyer nothing.
+    ///
+    /// # Errors
+    ///
+    /// About the contract and the voucher; `UnknownShard`, `WrongRange`, `WrongStep`, `Overflow`, `Unpaid`.
+    // The request's fields, in its order.
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_begin(
+        &self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+        shard: ShardId,
+        offset: Bytes,
+        length: Bytes,
+        voucher: &SignedVoucher,
+    ) -> Result<ReadPlan, Reason> {
+        let contract = self.open_contract(now, peer, id)?;
+        let voucher = contract.highest(voucher)?;
+        let size = *contract.shards.get(&shard).ok_or(Reason::UnknownShard)?;
+        let bytes = read_charged(offset, length, size).ok_or(Reason::WrongRange { size })?;
+        let length_max = contract.terms.prices.step_max;
+        if length > length_max {
+            return Err(Reason::WrongStep { length: length.get(), length_max });
+        }
+        let charge = Charge::Read { bytes };
+        let mut tab = contract.tab;
+        tab.admit(&contract.terms, charge, voucher.voucher.cumulative)?;
+        let range = offset.get()..offset.get() + length.get(); // within the shard, so it does not wrap
+        Ok(ReadPlan { contract: id, shard, range, charge, voucher })
+    }
+
+    /// Charges for a read whose slice is in hand; returns what to make durable before it is sent.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownContract`, `Unpaid`: others were served from the same voucher meanwhile.
+    pub fn get_commit(&mut self, plan: &ReadPlan) -> Result<Event, Reason> {
+        let contract = self.contracts.get(&plan.contract).ok_or(Reason::UnknownContract)?;
+        let highest = if plan.voucher.voucher.cumulative > contract.voucher.voucher.cumulative {
+            plan.voucher
+        } else {
+            contract.voucher
+        };
+        let mut tab = contract.tab;
+        tab.admit(&contract.terms, plan.charge, highest.voucher.cumulative)?;
+        let event = Event::Metered { contract: plan.contract, tab, voucher: highest };
+        self.apply(&event).map_err(|_| Reason::Failed)?;
+        Ok(event)
+    }
+
+    /// Keeps everything of a contract for one more epoch.
+    pub fn advance(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+        voucher: &SignedVoucher,
+    ) -> Answer {
+        let advance = |host: &mut Self| {
+            let contract = host.open_contract(now, peer, id)?;
+            let voucher = contract.highest(voucher)?;
+            let mut tab = contract.tab;
+            tab.admit(&contract.terms, Charge::Advance, voucher.voucher.cumulative)?;
+            let response = Response::Advanced { epochs_paid: tab.epochs_paid };
+            host.happen(Event::Metered { contract: id, tab, voucher }, response)
+        };
+        advance(self).into()
+    }
+
+    /// Keeps a shard no longer. Of one that is not kept, the answer is the same.
+    pub fn delete(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+        shard: ShardId,
+    ) -> Answer {
+        let delete = |host: &mut Self| {
+            let contract = host.open_contract(now, peer, id)?;
+            if !contract.shards.contains_key(&shard) {
+                return Ok(Answer::at_once(Response::Deleted));
+            }
+            host.happen(Event::Deleted { contract: id, shard }, Response::Deleted)
+        };
+        delete(self).into()
+    }
+
+    fn buyer(&self, id: ContractId) -> Result<EntityId, Reason> {
+        self.contracts.get(&id).map(|contract| contract.terms.buyer).ok_or(Reason::UnknownContract)
+    }
+}
