@@ -1,0 +1,133 @@
+//! What can go wrong for a buyer, and what to do about it.
+
+use fondaco_contract::{ContractId, TabError};
+use fondaco_crypto::EntityId;
+use fondaco_lcp::Refusal;
+use fondaco_ports::market::Reason;
+use fondaco_store::FileError;
+use fondaco_transport::TransportError;
+use fondaco_units::Amount;
+
+/// Why the agent could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A peer could not be reached, or broke off.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The issuer refused.
+    #[error("the issuer refused: {0}")]
+    Issuer(Refusal),
+    /// A provider refused.
+    #[error("provider {} refused: {reason}", provider.short())]
+    Provider {
+        /// Which provider.
+        provider: EntityId,
+        /// Its reason.
+        reason: Reason,
+    },
+    /// A peer answered something that does not fit what was asked.
+    #[error("{} answered something that does not fit: {what}", peer.short())]
+    Misanswer {
+        /// Which peer.
+        peer: EntityId,
+        /// What did not fit.
+        what: String,
+    },
+    /// A provider was caught: what it sent does not prove what it was paid to keep.
+    #[error("provider {} was caught: {what}", provider.short())]
+    Caught {
+        /// Which provider.
+        provider: EntityId,
+        /// What it did.
+        what: String,
+    },
+    /// The hold of a contract is used up.
+    #[error("the hold of {contract} pays at most {} units; this step would need {}", hold_max.get(), wanted.get())]
+    HoldSpent {
+        /// Which contract.
+        contract: ContractId,
+        /// The most that the hold pays.
+        hold_max: Amount,
+        /// What the next voucher would have to say.
+        wanted: Amount,
+    },
+    /// A contract has no room or time for more.
+    #[error("{contract} takes no more: {why}")]
+    ContractFull {
+        /// Which contract.
+        contract: ContractId,
+        /// Why.
+        why: TabError,
+    },
+    /// Too few providers are left to store a shard each.
+    #[error("{what}")]
+    Placement {
+        /// What is missing, with figures.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Too few shards of an object could be read.
+    #[error("{object} needs {needed} shards and {found} could be read ({last})")]
+    Unreadable {
+        /// Which object.
+        object: String,
+        /// How many shards rebuild it.
+        needed: u8,
+        /// How many were read.
+        found: usize,
+        /// The last failure.
+        last: String,
+    },
+    /// Another process uses the agent's folder.
+    #[error("another fondaco command works with {path}")]
+    Locked {
+        /// The file that it holds.
+        path: String,
+    },
+    /// The journal or another file of the agent failed.
+    #[error("{0}")]
+    Store(String),
+    /// The backup library failed.
+    #[error("{0}")]
+    Repository(String),
+    /// Something else that the caller can mend.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl From<FileError> for AgentError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Locked { path } => Self::Locked { path: path.display().to_string() },
+            other => Self::Store(format!("{other}; {}", other.hint())),
+        }
+    }
+}
+
+impl AgentError {
+    /// Returns the next thing to do, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Transport(error) => error.hint().map(str::to_owned),
+            Self::Issuer(_) => Some("see `fondaco balance` for what you hold".to_owned()),
+            Self::Provider { .. } | Self::Caught { .. } | Self::Misanswer { .. } => {
+                Some("the others serve on; name another host with --host to replace it".to_owned())
+            }
+            Self::HoldSpent { .. } | Self::ContractFull { .. } => {
+                Some("give the next backup a larger --budget: it opens new contracts".to_owned())
+            }
+            Self::Unreadable { .. } => {
+                Some("start the missing hosts again, or wait until they can be reached".to_owned())
+            }
+            Self::Locked { .. } => Some("wait until it is done, then run this again".to_owned()),
+            Self::Store(_) | Self::Repository(_) => None,
+            Self::Placement { hint, .. } | Self::Invalid { hint, .. } => Some(hint.clone()),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The agent's book on disk.
+
+use crate::AgentError;
+use crate::book::{Book, BookError, Event};
+use fondaco_codec::{Decode as _, DecodeError, Encode as _};
+use fondaco_store::{DiskFile, Journal, Kind};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// The kind of an agent's journal, version 1.
+const KIND: Kind = Kind::new(*b"agent\0\0\0", 1);
+
+/// Why a record of the journal is no event of this book. Listed by precedence.
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Book(#[from] BookError),
+}
+
+/// A [`Book`] whose every event is on disk before it counts. One process at a time may hold it.
+#[derive(Debug)]
+pub struct BookFile(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    book: Book,
+    journal: Journal<DiskFile>,
+}
+
+impl BookFile {
+    /// Opens or creates the book at `path`.
+    pub fn open(path: &Path) -> Result<Self, AgentError> {
+        let disk = DiskFile::open(path)?;
+        let mut book = Book::default();
+        let journal = Journal::open(disk, KIND, |record| {
+            let event = Event::from_bytes(record)?;
+            Ok::<_, ReplayError>(book.apply(&event)?)
+        })
+        .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
+        Ok(Self(Mutex::new(Inner { book, journal })))
+    }
+
+    /// Looks something up.
+    pub fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.0.lock().expect("no panic under this lock").book)
+    }
+
+    /// Writes an event into the book; it is on disk when this returns.
+    pub fn record(&self, event: &Event) -> Result<(), AgentError> {
+        let mut inner = self.0.lock().expect("no panic under this lock");
+        let Inner { book, journal } = &mut *inner;
+        // An event that does not fit must not reach the disk, so it is applied first. Where the disk
+        // then fails, the book is ahead of it, but the journal takes nothing more and nobody is told.
+        book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
+        journal
+            .append(&[event.to_bytes()])
+            .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))
+    }
+}

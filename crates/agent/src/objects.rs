@@ -1,0 +1,400 @@
+//! Cut repository objects into shards on many hosts, and read them back from those that answer.
+//!
+//! ```text
+//! put    object ──► n shards ──► one host each, in parallel, all acknowledged ──► the book ──► done
+//! read   range ──► the data shards it touches ──► done
+//!                    └── one is missing or lies ──► the same rows of any k shards ──► rebuilt
+//! ```
+//!
+//! # What always holds
+//!
+//! - An object is reported as stored only after each of its n shards was, and the book has it on disk.
+//! - What is read was checked against the shard's own name; who sent anything else is not asked again.
+
+use crate::AgentError;
+use crate::book::{Book, Event, ObjectId, ObjectKind, ObjectRecord, SHARDS_MAX, Set};
+use crate::journal::BookFile;
+use crate::session::{Put, Session};
+use fondaco_audit::ShardId;
+use fondaco_codec::{List, Text};
+use fondaco_contract::ContractId;
+use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
+use fondaco_units::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How often a shard is offered to a host that cannot be reached, and how long to wait in between.
+const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
+
+/// How long a host may take for a read before the others are asked to make up for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What went over the wire since the program began.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes of shards sent and acknowledged.
+    pub sent: AtomicU64,
+    /// Bytes of shards read and checked.
+    pub received: AtomicU64,
+    /// Objects stored.
+    pub objects: AtomicU64,
+    /// Reads that had to be rebuilt from other shards.
+    pub rebuilt: AtomicU64,
+}
+
+/// The objects of one buyer, on the hosts it has contracts with.
+#[derive(Debug)]
+pub struct Objects {
+    book: Arc<BookFile>,
+    sessions: BTreeMap<ContractId, Arc<Session>>,
+    /// The set that new objects go to.
+    writing: Option<u32>,
+    /// Contracts not asked again by this process, and why.
+    down: Mutex<BTreeMap<ContractId, String>>,
+    traffic: Arc<Traffic>,
+}
+
+impl Objects {
+    /// Brings a book together with a session for each of its contracts; new objects go to set `writing`.
+    pub fn new(
+        book: Arc<BookFile>,
+        sessions: BTreeMap<ContractId, Arc<Session>>,
+        writing: Option<u32>,
+    ) -> Self {
+        Self { book, sessions, writing, down: Mutex::default(), traffic: Arc::default() }
+    }
+
+    /// Returns the counters of what went over the wire.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
+    /// Returns the hosts that this process found down or lying, and why.
+    pub fn down(&self) -> BTreeMap<ContractId, String> {
+        self.down.lock().expect("no panic under this lock").clone()
+    }
+
+    /// Returns the names and lengths of the objects of a kind.
+    pub fn list(&self, kind: ObjectKind) -> Vec<(ObjectId, Bytes)> {
+        self.book.read(|book| {
+            let of_kind = book.objects().filter(|(id, _)| id.kind == kind);
+            of_kind.map(|(id, record)| (id, record.length)).collect()
+        })
+    }
+
+    /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
+    pub async fn put(&self, object: ObjectId, bytes: &[u8]) -> Result<(), AgentError> {
+        let Some(index) = self.writing else {
+            return Err(AgentError::Invalid {
+                what: "there are no contracts to store anything under".to_owned(),
+                hint: "run `fondaco backup FOLDER --host ADDRESS …`".to_owned(),
+            });
+        };
+        let set = self.set(index)?;
+        let layout = layout(set.code, Bytes::of(bytes), object)?;
+        let shards = ReedSolomon
+            .encode(layout, bytes)
+            .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
+        let mut names = vec![None; shards.len()];
+        let mut puts = JoinSet::new();
+        for (index, (shard, contract)) in shards.into_iter().zip(&set.contracts).enumerate() {
+            let session = self.session(*contract)?;
+            let traffic = self.traffic();
+            puts.spawn(async move {
+                let name = ShardId::of(&shard);
+                let put = put_patiently(&session, name, &shard).await?;
+                if put == Put::Stored {
+                    traffic.sent.fetch_add(shard.len() as u64, Ordering::Relaxed);
+                }
+                Ok::<_, AgentError>((index, name))
+            });
+        }
+        while let Some(done) = puts.join_next().await {
+            let (index, name) =
+                done.map_err(|error| AgentError::Store(format!("a task failed: {error}")))??;
+            names[index] = Some(name);
+        }
+        let shards: Vec<ShardId> = names.into_iter().flatten().collect();
+        let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
+        let length = Bytes::of(bytes);
+        self.book.record(&Event::ObjectStored { object, length, set: index, shards })?;
+        self.traffic.objects.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads `range` of an object; its shards may be where they were put or have to be made up from others.
+    pub async fn read(&self, object: ObjectId, range: Range<u64>) -> Result<Vec<u8>, AgentError> {
+        let record =
+            self.book.read(|book: &Book| book.object(object).cloned()).ok_or_else(|| {
+                AgentError::Invalid {
+                    what: format!("there is no {}", show(object)),
+                    hint: "run `fondaco backup` once, or restore the agent's folder".to_owned(),
+                }
+            })?;
+        let set = self.set(record.set)?;
+        let layout = layout(set.code, record.length, object)?;
+        let pieces = layout
+            .locate(range.start, range.end.saturating_sub(range.start))
+            .map_err(|error| AgentError::Store(format!("{}: {error}", show(object))))?;
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            bytes.extend(self.read_piece(object, &record, &set, layout, piece).await?);
+        }
+        Ok(bytes)
+    }
+
+    async fn read_piece(
+        &self,
+        object: ObjectId,
+        record: &ObjectRecord,
+        set: &Set,
+        layout: Layout,
+        piece: Piece,
+    ) -> Result<Vec<u8>, AgentError> {
+        let Piece { shard, ref range } = piece;
+        let mut direct = pin!(self.read_shard(record, set, layout, shard, range.clone()));
+        match timeout(PATIENCE, direct.as_mut()).await {
+            Ok(read) => {
+                if let Some(bytes) = read? {
+                    return Ok(bytes);
+                }
+                self.rebuild(object, record, set, layout, &piece).await
+            }
+            // A slow host is raced by all the others; if they win, it is not waited for again.
+            Err(_) => tokio::select! {
+                read = direct => match read? {
+                    Some(bytes) => Ok(bytes),
+                    None => self.rebuild(object, record, set, layout, &piece).await,
+                },
+                rebuilt = self.rebuild(object, record, set, layout, &piece) => {
+                    self.note_slow(set.contracts[usize::from(shard)]);
+                    rebuilt
+                }
+            },
+        }
+    }
+
+    /// Makes rows of a shard up from the same rows of any k others.
+    async fn rebuild(
+        &self,
+        object: ObjectId,
+        record: &ObjectRecord,
+        set: &Set,
+        layout: Layout,
+        piece: &Piece,
+    ) -> Result<Vec<u8>, AgentError> {
+        let Piece { shard, ref range } = *piece;
+        self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
+        let rows = piece.rows();
+        let others: Vec<u8> = (0..set.code.n()).filter(|&other| other != shard).collect();
+        let needed = usize::from(set.code.k());
+        let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
+        let mut slow = Vec::new();
+        // As many at once as are still needed: one that fails, or is slow, is replaced by the next.
+        // Those that were slow come last, and are then waited for.
+        let mut waiting = others.into_iter();
+        let mut patient = false;
+        while found.len() < needed {
+            let mut batch: Vec<u8> = waiting.by_ref().take(needed - found.len()).collect();
+            if batch.is_empty() && !patient {
+                patient = true;
+                batch = std::mem::take(&mut slow);
+            }
+            if batch.is_empty() {
+                return Err(AgentError::Unreadable {
+                    object: show(object),
+                    needed: set.code.k(),
+                    found: found.len(),
+                    last: self.down().into_values().next_back().unwrap_or_default(),
+                });
+            }
+            let reads = batch.into_iter().map(|other| {
+                let read = self.read_shard(record, set, layout, other, rows.clone());
+                async move {
+                    let patience = if patient { Duration::MAX } else { PATIENCE };
+                    (other, timeout(patience, read).await)
+                }
+            });
+            for (other, read) in join_all(reads).await {
+                match read {
+                    Ok(read) => found.extend(read?.map(|bytes| (other, bytes))),
+                    Err(_) => slow.push(other),
+                }
+            }
+        }
+        for other in slow {
+            self.note_slow(set.contracts[usize::from(other)]);
+        }
+        let known: Vec<(u8, &[u8])> =
+            found.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
+        let data = ReedSolomon.rebuild(layout, rows.clone(), &known).map_err(|error| {
+            AgentError::Store(format!("cannot rebuild {}: {error}", show(object)))
+        })?;
+        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
+        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
+        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+    }
+
+    /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered.
+    async fn read_shard(
+        &self,
+        record: &ObjectRecord,
+        set: &Set,
+        layout: Layout,
+        shard: u8,
+        rows: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, AgentError> {
+        let contract = set.contracts[usize::from(shard)];
+        if self.down.lock().expect("no panic under this lock").contains_key(&contract) {
+            return Ok(None);
+        }
+        let session = self.session(contract)?;
+        if self.book.read(|book| book.distrusted(session.provider()).is_some()) {
+            return Ok(None);
+        }
+        let name = record.shards[usize::from(shard)];
+        match session.read(name, layout.shard_len(), rows).await {
+            Ok(bytes) => {
+                self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok(Some(bytes))
+            }
+            Err(error) => {
+                self.note_failure(contract, &session, &error)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Remembers that a host was too slow, for this process.
+    fn note_slow(&self, contract: ContractId) {
+        let why = format!("a host needed more than {} s", PATIENCE.as_secs());
+        self.down.lock().expect("no panic under this lock").insert(contract, why);
+    }
+
+    /// Remembers that a host failed: for this process, or for good when it was caught.
+    pub(crate) fn note_failure(
+        &self,
+        contract: ContractId,
+        session: &Session,
+        error: &AgentError,
+    ) -> Result<(), AgentError> {
+        tracing::warn!(provider = %session.provider(), %error, "a host failed");
+        self.down.lock().expect("no panic under this lock").insert(contract, error.to_string());
+        if let AgentError::Caught { provider, what } = error {
+            let why = Text::cut(what);
+            self.book.record(&Event::ProviderDistrusted { provider: *provider, why })?;
+        }
+        Ok(())
+    }
+
+    /// Forgets an object here and asks its hosts to delete its shards; hosts that cannot be reached
+    /// keep them until the contract ends.
+    pub async fn remove(&self, object: ObjectId) -> Result<(), AgentError> {
+        let Some(record) = self.book.read(|book| book.object(object).cloned()) else {
+            return Ok(());
+        };
+        let set = self.set(record.set)?;
+        self.book.record(&Event::ObjectRemoved { object })?;
+        // Small equal objects have equal shards: one that another object still names must stay.
+        let deletions = set.contracts.iter().zip(&record.shards).filter(|(contract, shard)| {
+            !self.book.read(|book| {
+                book.objects().any(|(_, other)| {
+                    book.set(other.set).is_some_and(|set| {
+                        set.contracts
+                            .iter()
+                            .zip(&other.shards)
+                            .any(|pair| pair == (*contract, *shard))
+                    })
+                })
+            })
+        });
+        for (contract, shard) in deletions {
+            let session = self.session(*contract)?;
+            if let Err(error) = session.delete(*shard).await {
+                tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the sessions, by contract.
+    pub const fn sessions(&self) -> &BTreeMap<ContractId, Arc<Session>> {
+        &self.sessions
+    }
+
+    /// Returns the book.
+    pub fn book(&self) -> &BookFile {
+        &self.book
+    }
+
+    fn set(&self, index: u32) -> Result<Set, AgentError> {
+        self.book
+            .read(|book| book.set(index).cloned())
+            .ok_or_else(|| AgentError::Store(format!("the agent's journal has no set {index}")))
+    }
+
+    fn session(&self, contract: ContractId) -> Result<Arc<Session>, AgentError> {
+        self.sessions
+            .get(&contract)
+            .cloned()
+            .ok_or_else(|| AgentError::Store(format!("the agent's journal has no {contract}")))
+    }
+}
+
+/// Returns an object's name for people.
+pub(crate) fn show(object: ObjectId) -> String {
+    let kind = match object.kind {
+        ObjectKind::Config => return "the repository's configuration".to_owned(),
+        ObjectKind::Key => "key",
+        ObjectKind::Snapshot => "snapshot",
+        ObjectKind::Index => "index",
+        ObjectKind::Pack => "pack",
+    };
+    format!("{kind} {:.8}", object.name)
+}
+
+fn layout(code: Code, length: Bytes, object: ObjectId) -> Result<Layout, AgentError> {
+    Layout::new(code, length.get())
+        .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))
+}
+
+async fn put_patiently(session: &Session, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
+    let mut pauses = PUT_PAUSES_SECONDS.into_iter();
+    loop {
+        match session.put(shard, bytes).await {
+            Err(AgentError::Transport(error)) if error.is_transient() => {
+                let Some(seconds) = pauses.next() else { return Err(error.into()) };
+                tracing::info!(provider = %session.provider(), %error, "a host is away; trying again");
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Waits for all of `futures` at once, and returns their results in order.
+async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut waiting = false;
+        for (future, result) in &mut futures {
+            if result.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(done) => *result = Some(done),
+                    std::task::Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    futures.into_iter().filter_map(|(_, result)| result).collect()
+}
+
+const _: () = assert!(SHARDS_MAX == u8::MAX as usize, "shards are numbered in a byte");

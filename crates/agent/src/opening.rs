@@ -1,0 +1,372 @@
+//! Choose providers and open contracts with them: a saga, each step saved before it is acted on.
+//!
+//! ```text
+//! ask prices ──► place ──► for each provider: intend (saved) ──► hold ──► both sign (saved) ──► set (saved)
+//! ```
+//!
+//! A crash at any point leaves contracts that are `Intended`, or `Open` and in no set. The next run
+//! takes such a contract up again where its provider is chosen again; the hold's request id and the
+//! terms are the saved ones, so the issuer and the provider give their first answers again.
+
+use crate::AgentError;
+use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::journal::BookFile;
+use crate::session::{Session, offer};
+use crate::wallet::Wallet;
+use fondaco_codec::List;
+use fondaco_contract::{Bill, ContractId, Meter, PriceList, SignedPriceList, Tab, Terms};
+use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
+use fondaco_erasure::Code;
+use fondaco_lcp::{Request, RequestId, Response};
+use fondaco_placement::{Candidate, Goal, Placement, place};
+use fondaco_ports::{Address, Clock};
+use fondaco_transport::Endpoint;
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The chance that a host of which nothing is known loses its shard within an epoch. A deliberately
+/// dark view: hosts are strangers.
+pub const NEWCOMER_LOSS: f64 = 0.05;
+
+/// The most hosts of one set. More would make each object slower to store and no safer in earnest.
+const SHARDS_WANTED_MAX: u8 = 80;
+
+/// Room in each contract for indexes, snapshots and the rounding of shards.
+const SLACK: Bytes = Bytes::new(32 << 20);
+
+/// How long after the end of a contract its hold still can be posted.
+const HOLD_MARGIN: Duration = Duration::from_seconds(2 * 86_400);
+
+/// What a buyer wants of new contracts.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// How much will be stored, before it is cut.
+    pub bytes: Bytes,
+    /// The probability with which an object must survive an epoch.
+    pub survive: f64,
+    /// How many epochs the contracts last.
+    pub epochs: u32,
+    /// The most that all contracts together may cost.
+    pub budget: Option<Amount>,
+}
+
+/// What was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The code: n contracts, of which any k suffice.
+    pub code: Code,
+    /// The exact probability with which an object survives, given [`NEWCOMER_LOSS`].
+    pub survive: f64,
+    /// The most that the contracts may cost.
+    pub held: Amount,
+    /// The room in each contract.
+    pub size_max: Bytes,
+    /// Hosts that were asked and not chosen, and why.
+    pub passed_over: Vec<(EntityId, String)>,
+}
+
+/// What opening contracts needs of the world.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// The buyer's key.
+    pub key: &'a SecretKey,
+    /// The way to the hosts.
+    pub endpoint: &'a Endpoint,
+    /// The buyer's book.
+    pub book: &'a Arc<BookFile>,
+    /// The way to the issuer.
+    pub wallet: &'a Wallet,
+    /// The currency to pay in.
+    pub currency: CurrencyId,
+    /// The clock of this machine.
+    pub clock: &'a Arc<dyn Clock>,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+struct Offer {
+    address: Address,
+    list: SignedPriceList,
+}
+
+impl Opening<'_> {
+    /// Chooses among `hosts`, opens a contract with each one chosen, and makes them the newest set.
+    pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
+        let (offers, mut passed_over) = self.ask(hosts, wish).await;
+        let (placement, size_max) = choose(&offers, wish, &passed_over)?;
+        let chosen: Vec<&Offer> = placement.providers.iter().map(|&index| &offers[index]).collect();
+        for (index, offer) in offers.iter().enumerate() {
+            if !placement.providers.contains(&index) {
+                let why = "the others together are cheaper".to_owned();
+                passed_over.push((offer.list.prices.provider, why));
+            }
+        }
+        let mut held = Amount::ZERO;
+        let mut records = Vec::new();
+        for offer in chosen {
+            let record = match self.take_up(offer, size_max) {
+                Some(record) => record,
+                None => self.intend(offer, size_max, wish.epochs)?,
+            };
+            held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
+            records.push(record);
+        }
+        if let Some(budget) = wish.budget
+            && held > budget
+        {
+            return Err(AgentError::Invalid {
+                what: format!(
+                    "these contracts may cost up to {} units, the budget is {}",
+                    held.get(),
+                    budget.get()
+                ),
+                hint: "raise --budget, lower --survive or --epochs, or name cheaper hosts"
+                    .to_owned(),
+            });
+        }
+        for record in &records {
+            if self.stage(record.terms.id()) == Some(Stage::Intended) {
+                continue;
+            }
+            let known = self.book.read(|book| book.contract(record.terms.id()).is_some());
+            if !known {
+                self.book.record(&Event::ContractIntended {
+                    terms: record.terms,
+                    address: record.address.clone(),
+                    hold_request: record.hold_request,
+                    hold_max: record.hold_max,
+                    hold_expires: record.hold_expires,
+                })?;
+            }
+        }
+        for record in &records {
+            self.complete(record).await?;
+        }
+        let contracts: Vec<ContractId> = records.iter().map(|record| record.terms.id()).collect();
+        let n = u8::try_from(contracts.len()).map_err(|_| AgentError::Placement {
+            what: "more than 255 providers were chosen".to_owned(),
+            hint: "name fewer hosts".to_owned(),
+        })?;
+        let code = Code::new(placement.k, n)
+            .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))?;
+        let contracts = List::new(contracts).expect("n is a byte");
+        let coding = Coding::Leopard16;
+        self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
+        Ok(Opened { code, survive: placement.survive, held, size_max, passed_over })
+    }
+
+    /// Asks every host for its prices at once; those that do not fit are passed over.
+    async fn ask(&self, hosts: &[Address], wish: Wish) -> (Vec<Offer>, Vec<(EntityId, String)>) {
+        let mut asking = JoinSet::new();
+        for (index, address) in hosts.iter().enumerate() {
+            let (endpoint, address) = (self.endpoint.clone(), address.clone());
+            asking.spawn(async move {
+                let prices = offer(&endpoint, &address).await;
+                (index, address, prices)
+            });
+        }
+        let mut answers = asking.join_all().await;
+        answers.sort_by_key(|(index, _, _)| *index);
+        let (mut offers, mut passed_over) = (Vec::new(), Vec::new());
+        for (_, address, prices) in answers {
+            let provider = address.entity();
+            let fit = match prices {
+                Err(error) => Err(error.to_string()),
+                Ok(signed) => match signed.verify(self.now) {
+                    Err(error) => Err(error.to_string()),
+                    Ok(()) => self.fits(provider, signed, wish),
+                },
+            };
+            match fit {
+                Ok(list) => offers.push(Offer { address, list }),
+                Err(why) => passed_over.push((provider, why)),
+            }
+        }
+        (offers, passed_over)
+    }
+
+    fn fits(
+        &self,
+        provider: EntityId,
+        list: SignedPriceList,
+        wish: Wish,
+    ) -> Result<SignedPriceList, String> {
+        let prices = &list.prices;
+        if prices.provider != provider {
+            return Err("its price list is another's".to_owned());
+        }
+        if let Some(why) = self.book.read(|book| book.distrusted(provider).map(str::to_owned)) {
+            return Err(format!("it was caught before: {why}"));
+        }
+        if prices.currency != self.currency {
+            return Err("it wants to be paid in another currency".to_owned());
+        }
+        if prices.period_max < period(prices, wish.epochs) {
+            return Err(format!("it takes contracts of at most {}", prices.period_max));
+        }
+        Ok(list)
+    }
+
+    fn stage(&self, contract: ContractId) -> Option<Stage> {
+        self.book.read(|book| book.contract(contract).map(|record| record.stage))
+    }
+
+    /// Finds a contract that an earlier run left half opened with the same provider.
+    fn take_up(&self, offer: &Offer, size_max: Bytes) -> Option<ContractRecord> {
+        self.book.read(|book: &Book| {
+            let in_sets: BTreeSet<ContractId> = (0..book.set_count())
+                .filter_map(|set| book.set(set))
+                .flat_map(|set| set.contracts.iter().copied())
+                .collect();
+            book.contracts()
+                .find(|(id, record)| {
+                    record.terms.prices.provider == offer.list.prices.provider
+                        && matches!(record.stage, Stage::Intended | Stage::Open)
+                        && record.terms.size_max >= size_max
+                        && record.terms.ends > self.now
+                        && record.terms.prices.expires > self.now
+                        && !in_sets.contains(id)
+                })
+                .map(|(_, record)| record.clone())
+        })
+    }
+
+    /// Makes terms for a new contract; nothing is saved or asked for yet.
+    fn intend(
+        &self,
+        offer: &Offer,
+        size_max: Bytes,
+        epochs: u32,
+    ) -> Result<ContractRecord, AgentError> {
+        let prices = offer.list.prices;
+        let span = period(&prices, epochs);
+        let buyer = self.key.entity();
+        let terms = Terms::new(buyer, &offer.list, size_max, self.now, span, random()?);
+        let hold_max = cost_max(&prices, size_max, epochs).ok_or_else(|| AgentError::Invalid {
+            what: format!("the prices of {} are beyond all counting", prices.provider.short()),
+            hint: "leave that host out".to_owned(),
+        })?;
+        Ok(ContractRecord {
+            terms,
+            address: offer.address.clone(),
+            hold_request: RequestId::new(random()?),
+            hold_max,
+            hold_expires: terms.ends.after(HOLD_MARGIN),
+            stage: Stage::Intended,
+        })
+    }
+
+    /// Takes a saved contract from wherever it stands to open.
+    async fn complete(&self, record: &ContractRecord) -> Result<(), AgentError> {
+        let contract = record.terms.id();
+        if self.stage(contract) == Some(Stage::Open) {
+            return Ok(());
+        }
+        let provider = record.terms.prices.provider;
+        let response = self
+            .wallet
+            .submit(Request::HoldOpen {
+                id: record.hold_request,
+                payee: provider,
+                amount_max: record.hold_max,
+                order: *contract.digest(),
+                expires: record.hold_expires,
+            })
+            .await;
+        if let Err(AgentError::Issuer(_)) = &response {
+            // A refusal is for good: another try needs another hold, and so another contract.
+            let (tab, paid) = (Tab::default(), Amount::ZERO);
+            self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        }
+        let Response::HoldOpened { .. } = response? else {
+            return Err(AgentError::Misanswer {
+                peer: self.currency.issuer(),
+                what: "no hold was confirmed".to_owned(),
+            });
+        };
+        let session =
+            Session::new(self.key.clone(), self.endpoint.clone(), Arc::clone(self.clock), record);
+        let provider_signature = session.open().await?;
+        self.book.record(&Event::ContractOpened { contract, provider_signature })
+    }
+}
+
+/// Chooses providers and the size of their contracts. The room needed depends on k and what is
+/// cheapest depends on who has that room, so it is tried with all, and again without the small ones.
+fn choose(
+    offers: &[Offer],
+    wish: Wish,
+    passed_over: &[(EntityId, String)],
+) -> Result<(Placement, Bytes), AgentError> {
+    let candidates = offers
+        .iter()
+        .map(|offer| {
+            let prices = offer.list.prices;
+            let parts = u128::from(prices.store.parts()) * u128::from(wish.epochs)
+                + u128::from(prices.write.parts())
+                + u128::from(prices.read.parts());
+            let price = u64::try_from(parts).unwrap_or(u64::MAX);
+            Candidate::new(NEWCOMER_LOSS, price)
+                .map_err(|error| AgentError::Store(format!("placement: {error}")))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let invalid = |error: String| AgentError::Invalid {
+        what: error,
+        hint: "a probability is written as --survive 0.999".to_owned(),
+    };
+    let goal = Goal::new(wish.survive, SHARDS_WANTED_MAX, 1)
+        .map_err(|error| invalid(error.to_string()))?;
+    let placement = place(&candidates, goal).map_err(|error| {
+        let away: Vec<String> =
+            passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
+        AgentError::Placement {
+            what: format!("{error}{}", away.concat()),
+            hint: "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned(),
+        }
+    })?;
+    let per_shard = wish.bytes.get().div_ceil(u64::from(placement.k));
+    let size_max = Bytes::new(per_shard + per_shard / 8).checked_add(SLACK).unwrap_or(Bytes::MAX);
+    for &index in &placement.providers {
+        let prices = &offers[index].list.prices;
+        if prices.capacity < size_max {
+            return Err(AgentError::Placement {
+                what: format!(
+                    "{} has room for {} more, and its share is {size_max}",
+                    prices.provider.short(),
+                    prices.capacity
+                ),
+                hint: "name hosts with more room, or more hosts so that shares are smaller"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok((placement, size_max))
+}
+
+fn period(prices: &PriceList, epochs: u32) -> Duration {
+    Duration::from_milliseconds(
+        prices.epoch.milliseconds().saturating_mul(u64::from(epochs.max(1))),
+    )
+}
+
+/// What a contract can cost at most in earnest: all written, kept for its whole period and read twice.
+fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
+    let meter = Meter {
+        opened: true,
+        written: size_max.get(),
+        read: size_max.get().saturating_mul(2),
+        byte_epochs: u128::from(size_max.get()) * u128::from(epochs.max(1)),
+    };
+    Bill::of(prices, &meter).map(|bill| bill.total())
+}
+
+fn random() -> Result<u128, AgentError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| AgentError::Invalid {
+        what: format!("the system gives no randomness: {error}"),
+        hint: "try again on a healthy machine".to_owned(),
+    })?;
+    Ok(u128::from_le_bytes(bytes))
+}

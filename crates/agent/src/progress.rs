@@ -1,0 +1,43 @@
+//! How work is shown to a person, and where it is told what was left out.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A place where progress is shown: a terminal, a log, or nowhere.
+pub trait Progress: Debug + Send + Sync {
+    /// Begins a stage of the work that is measured in bytes.
+    fn begin(&self, title: &str) -> Arc<dyn Stage>;
+
+    /// Returns what was left out or went wrong without ending the work, since the last call.
+    fn problems(&self) -> Vec<String>;
+}
+
+/// A stage of the work, measured in bytes.
+pub trait Stage: Debug + Send + Sync {
+    /// Sets how many bytes there are in all.
+    fn set_length(&self, bytes: u64);
+    /// Tells that so many more bytes are done.
+    fn advance(&self, bytes: u64);
+    /// Ends the stage.
+    fn finish(&self);
+}
+
+/// Shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn begin(&self, _title: &str) -> Arc<dyn Stage> {
+        Arc::new(Self)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Stage for Quiet {
+    fn set_length(&self, _bytes: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self) {}
+}

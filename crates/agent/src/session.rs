@@ -1,0 +1,396 @@
+//! One contract with one host: a voucher with every step, and the tab that both sides keep.
+//!
+//! ```text
+//! connect ──► Status: the host's tab and highest voucher ──► steps, each with the next voucher
+//!    ▲                                                          │
+//!    └──────────── anything failed: what was served is not known ┘
+//! ```
+//!
+//! Steps of a contract go one after the other, so that a host is never more than one step ahead of what
+//! was paid, nor the buyer of what was served. The buyer keeps no running total on disk: after any break
+//! it asks the host, who can only show a voucher that this buyer signed (decision 1).
+
+use crate::AgentError;
+use crate::book::ContractRecord;
+use fondaco_audit::{ShardId, check};
+use fondaco_contract::{Charge, ContractId, SignedPriceList, Tab, TabError, Terms, read_charged};
+use fondaco_crypto::{EntityId, SecretKey, Signature};
+use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
+use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::{Address, Clock};
+use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
+use fondaco_units::{Amount, Bytes};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Mutex;
+
+/// What became of a shard that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It was sent and paid for, and is on the host's disk.
+    Stored,
+    /// The host had it under this contract; nothing was charged.
+    Had,
+}
+
+/// One contract with one host. See the [module](self).
+#[derive(Debug)]
+pub struct Session {
+    key: SecretKey,
+    endpoint: Endpoint,
+    clock: Arc<dyn Clock>,
+    address: Address,
+    terms: Terms,
+    hold: HoldId,
+    hold_max: Amount,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<Connection>,
+    /// What both sides have counted; nothing when it must be asked for.
+    tab: Option<Tab>,
+    /// The highest total signed for, as far as the host has shown or we know.
+    authorised: Amount,
+    /// When dialling failed last, and why: who waited for it need not try the same again.
+    failed: Option<(Instant, TransportError)>,
+}
+
+/// Asks a host for its signed price list; the caller verifies it.
+pub(crate) async fn offer(
+    endpoint: &Endpoint,
+    address: &Address,
+) -> Result<SignedPriceList, AgentError> {
+    let connection = endpoint.connect(address, Protocol::Storage).await?;
+    let response = ask(&connection, &Request::Prices).await?;
+    connection.close(CloseReason::Done);
+    match response {
+        Response::Prices { list } => Ok(list),
+        other => Err(misanswer(address.entity(), &other)),
+    }
+}
+
+/// Sends one request on a stream of its own and returns the answer; a refusal is an error.
+async fn ask(connection: &Connection, request: &Request) -> Result<Response, AgentError> {
+    let mut stream = connection.open().await?;
+    stream.send_bytes(&request.to_frame()).await?;
+    stream.finish();
+    receive(&mut stream).await
+}
+
+async fn receive(stream: &mut Stream) -> Result<Response, AgentError> {
+    let provider = stream.peer();
+    let frame = stream.recv_bytes(Response::FRAME_MAX).await?.ok_or_else(|| {
+        AgentError::Misanswer { peer: provider, what: "it ended the stream".to_owned() }
+    })?;
+    match Response::from_frame(&frame) {
+        Ok(Response::Refused { reason }) => Err(AgentError::Provider { provider, reason }),
+        Ok(response) => Ok(response),
+        Err(error) => Err(AgentError::Misanswer { peer: provider, what: error.to_string() }),
+    }
+}
+
+fn misanswer(peer: EntityId, response: &Response) -> AgentError {
+    let mut what = format!("{response:?}");
+    what.truncate(what.floor_char_boundary(60));
+    AgentError::Misanswer { peer, what }
+}
+
+impl Session {
+    /// Creates the session of a contract; nothing is sent yet.
+    pub fn new(
+        key: SecretKey,
+        endpoint: Endpoint,
+        clock: Arc<dyn Clock>,
+        record: &ContractRecord,
+    ) -> Self {
+        let terms = record.terms;
+        let request_id = record.hold_request.get();
+        let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
+        let (address, hold_max) = (record.address.clone(), record.hold_max);
+        Self { key, endpoint, clock, address, terms, hold, hold_max, state: Mutex::default() }
+    }
+
+    /// Returns whose host this is.
+    pub const fn provider(&self) -> EntityId {
+        self.terms.prices.provider
+    }
+
+    /// Returns the contract.
+    pub fn contract(&self) -> ContractId {
+        self.terms.id()
+    }
+
+    /// Has the host sign the terms; asked again, it gives the same signature.
+    pub async fn open(&self) -> Result<Signature, AgentError> {
+        let mut state = self.state.lock().await;
+        let connection = self.connected(&mut state).await?;
+        let quote = self.quote(&Tab::default(), Charge::Open)?;
+        let request = Request::Open {
+            terms: self.terms,
+            buyer_signature: self.terms.sign_as_buyer(&self.key),
+            voucher: self.voucher(&mut state, quote)?,
+        };
+        match ask(&connection, &request).await? {
+            Response::Opened { provider_signature } => {
+                self.terms.verify_provider(&provider_signature).map_err(|error| {
+                    AgentError::Misanswer { peer: self.provider(), what: error.to_string() }
+                })?;
+                Ok(provider_signature)
+            }
+            other => Err(misanswer(self.provider(), &other)),
+        }
+    }
+
+    /// Stores a shard: when this returns, it is on the host's disk.
+    pub async fn put(&self, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
+        let mut state = self.state.lock().await;
+        let done = self.put_steps(&mut state, shard, bytes).await;
+        self.after(&mut state, done)
+    }
+
+    async fn put_steps(
+        &self,
+        state: &mut State,
+        shard: ShardId,
+        bytes: &[u8],
+    ) -> Result<Put, AgentError> {
+        let (connection, mut tab) = self.ready(state).await?;
+        let (contract, size) = (self.contract(), Bytes::of(bytes));
+        let epoch = self.terms.epoch_at(self.clock.now());
+        let mut stream = connection.open().await?;
+        let request = Request::Put { contract, shard, size, epoch };
+        stream.send_bytes(&request.to_frame()).await?;
+        match receive(&mut stream).await? {
+            Response::Have => return Ok(Put::Had),
+            Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
+            Response::Ready => {}
+            other => return Err(misanswer(self.provider(), &other)),
+        }
+        let step_max = usize::try_from(self.terms.prices.step_max.get()).unwrap_or(usize::MAX);
+        let mut sent = 0;
+        state.tab = None;
+        for part in bytes.chunks(step_max) {
+            sent += part.len();
+            tab = self.add(&tab, Charge::Write { bytes: Bytes::of(part) })?;
+            if sent == bytes.len() {
+                let epochs = tab.epochs_paid.saturating_sub(epoch);
+                tab = self.add(&tab, Charge::Store { bytes: size, epochs })?;
+            }
+            let voucher = self.voucher(state, self.owed(&tab)?)?;
+            let part = Payload::new(part.to_vec()).ok_or_else(|| AgentError::Misanswer {
+                peer: self.provider(),
+                what: "its price list has longer steps than a message".to_owned(),
+            })?;
+            stream.send_bytes(&Step { voucher, bytes: part }.to_frame()).await?;
+            match receive(&mut stream).await? {
+                Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {}
+                Response::Stored if sent == bytes.len() => {}
+                other => return Err(misanswer(self.provider(), &other)),
+            }
+        }
+        state.tab = Some(tab);
+        Ok(Put::Stored)
+    }
+
+    /// Reads a range of a shard of `size` bytes, step by step; every byte is proven.
+    pub async fn read(
+        &self,
+        shard: ShardId,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, AgentError> {
+        let mut bytes = Vec::new();
+        let asked = Instant::now();
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + self.terms.prices.step_max.get());
+            let mut state = self.state.lock().await;
+            if let Some((_, error)) = state.failed.as_ref().filter(|(when, _)| *when > asked) {
+                return Err(error.clone().into());
+            }
+            let done = self.read_step(&mut state, shard, size, start..end).await;
+            bytes.extend(self.after(&mut state, done)?);
+            start = end;
+        }
+        Ok(bytes)
+    }
+
+    async fn read_step(
+        &self,
+        state: &mut State,
+        shard: ShardId,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, AgentError> {
+        let (connection, tab) = self.ready(state).await?;
+        let offset = Bytes::new(range.start);
+        let length = Bytes::new(range.end - range.start);
+        let charged = read_charged(offset, length, Bytes::new(size)).ok_or_else(|| {
+            AgentError::Store(format!("{shard} has no bytes {}..{}", range.start, range.end))
+        })?;
+        let tab = self.add(&tab, Charge::Read { bytes: charged })?;
+        let voucher = self.voucher(state, self.owed(&tab)?)?;
+        // Until the answer is here, or for good if we are dropped before: only the host knows.
+        state.tab = None;
+        let contract = self.contract();
+        let request = Request::Get { contract, shard, offset, length, voucher };
+        let caught = |what: String| AgentError::Caught { provider: self.provider(), what };
+        let slice = match ask(&connection, &request).await {
+            Ok(Response::Slice { bytes }) => bytes.into_vec(),
+            Ok(other) => return Err(misanswer(self.provider(), &other)),
+            Err(AgentError::Provider { reason, .. })
+                if matches!(reason, Reason::Damaged | Reason::UnknownShard) =>
+            {
+                return Err(caught(format!("it was paid to keep a shard, and says: {reason}")));
+            }
+            Err(error) => return Err(error),
+        };
+        state.tab = Some(tab);
+        check(shard, size, range, &slice)
+            .map_err(|error| caught(format!("what it sent is not the shard it was given: {error}")))
+    }
+
+    /// Deletes a shard; nothing is charged.
+    pub async fn delete(&self, shard: ShardId) -> Result<(), AgentError> {
+        let mut state = self.state.lock().await;
+        let connection = self.connected(&mut state).await?;
+        let done = ask(&connection, &Request::Delete { contract: self.contract(), shard }).await;
+        // What is stored, and so what the next epoch costs, is the host's to say again.
+        state.tab = None;
+        match done? {
+            Response::Deleted => Ok(()),
+            other => Err(misanswer(self.provider(), &other)),
+        }
+    }
+
+    /// Asks how the contract stands: the tab, and what is authorised for it.
+    pub async fn standing(&self) -> Result<(Tab, Amount), AgentError> {
+        let mut state = self.state.lock().await;
+        let done = self.sync(&mut state).await.map(|tab| (tab, state.authorised));
+        self.after(&mut state, done)
+    }
+
+    /// Ends the contract: the host posts its voucher. Returns the final tab and what was paid.
+    pub async fn close(&self) -> Result<(Tab, Amount), AgentError> {
+        let mut state = self.state.lock().await;
+        let tab = self.sync(&mut state).await?;
+        let connection = self.connected(&mut state).await?;
+        match ask(&connection, &Request::Close { contract: self.contract() }).await? {
+            Response::Closed { total: _, paid } if paid <= state.authorised => Ok((tab, paid)),
+            other => Err(misanswer(self.provider(), &other)),
+        }
+    }
+
+    /// After a failure, what was served is not known: the next step asks, over a new connection.
+    fn after<T>(&self, state: &mut State, done: Result<T, AgentError>) -> Result<T, AgentError> {
+        if let Err(error) = &done {
+            state.tab = None;
+            if matches!(error, AgentError::Transport(_) | AgentError::Misanswer { .. })
+                && let Some(connection) = state.connection.take()
+            {
+                connection.close(CloseReason::Done);
+            }
+        }
+        done
+    }
+
+    async fn connected(&self, state: &mut State) -> Result<Connection, AgentError> {
+        if let Some(connection) = state.connection.as_ref().filter(|open| !open.is_closed()) {
+            return Ok(connection.clone());
+        }
+        state.tab = None;
+        match self.endpoint.connect(&self.address, Protocol::Storage).await {
+            Ok(connection) => {
+                state.connection = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Connects, knows the tab, and pays for the present epoch if that is due.
+    async fn ready(&self, state: &mut State) -> Result<(Connection, Tab), AgentError> {
+        let connection = self.connected(state).await?;
+        let mut tab = match state.tab {
+            Some(tab) => tab,
+            None => self.sync(state).await?,
+        };
+        let epoch = self.terms.epoch_at(self.clock.now());
+        while tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
+            tab = self.add(&tab, Charge::Advance)?;
+            let voucher = self.voucher(state, self.owed(&tab)?)?;
+            let request = Request::Advance { contract: self.contract(), voucher };
+            match ask(&connection, &request).await? {
+                Response::Advanced { epochs_paid } if epochs_paid == tab.epochs_paid => {}
+                other => return Err(misanswer(self.provider(), &other)),
+            }
+            state.tab = Some(tab);
+        }
+        Ok((connection, tab))
+    }
+
+    /// Asks the host for its tab and highest voucher, and believes the one only as far as the other goes.
+    async fn sync(&self, state: &mut State) -> Result<Tab, AgentError> {
+        let connection = self.connected(state).await?;
+        let request = Request::Status { contract: self.contract() };
+        let Response::Status { tab, voucher, .. } = ask(&connection, &request).await? else {
+            let what = "it does not say how the contract stands".to_owned();
+            return Err(AgentError::Misanswer { peer: self.provider(), what });
+        };
+        let caught = |what: &str| {
+            Err(AgentError::Caught { provider: self.provider(), what: what.to_owned() })
+        };
+        let shown = match voucher {
+            None => Amount::ZERO,
+            Some(signed) => {
+                let ours = signed.voucher.hold == self.hold
+                    && signed.voucher.currency == self.terms.prices.currency
+                    && signed.verify(self.key.entity()).is_ok();
+                if !ours {
+                    return caught("it shows a voucher that was never signed");
+                }
+                signed.voucher.cumulative
+            }
+        };
+        if self.owed(&tab)? > shown {
+            return caught("it claims more than any voucher it has");
+        }
+        state.tab = Some(tab);
+        state.authorised = state.authorised.max(shown);
+        Ok(tab)
+    }
+
+    fn add(&self, tab: &Tab, charge: Charge) -> Result<Tab, AgentError> {
+        tab.after(&self.terms, charge).map_err(|error| self.tab_error(error))
+    }
+
+    fn quote(&self, tab: &Tab, charge: Charge) -> Result<Amount, AgentError> {
+        tab.quote(&self.terms, charge).map_err(|error| self.tab_error(error))
+    }
+
+    fn owed(&self, tab: &Tab) -> Result<Amount, AgentError> {
+        tab.owed(&self.terms).map_err(|error| self.tab_error(error))
+    }
+
+    fn tab_error(&self, error: TabError) -> AgentError {
+        AgentError::ContractFull { contract: self.contract(), why: error }
+    }
+
+    /// Signs for a running total, never below what was signed for before.
+    fn voucher(&self, state: &mut State, owed: Amount) -> Result<SignedVoucher, AgentError> {
+        let cumulative = owed.max(state.authorised);
+        if cumulative > self.hold_max {
+            let (contract, hold_max) = (self.contract(), self.hold_max);
+            return Err(AgentError::HoldSpent { contract, hold_max, wanted: cumulative });
+        }
+        state.authorised = cumulative;
+        let voucher = Voucher { currency: self.terms.prices.currency, hold: self.hold, cumulative };
+        Ok(voucher.sign(&self.key))
+    }
+}

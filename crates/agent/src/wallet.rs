@@ -1,0 +1,141 @@
+//! Pay exactly once, whatever crashes: intents are on disk before they are sent.
+
+use crate::AgentError;
+use fondaco_crypto::CurrencyId;
+use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response};
+use fondaco_store::{DiskFile, Journal, Kind};
+use fondaco_transport::LcpClient;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// The kind of a wallet's journal, version 1.
+const KIND: Kind = Kind::new(*b"wallet\0\0", 1);
+
+/// How long to wait between tries of an issuer that cannot be reached.
+const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 8];
+
+/// An owner's dealings with one issuer: an [`Outbox`] on disk, and the way to the issuer.
+///
+/// The journal is shared by all currencies of the owner; request ids are random, so an intent is
+/// sent again only by a wallet of the same issuer.
+#[derive(Debug)]
+pub struct Wallet {
+    inner: Mutex<Inner>,
+    client: LcpClient,
+}
+
+#[derive(Debug)]
+struct Inner {
+    outbox: Outbox,
+    journal: Journal<DiskFile>,
+}
+
+impl Wallet {
+    /// Opens or creates the wallet of the issuer that `client` speaks to, in `folder`.
+    pub fn open(folder: &Path, client: LcpClient) -> Result<Self, AgentError> {
+        // A journal for each issuer: what one of them has not answered yet must not be sent to another.
+        let path = folder.join(format!("wallet-{}", client.issuer().entity().short()));
+        let disk = DiskFile::open(&path)?;
+        let mut outbox = Outbox::default();
+        let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
+            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
+        Ok(Self { inner: Mutex::new(Inner { outbox, journal }), client })
+    }
+
+    /// Returns the currency of the wallet's issuer.
+    pub fn currency(&self) -> CurrencyId {
+        CurrencyId::issued_by(self.client.issuer().entity())
+    }
+
+    /// Sends a command with an id, after saving that it will be sent, and returns the issuer's answer.
+    ///
+    /// Given the same request again, it returns the first answer without asking, or asks again if
+    /// there was none.
+    ///
+    /// # Errors
+    ///
+    /// A refusal is an error. When the issuer cannot be reached the outcome is not known yet: the
+    /// intent stays, and [`Wallet::resume`] learns it.
+    pub async fn submit(&self, request: Request) -> Result<Response, AgentError> {
+        let Some(id) = request.id() else { return self.ask(&request).await };
+        let answered = {
+            let mut inner = self.inner.lock().expect("no panic under this lock");
+            let answered = inner.outbox.outcome(id).cloned();
+            if inner.outbox.request(id) != Some(&request) {
+                let record = inner.outbox.prepare(request.clone()).map_err(refused)?;
+                inner.append(&record)?;
+            }
+            answered
+        };
+        match answered {
+            Some(response) => accepted(response),
+            None => accepted(self.settle(id, &request).await?),
+        }
+    }
+
+    /// Asks something that changes nothing.
+    pub async fn ask(&self, request: &Request) -> Result<Response, AgentError> {
+        accepted(self.client.call(request).await?)
+    }
+
+    /// Sends again whatever was never answered; returns how many answers were learnt.
+    pub async fn resume(&self) -> Result<usize, AgentError> {
+        let pending: Vec<(RequestId, Request)> = {
+            let inner = self.inner.lock().expect("no panic under this lock");
+            inner.outbox.pending().map(|(id, request)| (*id, request.clone())).collect()
+        };
+        for (id, request) in &pending {
+            self.settle(*id, request).await?;
+        }
+        Ok(pending.len())
+    }
+
+    /// An issuer that is away may be restarting; the request carries an id, so asking again is safe.
+    async fn call_patiently(&self, request: &Request) -> Result<Response, AgentError> {
+        let mut pauses = PAUSES_SECONDS.into_iter();
+        loop {
+            match self.client.call(request).await {
+                Err(error) if error.is_transient() => {
+                    let Some(seconds) = pauses.next() else { return Err(error.into()) };
+                    tracing::info!(%error, "the issuer is away; trying again");
+                    tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    async fn settle(&self, id: RequestId, request: &Request) -> Result<Response, AgentError> {
+        let response = self.call_patiently(request).await?;
+        let mut inner = self.inner.lock().expect("no panic under this lock");
+        let record = match inner.outbox.settle(id, &response) {
+            Ok(record) => record,
+            Err(OutboxError::NotYet { refusal, .. }) => return Err(AgentError::Issuer(refusal)),
+            Err(error) => {
+                let (peer, what) = (self.client.issuer().entity(), error.to_string());
+                return Err(AgentError::Misanswer { peer, what });
+            }
+        };
+        inner.append(&record)?;
+        Ok(response)
+    }
+}
+
+impl Inner {
+    fn append(&mut self, record: &[u8]) -> Result<(), AgentError> {
+        self.journal
+            .append(&[record])
+            .map_err(|error| AgentError::Store(format!("the wallet's journal: {error}")))
+    }
+}
+
+fn refused(error: OutboxError) -> AgentError {
+    AgentError::Store(error.to_string())
+}
+
+fn accepted(response: Response) -> Result<Response, AgentError> {
+    match response {
+        Response::Refused { refusal } => Err(AgentError::Issuer(refusal)),
+        response => Ok(response),
+    }
+}
