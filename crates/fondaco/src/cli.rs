@@ -1,0 +1,272 @@
+//! The arguments of the command.
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Buy and sell storage among peers, in currencies that anyone may issue.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fondaco",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        fondaco demo ~/Pictures                 watch the whole market work on a folder of yours\n  \
+        fondaco init                            make your key\n  \
+        fondaco backup ~/Documents --host ADDR --host ADDR …\n  \
+        fondaco restore latest --to ~/Restored\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 locked, 5 too little money,\n\
+        6 unreachable, 8 data or proof is wrong."
+)]
+pub(crate) struct Cli {
+    /// The folder to keep keys, books and settings in [default: $XDG_DATA_HOME/fondaco]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Write results as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more of what goes on, to standard error; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Stop when standard input ends, so that a parent's death is noticed
+    #[arg(long, global = true, hide = true)]
+    pub(crate) stop_with_stdin: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make your key, and with it yourself
+    Init,
+    /// Issue a currency
+    #[command(subcommand)]
+    Issuer(IssuerCommand),
+    /// Choose the currencies you accept
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Pay somebody
+    #[command(after_help = "Example:\n  fondaco pay fon1… 12.50 CLR")]
+    Pay(PayArgs),
+    /// Show what you hold, in every currency you accept
+    Balance,
+    /// Offer something for sale
+    #[command(subcommand)]
+    Sell(SellCommand),
+    /// Serve what you sell, until stopped
+    Up(UpArgs),
+    /// Back a folder up to storage hosts; also takes up a backup that was cut off
+    #[command(
+        after_help = "Example:\n  fondaco backup ~/Documents --host fon1…@192.0.2.7:4433 --survive 0.999"
+    )]
+    Backup(BackupArgs),
+    /// List the snapshots
+    Snapshots(ReadArgs),
+    /// Restore a snapshot
+    #[command(after_help = "Example:\n  fondaco restore latest --to ~/Restored")]
+    Restore(RestoreArgs),
+    /// Ask every host to prove that it keeps what it is paid for
+    Audit(AuditArgs),
+    /// Show or end your contracts
+    #[command(subcommand)]
+    Contracts(ContractsCommand),
+    /// Show the whole market at work on a folder: issuer, hosts and buyer as processes of their own
+    #[command(after_help = "Example:\n  fondaco demo ~/Pictures")]
+    Demo(DemoArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IssuerCommand {
+    /// Define the currency you issue; it cannot be changed later
+    #[command(
+        after_help = "Example:\n  fondaco issuer init --name \"Claire dollar\" --symbol CLR --scale 2"
+    )]
+    Init {
+        /// The name of the currency
+        #[arg(long)]
+        name: String,
+        /// Its symbol
+        #[arg(long)]
+        symbol: String,
+        /// How many decimals it has
+        #[arg(long, default_value_t = 2)]
+        scale: u8,
+        /// What each transfer costs the payer
+        #[arg(long, default_value = "0")]
+        transfer_fee: String,
+    },
+    /// Keep the accounts and serve the holders, until stopped
+    Up {
+        /// The socket to listen on
+        #[arg(long, default_value = "0.0.0.0:4434", value_name = "IP:PORT")]
+        listen: SocketAddr,
+    },
+    /// Make new money; visible to everybody in the supply
+    Mint {
+        /// How much
+        amount: String,
+        /// For whom
+        #[arg(long, value_name = "ENTITY")]
+        to: String,
+    },
+    /// Replay the journal of an issuer that is not running, and prove that its books balance
+    Audit,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WalletCommand {
+    /// Accept a currency; its issuer's key is remembered
+    Add {
+        /// The issuer's address: ENTITY@IP:PORT
+        issuer: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PayArgs {
+    /// Whom to pay
+    pub(crate) to: String,
+    /// How much
+    pub(crate) amount: String,
+    /// In which currency; may be left out when you accept only one
+    pub(crate) currency: Option<String>,
+    /// What for, so that the payee knows
+    #[arg(long, default_value = "")]
+    pub(crate) order: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SellCommand {
+    /// Offer disk space
+    #[command(
+        after_help = "Example:\n  fondaco sell storage --path /mnt/spare --size 200G --accept CLR --store 0.02"
+    )]
+    Storage(SellStorageArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SellStorageArgs {
+    /// The folder that shards are kept in
+    #[arg(long)]
+    pub(crate) path: PathBuf,
+    /// How much of it to sell, as 500M or 200G
+    #[arg(long)]
+    pub(crate) size: String,
+    /// The currency to be paid in; may be left out when you accept only one
+    #[arg(long, value_name = "SYMBOL")]
+    pub(crate) accept: Option<String>,
+    /// Price of a contract
+    #[arg(long, default_value = "0.001")]
+    pub(crate) open: String,
+    /// Price of a GiB kept for one epoch
+    #[arg(long, default_value = "0.02")]
+    pub(crate) store: String,
+    /// Price of a GiB written
+    #[arg(long, default_value = "0.01")]
+    pub(crate) write: String,
+    /// Price of a GiB read
+    #[arg(long, default_value = "0.04")]
+    pub(crate) read: String,
+    /// Length of an epoch in hours
+    #[arg(long, default_value_t = 720, value_name = "HOURS")]
+    pub(crate) epoch: u32,
+    /// Longest contract in epochs
+    #[arg(long, default_value_t = 12, value_name = "EPOCHS")]
+    pub(crate) period: u32,
+    /// The most that either side risks at a time: bytes served before the next voucher
+    #[arg(long, default_value = "256k", value_name = "SIZE")]
+    pub(crate) step: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// The socket to listen on
+    #[arg(long, default_value = "0.0.0.0:4433", value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The folder to back up
+    pub(crate) folder: PathBuf,
+    /// A storage host, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Vec<String>,
+    /// The probability with which every object must survive an epoch, as 0.999
+    #[arg(long, default_value_t = 0.999, value_name = "P")]
+    pub(crate) survive: f64,
+    /// The most that new contracts may cost in all
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<String>,
+    /// The currency to pay in; may be left out when you accept only one
+    #[arg(long, value_name = "SYMBOL")]
+    pub(crate) currency: Option<String>,
+    /// How many epochs new contracts last
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    pub(crate) epochs: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Read everything from the hosts, nothing from the local cache
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Which snapshot: its name, the front of it, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) snapshot: String,
+    /// The folder to restore into
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// How many places of each host's shards to check; 459 find 1 % of loss with 99 % certainty
+    #[arg(long, default_value_t = 44)]
+    pub(crate) samples: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContractsCommand {
+    /// List the contracts and what they have cost
+    List,
+    /// End all contracts: hosts are paid what they are owed and may delete your shards
+    End {
+        /// Do it although what is stored there is then lost
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The folder to back up [default: the present folder]
+    pub(crate) folder: Option<PathBuf>,
+    /// How many storage hosts to start
+    #[arg(long, default_value_t = 8)]
+    pub(crate) hosts: u8,
+    /// The probability with which every object must survive
+    #[arg(long, default_value_t = 0.999, value_name = "P")]
+    pub(crate) survive: f64,
+    /// Leave the folders of the demo behind, to be looked at
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Writes the completions of `shell` to standard output.
+pub(crate) fn completions(shell: Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "fondaco", &mut std::io::stdout());
+}

@@ -1,0 +1,202 @@
+//! Compare two folders byte for byte, and everything else that a restore must bring back.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+/// What was compared and found equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Compared {
+    pub(crate) files: u64,
+    pub(crate) folders: u64,
+    pub(crate) links: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Compares what is in `original` with what is in `restored`: names, kinds, contents, permissions,
+/// times of change of files, targets of symbolic links, and which names are one file.
+///
+/// # Errors
+///
+/// The first difference, in words; or what could not be read.
+pub(crate) fn compare(original: &Path, restored: &Path) -> Result<Compared, String> {
+    let mut compared = Compared::default();
+    let mut inodes: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
+    folder(original, restored, &mut compared, &mut inodes)?;
+    Ok(compared)
+}
+
+fn folder(
+    original: &Path,
+    restored: &Path,
+    compared: &mut Compared,
+    inodes: &mut BTreeMap<(u64, u64), (u64, u64)>,
+) -> Result<(), String> {
+    let (names, others) = (entries(original)?, entries(restored)?);
+    if let Some(missing) = names.iter().find(|name| !others.contains(name)) {
+        return Err(format!("{} was not restored", original.join(missing).display()));
+    }
+    if let Some(extra) = others.iter().find(|name| !names.contains(name)) {
+        return Err(format!("{} was not there before", restored.join(extra).display()));
+    }
+    for name in names {
+        let (original, restored) = (original.join(&name), restored.join(&name));
+        let (one, other) = (stat(&original)?, stat(&restored)?);
+        let differs = |what: &str| Err(format!("{}: {what} differs", original.display()));
+        let (kind, other_kind) = (one.file_type(), other.file_type());
+        if kind != other_kind {
+            return differs("the kind");
+        }
+        if !kind.is_symlink() && one.mode() & 0o7777 != other.mode() & 0o7777 {
+            return differs("the permissions");
+        }
+        if kind.is_file() && (one.mtime(), one.mtime_nsec()) != (other.mtime(), other.mtime_nsec())
+        {
+            return differs("the time of change");
+        }
+        if kind.is_symlink() {
+            let target =
+                |path: &Path| fs::read_link(path).map_err(|error| unreadable(path, &error));
+            if target(&original)? != target(&restored)? {
+                return differs("the target of the link");
+            }
+            compared.links += 1;
+        } else if kind.is_dir() {
+            compared.folders += 1;
+            folder(&original, &restored, compared, inodes)?;
+        } else if kind.is_file() {
+            let inode = (other.dev(), other.ino());
+            if *inodes.entry((one.dev(), one.ino())).or_insert(inode) != inode {
+                return differs("which names are one file");
+            }
+            if one.len() != other.len() || !same_bytes(&original, &restored)? {
+                return differs("the content");
+            }
+            compared.files += 1;
+            compared.bytes += one.len();
+        } else if !kind.is_fifo() && !kind.is_socket() && one.rdev() != other.rdev() {
+            return differs("the device");
+        }
+    }
+    Ok(())
+}
+
+fn entries(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let read = || {
+        let mut names = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| PathBuf::from(entry.file_name())))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    read().map_err(|error: io::Error| unreadable(path, &error))
+}
+
+fn stat(path: &Path) -> Result<Metadata, String> {
+    fs::symlink_metadata(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
+}
+
+fn same_bytes(original: &Path, restored: &Path) -> Result<bool, String> {
+    let open = |path: &Path| File::open(path).map_err(|error| unreadable(path, &error));
+    let (mut one, mut other) = (open(original)?, open(restored)?);
+    let (mut left, mut right) = (vec![0; 1 << 18], vec![0; 1 << 18]);
+    loop {
+        let length = one.read(&mut left).map_err(|error| unreadable(original, &error))?;
+        if length == 0 {
+            return Ok(other.read(&mut right).map_err(|error| unreadable(restored, &error))? == 0);
+        }
+        match other.read_exact(&mut right[..length]) {
+            Ok(()) if left[..length] == right[..length] => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(unreadable(restored, &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    type Fault = (&'static str, fn(&Path));
+
+    fn plant(folder: &Path) {
+        fs::create_dir(folder.join("sub")).unwrap();
+        fs::write(folder.join("a"), b"same").unwrap();
+        fs::write(folder.join("sub/b"), vec![7; 300_000]).unwrap();
+        fs::hard_link(folder.join("a"), folder.join("c")).unwrap();
+        symlink("a", folder.join("link")).unwrap();
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        for name in ["a", "sub/b"] {
+            File::options().write(true).open(folder.join(name)).unwrap().set_modified(old).unwrap();
+        }
+    }
+
+    /// A comparison that finds nothing must be one that would have found something.
+    #[test]
+    fn every_planted_difference_is_found() {
+        let faults: [Fault; 9] = [
+            ("was not restored", |folder| fs::remove_file(folder.join("sub/b")).unwrap()),
+            ("was not there before", |folder| fs::write(folder.join("new"), b"").unwrap()),
+            ("the kind", |folder| {
+                fs::remove_file(folder.join("sub/b")).unwrap();
+                fs::create_dir(folder.join("sub/b")).unwrap();
+            }),
+            ("the content", |folder| {
+                let old = fs::metadata(folder.join("sub/b")).unwrap().modified().unwrap();
+                let mut bytes = vec![7; 300_000];
+                bytes[299_999] = 8;
+                fs::write(folder.join("sub/b"), bytes).unwrap();
+                let file = File::options().write(true).open(folder.join("sub/b")).unwrap();
+                file.set_modified(old).unwrap();
+            }),
+            ("the content", |folder| {
+                let file = File::options().write(true).open(folder.join("sub/b")).unwrap();
+                let old = file.metadata().unwrap().modified().unwrap();
+                file.set_len(299_999).unwrap();
+                file.set_modified(old).unwrap();
+            }),
+            ("the permissions", |folder| {
+                fs::set_permissions(folder.join("a"), fs::Permissions::from_mode(0o600)).unwrap();
+            }),
+            ("the time of change", |folder| {
+                let file = File::options().write(true).open(folder.join("a")).unwrap();
+                file.set_modified(std::time::SystemTime::now()).unwrap();
+            }),
+            ("the target of the link", |folder| {
+                fs::remove_file(folder.join("link")).unwrap();
+                symlink("c", folder.join("link")).unwrap();
+            }),
+            ("which names are one file", |folder| {
+                let old = fs::metadata(folder.join("a")).unwrap().modified().unwrap();
+                fs::remove_file(folder.join("c")).unwrap();
+                fs::write(folder.join("c"), b"same").unwrap();
+                File::options()
+                    .write(true)
+                    .open(folder.join("c"))
+                    .unwrap()
+                    .set_modified(old)
+                    .unwrap();
+            }),
+        ];
+        for (word, plant_fault) in faults {
+            let top = tempfile::tempdir().unwrap();
+            let (one, other) = (top.path().join("one"), top.path().join("other"));
+            for folder in [&one, &other] {
+                fs::create_dir(folder).unwrap();
+                plant(folder);
+            }
+            assert_eq!(compare(&one, &other).unwrap().files, 3);
+            plant_fault(&other);
+            let found = compare(&one, &other).unwrap_err();
+            assert!(found.contains(word), "{word}: {found}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The processes of the demo: start them, speak to them, kill them, leave none behind.
+
+use crate::failure::Failure;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// How long a service may take to say that it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A folder for everything, and the services that run in it.
+#[derive(Debug)]
+pub(crate) struct World {
+    program: PathBuf,
+    place: Place,
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+#[derive(Debug)]
+struct Service {
+    child: Child,
+    /// Held open: when it closes, with us or before, the service stops.
+    _stdin: Option<ChildStdin>,
+    address: String,
+}
+
+impl World {
+    /// Makes a world whose processes run `program`.
+    pub(crate) fn new(program: PathBuf, keep: bool) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| {
+            let at = std::env::temp_dir();
+            Failure::new(format!("cannot make a folder in {}: {error}", at.display()))
+                .hint("set TMPDIR to a folder that can be written")
+        };
+        let folder = tempfile::Builder::new().prefix("fondaco-demo-").tempdir().map_err(failed)?;
+        let place = if keep { Place::Kept(folder.keep()) } else { Place::Temporary(folder) };
+        Ok(Self { program, place, services: BTreeMap::new() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match &self.place {
+            Place::Temporary(folder) => folder.path(),
+            Place::Kept(path) => path,
+        }
+    }
+
+    pub(crate) fn home(&self, who: &str) -> PathBuf {
+        self.path().join(who)
+    }
+
+    fn command(&self, who: &str, args: &[OsString]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--home").arg(self.home(who)).args(["--json", "--stop-with-stdin"]).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command of `who` to its end; returns the lines it wrote.
+    pub(crate) async fn run<S: Into<OsString>>(
+        &self,
+        who: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<Value>, Failure> {
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let doing = self.doing(who, &args);
+        let mut child = self
+            .command(who, &args)
+            .spawn()
+            .map_err(|error| Failure::new(format!("{doing}: cannot start: {error}")))?;
+        let stdin = child.stdin.take();
+        let output = child
+            .wait_with_output()
+            .await
+            .map_err(|error| Failure::new(format!("{doing}: {error}")))?;
+        drop(stdin);
+        let lines = json_lines(&output.stdout);
+        if output.status.success() {
+            return Ok(lines);
+        }
+        let told = lines.iter().rev().find_map(|line| line.get("error").and_then(Value::as_str));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let what = told.map_or_else(|| stderr.trim().to_owned(), str::to_owned);
+        let mut failure = Failure::new(format!("{doing}: {what} ({})", output.status));
+        let hint = lines.iter().rev().find_map(|line| line.get("hint").and_then(Value::as_str));
+        if let Some(hint) = hint {
+            failure = failure.hint(hint);
+        }
+        Err(failure)
+    }
+
+    /// Runs a command of which one line is wanted.
+    pub(crate) async fn ask<S: Into<OsString>>(
+        &self,
+        who: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Value, Failure> {
+        let mut lines = self.run(who, args).await?;
+        lines.pop().ok_or_else(|| Failure::new(format!("a command of {who} said nothing")))
+    }
+
+    /// Starts a service of `who` and waits until it is ready; returns its address.
+    pub(crate) async fn start<S: Into<OsString>>(
+        &mut self,
+        who: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<String, Failure> {
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let doing = self.doing(who, &args);
+        let mut child = self
+            .command(who, &args)
+            .spawn()
+            .map_err(|error| Failure::new(format!("{doing}: cannot start: {error}")))?;
+        let stdin = child.stdin.take();
+        let missing = || Failure::new(format!("{doing}: its output is not connected"));
+        let mut lines = BufReader::new(child.stdout.take().ok_or_else(missing)?).lines();
+        let mut stderr = child.stderr.take().ok_or_else(missing)?;
+        let ready = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let line: Value = serde_json::from_str(&line).unwrap_or_default();
+                if line["event"] == "ready" {
+                    return line["address"].as_str().map(str::to_owned);
+                }
+                if let Some(error) = line["error"].as_str() {
+                    return Some(format!("error: {error}"));
+                }
+            }
+            None
+        };
+        let address = match tokio::time::timeout(READY_TIMEOUT, ready).await {
+            Ok(Some(address)) if !address.starts_with("error: ") => address,
+            Ok(Some(error)) => return Err(Failure::new(format!("{doing}: {error}"))),
+            Ok(None) => {
+                let mut text = String::new();
+                let _ = stderr.read_to_string(&mut text).await;
+                return Err(Failure::new(format!("{doing}: it ended: {}", text.trim())));
+            }
+            Err(_) => {
+                return Err(Failure::new(format!(
+                    "{doing}: it was not ready in {READY_TIMEOUT:?}"
+                )));
+            }
+        };
+        // Nobody reads on: without this a service that has much to say would stop at a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::stderr()).await });
+        let service = Service { child, _stdin: stdin, address: address.clone() };
+        self.services.insert(who.to_owned(), service);
+        Ok(address)
+    }
+
+    /// Kills a service as a power cut would: SIGKILL, no chance to save anything.
+    pub(crate) async fn kill(&mut self, who: &str) -> Result<u32, Failure> {
+        let mut service =
+            self.services.remove(who).ok_or_else(|| Failure::new(format!("{who} does not run")))?;
+        let pid = service.child.id().unwrap_or_default();
+        service
+            .child
+            .kill()
+            .await
+            .map_err(|error| Failure::new(format!("cannot kill {who}: {error}")))?;
+        Ok(pid)
+    }
+
+    pub(crate) fn address(&self, who: &str) -> Option<&str> {
+        self.services.get(who).map(|service| service.address.as_str())
+    }
+
+    pub(crate) fn pid(&self, who: &str) -> u32 {
+        self.services.get(who).and_then(|service| service.child.id()).unwrap_or_default()
+    }
+
+    /// Stops a service in good order, and waits for it.
+    pub(crate) async fn stop(&mut self, who: &str) {
+        if let Some(mut service) = self.services.remove(who) {
+            drop(service._stdin.take());
+            let ended = tokio::time::timeout(Duration::from_secs(10), service.child.wait()).await;
+            if ended.is_err() {
+                let _ = service.child.kill().await;
+            }
+        }
+    }
+
+    /// Stops every service in good order, waits for them, and removes the folder unless it is kept.
+    pub(crate) async fn end(mut self) {
+        let names: Vec<String> = self.services.keys().cloned().collect();
+        for service in self.services.values_mut() {
+            drop(service._stdin.take());
+        }
+        for name in names {
+            self.stop(&name).await;
+        }
+    }
+
+    fn doing(&self, who: &str, args: &[OsString]) -> String {
+        let words: Vec<_> = args.iter().take(2).map(|arg| arg.to_string_lossy()).collect();
+        format!("{who}, `fondaco {}`", words.join(" "))
+    }
+}
+
+fn json_lines(bytes: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! What a person is told when something fails: what happened, a hint, and an exit code.
+
+use fondaco_agent::AgentError;
+use fondaco_issuer::IssuerError;
+use fondaco_lcp::Refusal;
+use fondaco_storage_host::ServiceError;
+use fondaco_store::FileError;
+use fondaco_transport::TransportError;
+use std::fmt;
+use std::process::ExitCode;
+
+/// How a failed command ends. The numbers are part of the command's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Anything without a code of its own.
+    Other = 1,
+    /// The arguments do not make sense; clap uses the same.
+    Usage = 2,
+    /// Something named does not exist.
+    NotFound = 3,
+    /// Another process holds what is needed.
+    Locked = 4,
+    /// There is not enough money.
+    Funds = 5,
+    /// A peer cannot be reached.
+    Unreachable = 6,
+    /// Data or a proof is not what it should be.
+    Verification = 8,
+}
+
+/// Why a command failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    what: String,
+    hint: Option<String>,
+    code: Code,
+}
+
+impl Failure {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: None, code: Code::Other }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) const fn code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Puts what was being done in front.
+    pub(crate) fn during(mut self, doing: &str) -> Self {
+        self.what = format!("{doing}: {}", self.what);
+        self
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code as u8)
+    }
+
+    /// Returns the failure as a line of JSON.
+    pub(crate) fn json(&self) -> String {
+        let Self { what, hint, code } = self;
+        serde_json::json!({ "error": what, "hint": hint, "code": *code as u8 }).to_string()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n Hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        let failure = Self::new(error.to_string()).code(Code::Unreachable);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// A file that another process holds has a code of its own.
+const fn file_code(error: &FileError) -> Code {
+    match error {
+        FileError::Locked { .. } => Code::Locked,
+        FileError::Missing { .. } => Code::NotFound,
+        FileError::Full { .. } | FileError::ReadOnly { .. } | FileError::Other { .. } => {
+            Code::Other
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(error.to_string()).hint(error.hint()).code(file_code(&error))
+    }
+}
+
+impl From<IssuerError> for Failure {
+    fn from(error: IssuerError) -> Self {
+        let failure = Self::new(error.to_string()).hint(error.hint());
+        match &error {
+            IssuerError::File(file) => failure.code(file_code(file)),
+            IssuerError::NoIssuer { .. } => failure.code(Code::NotFound),
+            _ => failure,
+        }
+    }
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        let failure = Self::new(error.to_string()).hint(error.hint());
+        match &error {
+            ServiceError::File(file) => failure.code(file_code(file)),
+            _ => failure,
+        }
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let code = match &error {
+            AgentError::Transport(_) => Code::Unreachable,
+            AgentError::Issuer(Refusal::Ledger { .. }) | AgentError::HoldSpent { .. } => {
+                Code::Funds
+            }
+            AgentError::Caught { .. } | AgentError::Unreadable { .. } => Code::Verification,
+            AgentError::Locked { .. } => Code::Locked,
+            AgentError::Issuer(_)
+            | AgentError::Provider { .. }
+            | AgentError::Misanswer { .. }
+            | AgentError::ContractFull { .. }
+            | AgentError::Placement { .. }
+            | AgentError::Store(_)
+            | AgentError::Repository(_)
+            | AgentError::Invalid { .. } => Code::Other,
+        };
+        Self { what: error.to_string(), hint: error.hint(), code }
+    }
+}
+
+/// Turns an I/O error into a failure that names the path.
+pub(crate) fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot {doing} {}: {error}", path.display()));
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            failure.hint("check who owns it, or name another place with --home")
+        }
+        std::io::ErrorKind::NotFound => failure.code(Code::NotFound).hint("check the spelling"),
+        std::io::ErrorKind::StorageFull => failure.hint("free some space, then run this again"),
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            failure.hint("name a place that can be written with --home")
+        }
+        _ => failure,
+    }
+}

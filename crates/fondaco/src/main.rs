@@ -1,0 +1,82 @@
+//! Buy and sell storage among peers, in currencies that anyone may issue.
+//!
+//! The command: it reads arguments and files, wires the services to the network, the disk and the
+//! clock, and says what happened. Everything that decides is in the crates below.
+
+mod backup;
+mod cli;
+mod demo;
+mod failure;
+mod home;
+mod issuer;
+mod screen;
+mod sell;
+mod services;
+mod wallet;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    screen::start(cli.verbose);
+    let json = cli.json;
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            if json {
+                screen::say(&failure.json());
+            } else {
+                screen::complain(&failure.to_string());
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start threads: {error}")))?;
+    let home = home::Home::new(cli.home)?;
+    let json = cli.json;
+    if cli.stop_with_stdin {
+        services::stop_with_stdin();
+    }
+    // A service ends in good order by itself; see `services::stop_switch`.
+    let serves =
+        matches!(cli.command, Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }));
+    let work = async {
+        match cli.command {
+            Command::Init => wallet::init(&home, json),
+            Command::Issuer(command) => issuer::run(&home, command, json).await,
+            Command::Wallet(command) => wallet::run(&home, command, json).await,
+            Command::Pay(args) => wallet::pay(&home, args, json).await,
+            Command::Balance => wallet::balance(&home, json).await,
+            Command::Sell(command) => sell::sell(&home, command, json).await,
+            Command::Up(args) => sell::up(&home, args, json).await,
+            Command::Backup(args) => backup::backup(&home, args, json).await,
+            Command::Snapshots(args) => backup::snapshots(&home, args, json).await,
+            Command::Restore(args) => backup::restore(&home, args, json).await,
+            Command::Audit(args) => backup::audit(&home, args, json).await,
+            Command::Contracts(command) => backup::contracts(&home, command, json).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Completions { shell } => {
+                cli::completions(shell);
+                Ok(())
+            }
+        }
+    };
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            () = services::parent_gone(), if !serves => Err(Failure::new("the process that started this one is gone")),
+        }
+    });
+    // Whoever still waits in a thread (a library reading a disk that hangs) must not keep us here.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    done.map(|()| ExitCode::SUCCESS)
+}

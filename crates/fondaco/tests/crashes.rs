@@ -1,0 +1,213 @@
+//! Kill real processes with SIGKILL in the middle of real work, and look that nothing is lost or paid twice.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use world::World;
+
+const HOSTS: usize = 5;
+/// Some packs of 32 MiB, so that there is a middle to be killed in.
+const SOURCE_BYTES: usize = 80 << 20;
+
+struct Market {
+    world: World,
+    hosts: Vec<String>,
+    issuer: String,
+    source: PathBuf,
+}
+
+async fn market() -> Market {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_fondaco"));
+    let mut world = World::new(program, false).unwrap();
+    world.ask("issuer", ["init"]).await.unwrap();
+    let define = ["issuer", "init", "--name", "Test", "--symbol", "TST", "--scale", "6"];
+    world.ask("issuer", define).await.unwrap();
+    let issuer = world.start("issuer", ["issuer", "up", "--listen", "127.0.0.1:0"]).await.unwrap();
+    let buyer = world.ask("buyer", ["init"]).await.unwrap();
+    let buyer = buyer["entity"].as_str().unwrap();
+    world.ask("buyer", ["wallet", "add", &issuer]).await.unwrap();
+    world.ask("issuer", ["issuer", "mint", "100", "--to", buyer]).await.unwrap();
+    let mut hosts = Vec::new();
+    for number in 0..HOSTS {
+        let name = format!("host-{number}");
+        world.ask(&name, ["init"]).await.unwrap();
+        world.ask(&name, ["wallet", "add", &issuer]).await.unwrap();
+        let path = world.home(&name).join("shards");
+        let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
+        world.ask(&name, sell).await.unwrap();
+        world.start(&name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
+        hosts.push(name);
+    }
+    let source = world.home("source");
+    std::fs::create_dir_all(&source).unwrap();
+    // Files of 8 MiB that neither compress nor repeat.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for number in 0..SOURCE_BYTES >> 23 {
+        let bytes: Vec<u8> = (0..1 << 20)
+            .flat_map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()
+            })
+            .collect();
+        std::fs::write(source.join(format!("file-{number}")), bytes).unwrap();
+    }
+    Market { world, hosts, issuer, source }
+}
+
+impl Market {
+    fn backup_args(&self) -> Vec<String> {
+        let source = self.source.to_str().unwrap();
+        let mut args = vec!["backup".to_owned(), source.to_owned()];
+        for host in &self.hosts {
+            args.push("--host".to_owned());
+            args.push(self.world.address(host).unwrap().to_owned());
+        }
+        args
+    }
+
+    /// Starts a backup that can be killed.
+    fn begin_backup(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_fondaco"))
+            .arg("--home")
+            .arg(self.world.home("buyer"))
+            .arg("--json")
+            .args(self.backup_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Waits until some shards are on the disk of a host.
+    fn wait_for_shards(&self, count: usize) {
+        let folder = self.world.home(&self.hosts[0]).join("shards");
+        let began = Instant::now();
+        while files(&folder) < count {
+            assert!(began.elapsed() < Duration::from_secs(120), "no shards appeared");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Adds up what all hosts say was written to them.
+    async fn written(&self) -> u64 {
+        let lines = self.world.run("buyer", ["contracts", "list"]).await.unwrap();
+        lines.iter().map(|line| line["written"].as_u64().unwrap()).sum()
+    }
+
+    async fn restored_equals_the_source(&self) {
+        let to = self.world.home("restored");
+        let args = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+        self.world.ask("buyer", args).await.unwrap();
+        compare::compare(&self.source, &to).unwrap();
+    }
+
+    /// Ends all contracts, and adds up every book: nothing was made, lost, or left held.
+    async fn settled(mut self) {
+        self.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+        let mut sum = 0.0;
+        for who in self.hosts.iter().map(String::as_str).chain(["buyer"]) {
+            let line = self.world.ask(who, ["balance"]).await.unwrap();
+            assert_eq!(line["held"], "0.000000", "{who}");
+            sum += line["available"].as_str().unwrap().parse::<f64>().unwrap();
+        }
+        assert!((sum - 100.0).abs() < 1e-9, "{sum}");
+        self.world.stop("issuer").await;
+        let audit = self.world.ask("issuer", ["issuer", "audit"]).await.unwrap();
+        assert_eq!(audit["balanced"], Value::Bool(true));
+        self.world.end().await;
+    }
+}
+
+fn files(folder: &Path) -> usize {
+    std::fs::read_dir(folder).map_or(0, |entries| {
+        entries
+            .flatten()
+            .map(|entry| match entry.file_type() {
+                Ok(kind) if kind.is_dir() => files(&entry.path()),
+                _ => 1,
+            })
+            .sum()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_issuer_is_killed_in_the_middle_of_a_backup() {
+    let mut market = market().await;
+    let mut backup = market.begin_backup();
+    market.wait_for_shards(2);
+    market.world.kill("issuer").await.unwrap();
+    let socket = market.issuer.rsplit('@').next().unwrap().to_owned();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    market.world.start("issuer", ["issuer", "up", "--listen", &socket]).await.unwrap();
+    assert!(tokio::task::spawn_blocking(move || backup.wait()).await.unwrap().unwrap().success());
+    market.restored_equals_the_source().await;
+    market.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_issuer_is_killed_while_contracts_are_opened() {
+    let mut market = market().await;
+    let socket = market.issuer.rsplit('@').next().unwrap().to_owned();
+    market.world.kill("issuer").await.unwrap();
+    let mut backup = market.begin_backup();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    market.world.start("issuer", ["issuer", "up", "--listen", &socket]).await.unwrap();
+    assert!(tokio::task::spawn_blocking(move || backup.wait()).await.unwrap().unwrap().success());
+    market.restored_equals_the_source().await;
+    market.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_buyer_is_killed_in_the_middle_of_a_backup() {
+    // What one undisturbed backup writes.
+    let calm = market().await;
+    calm.world.run("buyer", calm.backup_args()).await.unwrap();
+    let calm_written = calm.written().await;
+    calm.settled().await;
+
+    let market = market().await;
+    for kill_at in [1, 3] {
+        let mut backup = market.begin_backup();
+        market.wait_for_shards(2 * kill_at);
+        backup.kill().unwrap();
+        backup.wait().unwrap();
+    }
+    market.world.run("buyer", market.backup_args()).await.unwrap();
+    let written = market.written().await;
+    // A pack (32 MiB and its parity) was under way at each kill, and goes again under another name; what
+    // was stored before is not sent again. Paying for it all twice would be the double.
+    let pack = (40 << 20) * HOSTS as u64 / 2;
+    assert!(
+        written <= calm_written + 2 * pack && written < calm_written * 2,
+        "{written} bytes were written, {calm_written} without kills"
+    );
+    market.restored_equals_the_source().await;
+    market.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_killed_in_the_middle_of_a_backup_and_comes_back() {
+    let mut market = market().await;
+    let mut backup = market.begin_backup();
+    market.wait_for_shards(2);
+    let name = market.hosts[1].clone();
+    let socket = market.world.address(&name).unwrap().rsplit('@').next().unwrap().to_owned();
+    market.world.kill(&name).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    market.world.start(&name, ["up", "--listen", &socket]).await.unwrap();
+    assert!(tokio::task::spawn_blocking(move || backup.wait()).await.unwrap().unwrap().success());
+    market.restored_equals_the_source().await;
+    market.settled().await;
+}

@@ -1,0 +1,135 @@
+//! What a person does wrong, and what they are told: a sentence, a hint, an exit code.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(home: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fondaco")).arg("--home").arg(home).args(args).output().unwrap()
+}
+
+/// Runs a command that must fail; returns its exit code and what it said.
+fn fail(home: &Path, args: &[&str]) -> (i32, String) {
+    let output = run(home, args);
+    assert!(!output.status.success(), "{args:?} succeeded");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("panicked"), "{said}");
+    (output.status.code().unwrap(), said)
+}
+
+fn succeed(home: &Path, args: &[&str]) -> String {
+    let output = run(home, args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{args:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An entity, but nobody's address: nothing listens on port 9 of this machine.
+const NOBODY: &str = "fon14llfzg5t9rnj0ckngl9vz2qn04wdj5xw9ll3v7ewgvr3ah2lmmmsf6ms9y@127.0.0.1:9";
+
+#[test]
+fn mistakes_are_named() {
+    let top = tempfile::tempdir().unwrap();
+    let home = &top.path().join("home");
+    let folder = top.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.to_str().unwrap();
+    let file = top.path().join("file");
+    std::fs::write(&file, b"x").unwrap();
+    let file = file.to_str().unwrap();
+
+    // Before there is a key.
+    let (code, said) = fail(home, &["balance"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("Hint:") && said.contains("fondaco init"), "{said}");
+    succeed(home, &["init"]);
+    let (code, said) = fail(home, &["init"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("there is a key already: fon1"), "{said}");
+
+    // One line for each: arguments, exit code, what must be said.
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["nonsense"], 2, "unrecognized subcommand"),
+        (&["backup"], 2, "required"),
+        (&["demo", "/no/such/folder"], 3, "No such file"),
+        (&["demo", file], 2, "is not a folder"),
+        (&["demo", folder, "--hosts", "3"], 2, "too few to lose three"),
+        (&["backup", "/no/such/folder"], 3, "No such file"),
+        (&["backup", file], 2, "is not a folder"),
+        (&["backup", folder], 3, "no currency is accepted here yet"),
+        (&["backup", folder, "--host", "fon1"], 2, "ENTITY@HOST:PORT"),
+        (&["balance"], 3, "fondaco wallet add"),
+        (&["pay", "fon1x", "10"], 2, "checksum"),
+        (&["restore", "latest", "--to", folder], 1, "nothing was backed up"),
+        (&["audit"], 3, "no open contracts"),
+        (&["contracts", "end"], 2, "--yes"),
+        (&["up", "--listen", "127.0.0.1:0"], 3, "fondaco sell storage"),
+        (&["up", "--listen", "nowhere"], 2, "invalid"),
+        (&["sell", "storage", "--path", folder, "--size", "1G"], 3, "no currency"),
+        (&["issuer", "up", "--listen", "127.0.0.1:0"], 3, "no books"),
+        (
+            &["issuer", "mint", "1", "--to", NOBODY.split('@').next().unwrap()],
+            3,
+            "issuer has never run",
+        ),
+        (&["issuer", "init", "--name", "", "--symbol", "X"], 2, "name"),
+        (&["issuer", "init", "--name", "X", "--symbol", "X Y"], 2, "symbol"),
+        (&["issuer", "init", "--name", "X", "--symbol", "X", "--scale", "13"], 2, "12 decimals"),
+        (&["issuer", "init", "--name", "X", "--symbol", "X", "--transfer-fee", "1e3"], 2, "digits"),
+        (&["issuer", "audit"], 3, "no books"),
+        (&["wallet", "add", "there"], 2, "ENTITY@HOST:PORT"),
+        (&["wallet", "add", NOBODY], 6, "Hint:"),
+    ];
+    for (args, code, words) in table {
+        let (found, said) = fail(home, args);
+        assert_eq!(found, *code, "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+
+    // The same, for scripts.
+    let output = run(home, &["--json", "audit"]);
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((line["code"].as_u64(), output.status.code()), (Some(3), Some(3)));
+}
+
+#[test]
+fn a_busy_port_is_named() {
+    let top = tempfile::tempdir().unwrap();
+    let home = top.path();
+    succeed(home, &["init"]);
+    succeed(home, &["issuer", "init", "--name", "Test", "--symbol", "TST"]);
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = taken.local_addr().unwrap().to_string();
+    let (code, said) = fail(home, &["issuer", "up", "--listen", &socket]);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains(&socket) && said.contains("in use") && said.contains("Hint:"), "{said}");
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_named() {
+    // Root may write anywhere but here; others may not write here either.
+    let (code, said) = fail(Path::new("/proc/fondaco"), &["init"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("/proc/fondaco"), "{said}");
+}
+
+#[test]
+fn a_damaged_key_is_named() {
+    let top = tempfile::tempdir().unwrap();
+    succeed(top.path(), &["init"]);
+    let key = top.path().join("key");
+    let mut text = std::fs::read(&key).unwrap();
+    text[30] ^= 1;
+    std::fs::write(&key, text).unwrap();
+    let (code, said) = fail(top.path(), &["issuer", "init", "--name", "X", "--symbol", "X"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("key") && said.contains("Hint:"), "{said}");
+}
+
+#[test]
+fn completions_are_printed() {
+    let top = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(succeed(top.path(), &["completions", shell]).contains("fondaco"));
+    }
+}
