@@ -66,6 +66,7 @@ choice!(Coding { 1 => Leopard16 });
 
 /// Something that happened to a buyer, as its journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one at a time, and soon written
 pub enum Event {
     /// Terms were made and a hold is about to be asked for; both may be asked for again.
     ContractIntended {
@@ -244,7 +245,7 @@ impl Book {
                     return Err(BookError::Contract { contract });
                 }
                 let record = ContractRecord {
-                    terms: terms.clone(),
+                    terms: *terms,
                     address: address.clone(),
                     hold_request: *hold_request,
                     hold_max: *hold_max,

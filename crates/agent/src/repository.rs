@@ -28,6 +28,9 @@ use tokio::runtime::Handle;
 
 const PASSWORD: Domain = Domain::new("fondaco 2026 repository password v1");
 
+/// The longest pack.
+const PACK_SIZE_MAX: &str = "64MiB";
+
 /// What a backup did.
 #[derive(Clone, Debug)]
 pub struct BackupReport {
@@ -129,7 +132,10 @@ impl Repo {
                 for (object, _) in self.objects.list(ObjectKind::Key) {
                     self.backend.runtime.block_on(self.objects.remove(object))?;
                 }
-                let options = ConfigOptions::default();
+                let mut options = ConfigOptions::default();
+                // A pack and all its shards are in memory at once: they must not grow with the repository.
+                options.set_datapack_size_limit = PACK_SIZE_MAX.parse().ok();
+                options.set_treepack_size_limit = PACK_SIZE_MAX.parse().ok();
                 repository
                     .init(&self.credentials(), &KeyOptions::default(), &options)
                     .map_err(explain)?

@@ -34,7 +34,7 @@ pub enum Put {
     Had,
 }
 
-/// One contract with one host. See the [module](self).
+/// One contract with one host: connects when first used, and again after a break.
 #[derive(Debug)]
 pub struct Session {
     key: SecretKey,

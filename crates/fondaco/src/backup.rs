@@ -2,6 +2,7 @@
 
 use crate::cli::{AuditArgs, BackupArgs, ContractsCommand, ReadArgs, RestoreArgs};
 use crate::failure::{Code, Failure, io};
+use crate::folders;
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::{Bars, say};
 use crate::wallet::{client, random};
@@ -385,18 +386,14 @@ fn say_progress(json: bool, what: &str) {
     }
 }
 
-/// Shows a probability with as many nines as it has.
+/// Shows a probability with as many nines as it has, and two digits more.
 fn probability(survive: f64) -> String {
-    let nines = (-(1.0 - survive).log10()).floor();
-    if nines.is_finite() && nines >= 0.0 {
-        let mut digits = 2;
-        while f64::from(digits) < nines + 2.0 {
-            digits += 1;
-        }
-        format!("{survive:.digits$}", digits = digits as usize)
-    } else {
-        format!("{survive}")
+    let (mut digits, mut rest) = (2, 1.0 - survive);
+    while rest < 0.1 && digits < 15 {
+        rest *= 10.0;
+        digits += 1;
     }
+    format!("{survive:.digits$}")
 }
 
 fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
@@ -434,23 +431,8 @@ fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure
     Ok(addresses)
 }
 
-/// Adds up the space that the files below `folder` take on disk; what cannot be read counts as nothing.
+/// Adds up what backing `folder` up may come to.
 fn measure(folder: &Path) -> Result<Bytes, Failure> {
-    fn walk(path: &Path) -> u64 {
-        use std::os::unix::fs::MetadataExt as _;
-        let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-        entries
-            .flatten()
-            .map(|entry| match entry.file_type() {
-                Ok(kind) if kind.is_dir() => walk(&entry.path()),
-                Ok(kind) if kind.is_file() => {
-                    entry.metadata().map_or(0, |data| data.len().min(data.blocks() * 512))
-                }
-                // Every name costs something in a snapshot.
-                _ => 256,
-            })
-            .sum()
-    }
     std::fs::read_dir(folder).map_err(|error| io("back up", folder, &error))?;
-    Ok(Bytes::new(walk(folder)))
+    Ok(folders::size(folder))
 }

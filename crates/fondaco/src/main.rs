@@ -7,6 +7,7 @@ mod backup;
 mod cli;
 mod demo;
 mod failure;
+mod folders;
 mod home;
 mod issuer;
 mod screen;

@@ -277,16 +277,13 @@ impl Shared {
 
     /// Makes durable all that is not yet, at the end.
     async fn save_all(&self) {
-        let last = {
+        let durable: Vec<_> = {
             let mut state = self.lock();
-            let last = std::mem::take(&mut state.unsaved)
-                .into_values()
-                .map(|event| state.save(event))
-                .last();
-            last
+            let events = std::mem::take(&mut state.unsaved);
+            events.into_values().map(|event| state.save(event)).collect()
         };
-        if let Some(last) = last {
-            let _ = last.await;
+        for durable in durable {
+            let _ = durable.await;
         }
     }
 

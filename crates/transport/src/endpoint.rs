@@ -41,8 +41,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKES_MAX: usize = 128;
 
 /// A connection without a sign of life for this long is lost.
-const IDLE_TIMEOUT_MILLISECONDS: u32 = 30_000;
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT_MILLISECONDS: u32 = 15_000;
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// What a peer may send unread on one stream.
 //

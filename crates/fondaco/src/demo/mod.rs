@@ -8,6 +8,7 @@ mod world;
 
 use crate::cli::DemoArgs;
 use crate::failure::{Code, Failure, io};
+use crate::folders;
 use crate::screen::say;
 use compare::compare;
 use fondaco_units::{Amount, Bytes, Scale};
@@ -129,7 +130,7 @@ impl Demo<'_> {
 
     async fn sell(&mut self, issuer: &str, count: usize) -> Result<Vec<String>, Failure> {
         self.step("the hosts start, each with a signed price list");
-        let size = folder_size(&self.folder) * 2 + (1 << 30);
+        let size = folders::size(&self.folder).get() * 2 + (1 << 30);
         let size = size.to_string();
         let mut hosts = Vec::with_capacity(count);
         for number in 1..=count {
@@ -403,20 +404,6 @@ fn seconds(took: Duration) -> String {
 fn rate(bytes: u64, took: Duration) -> String {
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
     format!("{}/s", Bytes::new(bytes.saturating_mul(1000) / milliseconds))
-}
-
-/// Adds up the space that the files below `path` take, sparse ones as little as they do.
-fn folder_size(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => folder_size(&entry.path()),
-            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |data| data.blocks() * 512),
-            _ => 0,
-        })
-        .sum()
 }
 
 /// Turns one bit in every 16 KiB of every file below `path`; returns how many files.
