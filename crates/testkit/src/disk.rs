@@ -64,7 +64,7 @@ struct State {
     rng: Rng,
 }
 
-/// One file on a disk in memory; clones are handles of the same one. See the [module](self).
+/// One file on a disk in memory; clones are handles of the same one. See the module head.
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
