@@ -132,6 +132,31 @@ fn a_frame_torn_at_any_byte_is_cut_off() {
 }
 
 /// A peer who knows the format writes frames into its records. They mean nothing.
+/// A torn end is one frame. Where the marks of several are found, or bytes behind the end that the first states,
+/// acknowledged records were damaged, and nothing may be cut off.
+#[test]
+fn damage_over_several_frames_at_the_end_is_no_torn_end() {
+    let (image, _, ends) = short_journal();
+    for first in 0..4 {
+        // The headers of all frames from this one on, behind their marks.
+        let mut garbled = image.clone();
+        for start in &ends[first..5] {
+            garbled[start + MAGIC.len()] ^= 0x5a;
+        }
+        let (disk, opened) = opened(garbled.clone());
+        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "from frame {first}");
+        assert_eq!(disk.image(), garbled, "a refusal changed something");
+        // The payload of this one, and the mark of every other.
+        let mut garbled = image.clone();
+        garbled[ends[first + 1] - 1] ^= 0x5a;
+        for start in &ends[first + 1..5] {
+            garbled[*start] ^= 0x5a;
+        }
+        let (_, opened) = self::opened(garbled);
+        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "behind frame {first}");
+    }
+}
+
 #[test]
 fn a_frame_within_a_record_is_no_frame() {
     let (image, _, ends) = short_journal();

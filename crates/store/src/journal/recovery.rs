@@ -142,9 +142,15 @@ fn read_frames<E>(
 
 /// Looks at what follows the last whole frame: returns where its last byte that is not zero ends.
 ///
-/// An intact frame header in there shows that the bytes before it are no torn end but damage.
+/// A torn end is one frame, so it has one mark, at its front, and nothing behind the end that its header states.
+/// Anything else in there shows that the bytes are no torn end but damage.
 fn torn_end<E>(disk: &impl Disk, length: u64, head: Head) -> Result<Option<u64>, OpenError<E>> {
     let start = head.bytes.get();
+    let mut header = [0; FRAME_HEADER];
+    let there = short(length - start, FRAME_HEADER);
+    read(disk, start, &mut header[..there])?;
+    let stated_end = FrameHeader::parse(&header)
+        .map(|frame| start + (FRAME_HEADER + frame.payload as usize + TRAILER) as u64);
     let mut end = None;
     let mut piece = vec![0; PIECE + FRAME_HEADER];
     let zeros = vec![0; PIECE + FRAME_HEADER];
@@ -166,14 +172,17 @@ fn torn_end<E>(disk: &impl Disk, length: u64, head: Head) -> Result<Option<u64>,
         while let Some(found) = frame::find(&piece[from..], FRAME_MAGIC) {
             from += found;
             let later = at + from as u64;
-            // The one at `start` itself was found wanting already.
-            if later > start && FrameHeader::parse(&piece[from..]).is_some() {
+            // The one at `start` itself was found wanting already. No payload has the mark in it.
+            if later > start {
                 let later = Some(later);
                 return Err(OpenError::Damaged { at: start, record: head.records, later });
             }
             from += 1;
         }
         at += PIECE as u64;
+    }
+    if end > stated_end && stated_end.is_some() {
+        return Err(OpenError::Damaged { at: start, record: head.records, later: None });
     }
     Ok(end)
 }
