@@ -33,7 +33,8 @@ use fondaco_store::{
 use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, TransportError};
 use fondaco_units::{Amount, Bytes};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -48,6 +49,10 @@ const HASHES: Part = Part::new("bao");
 const BATCH_MAX: usize = 4096;
 /// The most connections at once.
 const CONNECTIONS_MAX: usize = 1024;
+/// The most connections of one peer.
+const CONNECTIONS_PER_PEER_MAX: usize = 16;
+/// The longest shard: no object is longer.
+const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 /// How often reads are flushed and contracts looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a step may take to come.
@@ -65,6 +70,14 @@ pub enum ServiceError {
     /// The folder of shards failed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// None of the shards that are paid for is in the folder: most likely its disk is not mounted.
+    #[error("{} has none of the {kept} shards that are paid for", folder.display())]
+    Empty {
+        /// The folder.
+        folder: PathBuf,
+        /// How many shards should be in it.
+        kept: u64,
+    },
     /// The journal's thread ended.
     #[error("the host's journal has halted: {0}")]
     Halted(String),
@@ -75,7 +88,7 @@ impl ServiceError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Open(error) => error.is_transient(),
-            Self::Journal(_) | Self::Halted(_) => true,
+            Self::Journal(_) | Self::Empty { .. } | Self::Halted(_) => true,
             Self::File(error) => error.is_transient(),
         }
     }
@@ -86,6 +99,7 @@ impl ServiceError {
             Self::Open(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::File(error) => error.hint(),
+            Self::Empty { .. } => "mount the disk that they are on, then start the host again",
             Self::Halted(_) => "check the disk and the system log, then start the host again",
         }
     }
@@ -103,6 +117,8 @@ struct Shared {
     folder: ContentFolder,
     issuer: LcpClient,
     clock: Arc<dyn Clock>,
+    /// Whether a round of settling is under way.
+    settling: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -119,10 +135,15 @@ struct State {
     unsaved: BTreeMap<ContractId, Event>,
     /// Shards whose files are being named: they must not be removed meanwhile.
     arriving: BTreeMap<ShardId, u32>,
+    /// Shards whose files may go, if nobody keeps them.
+    unwanted: Vec<ShardId>,
+    /// How many connections each peer has.
+    peers: BTreeMap<EntityId, usize>,
 }
 
 struct Entry {
-    event: Event,
+    /// Nothing, for who only waits until all that went before is durable.
+    event: Option<Event>,
     durable: Option<oneshot::Sender<()>>,
 }
 
@@ -171,9 +192,16 @@ impl HostService {
                 }
             })
             .map_err(|error| ServiceError::Halted(error.to_string()))?;
-        let state =
-            State { host, journal: sender, unsaved: BTreeMap::new(), arriving: BTreeMap::new() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), folder, issuer, clock });
+        let state = State {
+            host,
+            journal: sender,
+            unsaved: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            unwanted: Vec::new(),
+            peers: BTreeMap::new(),
+        };
+        let settling = AtomicBool::new(false);
+        let shared = Arc::new(Shared { state: Mutex::new(state), folder, issuer, clock, settling });
         Ok(Self { shared, failed })
     }
 
@@ -184,20 +212,20 @@ impl HostService {
         stop: CancellationToken,
     ) -> Result<(), ServiceError> {
         let Self { shared, mut failed } = self;
-        let connections = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
         let mut tick = tokio::time::interval(TICK);
         let ended = loop {
             tokio::select! {
                 connection = endpoint.accept() => {
                     let Some(connection) = connection else { break Ok(()) };
-                    let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+                    let peer = connection.peer();
+                    if !shared.admit(peer) {
                         connection.close(CloseReason::Busy);
                         continue;
-                    };
+                    }
                     let shared = Arc::clone(&shared);
                     tokio::spawn(async move {
                         shared.serve_connection(connection).await;
-                        drop(permit);
+                        shared.leave(peer);
                     });
                 }
                 _ = tick.tick() => {
@@ -217,17 +245,23 @@ impl HostService {
 }
 
 /// Removes what a crash left between the naming of a file and its event.
-fn remove_unknown(host: &Host, folder: &ContentFolder) -> Result<(), FileError> {
+fn remove_unknown(host: &Host, folder: &ContentFolder) -> Result<(), ServiceError> {
     for entry in folder.list() {
         let (name, part) = entry?;
         if !host.keeps(ShardId::from_digest(name)) {
             folder.remove(name, part)?;
         }
     }
+    let (mut kept, mut missing) = (0_u64, 0_u64);
     for shard in host.shards() {
+        kept += 1;
         if !folder.contains(*shard.digest(), Part::DATA)? {
+            missing += 1;
             tracing::error!(%shard, "a shard that is paid for is not in the folder");
         }
+    }
+    if kept > 0 && missing == kept {
+        return Err(ServiceError::Empty { folder: folder.path().to_owned(), kept });
     }
     Ok(())
 }
@@ -240,7 +274,8 @@ fn write_journal(
     while let Ok(first) = entries.recv() {
         let batch: Vec<Entry> =
             std::iter::once(first).chain(entries.try_iter().take(BATCH_MAX - 1)).collect();
-        let records: Vec<Vec<u8>> = batch.iter().map(|entry| entry.event.to_record()).collect();
+        let records: Vec<Vec<u8>> =
+            batch.iter().filter_map(|entry| Some(entry.event?.to_record())).collect();
         journal.append(&records)?;
         for durable in batch.into_iter().filter_map(|entry| entry.durable) {
             let _ = durable.send(());
@@ -254,13 +289,20 @@ impl State {
     fn save(&self, event: Event) -> oneshot::Receiver<()> {
         let (durable, receiver) = oneshot::channel();
         // When the journal's thread is gone the sender is dropped, and the receiver says so.
-        let _ = self.journal.send(Entry { event, durable: Some(durable) });
+        let _ = self.journal.send(Entry { event: Some(event), durable: Some(durable) });
+        receiver
+    }
+
+    /// Returns what tells when all events so far are durable: for an answer that follows from one of them.
+    fn barrier(&self) -> oneshot::Receiver<()> {
+        let (durable, receiver) = oneshot::channel();
+        let _ = self.journal.send(Entry { event: None, durable: Some(durable) });
         receiver
     }
 
     fn flush(&mut self) {
         for event in std::mem::take(&mut self.unsaved).into_values() {
-            let _ = self.journal.send(Entry { event, durable: None });
+            let _ = self.journal.send(Entry { event: Some(event), durable: None });
         }
     }
 }
@@ -273,6 +315,29 @@ impl Shared {
 
     fn flush(&self) {
         self.lock().flush();
+    }
+
+    /// Counts a connection, if there is room for one more of this peer.
+    fn admit(&self, peer: EntityId) -> bool {
+        let peers = &mut self.lock().peers;
+        let all: usize = peers.values().sum();
+        let of_peer = peers.entry(peer).or_default();
+        let is_room = all < CONNECTIONS_MAX && *of_peer < CONNECTIONS_PER_PEER_MAX;
+        *of_peer += usize::from(is_room);
+        if *of_peer == 0 {
+            peers.remove(&peer);
+        }
+        is_room
+    }
+
+    fn leave(&self, peer: EntityId) {
+        let peers = &mut self.lock().peers;
+        if let Some(count) = peers.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&peer);
+            }
+        }
     }
 
     /// Makes durable all that is not yet, at the end.
@@ -335,7 +400,11 @@ impl Shared {
                     self.lock().host.open_begin(now, peer, &terms, &buyer_signature, &voucher);
                 let hold = match begun {
                     Err(reason) => return Some(Response::Refused { reason }),
-                    Ok(Opening::Known(response)) => return Some(response),
+                    Ok(Opening::Known(response)) => {
+                        let durable = self.lock().barrier();
+                        wait(Some(durable)).await?;
+                        return Some(response);
+                    }
                     Ok(Opening::Ask(hold)) => match self.ask_hold(hold).await {
                         Ok(hold) => hold,
                         Err(reason) => return Some(Response::Refused { reason }),
@@ -395,14 +464,17 @@ impl Shared {
             (answer, durable)
         };
         wait(durable).await?;
-        self.remove_files(remove);
+        self.lock().unwanted.extend(remove);
         Some(response)
     }
 
-    fn remove_files(&self, shards: Vec<ShardId>) {
-        for shard in shards {
-            // Under the lock, so that the shard cannot come back between the question and the removal.
-            let state = self.lock();
+    /// Removes the files of shards that nobody keeps any more.
+    fn remove_files(&self) {
+        loop {
+            // Under the lock, so that the shard cannot come back between the question and the removal; and one
+            // at a time, so that nobody waits long.
+            let mut state = self.lock();
+            let Some(shard) = state.unwanted.pop() else { return };
             if state.host.keeps(shard) || state.arriving.contains_key(&shard) {
                 continue;
             }
@@ -424,7 +496,11 @@ impl Shared {
     ) -> Result<Payload<MAX>, Reason> {
         let damaged = |error: FileError| {
             tracing::error!(%shard, %error, "a shard that is paid for cannot be read");
-            Reason::Damaged
+            match error {
+                FileError::Missing { .. } => Reason::Damaged,
+                // Too many open files, say: it may be read another time.
+                _ => Reason::Failed,
+            }
         };
         let name = *shard.digest();
         let data = self.folder.get(name, Part::DATA).map_err(damaged)?;
@@ -439,7 +515,10 @@ impl Shared {
             Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
             Err(error) => Err(std::io::Error::other(error)),
         };
-        let slice = prove(read, &outboard, range).map_err(|_| Reason::Damaged)?;
+        let slice = prove(read, &outboard, range).map_err(|error| {
+            tracing::error!(%shard, %error, "a shard that is paid for cannot be proved");
+            Reason::Failed
+        })?;
         Payload::new(slice).ok_or(Reason::Failed)
     }
 
@@ -454,11 +533,18 @@ impl Shared {
         epoch: u64,
     ) -> Result<Option<Response>, TransportError> {
         let refused = |reason| Ok(Some(Response::Refused { reason }));
+        if size > SHARD_MAX {
+            return refused(Reason::OverSize { size, size_max: SHARD_MAX });
+        }
         let begun =
             self.lock().host.put_begin(self.clock.now(), peer, contract, shard, size, epoch);
         let put = match begun {
             Err(reason) => return refused(reason),
-            Ok(Begun::Have) => return Ok(Some(Response::Have)),
+            Ok(Begun::Have) => {
+                // It may have been stored a moment ago, and not be durable yet.
+                let durable = self.lock().barrier();
+                return Ok(wait(Some(durable)).await.map(|()| Response::Have));
+            }
             Ok(Begun::Ready(put) | Begun::Empty(put)) => put,
         };
         let mut guard = PutGuard { shared: self, put: Some(put) };
@@ -520,7 +606,7 @@ impl Shared {
         }
         if !matches!(answer.response, Response::Stored) {
             // The file may have been named already; if nobody keeps it, it goes.
-            self.remove_files(vec![shard]);
+            self.lock().unwanted.push(shard);
         }
         Ok(Some(answer.response))
     }
@@ -570,6 +656,16 @@ impl Shared {
 
     /// Posts the vouchers of contracts that have ended, or whose holds are about to.
     async fn settle_due(self: Arc<Self>) {
+        if self.settling.swap(true, Ordering::AcqRel) {
+            return; // The last round is still waiting for the issuer.
+        }
+        self.settle_all().await;
+        let shared = Arc::clone(&self);
+        let _ = spawn_blocking(move || shared.remove_files()).await;
+        self.settling.store(false, Ordering::Release);
+    }
+
+    async fn settle_all(&self) {
         let now = self.clock.now();
         let due = {
             let mut state = self.lock();
@@ -592,7 +688,11 @@ impl Shared {
         let durable = closing.event.map(|event| self.lock().save(event));
         wait(durable).await?;
         let (hold, request) = match closing.settle {
-            Settle::Done(response) => return Some(response),
+            Settle::Done(response) => {
+                let durable = self.lock().barrier();
+                wait(Some(durable)).await?;
+                return Some(response);
+            }
             Settle::Post(voucher) => {
                 let hold = voucher.voucher.hold;
                 (hold, lcp::Request::HoldPost { id: request_id(hold), voucher })
