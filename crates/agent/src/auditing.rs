@@ -11,6 +11,7 @@ use fondaco_audit::{Challenge, GROUP, ShardId};
 use fondaco_contract::ContractId;
 use fondaco_crypto::EntityId;
 use fondaco_erasure::Layout;
+use fondaco_ports::market::Reason;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -36,6 +37,11 @@ pub enum Outcome {
     /// A place was not what it must be, or the host admits that it is lost.
     Caught {
         /// What was wrong.
+        what: String,
+    },
+    /// It could not be asked, for a reason of our own: the hold is spent, or the contract over.
+    Unasked {
+        /// Why.
         what: String,
     },
     /// The host did not answer, twice; that alone proves nothing.
@@ -66,6 +72,11 @@ pub async fn audit(
             done.map_err(|error| AgentError::Store(format!("a task failed: {error}")))?;
         let outcome = match result {
             Ok(samples) => Outcome::Proven { samples },
+            Err(
+                error @ (AgentError::HoldSpent { .. }
+                | AgentError::ContractFull { .. }
+                | AgentError::Provider { reason: Reason::Ended { .. }, .. }),
+            ) => Outcome::Unasked { what: error.to_string() },
             Err(error) => {
                 objects.note_failure(contract, &session, &error)?;
                 match error {
@@ -98,6 +109,9 @@ async fn challenge(
     samples: u32,
     nonce: [u8; 32],
 ) -> Result<usize, AgentError> {
+    if shards.is_empty() {
+        session.standing().await?;
+    }
     let groups: u64 = shards.iter().map(|(_, size)| size.div_ceil(GROUP)).sum();
     // One draw over all groups, numbered as if the shards were one.
     let all = ShardId::of(session.contract().digest().as_bytes());

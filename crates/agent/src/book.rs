@@ -21,7 +21,7 @@ use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
-use fondaco_erasure::Code;
+use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Timestamp};
@@ -336,6 +336,25 @@ impl Book {
     /// Returns every object, by kind and name.
     pub fn objects(&self) -> impl Iterator<Item = (ObjectId, &ObjectRecord)> {
         self.objects.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// Adds up the shards that lie under each contract.
+    pub fn stored(&self) -> BTreeMap<ContractId, Bytes> {
+        let mut shards = BTreeMap::new();
+        for object in self.objects.values() {
+            let Some(set) = self.set(object.set) else { continue };
+            let Ok(layout) = Layout::new(set.code, object.length.get()) else { continue };
+            // Equal shards under one contract are kept once.
+            for pair in set.contracts.iter().copied().zip(object.shards.iter().copied()) {
+                shards.insert(pair, layout.shard_len());
+            }
+        }
+        let mut stored: BTreeMap<ContractId, Bytes> = BTreeMap::new();
+        for ((contract, _), length) in shards {
+            let sum = stored.entry(contract).or_default();
+            *sum = sum.checked_add(Bytes::new(length)).unwrap_or(Bytes::MAX);
+        }
+        stored
     }
 
     /// Returns what a provider was caught at, if it was.

@@ -47,8 +47,8 @@ use fondaco_contract::{ContractId, Tab};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Clock;
 use fondaco_transport::Endpoint;
-use fondaco_units::{Amount, Duration};
-use std::collections::BTreeMap;
+use fondaco_units::{Amount, Duration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -116,6 +116,47 @@ impl Agent {
         })
     }
 
+    /// Forgets the objects of which too few contracts are left to rebuild them: ended, or over. Returns how many.
+    ///
+    /// What they held must be stored anew, so a backup comes after this as if the last had been cut off.
+    pub fn forget_lost(&self) -> Result<usize, AgentError> {
+        let now = self.clock.now();
+        let lost: Vec<_> = self.book.read(|book| {
+            let lives = |contract: &ContractId| {
+                book.contract(*contract)
+                    .is_some_and(|record| record.stage == Stage::Open && record.terms.ends > now)
+            };
+            let is_lost = |set: u32| {
+                book.set(set).is_none_or(|set| {
+                    let living = set.contracts.iter().filter(|contract| lives(contract)).count();
+                    living < usize::from(set.code.k())
+                })
+            };
+            book.objects().filter(|(_, record)| is_lost(record.set)).map(|(id, _)| id).collect()
+        });
+        if !lost.is_empty() {
+            self.book.record(&Event::BackupStarted)?;
+        }
+        for &object in &lost {
+            self.book.record(&Event::ObjectRemoved { object })?;
+        }
+        Ok(lost.len())
+    }
+
+    /// Returns until when everything stored is kept: when the first contract that holds a shard of it ends.
+    pub fn kept_until(&self) -> Option<Timestamp> {
+        self.book.read(|book| {
+            let sets: BTreeSet<u32> = book.objects().map(|(_, record)| record.set).collect();
+            let contracts =
+                sets.iter().filter_map(|&set| book.set(set)).flat_map(|set| &set.contracts);
+            contracts
+                .filter_map(|&contract| book.contract(contract))
+                .filter(|record| record.stage == Stage::Open)
+                .map(|record| record.terms.ends)
+                .min()
+        })
+    }
+
     /// Opens new contracts, for a new set.
     pub async fn open_contracts(
         &self,
@@ -136,11 +177,18 @@ impl Agent {
 
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {
         self.book.read(|book| {
+            let stored = book.stored();
             book.contracts()
                 .filter(|(_, record)| record.stage == Stage::Open)
                 .map(|(contract, record)| {
                     let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-                    let session = Session::new(key, endpoint, Arc::clone(&self.clock), record);
+                    let session = Session::new(
+                        key,
+                        endpoint,
+                        Arc::clone(&self.clock),
+                        record,
+                        stored.get(&contract).copied().unwrap_or_default(),
+                    );
                     (contract, Arc::new(session))
                 })
                 .collect()

@@ -48,6 +48,14 @@ pub struct Traffic {
     pub rebuilt: AtomicU64,
 }
 
+/// How a host failed.
+#[derive(Clone, Debug)]
+struct Down {
+    why: String,
+    /// Whether it may do better: then it is asked again when nothing else is left.
+    may_return: bool,
+}
+
 /// The objects of one buyer, on the hosts it has contracts with.
 #[derive(Debug)]
 pub struct Objects {
@@ -55,8 +63,8 @@ pub struct Objects {
     sessions: BTreeMap<ContractId, Arc<Session>>,
     /// The set that new objects go to.
     writing: Option<u32>,
-    /// Contracts not asked again by this process, and why.
-    down: Mutex<BTreeMap<ContractId, String>>,
+    /// Contracts that failed this process, and how.
+    down: Mutex<BTreeMap<ContractId, Down>>,
     traffic: Arc<Traffic>,
 }
 
@@ -77,7 +85,8 @@ impl Objects {
 
     /// Returns the hosts that this process found down or lying, and why.
     pub fn down(&self) -> BTreeMap<ContractId, String> {
-        self.down.lock().expect("no panic under this lock").clone()
+        let down = self.down.lock().expect("no panic under this lock");
+        down.iter().map(|(contract, down)| (*contract, down.why.clone())).collect()
     }
 
     /// Returns the names and lengths of the objects of a kind.
@@ -108,17 +117,28 @@ impl Objects {
             let traffic = self.traffic();
             puts.spawn(async move {
                 let name = ShardId::of(&shard);
-                let put = put_patiently(&session, name, &shard).await?;
-                if put == Put::Stored {
+                let put = put_patiently(&session, name, &shard).await;
+                if matches!(put, Ok(Put::Stored)) {
                     traffic.sent.fetch_add(shard.len() as u64, Ordering::Relaxed);
                 }
-                Ok::<_, AgentError>((index, name))
+                (index, put.map(|_| name))
             });
         }
+        let mut failed = None;
         while let Some(done) = puts.join_next().await {
-            let (index, name) =
-                done.map_err(|error| AgentError::Store(format!("a task failed: {error}")))??;
-            names[index] = Some(name);
+            let (index, put) =
+                done.map_err(|error| AgentError::Store(format!("a task failed: {error}")))?;
+            match put {
+                Ok(name) => names[index] = Some(name),
+                Err(error) => {
+                    let contract = set.contracts[index];
+                    self.note_failure(contract, &*self.session(contract)?, &error)?;
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let shards: Vec<ShardId> = names.into_iter().flatten().collect();
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
@@ -168,14 +188,17 @@ impl Objects {
             }
             // A slow host is raced by all the others; if they win, it is not waited for again.
             Err(_) => tokio::select! {
-                read = direct => match read? {
+                read = direct.as_mut() => match read? {
                     Some(bytes) => Ok(bytes),
                     None => self.rebuild(object, record, set, layout, &piece).await,
                 },
-                rebuilt = self.rebuild(object, record, set, layout, &piece) => {
-                    self.note_slow(set.contracts[usize::from(shard)]);
-                    rebuilt
-                }
+                rebuilt = self.rebuild(object, record, set, layout, &piece) => match rebuilt {
+                    Ok(bytes) => {
+                        self.note_slow(set.contracts[usize::from(shard)]);
+                        Ok(bytes)
+                    }
+                    Err(error) => direct.await?.ok_or(error),
+                },
             },
         }
     }
@@ -203,8 +226,13 @@ impl Objects {
         while found.len() < needed {
             let mut batch: Vec<u8> = waiting.by_ref().take(needed - found.len()).collect();
             if batch.is_empty() && !patient {
+                // The last round: those that were slow, and those that failed but may do better.
                 patient = true;
-                batch = std::mem::take(&mut slow);
+                let known: Vec<u8> = found.iter().map(|(index, _)| *index).collect();
+                slow.clear();
+                batch = (0..set.code.n())
+                    .filter(|other| *other != shard && !known.contains(other))
+                    .collect();
             }
             if batch.is_empty() {
                 return Err(AgentError::Unreadable {
@@ -215,7 +243,7 @@ impl Objects {
                 });
             }
             let reads = batch.into_iter().map(|other| {
-                let read = self.read_shard(record, set, layout, other, rows.clone());
+                let read = self.ask_shard(record, set, layout, other, rows.clone(), patient);
                 async move {
                     let patience = if patient { Duration::MAX } else { PATIENCE };
                     (other, timeout(patience, read).await)
@@ -250,11 +278,26 @@ impl Objects {
         shard: u8,
         rows: Range<u64>,
     ) -> Result<Option<Vec<u8>>, AgentError> {
+        self.ask_shard(record, set, layout, shard, rows, false).await
+    }
+
+    /// As [`Objects::read_shard`]; with `again`, also a host that failed but may do better.
+    async fn ask_shard(
+        &self,
+        record: &ObjectRecord,
+        set: &Set,
+        layout: Layout,
+        shard: u8,
+        rows: Range<u64>,
+        again: bool,
+    ) -> Result<Option<Vec<u8>>, AgentError> {
         let contract = set.contracts[usize::from(shard)];
-        if self.down.lock().expect("no panic under this lock").contains_key(&contract) {
+        let down = self.down.lock().expect("no panic under this lock").get(&contract).cloned();
+        if down.is_some_and(|down| !(again && down.may_return)) {
             return Ok(None);
         }
-        let session = self.session(contract)?;
+        // A contract that has ended keeps nothing any more.
+        let Some(session) = self.sessions.get(&contract) else { return Ok(None) };
         if self.book.read(|book| book.distrusted(session.provider()).is_some()) {
             return Ok(None);
         }
@@ -265,7 +308,7 @@ impl Objects {
                 Ok(Some(bytes))
             }
             Err(error) => {
-                self.note_failure(contract, &session, &error)?;
+                self.note_failure(contract, session, &error)?;
                 Ok(None)
             }
         }
@@ -274,7 +317,8 @@ impl Objects {
     /// Remembers that a host was too slow, for this process.
     fn note_slow(&self, contract: ContractId) {
         let why = format!("a host needed more than {} s", PATIENCE.as_secs());
-        self.down.lock().expect("no panic under this lock").insert(contract, why);
+        let down = Down { why, may_return: true };
+        self.down.lock().expect("no panic under this lock").insert(contract, down);
     }
 
     /// Remembers that a host failed: for this process, or for good when it was caught.
@@ -285,7 +329,8 @@ impl Objects {
         error: &AgentError,
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
-        self.down.lock().expect("no panic under this lock").insert(contract, error.to_string());
+        let down = Down { why: error.to_string(), may_return: is_transient(error) };
+        self.down.lock().expect("no panic under this lock").insert(contract, down);
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
             self.book.record(&Event::ProviderDistrusted { provider: *provider, why })?;
@@ -315,12 +360,29 @@ impl Objects {
             })
         });
         for (contract, shard) in deletions {
-            let session = self.session(*contract)?;
+            let Some(session) = self.sessions.get(contract) else { continue };
             if let Err(error) = session.delete(*shard).await {
                 tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
             }
         }
         Ok(())
+    }
+
+    /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
+    /// keys, indexes and snapshots nothing else can be read, so they must not end with an older set.
+    pub async fn carry_over(&self) -> Result<usize, AgentError> {
+        let Some(writing) = self.writing else { return Ok(0) };
+        let old: Vec<(ObjectId, Bytes)> = self.book.read(|book| {
+            book.objects()
+                .filter(|(id, record)| id.kind != ObjectKind::Pack && record.set != writing)
+                .map(|(id, record)| (id, record.length))
+                .collect()
+        });
+        for &(object, length) in &old {
+            let bytes = self.read(object, 0..length.get()).await?;
+            self.put(object, &bytes).await?;
+        }
+        Ok(old.len())
     }
 
     /// Returns the sessions, by contract.
@@ -364,12 +426,20 @@ fn layout(code: Code, length: Bytes, object: ObjectId) -> Result<Layout, AgentEr
         .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))
 }
 
+fn is_transient(error: &AgentError) -> bool {
+    match error {
+        AgentError::Transport(error) => error.is_transient(),
+        AgentError::Provider { reason, .. } => reason.is_transient(),
+        _ => false,
+    }
+}
+
 async fn put_patiently(session: &Session, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
     let mut pauses = PUT_PAUSES_SECONDS.into_iter();
     loop {
         match session.put(shard, bytes).await {
-            Err(AgentError::Transport(error)) if error.is_transient() => {
-                let Some(seconds) = pauses.next() else { return Err(error.into()) };
+            Err(error) if is_transient(&error) => {
+                let Some(seconds) = pauses.next() else { return Err(error) };
                 tracing::info!(provider = %session.provider(), %error, "a host is away; trying again");
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
             }

@@ -14,7 +14,7 @@ use crate::journal::BookFile;
 use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
-use fondaco_contract::{Bill, ContractId, Meter, PriceList, SignedPriceList, Tab, Terms};
+use fondaco_contract::{Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
@@ -91,23 +91,67 @@ struct Offer {
     list: SignedPriceList,
 }
 
+/// Who is to blame for a contract that did not come about.
+enum Blame {
+    /// The host: another may do.
+    Host(AgentError),
+    /// Anything else: no other host would help.
+    Other(AgentError),
+}
+
+impl From<AgentError> for Blame {
+    fn from(error: AgentError) -> Self {
+        Self::Other(error)
+    }
+}
+
 impl Opening<'_> {
-    /// Chooses among `hosts`, opens a contract with each one chosen, and makes them the newest set.
+    /// Chooses among `hosts`, opens a contract with each one chosen, and makes them the newest set. A host
+    /// that has no room or does not sign is passed over, and the choice is made again among the others.
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
-        let (offers, mut passed_over) = self.ask(hosts, wish).await;
-        let (placement, size_max) = choose(&offers, wish, &passed_over)?;
-        let chosen: Vec<&Offer> = placement.providers.iter().map(|&index| &offers[index]).collect();
-        for (index, offer) in offers.iter().enumerate() {
-            if !placement.providers.contains(&index) {
-                let why = "the others together are cheaper".to_owned();
-                passed_over.push((offer.list.prices.provider, why));
+        let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
+        loop {
+            let placement = choose(&offers, wish, &passed_over)?;
+            let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
+            match self.open_chosen(&offers, &placement, share, wish).await? {
+                Ok((code, held, size_max)) => {
+                    for (index, offer) in offers.iter().enumerate() {
+                        if !placement.providers.contains(&index) {
+                            let why = "the others together are cheaper".to_owned();
+                            passed_over.push((offer.list.prices.provider, why));
+                        }
+                    }
+                    let survive = placement.survive;
+                    return Ok(Opened { code, survive, held, size_max, passed_over });
+                }
+                Err((index, why)) => {
+                    let offer = offers.remove(index);
+                    passed_over.push((offer.list.prices.provider, why));
+                }
             }
         }
+    }
+
+    /// Opens a contract with each host of a placement; or says which host was in the way, and why.
+    async fn open_chosen(
+        &self,
+        offers: &[Offer],
+        placement: &Placement,
+        share: Bytes,
+        wish: Wish,
+    ) -> Result<Result<(Code, Amount, Bytes), (usize, String)>, AgentError> {
+        let size_max =
+            Bytes::new(share.get() + share.get() / 8).checked_add(SLACK).unwrap_or(Bytes::MAX);
         let mut held = Amount::ZERO;
         let mut records = Vec::new();
-        for offer in chosen {
-            let record = match self.take_up(offer, size_max) {
+        for &index in &placement.providers {
+            let offer = &offers[index];
+            let record = match self.take_up(offer, share, wish.epochs) {
                 Some(record) => record,
+                None if offer.list.prices.capacity < size_max => {
+                    let room = offer.list.prices.capacity;
+                    return Ok(Err((index, format!("it has room for {room}, not for {size_max}"))));
+                }
                 None => self.intend(offer, size_max, wish.epochs)?,
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
@@ -126,35 +170,22 @@ impl Opening<'_> {
                     .to_owned(),
             });
         }
-        for record in &records {
-            if self.stage(record.terms.id()) == Some(Stage::Intended) {
-                continue;
+        for (record, &index) in records.iter().zip(&placement.providers) {
+            match self.complete(record).await {
+                Ok(()) => {}
+                Err(Blame::Host(error)) => return Ok(Err((index, error.to_string()))),
+                Err(Blame::Other(error)) => return Err(error),
             }
-            let known = self.book.read(|book| book.contract(record.terms.id()).is_some());
-            if !known {
-                self.book.record(&Event::ContractIntended {
-                    terms: record.terms,
-                    address: record.address.clone(),
-                    hold_request: record.hold_request,
-                    hold_max: record.hold_max,
-                    hold_expires: record.hold_expires,
-                })?;
-            }
-        }
-        for record in &records {
-            self.complete(record).await?;
         }
         let contracts: Vec<ContractId> = records.iter().map(|record| record.terms.id()).collect();
-        let n = u8::try_from(contracts.len()).map_err(|_| AgentError::Placement {
-            what: "more than 255 providers were chosen".to_owned(),
-            hint: "name fewer hosts".to_owned(),
-        })?;
+        let n = u8::try_from(contracts.len())
+            .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
         let code = Code::new(placement.k, n)
             .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))?;
         let contracts = List::new(contracts).expect("n is a byte");
         let coding = Coding::Leopard16;
         self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
-        Ok(Opened { code, survive: placement.survive, held, size_max, passed_over })
+        Ok(Ok((code, held, size_max)))
     }
 
     /// Asks every host for its prices at once; those that do not fit are passed over.
@@ -209,12 +240,8 @@ impl Opening<'_> {
         Ok(list)
     }
 
-    fn stage(&self, contract: ContractId) -> Option<Stage> {
-        self.book.read(|book| book.contract(contract).map(|record| record.stage))
-    }
-
-    /// Finds a contract that an earlier run left half opened with the same provider.
-    fn take_up(&self, offer: &Offer, size_max: Bytes) -> Option<ContractRecord> {
+    /// Finds a contract that an earlier run left half opened with the same provider, and that still will do.
+    fn take_up(&self, offer: &Offer, share: Bytes, epochs: u32) -> Option<ContractRecord> {
         self.book.read(|book: &Book| {
             let in_sets: BTreeSet<ContractId> = (0..book.set_count())
                 .filter_map(|set| book.set(set))
@@ -222,11 +249,18 @@ impl Opening<'_> {
                 .collect();
             book.contracts()
                 .find(|(id, record)| {
-                    record.terms.prices.provider == offer.list.prices.provider
-                        && matches!(record.stage, Stage::Intended | Stage::Open)
-                        && record.terms.size_max >= size_max
-                        && record.terms.ends > self.now
-                        && record.terms.prices.expires > self.now
+                    let terms = &record.terms;
+                    let stands = match record.stage {
+                        // A provider does not sign terms that began too long ago.
+                        Stage::Intended => self.now < terms.begins.after(SKEW_MAX),
+                        Stage::Open => terms.ends > self.now,
+                        Stage::Ended { .. } => false,
+                    };
+                    stands
+                        && terms.prices.provider == offer.list.prices.provider
+                        && terms.prices.currency == self.currency
+                        && terms.size_max >= share
+                        && terms.epochs() >= u64::from(epochs)
                         && !in_sets.contains(id)
                 })
                 .map(|(_, record)| record.clone())
@@ -258,48 +292,70 @@ impl Opening<'_> {
         })
     }
 
-    /// Takes a saved contract from wherever it stands to open.
-    async fn complete(&self, record: &ContractRecord) -> Result<(), AgentError> {
+    /// Takes a contract from wherever it stands to open, saving each step first.
+    async fn complete(&self, record: &ContractRecord) -> Result<(), Blame> {
         let contract = record.terms.id();
-        if self.stage(contract) == Some(Stage::Open) {
-            return Ok(());
+        match self.book.read(|book| book.contract(contract).map(|record| record.stage)) {
+            Some(Stage::Open) => return Ok(()),
+            Some(Stage::Intended | Stage::Ended { .. }) => {}
+            None => self.book.record(&Event::ContractIntended {
+                terms: record.terms,
+                address: record.address.clone(),
+                hold_request: record.hold_request,
+                hold_max: record.hold_max,
+                hold_expires: record.hold_expires,
+            })?,
         }
-        let provider = record.terms.prices.provider;
-        let response = self
+        // A refusal for good: another try needs another hold, and so another contract.
+        let refused = || {
+            let (tab, paid) = (Tab::default(), Amount::ZERO);
+            self.book.record(&Event::ContractEnded { contract, tab, paid })
+        };
+        let hold = self
             .wallet
             .submit(Request::HoldOpen {
                 id: record.hold_request,
-                payee: provider,
+                payee: record.terms.prices.provider,
                 amount_max: record.hold_max,
                 order: *contract.digest(),
                 expires: record.hold_expires,
             })
             .await;
-        if let Err(AgentError::Issuer(_)) = &response {
-            // A refusal is for good: another try needs another hold, and so another contract.
-            let (tab, paid) = (Tab::default(), Amount::ZERO);
-            self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        match hold {
+            Ok(Response::HoldOpened { .. }) => {}
+            Ok(_) => {
+                let (peer, what) = (self.currency.issuer(), "no hold was confirmed".to_owned());
+                return Err(AgentError::Misanswer { peer, what }.into());
+            }
+            Err(error) => {
+                if matches!(&error, AgentError::Issuer(refusal) if !refusal.is_transient()) {
+                    refused()?;
+                }
+                return Err(error.into());
+            }
         }
-        let Response::HoldOpened { .. } = response? else {
-            return Err(AgentError::Misanswer {
-                peer: self.currency.issuer(),
-                what: "no hold was confirmed".to_owned(),
-            });
-        };
-        let session =
-            Session::new(self.key.clone(), self.endpoint.clone(), Arc::clone(self.clock), record);
-        let provider_signature = session.open().await?;
-        self.book.record(&Event::ContractOpened { contract, provider_signature })
+        let clock = Arc::clone(self.clock);
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        match Session::new(key, endpoint, clock, record, Bytes::ZERO).open().await {
+            Ok(provider_signature) => {
+                Ok(self.book.record(&Event::ContractOpened { contract, provider_signature })?)
+            }
+            Err(error) => {
+                if matches!(&error, AgentError::Provider { reason, .. } if !reason.is_transient()) {
+                    refused()?;
+                }
+                Err(Blame::Host(error))
+            }
+        }
     }
 }
 
-/// Chooses providers and the size of their contracts. The room needed depends on k and what is
-/// cheapest depends on who has that room, so it is tried with all, and again without the small ones.
+/// Chooses the providers and the code.
 fn choose(
     offers: &[Offer],
     wish: Wish,
     passed_over: &[(EntityId, String)],
-) -> Result<(Placement, Bytes), AgentError> {
+) -> Result<Placement, AgentError> {
     let candidates = offers
         .iter()
         .map(|offer| {
@@ -318,31 +374,14 @@ fn choose(
     };
     let goal = Goal::new(wish.survive, SHARDS_WANTED_MAX, 1)
         .map_err(|error| invalid(error.to_string()))?;
-    let placement = place(&candidates, goal).map_err(|error| {
+    place(&candidates, goal).map_err(|error| {
         let away: Vec<String> =
             passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
         AgentError::Placement {
             what: format!("{error}{}", away.concat()),
             hint: "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned(),
         }
-    })?;
-    let per_shard = wish.bytes.get().div_ceil(u64::from(placement.k));
-    let size_max = Bytes::new(per_shard + per_shard / 8).checked_add(SLACK).unwrap_or(Bytes::MAX);
-    for &index in &placement.providers {
-        let prices = &offers[index].list.prices;
-        if prices.capacity < size_max {
-            return Err(AgentError::Placement {
-                what: format!(
-                    "{} has room for {} more, and its share is {size_max}",
-                    prices.provider.short(),
-                    prices.capacity
-                ),
-                hint: "name hosts with more room, or more hosts so that shares are smaller"
-                    .to_owned(),
-            });
-        }
-    }
-    Ok((placement, size_max))
+    })
 }
 
 fn period(prices: &PriceList, epochs: u32) -> Duration {

@@ -55,6 +55,8 @@ pub struct RestoreReport {
     pub entries: u64,
     /// How many bytes were read and written.
     pub bytes: u64,
+    /// What could not be brought back as it was: owners, above all.
+    pub problems: Vec<String>,
 }
 
 /// A snapshot in a list.
@@ -142,6 +144,10 @@ impl Repo {
             };
             if unfinished {
                 repository.repair_index(&RepairIndexOptions::default(), false).map_err(explain)?;
+                // The library only warns of packs whose headers it could not read, and would store them anew.
+                if let Some(failure) = self.backend.take_failure() {
+                    return Err(failure);
+                }
             }
             let repository = repository.to_indexed_ids().map_err(explain)?;
             let snapshot = SnapshotOptions::default().to_snapshot().map_err(explain)?;
@@ -221,7 +227,8 @@ impl Repo {
             let list = repository.ls(&node, &ls).map_err(explain)?;
             repository.restore(plan, &options, list, &destination).map_err(explain)?;
             let entries = files.restore + files.modify + folders.restore + folders.modify;
-            Ok(RestoreReport { snapshot: short(&snapshot), entries, bytes })
+            let problems = self.progress.problems();
+            Ok(RestoreReport { snapshot: short(&snapshot), entries, bytes, problems })
         })
     }
 

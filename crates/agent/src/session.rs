@@ -22,8 +22,12 @@ use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, Tra
 use fondaco_units::{Amount, Bytes};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Mutex;
+
+/// What a host may keep of ours that we do not know of: shards of objects that a crash cut off.
+const UNKNOWN_BYTES_MAX: Bytes = Bytes::new(1 << 30);
 
 /// What became of a shard that was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Session {
     terms: Terms,
     hold: HoldId,
     hold_max: Amount,
+    /// Bytes that the host was given and acknowledged, as far as this agent knows.
+    stored: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -99,18 +105,25 @@ fn misanswer(peer: EntityId, response: &Response) -> AgentError {
 }
 
 impl Session {
-    /// Creates the session of a contract; nothing is sent yet.
+    /// Creates the session of a contract under which so many bytes are stored; nothing is sent yet.
     pub fn new(
         key: SecretKey,
         endpoint: Endpoint,
         clock: Arc<dyn Clock>,
         record: &ContractRecord,
+        stored: Bytes,
     ) -> Self {
         let terms = record.terms;
         let request_id = record.hold_request.get();
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
-        Self { key, endpoint, clock, address, terms, hold, hold_max, state: Mutex::default() }
+        let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
+        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, state }
+    }
+
+    /// Returns what the host was given and acknowledged, as far as this agent knows.
+    fn stored(&self) -> Bytes {
+        Bytes::new(self.stored.load(Ordering::Relaxed))
     }
 
     /// Returns whose host this is.
@@ -157,9 +170,8 @@ impl Session {
         shard: ShardId,
         bytes: &[u8],
     ) -> Result<Put, AgentError> {
-        let (connection, mut tab) = self.ready(state).await?;
+        let (connection, mut tab, epoch) = self.ready(state).await?;
         let (contract, size) = (self.contract(), Bytes::of(bytes));
-        let epoch = self.terms.epoch_at(self.clock.now());
         let mut stream = connection.open().await?;
         let request = Request::Put { contract, shard, size, epoch };
         stream.send_bytes(&request.to_frame()).await?;
@@ -192,6 +204,7 @@ impl Session {
             }
         }
         state.tab = Some(tab);
+        self.stored.fetch_add(size.get(), Ordering::Relaxed);
         Ok(Put::Stored)
     }
 
@@ -225,7 +238,7 @@ impl Session {
         size: u64,
         range: Range<u64>,
     ) -> Result<Vec<u8>, AgentError> {
-        let (connection, tab) = self.ready(state).await?;
+        let (connection, tab, _) = self.ready(state).await?;
         let offset = Bytes::new(range.start);
         let length = Bytes::new(range.end - range.start);
         let charged = read_charged(offset, length, Bytes::new(size)).ok_or_else(|| {
@@ -314,8 +327,8 @@ impl Session {
         }
     }
 
-    /// Connects, knows the tab, and pays for the present epoch if that is due.
-    async fn ready(&self, state: &mut State) -> Result<(Connection, Tab), AgentError> {
+    /// Connects, knows the tab, and pays for the present epoch if that is due; returns which that is.
+    async fn ready(&self, state: &mut State) -> Result<(Connection, Tab, u64), AgentError> {
         let connection = self.connected(state).await?;
         let mut tab = match state.tab {
             Some(tab) => tab,
@@ -325,6 +338,8 @@ impl Session {
         while tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
             tab = self.add(&tab, Charge::Advance)?;
             let voucher = self.voucher(state, self.owed(&tab)?)?;
+            // Until the answer is here, only the host knows.
+            state.tab = None;
             let request = Request::Advance { contract: self.contract(), voucher };
             match ask(&connection, &request).await? {
                 Response::Advanced { epochs_paid } if epochs_paid == tab.epochs_paid => {}
@@ -332,7 +347,7 @@ impl Session {
             }
             state.tab = Some(tab);
         }
-        Ok((connection, tab))
+        Ok((connection, tab, epoch))
     }
 
     /// Asks the host for its tab and highest voucher, and believes the one only as far as the other goes.
@@ -360,6 +375,14 @@ impl Session {
         };
         if self.owed(&tab)? > shown {
             return caught("it claims more than any voucher it has");
+        }
+        // What keeping costs follows from these two, so they are believed only as far as they can be true.
+        let epochs_max = self.terms.epochs().min(self.terms.epoch_at(self.clock.now()) + 2);
+        if tab.epochs_paid == 0 || tab.epochs_paid > epochs_max {
+            return caught("it counts epochs that were never paid for");
+        }
+        if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
+            return caught("it claims to keep more than it was given");
         }
         state.tab = Some(tab);
         state.authorised = state.authorised.max(shown);

@@ -15,9 +15,6 @@ const KIND: Kind = Kind::new(*b"wallet\0\0", 1);
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 8];
 
 /// An owner's dealings with one issuer: an [`Outbox`] on disk, and the way to the issuer.
-///
-/// The journal is shared by all currencies of the owner; request ids are random, so an intent is
-/// sent again only by a wallet of the same issuer.
 #[derive(Debug)]
 pub struct Wallet {
     inner: Mutex<Inner>,
@@ -34,7 +31,7 @@ impl Wallet {
     /// Opens or creates the wallet of the issuer that `client` speaks to, in `folder`.
     pub fn open(folder: &Path, client: LcpClient) -> Result<Self, AgentError> {
         // A journal for each issuer: what one of them has not answered yet must not be sent to another.
-        let path = folder.join(format!("wallet-{}", client.issuer().entity().short()));
+        let path = folder.join(format!("wallet-{}", client.issuer().entity()));
         let disk = DiskFile::open(&path)?;
         let mut outbox = Outbox::default();
         let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
@@ -60,6 +57,7 @@ impl Wallet {
         let Some(id) = request.id() else { return self.ask(&request).await };
         let answered = {
             let mut inner = self.inner.lock().expect("no panic under this lock");
+            inner.check()?;
             let answered = inner.outbox.outcome(id).cloned();
             if inner.outbox.request(id) != Some(&request) {
                 let record = inner.outbox.prepare(request.clone()).map_err(refused)?;
@@ -73,6 +71,28 @@ impl Wallet {
         }
     }
 
+    /// Sends the command that `make` makes, once: where the same command, but for its id, is still without an
+    /// answer from an earlier run, that one is sent again instead. Otherwise its id is `fresh`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wallet::submit`].
+    pub async fn submit_once(
+        &self,
+        fresh: RequestId,
+        make: impl Fn(RequestId) -> Request,
+    ) -> Result<Response, AgentError> {
+        let known = {
+            let inner = self.inner.lock().expect("no panic under this lock");
+            inner
+                .outbox
+                .pending()
+                .map(|(id, _)| *id)
+                .find(|id| inner.outbox.request(*id) == Some(&make(*id)))
+        };
+        self.submit(make(known.unwrap_or(fresh))).await
+    }
+
     /// Asks something that changes nothing.
     pub async fn ask(&self, request: &Request) -> Result<Response, AgentError> {
         accepted(self.client.call(request).await?)
@@ -82,6 +102,7 @@ impl Wallet {
     pub async fn resume(&self) -> Result<usize, AgentError> {
         let pending: Vec<(RequestId, Request)> = {
             let inner = self.inner.lock().expect("no panic under this lock");
+            inner.check()?;
             inner.outbox.pending().map(|(id, request)| (*id, request.clone())).collect()
         };
         for (id, request) in &pending {
@@ -122,6 +143,16 @@ impl Wallet {
 }
 
 impl Inner {
+    /// After a failed write, memory may be ahead of the disk: nothing may be sent from it any more.
+    fn check(&self) -> Result<(), AgentError> {
+        if self.journal.is_halted() {
+            return Err(AgentError::Store(
+                "the wallet's journal has failed; start again".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     fn append(&mut self, record: &[u8]) -> Result<(), AgentError> {
         self.journal
             .append(&[record])
