@@ -10,6 +10,7 @@ use fondaco_agent::auditing::{Outcome, audit as audit_objects};
 use fondaco_agent::book::Stage;
 use fondaco_agent::{Agent, AgentError, BackupReport, ContractStatus, Objects, Repo, Wallet, Wish};
 use fondaco_contract::Bill;
+use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
@@ -57,13 +58,26 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
     let began = Instant::now();
     let agent = open(home).await?;
     let mut report = None;
+    let lost = agent.forget_lost()?;
+    if lost > 0 {
+        say_progress(
+            json,
+            &format!(
+                "{lost} objects lay under contracts that have ended; their content is stored anew"
+            ),
+        );
+    }
     let mut objects = Arc::new(agent.objects());
+    let mut addresses = addresses;
+    let mut budget = budget;
     for attempt in 1..=TRIES_MAX {
         if agent.usable_set().is_none() || attempt > 1 {
             let measured = measure(&folder)?;
             let wish = Wish { bytes: measured, survive: args.survive, epochs: args.epochs, budget };
-            open_contracts(home, &agent, currency, &addresses, wish, json).await?;
+            let held = open_contracts(home, &agent, currency, &addresses, wish, json).await?;
+            budget = budget.map(|budget| budget.saturating_sub(held));
             objects = Arc::new(agent.objects());
+            objects.carry_over().await?;
         }
         match run_backup(home, &agent, &objects, &folder, json).await {
             Ok(done) => {
@@ -75,8 +89,16 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
                 error @ (AgentError::HoldSpent { .. }
                 | AgentError::ContractFull { .. }
                 | AgentError::Provider { .. }
+                | AgentError::Transport(_)
+                | AgentError::Misanswer { .. }
                 | AgentError::Caught { .. }),
             ) if attempt < TRIES_MAX => {
+                let failed: Vec<EntityId> = objects
+                    .down()
+                    .keys()
+                    .filter_map(|contract| Some(objects.sessions().get(contract)?.provider()))
+                    .collect();
+                addresses.retain(|address| !failed.contains(&address.entity()));
                 say_progress(json, &format!("{error}; going on with new contracts"));
             }
             Err(error) => return Err(error.into()),
@@ -91,7 +113,7 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
         let line = json!({
             "event": "backup", "snapshot": snapshot, "files": files, "bytes": bytes, "added": added,
             "sent": sent, "seconds": seconds, "owed": currency.scale()?.show(owed).to_string(),
-            "problems": problems,
+            "problems": problems, "kept_until": agent.kept_until().map(|until| until.to_string()),
         });
         say(&line.to_string());
     } else {
@@ -105,6 +127,9 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
             Bytes::new(sent)
         ));
         say(&format!("Your contracts have cost {} so far.", currency.show(owed)));
+        if let Some(until) = agent.kept_until() {
+            say(&format!("Everything is kept until {until}; back up again before then."));
+        }
     }
     Ok(())
 }
@@ -116,7 +141,7 @@ async fn open_contracts(
     addresses: &[Address],
     wish: Wish,
     json: bool,
-) -> Result<(), Failure> {
+) -> Result<Amount, Failure> {
     if addresses.is_empty() {
         return Err(Failure::new("no storage host is known here yet")
             .code(Code::NotFound)
@@ -146,7 +171,7 @@ async fn open_contracts(
         ));
         say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
     }
-    Ok(())
+    Ok(opened.held)
 }
 
 async fn run_backup(
@@ -234,7 +259,7 @@ pub(crate) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     if json {
         let line = json!({
             "event": "restore", "snapshot": report.snapshot, "entries": report.entries,
-            "bytes": report.bytes, "seconds": seconds, "rebuilt": rebuilt,
+            "bytes": report.bytes, "seconds": seconds, "rebuilt": rebuilt, "problems": report.problems,
         });
         say(&line.to_string());
     } else {
@@ -245,6 +270,9 @@ pub(crate) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
             report.snapshot,
             to.display()
         ));
+        for problem in &report.problems {
+            say(&format!("not as it was: {problem}"));
+        }
         if rebuilt > 0 {
             say(&format!("{rebuilt} reads had to be rebuilt from other hosts' shards:"));
             for why in objects.down().values() {
@@ -262,10 +290,15 @@ pub(crate) async fn audit(home: &Home, args: AuditArgs, json: bool) -> Result<()
         return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
     }
     let audited = audit_objects(&objects, args.samples, random()?).await?;
+    let mut caught = 0;
     for each in audited {
         let (outcome, detail) = match each.outcome {
             Outcome::Proven { samples } => ("proven", format!("{samples} places")),
-            Outcome::Caught { what } => ("caught", what),
+            Outcome::Caught { what } => {
+                caught += 1;
+                ("caught", what)
+            }
+            Outcome::Unasked { what } => ("unasked", what),
             Outcome::Silent { what } => ("silent", what),
         };
         let provider = each.provider.short();
@@ -276,7 +309,14 @@ pub(crate) async fn audit(home: &Home, args: AuditArgs, json: bool) -> Result<()
             say(&format!("{provider}…  {outcome:<7}  {detail}"));
         }
     }
-    Ok(())
+    match caught {
+        0 => Ok(()),
+        _ => {
+            Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
+                .code(Code::Verification)
+                .hint("run `fondaco backup` again: it opens contracts with others"))
+        }
+    }
 }
 
 pub(crate) async fn contracts(

@@ -208,7 +208,8 @@ pub(crate) struct BackupArgs {
     /// The currency to pay in; may be left out when you accept only one
     #[arg(long, value_name = "SYMBOL")]
     pub(crate) currency: Option<String>,
-    /// How many epochs new contracts last
+    /// How many epochs new contracts last; each is paid for by the first `backup` or `audit` in it, and a
+    /// contract lapses when a whole epoch goes by unpaid
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
     pub(crate) epochs: u32,
 }

@@ -5,7 +5,8 @@ use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::say;
 use crate::services::{announce, listen_failure, stop_switch};
-use crate::wallet::{call, client, random_id};
+use crate::wallet::{call, client, pending, random_id};
+use fondaco_agent::Wallet;
 use fondaco_crypto::EntityId;
 use fondaco_issuer::{IssuerConfig, IssuerService, audit, operator_key};
 use fondaco_lcp::{Request, Response};
@@ -69,8 +70,10 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
             let amount = scale
                 .parse(&amount)
                 .map_err(|error| Failure::new(format!("{amount}: {error}")).code(Code::Usage))?;
-            let request = Request::Mint { id: random_id()?, to, amount };
-            let Response::Minted { supply } = call(&client, &request).await? else {
+            let wallet = Wallet::open(&home.folder("issuer")?, client)?;
+            let mint = |id| Request::Mint { id, to, amount };
+            let minted = wallet.submit_once(random_id()?, mint).await.map_err(pending)?;
+            let Response::Minted { supply } = minted else {
                 return Err(Failure::new("the issuer did not confirm the minting"));
             };
             let (amount, supply) = (scale.show(amount), scale.show(supply));

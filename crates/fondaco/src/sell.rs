@@ -58,8 +58,9 @@ impl HostToml {
             ));
         }
         let epoch = Duration::from_seconds(u64::from(self.epoch_hours) * 3600);
-        let period_max =
-            Duration::from_milliseconds(epoch.milliseconds() * u64::from(self.period_epochs));
+        let period_max = Duration::from_milliseconds(
+            epoch.milliseconds().saturating_mul(u64::from(self.period_epochs)),
+        );
         Ok(HostConfig {
             currency: CurrencyId::issued_by(currency.issuer()?.entity()),
             open: scale

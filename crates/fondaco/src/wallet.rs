@@ -4,13 +4,12 @@ use crate::cli::{PayArgs, WalletCommand};
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
-use fondaco_agent::Wallet;
+use fondaco_agent::{AgentError, Wallet};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{Currency, Request, RequestId, Response};
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, LcpClient};
-use fondaco_units::Amount;
 use serde_json::json;
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
@@ -32,8 +31,18 @@ pub(crate) async fn client(key: &SecretKey, issuer: Address) -> Result<LcpClient
 /// Asks the issuer something; a refusal is a failure.
 pub(crate) async fn call(client: &LcpClient, request: &Request) -> Result<Response, Failure> {
     match client.call(request).await? {
-        Response::Refused { refusal } => Err(fondaco_agent::AgentError::Issuer(refusal).into()),
+        Response::Refused { refusal } => Err(AgentError::Issuer(refusal).into()),
         response => Ok(response),
+    }
+}
+
+/// Says of a command that got no answer what a person must know: it may have been executed.
+pub(crate) fn pending(error: AgentError) -> Failure {
+    match error {
+        AgentError::Transport(_) => Failure::from(error).hint(
+            "the outcome is not known yet; run the same again to learn it: it is not done twice",
+        ),
+        other => other.into(),
     }
 }
 
@@ -111,13 +120,22 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
     let key = home.key()?;
     let client = client(&key, currency.issuer()?).await?;
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
-    let fee_max = Amount::MAX;
-    let id = random_id()?;
-    let response = wallet.submit(Request::Transfer { id, to, amount, fee_max, order }).await?;
+    let Response::Described { currency: described, .. } = wallet.ask(&Request::Describe).await?
+    else {
+        return Err(Failure::new("the issuer did not describe its currency"));
+    };
+    let fee_max = described.transfer_fee;
+    let transfer = |id| Request::Transfer { id, to, amount, fee_max, order: order.clone() };
+    let response = wallet.submit_once(random_id()?, transfer).await.map_err(pending)?;
     let Response::Transferred { fee, balance } = response else {
         return Err(Failure::new("the issuer did not confirm the transfer"));
     };
+    // What earlier runs left without an answer is learnt too, and told.
+    let settled = wallet.resume().await?;
     let scale = currency.scale()?;
+    if settled > 0 && !json {
+        say(&format!("{settled} earlier requests without an answer were sent again and settled."));
+    }
     if json {
         let line = json!({
             "paid": scale.show(amount).to_string(), "fee": scale.show(fee).to_string(),

@@ -236,3 +236,86 @@ async fn too_few_hosts_are_named() {
     assert_eq!(balance["held"], "0.000000");
     market.world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_without_an_answer_is_made_once() {
+    let mut market = market().await;
+    let payee = market.world.ask("payee", ["init"]).await.unwrap();
+    let payee = payee["entity"].as_str().unwrap().to_owned();
+    market.world.ask("payee", ["wallet", "add", &market.issuer.clone()]).await.unwrap();
+    let socket = market.issuer.rsplit('@').next().unwrap().to_owned();
+    let pay = |market: &Market| {
+        let home = market.world.home("buyer");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fondaco"));
+        command.arg("--home").arg(home).args(["pay", &payee, "12.5", "TST"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    // The intent is saved, and the payer dies without an answer.
+    market.world.ask("buyer", ["balance"]).await.unwrap();
+    let mut child = pay(&market).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    market.world.kill("issuer").await.unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Whatever became of it, the same command again pays once in all.
+    market.world.start("issuer", ["issuer", "up", "--listen", &socket]).await.unwrap();
+    let before = market.world.ask("payee", ["balance"]).await.unwrap();
+    let again = pay(&market).output().unwrap();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let after = market.world.ask("payee", ["balance"]).await.unwrap();
+    // An answer that came before the kill settles the first; then this was a second payment, as asked for.
+    let first_was_answered =
+        before["available"] == "12.500000" && after["available"] == "25.000000";
+    assert!(first_was_answered || after["available"] == "12.500000", "{before} {after}");
+    market.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_contracts_end_a_backup_begins_anew() {
+    let market = market().await;
+    let small = market.world.home("small");
+    std::fs::create_dir(&small).unwrap();
+    std::fs::write(small.join("file"), b"kept in two sets, one after the other").unwrap();
+    let mut args = market.backup_args();
+    args[1] = small.to_str().unwrap().to_owned();
+    market.world.run("buyer", &args).await.unwrap();
+    market.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+    let to = market.world.home("restored");
+    let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+    let failure = market.world.ask("buyer", restore).await.unwrap_err().to_string();
+    assert!(failure.contains("shards"), "{failure}");
+    market.world.run("buyer", &args).await.unwrap();
+    market.world.ask("buyer", restore).await.unwrap();
+    compare::compare(&small, &to).unwrap();
+    market.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_gone_is_replaced() {
+    let mut market = market().await;
+    let small = market.world.home("small");
+    std::fs::create_dir(&small).unwrap();
+    std::fs::write(small.join("one"), b"while all hosts were there").unwrap();
+    let mut args = market.backup_args();
+    args[1] = small.to_str().unwrap().to_owned();
+    args.extend(["--survive".to_owned(), "0.99".to_owned()]);
+    market.world.run("buyer", &args).await.unwrap();
+    // The dearest host may not have been chosen; one that was is gone for good.
+    let lines = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let chosen = lines[0]["provider"].as_str().unwrap();
+    let gone = market
+        .hosts
+        .iter()
+        .find(|host| market.world.address(host).is_some_and(|address| address.starts_with(chosen)));
+    let gone = gone.unwrap().clone();
+    market.world.kill(&gone).await.unwrap();
+    std::fs::write(small.join("two"), b"and after one was gone").unwrap();
+    market.world.run("buyer", &args).await.unwrap();
+    let to = market.world.home("restored");
+    let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+    market.world.ask("buyer", restore).await.unwrap();
+    compare::compare(&small, &to).unwrap();
+    market.world.end().await;
+}

@@ -74,6 +74,16 @@ impl World {
         who: &str,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Vec<Value>, Failure> {
+        self.run_to(who, args, 0).await
+    }
+
+    /// Runs a command of `who` that is to end with `code`; returns the lines it wrote.
+    pub(crate) async fn run_to<S: Into<OsString>>(
+        &self,
+        who: &str,
+        args: impl IntoIterator<Item = S>,
+        code: i32,
+    ) -> Result<Vec<Value>, Failure> {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
         let doing = self.doing(who, &args);
         let mut child = self
@@ -87,7 +97,7 @@ impl World {
             .map_err(|error| Failure::new(format!("{doing}: {error}")))?;
         drop(stdin);
         let lines = json_lines(&output.stdout);
-        if output.status.success() {
+        if output.status.code() == Some(code) {
             return Ok(lines);
         }
         let told = lines.iter().rev().find_map(|line| line.get("error").and_then(Value::as_str));
