@@ -50,11 +50,13 @@ const BATCH_MAX: usize = 4096;
 /// The most connections at once.
 const CONNECTIONS_MAX: usize = 1024;
 /// The most connections of one peer.
-const CONNECTIONS_PER_PEER_MAX: usize = 16;
+const CONNECTIONS_PER_PEER_MAX: usize = 128;
 /// The longest shard: no object is longer.
 const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 /// How often reads are flushed and contracts looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How long others have the lock between two removals.
+const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
 /// How long a step may take to come.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -167,6 +169,46 @@ impl Drop for PutGuard<'_> {
     }
 }
 
+/// A connection's place among those that may be open; given back when dropped.
+struct Place {
+    shared: Arc<Shared>,
+    peer: EntityId,
+}
+
+impl Place {
+    /// Takes a place, if there is one left for this peer.
+    fn take(shared: &Arc<Shared>, peer: EntityId) -> Option<Self> {
+        let mut state = shared.lock();
+        let all: usize = state.peers.values().sum();
+        let of_peer = state.peers.get(&peer).copied().unwrap_or_default();
+        if all >= CONNECTIONS_MAX || of_peer >= CONNECTIONS_PER_PEER_MAX {
+            return None;
+        }
+        state.peers.insert(peer, of_peer + 1);
+        drop(state);
+        Some(Self { shared: Arc::clone(shared), peer })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let left = state.peers.remove(&self.peer).unwrap_or_default().saturating_sub(1);
+        if left > 0 {
+            state.peers.insert(self.peer, left);
+        }
+    }
+}
+
+/// A round of settling under way.
+struct Round<'a>(&'a AtomicBool);
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl HostService {
     /// Opens the host whose journal is in `folder` and whose shards are in `shards`; both are locked for this process.
     pub fn open(
@@ -217,15 +259,12 @@ impl HostService {
             tokio::select! {
                 connection = endpoint.accept() => {
                     let Some(connection) = connection else { break Ok(()) };
-                    let peer = connection.peer();
-                    if !shared.admit(peer) {
+                    let Some(place) = Place::take(&shared, connection.peer()) else {
                         connection.close(CloseReason::Busy);
                         continue;
-                    }
-                    let shared = Arc::clone(&shared);
+                    };
                     tokio::spawn(async move {
-                        shared.serve_connection(connection).await;
-                        shared.leave(peer);
+                        place.shared.serve_connection(connection).await;
                     });
                 }
                 _ = tick.tick() => {
@@ -315,29 +354,6 @@ impl Shared {
 
     fn flush(&self) {
         self.lock().flush();
-    }
-
-    /// Counts a connection, if there is room for one more of this peer.
-    fn admit(&self, peer: EntityId) -> bool {
-        let peers = &mut self.lock().peers;
-        let all: usize = peers.values().sum();
-        let of_peer = peers.entry(peer).or_default();
-        let is_room = all < CONNECTIONS_MAX && *of_peer < CONNECTIONS_PER_PEER_MAX;
-        *of_peer += usize::from(is_room);
-        if *of_peer == 0 {
-            peers.remove(&peer);
-        }
-        is_room
-    }
-
-    fn leave(&self, peer: EntityId) {
-        let peers = &mut self.lock().peers;
-        if let Some(count) = peers.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
-                peers.remove(&peer);
-            }
-        }
     }
 
     /// Makes durable all that is not yet, at the end.
@@ -460,8 +476,12 @@ impl Shared {
         let (Answer { response, remove, .. }, durable) = {
             let mut state = self.lock();
             let answer = decide(&mut state.host);
-            let durable = answer.event.map(|event| state.save(event));
-            (answer, durable)
+            // Without an event of its own, the answer may follow from one that is not durable yet.
+            let durable = match answer.event {
+                Some(event) => state.save(event),
+                None => state.barrier(),
+            };
+            (answer, Some(durable))
         };
         wait(durable).await?;
         self.lock().unwanted.extend(remove);
@@ -472,17 +492,18 @@ impl Shared {
     fn remove_files(&self) {
         loop {
             // Under the lock, so that the shard cannot come back between the question and the removal; and one
-            // at a time, so that nobody waits long.
+            // at a time, with pauses, so that nobody waits long.
             let mut state = self.lock();
             let Some(shard) = state.unwanted.pop() else { return };
-            if state.host.keeps(shard) || state.arriving.contains_key(&shard) {
-                continue;
-            }
-            for part in [Part::DATA, HASHES] {
-                if let Err(error) = self.folder.remove(*shard.digest(), part) {
-                    tracing::warn!(%error, "a shard was not removed; it will be at the next start");
+            if !state.host.keeps(shard) && !state.arriving.contains_key(&shard) {
+                for part in [Part::DATA, HASHES] {
+                    if let Err(error) = self.folder.remove(*shard.digest(), part) {
+                        tracing::warn!(%error, "a shard was not removed; it will be at the next start");
+                    }
                 }
             }
+            drop(state);
+            std::thread::sleep(REMOVAL_PAUSE);
         }
     }
 
@@ -659,10 +680,10 @@ impl Shared {
         if self.settling.swap(true, Ordering::AcqRel) {
             return; // The last round is still waiting for the issuer.
         }
-        self.settle_all().await;
+        let _round = Round(&self.settling);
         let shared = Arc::clone(&self);
         let _ = spawn_blocking(move || shared.remove_files()).await;
-        self.settling.store(false, Ordering::Release);
+        self.settle_all().await;
     }
 
     async fn settle_all(&self) {
