@@ -76,7 +76,10 @@ pub async fn audit(
                 error @ (AgentError::HoldSpent { .. }
                 | AgentError::ContractFull { .. }
                 | AgentError::Provider { reason: Reason::Ended { .. }, .. }),
-            ) => Outcome::Unasked { what: error.to_string() },
+            ) => {
+                objects.note_failure(contract, &session, &error)?;
+                Outcome::Unasked { what: error.to_string() }
+            }
             Err(error) => {
                 objects.note_failure(contract, &session, &error)?;
                 match error {

@@ -231,6 +231,8 @@ pub struct Book {
     contracts: BTreeMap<ContractId, ContractRecord>,
     sets: Vec<Set>,
     objects: BTreeMap<ObjectId, ObjectRecord>,
+    /// What was ever acknowledged under each contract.
+    given: BTreeMap<ContractId, Bytes>,
     distrusted: BTreeMap<EntityId, String>,
     unfinished: bool,
 }
@@ -282,6 +284,10 @@ impl Book {
                 if !fits {
                     return Err(BookError::Set { set: *set });
                 }
+                for (contract, length) in self.shares(*set, *length) {
+                    let given = self.given.entry(contract).or_default();
+                    *given = given.checked_add(length).unwrap_or(Bytes::MAX);
+                }
                 let shards = shards.as_slice().to_vec();
                 self.objects.insert(*object, ObjectRecord { length: *length, set: *set, shards });
             }
@@ -295,6 +301,17 @@ impl Book {
             }
         }
         Ok(())
+    }
+
+    /// Returns what an object of this length puts under each contract of a set.
+    fn shares(&self, set: u32, length: Bytes) -> Vec<(ContractId, Bytes)> {
+        self.set(set)
+            .and_then(|set| {
+                let layout = Layout::new(set.code, length.get()).ok()?;
+                let share = |contract: &ContractId| (*contract, Bytes::new(layout.shard_len()));
+                Some(set.contracts.iter().map(share).collect())
+            })
+            .unwrap_or_default()
     }
 
     fn step(
@@ -338,23 +355,10 @@ impl Book {
         self.objects.iter().map(|(id, record)| (*id, record))
     }
 
-    /// Adds up the shards that lie under each contract.
-    pub fn stored(&self) -> BTreeMap<ContractId, Bytes> {
-        let mut shards = BTreeMap::new();
-        for object in self.objects.values() {
-            let Some(set) = self.set(object.set) else { continue };
-            let Ok(layout) = Layout::new(set.code, object.length.get()) else { continue };
-            // Equal shards under one contract are kept once.
-            for pair in set.contracts.iter().copied().zip(object.shards.iter().copied()) {
-                shards.insert(pair, layout.shard_len());
-            }
-        }
-        let mut stored: BTreeMap<ContractId, Bytes> = BTreeMap::new();
-        for ((contract, _), length) in shards {
-            let sum = stored.entry(contract).or_default();
-            *sum = sum.checked_add(Bytes::new(length)).unwrap_or(Bytes::MAX);
-        }
-        stored
+    /// Returns how many bytes were ever given and acknowledged under a contract; what was removed counts too, since
+    /// its host may still keep it.
+    pub fn given(&self, contract: ContractId) -> Bytes {
+        self.given.get(&contract).copied().unwrap_or_default()
     }
 
     /// Returns what a provider was caught at, if it was.

@@ -42,7 +42,7 @@ pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
 pub use session::{Put, Session};
 pub use wallet::Wallet;
 
-use book::{ContractRecord, Event, Stage};
+use book::{ContractRecord, Event, ObjectKind, Stage};
 use fondaco_contract::{ContractId, Tab};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Clock;
@@ -132,7 +132,12 @@ impl Agent {
                     living < usize::from(set.code.k())
                 })
             };
-            book.objects().filter(|(_, record)| is_lost(record.set)).map(|(id, _)| id).collect()
+            // Without the configuration or a key nothing else can be opened.
+            let is_there =
+                |kind| book.objects().any(|(id, record)| id.kind == kind && !is_lost(record.set));
+            let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
+            let lost = book.objects().filter(|(_, record)| all || is_lost(record.set));
+            lost.map(|(id, _)| id).collect()
         });
         if !lost.is_empty() {
             self.book.record(&Event::BackupStarted)?;
@@ -177,7 +182,6 @@ impl Agent {
 
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {
         self.book.read(|book| {
-            let stored = book.stored();
             book.contracts()
                 .filter(|(_, record)| record.stage == Stage::Open)
                 .map(|(contract, record)| {
@@ -187,7 +191,7 @@ impl Agent {
                         endpoint,
                         Arc::clone(&self.clock),
                         record,
-                        stored.get(&contract).copied().unwrap_or_default(),
+                        book.given(contract),
                     );
                     (contract, Arc::new(session))
                 })
@@ -197,7 +201,7 @@ impl Agent {
 
     /// Asks every host how its contract stands.
     pub async fn contracts(&self) -> Vec<ContractStatus> {
-        let sessions = self.sessions();
+        let (sessions, now) = (self.sessions(), self.clock.now());
         let records: Vec<(ContractId, ContractRecord)> = self.book.read(|book| {
             book.contracts().map(|(contract, record)| (contract, record.clone())).collect()
         });
@@ -207,10 +211,12 @@ impl Agent {
             asking.spawn(async move {
                 let (tab, paid) = match (&record.stage, session) {
                     (Stage::Ended { tab, paid }, _) => (Some(*tab), Some(*paid)),
-                    (Stage::Open, Some(session)) => match session.standing().await {
-                        Ok((tab, authorised)) => (Some(tab), Some(authorised)),
-                        Err(_) => (None, None),
-                    },
+                    (Stage::Open, Some(session)) if record.terms.ends > now => {
+                        match session.standing().await {
+                            Ok((tab, authorised)) => (Some(tab), Some(authorised)),
+                            Err(_) => (None, None),
+                        }
+                    }
                     (Stage::Open | Stage::Intended, _) => (None, None),
                 };
                 ContractStatus { contract, record, tab, paid }

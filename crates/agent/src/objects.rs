@@ -12,15 +12,20 @@
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
 use crate::AgentError;
-use crate::book::{Book, Event, ObjectId, ObjectKind, ObjectRecord, SHARDS_MAX, Set};
+use crate::book::{
+    Book, Event, ObjectId, ObjectKind, ObjectRecord, SHARDS_MAX, Set, Stage as BookStage,
+};
 use crate::journal::BookFile;
 use crate::session::{Put, Session};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text};
-use fondaco_contract::ContractId;
+use fondaco_contract::{ContractId, Tab};
+use fondaco_crypto::EntityId;
 use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
-use fondaco_units::Bytes;
-use std::collections::BTreeMap;
+use fondaco_ports::market::Reason;
+use fondaco_units::{Amount, Bytes};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,6 +59,8 @@ struct Down {
     why: String,
     /// Whether it may do better: then it is asked again when nothing else is left.
     may_return: bool,
+    /// Whether another host should take its place in the next set.
+    replace: bool,
 }
 
 /// The objects of one buyer, on the hosts it has contracts with.
@@ -87,6 +94,13 @@ impl Objects {
     pub fn down(&self) -> BTreeMap<ContractId, String> {
         let down = self.down.lock().expect("no panic under this lock");
         down.iter().map(|(contract, down)| (*contract, down.why.clone())).collect()
+    }
+
+    /// Returns the hosts that others should take the place of.
+    pub fn to_be_replaced(&self) -> BTreeSet<EntityId> {
+        let down = self.down.lock().expect("no panic under this lock");
+        let replace = down.iter().filter(|(_, down)| down.replace);
+        replace.filter_map(|(contract, _)| Some(self.sessions.get(contract)?.provider())).collect()
     }
 
     /// Returns the names and lengths of the objects of a kind.
@@ -242,17 +256,23 @@ impl Objects {
                     last: self.down().into_values().next_back().unwrap_or_default(),
                 });
             }
-            let reads = batch.into_iter().map(|other| {
-                let read = self.ask_shard(record, set, layout, other, rows.clone(), patient);
-                async move {
-                    let patience = if patient { Duration::MAX } else { PATIENCE };
-                    (other, timeout(patience, read).await)
-                }
-            });
-            for (other, read) in join_all(reads).await {
+            let mut reads: FuturesUnordered<_> = batch
+                .into_iter()
+                .map(|other| {
+                    let read = self.ask_shard(record, set, layout, other, rows.clone(), patient);
+                    async move {
+                        let patience = if patient { Duration::MAX } else { PATIENCE };
+                        (other, timeout(patience, read).await)
+                    }
+                })
+                .collect();
+            while let Some((other, read)) = reads.next().await {
                 match read {
                     Ok(read) => found.extend(read?.map(|bytes| (other, bytes))),
                     Err(_) => slow.push(other),
+                }
+                if found.len() >= needed {
+                    break; // Who has not answered yet is not waited for.
                 }
             }
         }
@@ -317,7 +337,7 @@ impl Objects {
     /// Remembers that a host was too slow, for this process.
     fn note_slow(&self, contract: ContractId) {
         let why = format!("a host needed more than {} s", PATIENCE.as_secs());
-        let down = Down { why, may_return: true };
+        let down = Down { why, may_return: true, replace: false };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
     }
 
@@ -329,8 +349,33 @@ impl Objects {
         error: &AgentError,
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
-        let down = Down { why: error.to_string(), may_return: is_transient(error) };
+        // A contract that is full, spent or over says nothing about its host.
+        let is_over = matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. });
+        let replace = !is_over
+            && !matches!(
+                error,
+                AgentError::HoldSpent { .. }
+                    | AgentError::ContractFull { .. }
+                    | AgentError::Store(_)
+                    | AgentError::Provider {
+                        reason: Reason::OverSize { .. }
+                            | Reason::TooManyShards { .. }
+                            | Reason::Unpaid { .. }
+                            | Reason::WrongEpoch { .. }
+                            | Reason::Late { .. },
+                        ..
+                    }
+            );
+        let down = Down { why: error.to_string(), may_return: is_transient(error), replace };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
+        let is_open = |book: &Book| {
+            book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
+        };
+        if is_over && self.book.read(is_open) {
+            // Its host says so, and keeps nothing any more: a lie would cost it what it has of ours.
+            let (tab, paid) = (Tab::default(), Amount::ZERO);
+            self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        }
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
             self.book.record(&Event::ProviderDistrusted { provider: *provider, why })?;
@@ -446,25 +491,6 @@ async fn put_patiently(session: &Session, shard: ShardId, bytes: &[u8]) -> Resul
             done => return done,
         }
     }
-}
-
-/// Waits for all of `futures` at once, and returns their results in order.
-async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|context| {
-        let mut waiting = false;
-        for (future, result) in &mut futures {
-            if result.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(done) => *result = Some(done),
-                    std::task::Poll::Pending => waiting = true,
-                }
-            }
-        }
-        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
-    })
-    .await;
-    futures.into_iter().filter_map(|(_, result)| result).collect()
 }
 
 const _: () = assert!(SHARDS_MAX == u8::MAX as usize, "shards are numbered in a byte");

@@ -116,8 +116,9 @@ impl Repo {
         !self.objects.list(ObjectKind::Config).is_empty()
     }
 
-    /// Backs `folder` up into a new snapshot, making the repository first if there is none.
-    pub fn backup(&self, folder: &Path) -> Result<BackupReport, AgentError> {
+    /// Backs `folder` up into a new snapshot, making the repository first if there is none. Folders with one of
+    /// the `marks` in them are left out, as caches are by `CACHEDIR.TAG`.
+    pub fn backup(&self, folder: &Path, marks: &[&str]) -> Result<BackupReport, AgentError> {
         let path = folder.to_str().ok_or_else(|| AgentError::Invalid {
             what: format!("the path {} is not UTF-8", folder.display()),
             hint: "name the folder by a path that is; names inside it may be anything".to_owned(),
@@ -152,7 +153,10 @@ impl Repo {
             let repository = repository.to_indexed_ids().map_err(explain)?;
             let snapshot = SnapshotOptions::default().to_snapshot().map_err(explain)?;
             let source = PathList::from_iter([PathBuf::from(path)]);
-            repository.backup(&BackupOptions::default(), &source, snapshot).map_err(explain)
+            let mut options = BackupOptions::default();
+            options.ignore_filter_opts.exclude_if_present =
+                marks.iter().map(|&mark| mark.to_owned()).collect();
+            repository.backup(&options, &source, snapshot).map_err(explain)
         })?;
         self.objects.book().record(&Event::BackupFinished)?;
         let summary = snapshot.summary.clone().unwrap_or_default();

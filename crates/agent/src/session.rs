@@ -336,6 +336,9 @@ impl Session {
         };
         let epoch = self.terms.epoch_at(self.clock.now());
         while tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
+            if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
+                return Err(self.doubt("it wants to be paid for keeping more than it was given"));
+            }
             tab = self.add(&tab, Charge::Advance)?;
             let voucher = self.voucher(state, self.owed(&tab)?)?;
             // Until the answer is here, only the host knows.
@@ -376,17 +379,19 @@ impl Session {
         if self.owed(&tab)? > shown {
             return caught("it claims more than any voucher it has");
         }
-        // What keeping costs follows from these two, so they are believed only as far as they can be true.
+        // What keeping costs follows from this, so it is believed only as far as it can be true. It is no proof
+        // against the host: our own clock may be wrong.
         let epochs_max = self.terms.epochs().min(self.terms.epoch_at(self.clock.now()) + 2);
         if tab.epochs_paid == 0 || tab.epochs_paid > epochs_max {
-            return caught("it counts epochs that were never paid for");
-        }
-        if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
-            return caught("it claims to keep more than it was given");
+            return Err(self.doubt("it counts epochs that are not paid for by now"));
         }
         state.tab = Some(tab);
         state.authorised = state.authorised.max(shown);
         Ok(tab)
+    }
+
+    fn doubt(&self, what: &str) -> AgentError {
+        AgentError::Misanswer { peer: self.provider(), what: what.to_owned() }
     }
 
     fn add(&self, tab: &Tab, charge: Charge) -> Result<Tab, AgentError> {

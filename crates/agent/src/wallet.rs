@@ -71,26 +71,22 @@ impl Wallet {
         }
     }
 
-    /// Sends the command that `make` makes, once: where the same command, but for its id, is still without an
-    /// answer from an earlier run, that one is sent again instead. Otherwise its id is `fresh`.
+    /// Sends a command once: where one that is the `same` is still without an answer from an earlier run, that one
+    /// is sent again instead of `fresh`.
     ///
     /// # Errors
     ///
     /// As [`Wallet::submit`].
     pub async fn submit_once(
         &self,
-        fresh: RequestId,
-        make: impl Fn(RequestId) -> Request,
+        fresh: Request,
+        same: impl Fn(&Request) -> bool,
     ) -> Result<Response, AgentError> {
         let known = {
             let inner = self.inner.lock().expect("no panic under this lock");
-            inner
-                .outbox
-                .pending()
-                .map(|(id, _)| *id)
-                .find(|id| inner.outbox.request(*id) == Some(&make(*id)))
+            inner.outbox.pending().map(|(_, request)| request).find(|known| same(known)).cloned()
         };
-        self.submit(make(known.unwrap_or(fresh))).await
+        self.submit(known.unwrap_or(fresh)).await
     }
 
     /// Asks something that changes nothing.
