@@ -10,7 +10,6 @@ use fondaco_agent::auditing::{Outcome, audit as audit_objects};
 use fondaco_agent::book::Stage;
 use fondaco_agent::{Agent, AgentError, BackupReport, ContractStatus, Objects, Repo, Wallet, Wish};
 use fondaco_contract::Bill;
-use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
@@ -72,14 +71,13 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
     let mut budget = budget;
     for attempt in 1..=TRIES_MAX {
         if agent.usable_set().is_none() || attempt > 1 {
-            let measured = measure(&folder)?;
+            let measured = measure(&folder, args.exclude_caches)?;
             let wish = Wish { bytes: measured, survive: args.survive, epochs: args.epochs, budget };
             let held = open_contracts(home, &agent, currency, &addresses, wish, json).await?;
             budget = budget.map(|budget| budget.saturating_sub(held));
             objects = Arc::new(agent.objects());
-            objects.carry_over().await?;
         }
-        match run_backup(home, &agent, &objects, &folder, json).await {
+        match run_backup(home, &agent, &objects, &folder, args.exclude_caches, json).await {
             Ok(done) => {
                 report = Some(done);
                 break;
@@ -93,14 +91,16 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
                 | AgentError::Misanswer { .. }
                 | AgentError::Caught { .. }),
             ) if attempt < TRIES_MAX => {
-                let failed: Vec<EntityId> = objects
-                    .down()
-                    .keys()
-                    .filter_map(|contract| Some(objects.sessions().get(contract)?.provider()))
-                    .collect();
-                addresses.retain(|address| !failed.contains(&address.entity()));
+                let gone = objects.to_be_replaced();
+                addresses.retain(|address| !gone.contains(&address.entity()));
+                if addresses.is_empty() {
+                    return Err(error.into());
+                }
                 say_progress(json, &format!("{error}; going on with new contracts"));
             }
+            // Hosts ended their contracts before we knew.
+            Err(AgentError::Unreadable { .. })
+                if attempt < TRIES_MAX && agent.forget_lost()? > 0 => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -179,11 +179,14 @@ async fn run_backup(
     agent: &Agent,
     objects: &Arc<Objects>,
     folder: &Path,
+    exclude_caches: bool,
     json: bool,
 ) -> Result<BackupReport, AgentError> {
+    objects.carry_over().await?;
     let repo = repo(home, agent, objects, false, json)?;
     let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || repo.backup(&folder))
+    let marks: &[&str] = if exclude_caches { &[folders::CACHE_MARK] } else { &[] };
+    tokio::task::spawn_blocking(move || repo.backup(&folder, marks))
         .await
         .map_err(|error| AgentError::Repository(error.to_string()))?
 }
@@ -472,7 +475,7 @@ fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure
 }
 
 /// Adds up what backing `folder` up may come to.
-fn measure(folder: &Path) -> Result<Bytes, Failure> {
+fn measure(folder: &Path, without_caches: bool) -> Result<Bytes, Failure> {
     std::fs::read_dir(folder).map_err(|error| io("back up", folder, &error))?;
-    Ok(folders::size(folder))
+    Ok(folders::size(folder, without_caches))
 }

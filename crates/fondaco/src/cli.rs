@@ -208,6 +208,9 @@ pub(crate) struct BackupArgs {
     /// The currency to pay in; may be left out when you accept only one
     #[arg(long, value_name = "SYMBOL")]
     pub(crate) currency: Option<String>,
+    /// Leave out folders that are caches, by the file CACHEDIR.TAG in them
+    #[arg(long)]
+    pub(crate) exclude_caches: bool,
     /// How many epochs new contracts last; each is paid for by the first `backup` or `audit` in it, and a
     /// contract lapses when a whole epoch goes by unpaid
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]

@@ -71,8 +71,12 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
                 .parse(&amount)
                 .map_err(|error| Failure::new(format!("{amount}: {error}")).code(Code::Usage))?;
             let wallet = Wallet::open(&home.folder("issuer")?, client)?;
-            let mint = |id| Request::Mint { id, to, amount };
-            let minted = wallet.submit_once(random_id()?, mint).await.map_err(pending)?;
+            let mint = Request::Mint { id: random_id()?, to, amount };
+            let is_same = |known: &Request| match known {
+                Request::Mint { to: holder, amount: sum, .. } => (*holder, *sum) == (to, amount),
+                _ => false,
+            };
+            let minted = wallet.submit_once(mint, is_same).await.map_err(pending)?;
             let Response::Minted { supply } = minted else {
                 return Err(Failure::new("the issuer did not confirm the minting"));
             };

@@ -125,13 +125,23 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
         return Err(Failure::new("the issuer did not describe its currency"));
     };
     let fee_max = described.transfer_fee;
-    let transfer = |id| Request::Transfer { id, to, amount, fee_max, order: order.clone() };
-    let response = wallet.submit_once(random_id()?, transfer).await.map_err(pending)?;
+    let id = random_id()?;
+    let transfer = Request::Transfer { id, to, amount, fee_max, order: order.clone() };
+    let is_same = |known: &Request| match known {
+        Request::Transfer { to: payee, amount: sum, order: purpose, .. } => {
+            (*payee, *sum) == (to, amount) && *purpose == order
+        }
+        _ => false,
+    };
+    let response = wallet.submit_once(transfer, is_same).await.map_err(pending)?;
     let Response::Transferred { fee, balance } = response else {
         return Err(Failure::new("the issuer did not confirm the transfer"));
     };
     // What earlier runs left without an answer is learnt too, and told.
-    let settled = wallet.resume().await?;
+    let settled = wallet.resume().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "earlier requests are still without an answer");
+        0
+    });
     let scale = currency.scale()?;
     if settled > 0 && !json {
         say(&format!("{settled} earlier requests without an answer were sent again and settled."));

@@ -110,7 +110,7 @@ impl Market {
         let to = self.world.home("restored");
         let args = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
         self.world.ask("buyer", args).await.unwrap();
-        compare::compare(&self.source, &to).unwrap();
+        compare::compare(&self.source, &to, None).unwrap();
     }
 
     /// Ends all contracts, and adds up every book: nothing was made, lost, or left held.
@@ -288,7 +288,7 @@ async fn after_the_contracts_end_a_backup_begins_anew() {
     assert!(failure.contains("shards"), "{failure}");
     market.world.run("buyer", &args).await.unwrap();
     market.world.ask("buyer", restore).await.unwrap();
-    compare::compare(&small, &to).unwrap();
+    compare::compare(&small, &to, None).unwrap();
     market.settled().await;
 }
 
@@ -316,6 +316,6 @@ async fn a_host_that_is_gone_is_replaced() {
     let to = market.world.home("restored");
     let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     market.world.ask("buyer", restore).await.unwrap();
-    compare::compare(&small, &to).unwrap();
+    compare::compare(&small, &to, None).unwrap();
     market.world.end().await;
 }

@@ -16,71 +16,90 @@ pub(crate) struct Compared {
 }
 
 /// Compares what is in `original` with what is in `restored`: names, kinds, contents, permissions,
-/// times of change of files, targets of symbolic links, and which names are one file.
+/// times of change of files, targets of symbolic links, and which names are one file. Folders of the original with the
+/// file `left_out` in them are passed over.
 ///
 /// # Errors
 ///
 /// The first difference, in words; or what could not be read.
-pub(crate) fn compare(original: &Path, restored: &Path) -> Result<Compared, String> {
-    let mut compared = Compared::default();
-    let mut inodes: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
-    folder(original, restored, &mut compared, &mut inodes)?;
-    Ok(compared)
-}
-
-fn folder(
+pub(crate) fn compare(
     original: &Path,
     restored: &Path,
-    compared: &mut Compared,
-    inodes: &mut BTreeMap<(u64, u64), (u64, u64)>,
-) -> Result<(), String> {
-    let (names, others) = (entries(original)?, entries(restored)?);
-    if let Some(missing) = names.iter().find(|name| !others.contains(name)) {
-        return Err(format!("{} was not restored", original.join(missing).display()));
+    left_out: Option<&str>,
+) -> Result<Compared, String> {
+    let mut comparison =
+        Comparison { left_out, inodes: BTreeMap::new(), compared: Compared::default() };
+    comparison.folder(original, restored)?;
+    Ok(comparison.compared)
+}
+
+/// A comparison under way.
+struct Comparison<'a> {
+    /// Folders with this file in them were left out on purpose.
+    left_out: Option<&'a str>,
+    /// For each file of the original that has several names, the one that it became.
+    inodes: BTreeMap<(u64, u64), (u64, u64)>,
+    compared: Compared,
+}
+
+impl Comparison<'_> {
+    fn is_left_out(&self, path: &Path) -> bool {
+        self.left_out.is_some_and(|mark| {
+            path.join(mark).exists() && fs::symlink_metadata(path).is_ok_and(|data| data.is_dir())
+        })
     }
-    if let Some(extra) = others.iter().find(|name| !names.contains(name)) {
-        return Err(format!("{} was not there before", restored.join(extra).display()));
+
+    fn folder(&mut self, original: &Path, restored: &Path) -> Result<(), String> {
+        let (mut names, others) = (entries(original)?, entries(restored)?);
+        names.retain(|name| !self.is_left_out(&original.join(name)));
+        if let Some(missing) = names.iter().find(|name| !others.contains(name)) {
+            return Err(format!("{} was not restored", original.join(missing).display()));
+        }
+        if let Some(extra) = others.iter().find(|name| !names.contains(name)) {
+            return Err(format!("{} was not there before", restored.join(extra).display()));
+        }
+        for name in names {
+            let (original, restored) = (original.join(&name), restored.join(&name));
+            let (one, other) = (stat(&original)?, stat(&restored)?);
+            let differs = |what: &str| Err(format!("{}: {what} differs", original.display()));
+            let (kind, other_kind) = (one.file_type(), other.file_type());
+            if kind != other_kind {
+                return differs("the kind");
+            }
+            if !kind.is_symlink() && one.mode() & 0o7777 != other.mode() & 0o7777 {
+                return differs("the permissions");
+            }
+            if kind.is_file()
+                && (one.mtime(), one.mtime_nsec()) != (other.mtime(), other.mtime_nsec())
+            {
+                return differs("the time of change");
+            }
+            if kind.is_symlink() {
+                let target =
+                    |path: &Path| fs::read_link(path).map_err(|error| unreadable(path, &error));
+                if target(&original)? != target(&restored)? {
+                    return differs("the target of the link");
+                }
+                self.compared.links += 1;
+            } else if kind.is_dir() {
+                self.compared.folders += 1;
+                self.folder(&original, &restored)?;
+            } else if kind.is_file() {
+                let inode = (other.dev(), other.ino());
+                if *self.inodes.entry((one.dev(), one.ino())).or_insert(inode) != inode {
+                    return differs("which names are one file");
+                }
+                if one.len() != other.len() || !same_bytes(&original, &restored)? {
+                    return differs("the content");
+                }
+                self.compared.files += 1;
+                self.compared.bytes += one.len();
+            } else if !kind.is_fifo() && !kind.is_socket() && one.rdev() != other.rdev() {
+                return differs("the device");
+            }
+        }
+        Ok(())
     }
-    for name in names {
-        let (original, restored) = (original.join(&name), restored.join(&name));
-        let (one, other) = (stat(&original)?, stat(&restored)?);
-        let differs = |what: &str| Err(format!("{}: {what} differs", original.display()));
-        let (kind, other_kind) = (one.file_type(), other.file_type());
-        if kind != other_kind {
-            return differs("the kind");
-        }
-        if !kind.is_symlink() && one.mode() & 0o7777 != other.mode() & 0o7777 {
-            return differs("the permissions");
-        }
-        if kind.is_file() && (one.mtime(), one.mtime_nsec()) != (other.mtime(), other.mtime_nsec())
-        {
-            return differs("the time of change");
-        }
-        if kind.is_symlink() {
-            let target =
-                |path: &Path| fs::read_link(path).map_err(|error| unreadable(path, &error));
-            if target(&original)? != target(&restored)? {
-                return differs("the target of the link");
-            }
-            compared.links += 1;
-        } else if kind.is_dir() {
-            compared.folders += 1;
-            folder(&original, &restored, compared, inodes)?;
-        } else if kind.is_file() {
-            let inode = (other.dev(), other.ino());
-            if *inodes.entry((one.dev(), one.ino())).or_insert(inode) != inode {
-                return differs("which names are one file");
-            }
-            if one.len() != other.len() || !same_bytes(&original, &restored)? {
-                return differs("the content");
-            }
-            compared.files += 1;
-            compared.bytes += one.len();
-        } else if !kind.is_fifo() && !kind.is_socket() && one.rdev() != other.rdev() {
-            return differs("the device");
-        }
-    }
-    Ok(())
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, String> {
@@ -193,9 +212,9 @@ mod tests {
                 fs::create_dir(folder).unwrap();
                 plant(folder);
             }
-            assert_eq!(compare(&one, &other).unwrap().files, 3);
+            assert_eq!(compare(&one, &other, None).unwrap().files, 3);
             plant_fault(&other);
-            let found = compare(&one, &other).unwrap_err();
+            let found = compare(&one, &other, None).unwrap_err();
             assert!(found.contains(word), "{word}: {found}");
         }
     }

@@ -130,7 +130,7 @@ impl Demo<'_> {
 
     async fn sell(&mut self, issuer: &str, count: usize) -> Result<Vec<String>, Failure> {
         self.step("the hosts start, each with a signed price list");
-        let size = folders::size(&self.folder).get() * 2 + (1 << 30);
+        let size = folders::size(&self.folder, true).get() * 2 + (1 << 30);
         let size = size.to_string();
         let mut hosts = Vec::with_capacity(count);
         for number in 1..=count {
@@ -165,7 +165,7 @@ impl Demo<'_> {
         let folder =
             self.folder.to_str().ok_or_else(|| Failure::new("the folder's path is not UTF-8"))?;
         let survive = self.args.survive.to_string();
-        let mut args = vec!["backup", folder, "--survive", &survive];
+        let mut args = vec!["backup", folder, "--exclude-caches", "--survive", &survive];
         for host in hosts {
             args.push("--host");
             args.push(self.world.address(host).unwrap_or_default());
@@ -282,14 +282,16 @@ impl Demo<'_> {
             number(&restored, "rebuilt")?
         ));
         let (folder, restored) = (self.folder.clone(), to);
-        let compared = tokio::task::spawn_blocking(move || compare(&folder, &restored))
-            .await
-            .map_err(|error| Failure::new(error.to_string()))?
-            .map_err(|difference| {
-                Failure::new(format!("the restored folder is not the same: {difference}"))
-                    .code(Code::Verification)
-                    .hint("did something change the folder meanwhile? If not, this is a bug")
-            })?;
+        let compared = tokio::task::spawn_blocking(move || {
+            compare(&folder, &restored, Some(folders::CACHE_MARK))
+        })
+        .await
+        .map_err(|error| Failure::new(error.to_string()))?
+        .map_err(|difference| {
+            Failure::new(format!("the restored folder is not the same: {difference}"))
+                .code(Code::Verification)
+                .hint("did something change the folder meanwhile? If not, this is a bug")
+        })?;
         say(&format!(
             "   equal    {} files, {} folders, {} links, {}: names, contents, permissions, times",
             compared.files,
