@@ -157,6 +157,8 @@ impl Opening<'_> {
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
             records.push(record);
         }
+        let strays_hold = self.close_strays(&records).await?;
+        held = held.checked_add(strays_hold).unwrap_or(Amount::MAX);
         if let Some(budget) = wish.budget
             && held > budget
         {
@@ -240,13 +242,45 @@ impl Opening<'_> {
         Ok(list)
     }
 
+    /// Ends contracts that were opened for a choice that came to nothing, so that their holds return; returns what
+    /// is still held for those whose hosts cannot be reached.
+    async fn close_strays(&self, wanted: &[ContractRecord]) -> Result<Amount, AgentError> {
+        let wanted: BTreeSet<ContractId> = wanted.iter().map(|record| record.terms.id()).collect();
+        let strays: Vec<ContractRecord> = self.book.read(|book| {
+            let in_sets = in_sets(book);
+            book.contracts()
+                .filter(|(id, record)| {
+                    record.stage == Stage::Open
+                        && record.terms.ends > self.now
+                        && record.terms.prices.currency == self.currency
+                        && !in_sets.contains(id)
+                        && !wanted.contains(id)
+                })
+                .map(|(_, record)| record.clone())
+                .collect()
+        });
+        let mut held = Amount::ZERO;
+        for record in strays {
+            let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+            let session = Session::new(key, endpoint, Arc::clone(self.clock), &record, Bytes::ZERO);
+            match session.close().await {
+                Ok((tab, paid)) => {
+                    let contract = record.terms.id();
+                    self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+                }
+                Err(error) => {
+                    tracing::info!(%error, "a contract that is not wanted could not be ended");
+                    held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
+                }
+            }
+        }
+        Ok(held)
+    }
+
     /// Finds a contract that an earlier run left half opened with the same provider, and that still will do.
     fn take_up(&self, offer: &Offer, share: Bytes, epochs: u32) -> Option<ContractRecord> {
         self.book.read(|book: &Book| {
-            let in_sets: BTreeSet<ContractId> = (0..book.set_count())
-                .filter_map(|set| book.set(set))
-                .flat_map(|set| set.contracts.iter().copied())
-                .collect();
+            let in_sets = in_sets(book);
             book.contracts()
                 .find(|(id, record)| {
                     let terms = &record.terms;
@@ -348,6 +382,12 @@ impl Opening<'_> {
             }
         }
     }
+}
+
+/// Returns the contracts that hold shards, or may.
+fn in_sets(book: &Book) -> BTreeSet<ContractId> {
+    let sets = (0..book.set_count()).filter_map(|set| book.set(set));
+    sets.flat_map(|set| set.contracts.iter().copied()).collect()
 }
 
 /// Chooses the providers and the code.

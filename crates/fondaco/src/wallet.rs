@@ -7,7 +7,8 @@ use crate::screen::say;
 use fondaco_agent::{AgentError, Wallet};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
-use fondaco_lcp::{Currency, Request, RequestId, Response};
+use fondaco_lcp::{Currency, Refusal, Request, RequestId, Response};
+use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, LcpClient};
 use serde_json::json;
@@ -133,7 +134,18 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
         }
         _ => false,
     };
-    let response = wallet.submit_once(transfer, is_same).await.map_err(pending)?;
+    let response = wallet.submit_once(transfer, is_same).await.map_err(|error| match error {
+        AgentError::Issuer(Refusal::Ledger {
+            refusal: LedgerRefusal::InsufficientFunds { available, wanted },
+        }) => Failure::new(format!(
+            "you have {}, and {} are needed, fee included",
+            currency.show(available),
+            currency.show(wanted)
+        ))
+        .code(Code::Funds)
+        .hint("ask whoever owes you, or pay less"),
+        other => pending(other),
+    })?;
     let Response::Transferred { fee, balance } = response else {
         return Err(Failure::new("the issuer did not confirm the transfer"));
     };
