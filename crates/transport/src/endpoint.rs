@@ -1,31 +1,34 @@
 //! This entity's sockets: dial, and be dialled.
 //!
 //! ```text
-//!            ┌─ refused: HANDSHAKES_MAX under way
+//!            ┌─ refused: HANDSHAKES_MAX under way, or its share of them
 //! datagram ──┼─ told to prove its socket address: half as many under way
-//!            └─ handshake task ──┬─ HANDSHAKE_TIMEOUT over ──► dropped
+//!            └─ handshake task ──┬─ HANDSHAKE_TIMEOUT over, PROVED_TIMEOUT if proved ──► dropped
 //!                                └─ complete ──► queue ──► accept()
 //! ```
 
-use crate::{CloseReason, Connection, Protocol, STREAMS_MAX, TransportError};
+use crate::{
+    CloseReason, Connection, Protocol, STREAMS_MAX, TransportError,
+    handshakes::{Admission, HANDSHAKES_MAX, Handshakes, Network},
+};
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_ports::Address;
 use iroh::{
     EndpointAddr, PublicKey, RelayMode, TransportAddr,
     endpoint::{
         BindError, BindOpts, ConnectError, ConnectWithOptsError, ConnectingError, Incoming,
-        PortmapperConfig, QuicTransportConfig, VarInt, presets,
+        IncomingAddr, PortmapperConfig, QuicTransportConfig, VarInt, presets,
     },
 };
 use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Mutex, mpsc},
     task::AbortHandle,
     time::timeout,
 };
@@ -37,8 +40,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a peer that dials may take over its handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most handshakes under way, and connections not yet accepted, together; more are refused.
-pub const HANDSHAKES_MAX: usize = 128;
+/// How long it may take when its socket address is proved already: one more round trip, and room for lost packets.
+pub const PROVED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connection without a sign of life for this long is lost.
 const IDLE_TIMEOUT_MILLISECONDS: u32 = 15_000;
@@ -242,32 +245,57 @@ fn quic_limits() -> QuicTransportConfig {
         .build()
 }
 
-/// Takes handshakes and runs each in a task of its own, until the endpoint is closed.
-async fn answer(quic: iroh::Endpoint, queue: mpsc::Sender<Connection>) {
-    let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Some(incoming) = quic.accept().await {
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            debug!("refused a connection: too many handshakes");
-            incoming.refuse();
-            continue;
-        };
-        if slots.available_permits() < HANDSHAKES_MAX / 2 && !incoming.remote_addr_validated() {
-            // Under pressure, a socket address must be proved before it takes up room.
-            if incoming.retry().is_err() {
-                warn!("a socket address could not be asked to prove itself");
-            }
-            continue;
-        }
-        tokio::spawn(shake_hands(incoming, queue.clone(), slot));
+/// One handshake that was admitted; given back when dropped.
+struct Slot {
+    handshakes: Arc<SyncMutex<Handshakes>>,
+    network: Option<Network>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).leave(self.network);
     }
 }
 
-async fn shake_hands(
-    incoming: Incoming,
-    queue: mpsc::Sender<Connection>,
-    _slot: OwnedSemaphorePermit,
-) {
-    match timeout(HANDSHAKE_TIMEOUT, incoming).await {
+/// Takes handshakes and runs each in a task of its own, until the endpoint is closed.
+async fn answer(quic: iroh::Endpoint, queue: mpsc::Sender<Connection>) {
+    let handshakes = Arc::new(SyncMutex::new(Handshakes::default()));
+    while let Some(incoming) = quic.accept().await {
+        let network = network(&quic, &incoming);
+        let proved = incoming.remote_addr_validated();
+        let admission =
+            handshakes.lock().unwrap_or_else(PoisonError::into_inner).enter(network, proved);
+        match admission {
+            Admission::Refused => {
+                debug!("refused a connection: too many handshakes");
+                incoming.refuse();
+            }
+            Admission::ProveFirst => {
+                if incoming.retry().is_err() {
+                    warn!("a socket address could not be asked to prove itself");
+                }
+            }
+            Admission::Admitted => {
+                let slot = Slot { handshakes: Arc::clone(&handshakes), network };
+                tokio::spawn(shake_hands(incoming, queue.clone(), slot));
+            }
+        }
+    }
+}
+
+/// Returns whose share who dials takes; nobody's, when it is on this machine.
+fn network(quic: &iroh::Endpoint, incoming: &Incoming) -> Option<Network> {
+    // There is no other way than IP here, but the enum may grow.
+    let IncomingAddr::Ip(socket) = incoming.remote_addr() else { return None };
+    let network = Network::of(socket.ip())?;
+    // Who dials an endpoint of every interface on its own machine may come from another of its addresses than loopback.
+    let ip = socket.ip().to_canonical();
+    (!quic.addr().ip_addrs().any(|own| own.ip() == ip)).then_some(network)
+}
+
+async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, _slot: Slot) {
+    let allowed = if incoming.remote_addr_validated() { PROVED_TIMEOUT } else { HANDSHAKE_TIMEOUT };
+    match timeout(allowed, incoming).await {
         Ok(Ok(quic)) => {
             let Some(connection) = Connection::new(quic.clone()) else {
                 quic.close(CloseReason::Misbehaved.code(), b"");

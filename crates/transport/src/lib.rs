@@ -14,7 +14,8 @@
 //!
 //! - [`Connection::peer`] holds the secret key of that entity: TLS 1.3 with raw public keys (RFC 7250)
 //!   proved it before the connection was handed out. Early data (0-RTT), which can be replayed, is never sent.
-//! - A slow or broken handshake holds up no other; at most [`HANDSHAKES_MAX`] are under way.
+//! - A slow or broken handshake holds up no other; at most [`HANDSHAKES_MAX`] are under way,
+//!   [`HANDSHAKES_PER_NETWORK_MAX`] of one address, so that no silent one locks the others out.
 //! - A frame's length is checked against the receiver's maximum before anything is reserved.
 //! - Nothing waits for ever: whatever waits for a peer has a time-out, and an error that says so.
 //! - Nothing but the sockets given is contacted: no relay, no lookup, no router, no name server. It
@@ -60,12 +61,14 @@
 mod connection;
 mod endpoint;
 mod error;
+mod handshakes;
 mod lcp_client;
 mod stream;
 
 pub use connection::Connection;
-pub use endpoint::{CONNECT_TIMEOUT, Endpoint, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX};
+pub use endpoint::{CONNECT_TIMEOUT, Endpoint, HANDSHAKE_TIMEOUT, PROVED_TIMEOUT};
 pub use error::{CloseReason, TransportError};
+pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_NETWORK_MAX};
 pub use lcp_client::{ANSWER_TIMEOUT, LcpClient, RESENDS_MAX};
 pub use stream::{FRAME_BYTES_MAX, Receiver, STREAM_TIMEOUT, Sender, Stream};
 

@@ -4,7 +4,8 @@ use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_ports::Address;
 use fondaco_transport::{
-    CloseReason, Connection, Endpoint, Protocol, STREAMS_MAX, Stream, TransportError,
+    CloseReason, Connection, Endpoint, HANDSHAKES_PER_NETWORK_MAX, Protocol, STREAMS_MAX, Stream,
+    TransportError,
 };
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -413,6 +414,25 @@ async fn broken_handshakes_do_not_block_others() {
     assert_eq!(stream.recv(FRAME_MAX).await, Ok(Some(word("here"))));
     assert!(started.elapsed() < Duration::from_secs(4));
     while diallers.join_next().await.is_some() {}
+}
+
+/// Who shares a machine shares its addresses: they take no share of the handshakes, though nobody accepts yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_machine_dials_itself_more_often_than_a_stranger_may() {
+    let server = server(1).await;
+    let address = server.address();
+    let mut diallers = JoinSet::new();
+    for seed in 100..100 + 3 * u8::try_from(HANDSHAKES_PER_NETWORK_MAX).unwrap() {
+        let address = address.clone();
+        diallers.spawn(async move {
+            let client = client(seed).await;
+            let connection = client.connect(&address, Protocol::Lcp2).await;
+            (client, connection)
+        });
+    }
+    for (_client, connection) in diallers.join_all().await {
+        assert!(connection.is_ok(), "{connection:?}");
+    }
 }
 
 #[tokio::test]
