@@ -8,7 +8,10 @@
 //!           └─ Stop ──► the batch before it is finished ──► ended
 //! ```
 
-use crate::IssuerError;
+use crate::{
+    IssuerError,
+    known::{Known, named},
+};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{Issuer, Refusal, Request, Response};
 use fondaco_ports::{Clock, Disk};
@@ -66,9 +69,10 @@ pub(crate) fn keep(
     mut journal: Box<dyn Save>,
     clock: &dyn Clock,
     queue: &mut mpsc::Receiver<Message>,
+    known: &Known,
     halted: oneshot::Sender<IssuerError>,
 ) {
-    let Err(error) = run(&mut issuer, &mut *journal, clock, queue) else {
+    let Err(error) = run(&mut issuer, &mut *journal, clock, queue, known) else {
         info!("the books are closed");
         return;
     };
@@ -99,9 +103,11 @@ fn run(
     journal: &mut dyn Save,
     clock: &dyn Clock,
     queue: &mut mpsc::Receiver<Message>,
+    known: &Known,
 ) -> Result<(), IssuerError> {
     let mut answers = Vec::with_capacity(BATCH_MAX);
     let mut records = Vec::with_capacity(BATCH_MAX);
+    let mut fresh = Vec::new();
     loop {
         let Some(first) = queue.blocking_recv() else { return Ok(()) };
         let now = clock.now();
@@ -113,6 +119,8 @@ fn run(
                     let handled = issuer.handle(now, holder, &request);
                     bytes += handled.record.as_ref().map_or(0, Vec::len);
                     records.extend(handled.record);
+                    let named = named(&request, &handled.response);
+                    fresh.extend(named.filter(|named| !known.contains(*named)));
                     answers.push((answer, handled.response));
                 }
                 Message::Tick => {
@@ -131,6 +139,10 @@ fn run(
             return Err(error.into());
         }
         records.clear();
+        // Before anybody can learn from an answer that it has something to ask for.
+        if !fresh.is_empty() {
+            known.add(fresh.drain(..));
+        }
         for (answer, response) in answers.drain(..) {
             // Who asked may be gone: it asks again, and learns the same.
             let _ = answer.send(response);
@@ -210,8 +222,10 @@ mod tests {
         answers.push(ask(&queue, Request::Balance));
         queue.try_send(Message::Stop).unwrap();
         let mut journal = Failing { left: 9, saved: vec![] };
-        run(&mut issuer(), &mut journal, &Stopped, &mut waiting).unwrap();
+        let known = Known::default();
+        run(&mut issuer(), &mut journal, &Stopped, &mut waiting, &known).unwrap();
         assert_eq!(journal.saved, [100]);
+        assert!(known.contains(BANK));
         assert_eq!(answers.pop().unwrap().try_recv(), Ok(balance(100, 100)));
         for (mut answer, supply) in answers.into_iter().zip(1..) {
             assert_eq!(answer.try_recv(), Ok(Response::Minted { supply: Amount::new(supply) }));
@@ -226,7 +240,7 @@ mod tests {
         }
         queue.try_send(Message::Stop).unwrap();
         let mut journal = Failing { left: 9, saved: vec![] };
-        run(&mut issuer(), &mut journal, &Stopped, &mut waiting).unwrap();
+        run(&mut issuer(), &mut journal, &Stopped, &mut waiting, &Known::default()).unwrap();
         assert_eq!(journal.saved, [BATCH_MAX, 5]);
     }
 
@@ -237,7 +251,8 @@ mod tests {
         let mut answers =
             [ask(&queue, Request::Balance), ask(&queue, mint(1)), ask(&queue, Request::Balance)];
         let mut journal = Failing { left: 0, saved: vec![] };
-        let error = run(&mut issuer(), &mut journal, &Stopped, &mut waiting).unwrap_err();
+        let error = run(&mut issuer(), &mut journal, &Stopped, &mut waiting, &Known::default())
+            .unwrap_err();
         assert!(matches!(error, IssuerError::Journal(JournalError::Halted)));
         for answer in &mut answers {
             let refusal = Refusal::Halted;
@@ -252,7 +267,8 @@ mod tests {
         halted.halt();
         let mut answer = ask(&queue, mint(1));
         let mut journal = Failing { left: 9, saved: vec![] };
-        let error = run(&mut halted, &mut journal, &Stopped, &mut waiting).unwrap_err();
+        let error =
+            run(&mut halted, &mut journal, &Stopped, &mut waiting, &Known::default()).unwrap_err();
         assert!(matches!(error, IssuerError::Halted));
         assert_eq!(answer.try_recv(), Ok(Response::Refused { refusal: Refusal::Halted }));
     }

@@ -21,12 +21,15 @@
 //! - When a record cannot be saved, or the books do not balance, the issuer is halted: whoever asks is told so, and
 //!   [`IssuerService::serve`] ends with an error. What was acknowledged is safe; opened again, it goes on from there.
 //! - At most [`QUEUE_MAX`] requests wait, on at most [`CONNECTIONS_MAX`] connections, [`CONNECTIONS_PER_HOLDER_MAX`]
-//!   of one key, with [`REQUESTS_MAX`] requests in all; whoever comes above that is told to come later.
+//!   of one key, with [`REQUESTS_MAX`] requests in all, [`REQUESTS_PER_HOLDER_MAX`] of one key; whoever comes above
+//!   that is told to come later, and who idles gives its place up.
+//! - Strangers, whom neither an account nor a hold makes known to the books, cannot keep out who is known: they have
+//!   half of the requests, give up their connections first, and are recorded at a few commands a second.
 //!
 //! # What is not here
 //!
-//! What a request does (`lcp`, `ledger`), how it comes across (`transport`), the command line, how fast a
-//! stranger may ask, and forgetting: a journal grows by about 200 bytes with each command.
+//! What a request does (`lcp`, `ledger`), how it comes across (`transport`), the command line, and forgetting: a
+//! journal grows by about 200 bytes with each command, by strangers' at most 200 of them a second.
 //!
 //! ```
 //! use fondaco_crypto::SecretKey;
@@ -54,6 +57,9 @@ mod books;
 mod config;
 mod error;
 mod keeper;
+mod known;
+mod pace;
+mod places;
 mod server;
 mod service;
 
@@ -61,5 +67,6 @@ pub use books::{Report, audit};
 pub use config::{ConfigError, IssuerConfig};
 pub use error::{IssuerError, RecordError};
 pub use keeper::{BATCH_MAX, QUEUE_MAX};
-pub use server::{CONNECTIONS_MAX, CONNECTIONS_PER_HOLDER_MAX, REQUESTS_MAX};
+pub use places::{CONNECTIONS_MAX, CONNECTIONS_PER_HOLDER_MAX, REQUESTS_PER_HOLDER_MAX};
+pub use server::{IDLE_TIMEOUT, REQUESTS_MAX, REQUESTS_OF_STRANGERS_MAX};
 pub use service::{HandleError, IssuerHandle, IssuerService, operator_key};

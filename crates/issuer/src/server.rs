@@ -1,31 +1,41 @@
 //! Connections and streams: read one request from each, have it answered, send the answer.
+//!
+//! Room is shared so that strangers, who can make as many keys as they like, keep out nobody whom the books know.
 
-use crate::keeper::{Job, Message};
+use crate::{
+    keeper::{Job, Message},
+    known::Known,
+    pace::Pace,
+    places::Places,
+};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{FrameError, REQUEST_BYTES_MAX, Refusal, Request, Response, VERSION};
 use fondaco_transport::{CloseReason, Connection, Stream, TransportError};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
-
-/// The most connections open at once.
-pub const CONNECTIONS_MAX: usize = 4096;
-
-/// The most connections of one key open at once.
-pub const CONNECTIONS_PER_HOLDER_MAX: usize = 16;
 
 /// The most requests being read, waiting or being answered at once. Of one connection, as many as it may have streams.
 pub const REQUESTS_MAX: usize = 16_384;
 
+/// The most of these of strangers: holders without an account whom no hold names as payee.
+pub const REQUESTS_OF_STRANGERS_MAX: usize = REQUESTS_MAX / 2;
+
+/// A connection that made no request for this long is closed; who has one more to make dials again.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a holder may take to send its request, and to take its answer.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a request waits for room in the queue before its holder is told to come later.
+/// How long a request waits for its holder's other requests, and for room in the queue, before its holder is told to
+/// come later.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What all connections share. Clones are the same.
@@ -37,64 +47,90 @@ pub(crate) struct Server {
     pub(crate) operator: EntityId,
     /// Cancelled when no more requests are to be taken.
     pub(crate) stopping: CancellationToken,
+    known: Known,
+    idle: Duration,
+    /// What all times are counted from.
+    started: Instant,
     room: Arc<Semaphore>,
-    connections: Arc<Mutex<BTreeMap<EntityId, usize>>>,
+    strangers_room: Arc<Semaphore>,
+    places: Arc<Mutex<Places<Connection>>>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 impl Server {
-    pub(crate) fn new(queue: mpsc::Sender<Message>, issuer: EntityId, operator: EntityId) -> Self {
+    pub(crate) fn new(
+        queue: mpsc::Sender<Message>,
+        issuer: EntityId,
+        operator: EntityId,
+        known: Known,
+    ) -> Self {
         Self {
             queue,
             issuer,
             operator,
             stopping: CancellationToken::new(),
+            known,
+            idle: IDLE_TIMEOUT,
+            started: Instant::now(),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            connections: Arc::default(),
+            strangers_room: Arc::new(Semaphore::new(REQUESTS_OF_STRANGERS_MAX)),
+            places: Arc::default(),
+            pace: Arc::default(),
         }
     }
 
-    /// Serves one connection until it ends, or the service stops and its requests under way are answered.
+    /// Serves one connection until it ends, idles or loses its place, or the service stops and its requests under way
+    /// are answered.
     pub(crate) async fn connection(self, connection: Connection) {
         let peer = connection.peer();
-        let Some(_place) = self.place(peer) else {
+        let Some(place) = self.place(&connection) else {
             debug!(peer = %peer.short(), "too many connections");
             connection.close(CloseReason::Busy);
             return;
         };
         let requests = TaskTracker::new();
-        loop {
+        let idle = sleep(self.idle);
+        tokio::pin!(idle);
+        let reason = loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.stopping.cancelled() => break,
+                () = self.stopping.cancelled() => break CloseReason::Leaving,
+                () = &mut idle => match self.idle_left(place.number) {
+                    Some(left) => {
+                        idle.as_mut().reset(tokio::time::Instant::now() + left);
+                        continue;
+                    }
+                    None => break CloseReason::Done,
+                },
                 accepted = connection.accept() => accepted,
             };
             match accepted {
-                Ok(Some(mut stream)) => match Arc::clone(&self.room).try_acquire_owned() {
-                    Ok(room) => {
-                        let server = self.clone();
+                Ok(Some(mut stream)) => match self.room(peer, &place.requests).await {
+                    Some(room) => {
+                        let (server, number) = (self.clone(), place.number);
                         requests.spawn(async move {
-                            if let Err(error) = server.request(stream).await {
+                            if let Err(error) = server.request(stream, number).await {
                                 debug!(peer = %peer.short(), %error, "a request failed");
                             }
                             drop(room);
                         });
                     }
-                    Err(_) => stream.stop(CloseReason::Busy),
+                    None => stream.stop(CloseReason::Busy),
                 },
-                Ok(None) => break,
+                Ok(None) => break CloseReason::Done,
                 Err(error) => {
                     debug!(peer = %peer.short(), %error, "a connection ended");
-                    break;
+                    break CloseReason::Done;
                 }
             }
-        }
+        };
         requests.close();
         requests.wait().await;
-        connection.close(CloseReason::Leaving);
+        connection.close(reason);
     }
 
     /// Serves one request.
-    async fn request(&self, mut stream: Stream) -> Result<(), TransportError> {
+    async fn request(&self, mut stream: Stream, number: u64) -> Result<(), TransportError> {
         stream.set_timeout(STREAM_TIMEOUT);
         let body = match stream.recv_bytes(REQUEST_BYTES_MAX).await {
             Ok(Some(body)) => body,
@@ -105,13 +141,15 @@ impl Server {
             }
         };
         let response = match Request::from_frame(&body) {
-            Ok(request) => match self.answer(stream.peer(), request).await {
-                Some(response) => response,
-                None => {
+            Ok(request) => {
+                let known = self.knows(stream.peer());
+                self.places().asked(self.now(), number, known);
+                let Some(response) = self.answer(stream.peer(), known, request).await else {
                     stream.stop(CloseReason::Busy);
                     return Ok(());
-                }
-            },
+                };
+                response
+            }
             Err(FrameError::Version { .. }) => {
                 Response::Refused { refusal: Refusal::Version { version: VERSION } }
             }
@@ -127,71 +165,195 @@ impl Server {
         stream.delivered().await
     }
 
-    /// Has one request answered; nothing when there is no room, or the keeper is gone.
-    async fn answer(&self, peer: EntityId, request: Request) -> Option<Response> {
+    /// Has one request answered; nothing when its holder commands too fast, there is no room, or the keeper is gone.
+    async fn answer(&self, peer: EntityId, known: bool, request: Request) -> Option<Response> {
         let holder = if peer == self.operator { self.issuer } else { peer };
+        // A command is recorded and remembered for ever, refused or not; a query is not.
+        if request.id().is_some() && holder != self.issuer && !self.may_command(holder, known) {
+            debug!(peer = %peer.short(), known, "commands too fast");
+            return None;
+        }
         let (answer, answered) = oneshot::channel();
         let job = Message::Job(Box::new(Job { holder, request, answer }));
         self.queue.send_timeout(job, QUEUE_TIMEOUT).await.ok()?;
         answered.await.ok()
     }
 
-    /// Takes a place for a connection of `peer`, if there is one.
-    fn place(&self, peer: EntityId) -> Option<Place> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = connections.values().sum();
-        let own = connections.entry(peer).or_default();
-        if all >= CONNECTIONS_MAX || *own >= CONNECTIONS_PER_HOLDER_MAX {
-            if *own == 0 {
-                connections.remove(&peer);
-            }
-            return None;
-        }
-        *own += 1;
-        Some(Place { peer, connections: Arc::clone(&self.connections) })
+    fn may_command(&self, holder: EntityId, known: bool) -> bool {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.may_command(self.now(), holder, known)
     }
+
+    /// Returns whether `peer` is no stranger.
+    fn knows(&self, peer: EntityId) -> bool {
+        peer == self.operator || peer == self.issuer || self.known.contains(peer)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places<Connection>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a connection, if its peer may have one more.
+    fn place(&self, connection: &Connection) -> Option<Place> {
+        let (peer, now) = (connection.peer(), self.now());
+        let seated = self.places().enter(now, peer, self.knows(peer), connection.clone())?;
+        if let Some(evicted) = seated.evicted {
+            debug!(peer = %evicted.peer().short(), "an idle connection gave way");
+            evicted.close(CloseReason::Busy);
+        }
+        let (number, requests) = (seated.number, seated.requests);
+        Some(Place { number, requests, places: Arc::clone(&self.places) })
+    }
+
+    /// Returns for how long a connection may yet stay without a request; nothing if its time, or its place, is gone.
+    fn idle_left(&self, number: u64) -> Option<Duration> {
+        let since = self.places().idle_since(number)?;
+        let idle = self.now().saturating_sub(since);
+        self.idle.checked_sub(idle).filter(|left| !left.is_zero())
+    }
+
+    /// Takes room for one request of `peer`, if there is some.
+    ///
+    /// It waits for that of the holder itself: a stream ends for a holder a moment before its room is free again.
+    async fn room(&self, peer: EntityId, own: &Arc<Semaphore>) -> Option<Room> {
+        let own = timeout(QUEUE_TIMEOUT, Arc::clone(own).acquire_owned()).await.ok()?.ok()?;
+        let take = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_owned().ok();
+        let stranger = if self.knows(peer) { None } else { Some(take(&self.strangers_room)?) };
+        Some(Room { _own: own, _stranger: stranger, _all: take(&self.room)? })
+    }
+}
+
+/// Room for one request; given back when dropped.
+struct Room {
+    _own: OwnedSemaphorePermit,
+    _stranger: Option<OwnedSemaphorePermit>,
+    _all: OwnedSemaphorePermit,
 }
 
 /// One of the places for connections; given back when dropped.
 struct Place {
-    peer: EntityId,
-    connections: Arc<Mutex<BTreeMap<EntityId, usize>>>,
+    number: u64,
+    requests: Arc<Semaphore>,
+    places: Arc<Mutex<Places<Connection>>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = connections.get_mut(&self.peer) {
-            *own -= 1;
-            if *own == 0 {
-                connections.remove(&self.peer);
-            }
-        }
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.leave(self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fondaco_crypto::SecretKey;
+    use fondaco_lcp::RequestId;
+    use fondaco_transport::{Endpoint, Protocol, TransportError};
+    use fondaco_units::Amount;
+    use tokio::task::JoinHandle;
 
-    #[test]
-    fn places_are_limited_for_each_key_and_for_all() {
-        let key = |number: usize| {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&number.to_le_bytes());
-            EntityId::from_bytes(bytes)
-        };
-        let server = Server::new(mpsc::channel(1).0, key(1), key(2));
-        let own: Vec<_> =
-            (0..CONNECTIONS_PER_HOLDER_MAX).map(|_| server.place(key(3)).unwrap()).collect();
-        assert!(server.place(key(3)).is_none());
-        let others = CONNECTIONS_MAX - CONNECTIONS_PER_HOLDER_MAX;
-        let rest: Vec<_> =
-            (10..10 + others).map(|number| server.place(key(number)).unwrap()).collect();
-        assert!(server.place(key(4)).is_none());
-        drop(own);
-        assert!(server.place(key(4)).is_some());
-        drop(rest);
-        assert!(server.connections.lock().unwrap().is_empty());
+    const fn key(byte: u8) -> EntityId {
+        EntityId::from_bytes([byte; 32])
+    }
+
+    /// A server for the issuer 1 and the operator 2, and the queue to its keeper.
+    fn server() -> (Server, mpsc::Receiver<Message>) {
+        let (queue, waiting) = mpsc::channel(1);
+        (Server::new(queue, key(1), key(2), Known::default()), waiting)
+    }
+
+    /// Strangers get half of the room, however many keys they have; who is known gets all that is left.
+    #[tokio::test]
+    async fn strangers_leave_room_for_holders() {
+        let (server, _waiting) = server();
+        server.known.add([key(9)].into_iter());
+        let own = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let mut taken = vec![];
+        while let Some(room) = server.room(key(3), &own).await {
+            taken.push(room);
+        }
+        assert_eq!(taken.len(), REQUESTS_OF_STRANGERS_MAX);
+        while let Some(room) = server.room(key(9), &own).await {
+            taken.push(room);
+            if taken.len() == REQUESTS_MAX {
+                break;
+            }
+        }
+        assert_eq!(taken.len(), REQUESTS_MAX);
+        assert!(server.room(key(2), &Arc::new(Semaphore::new(1))).await.is_none());
+        // A full share of one's own is waited for, not long.
+        assert!(server.room(key(9), &Arc::new(Semaphore::new(0))).await.is_none());
+        drop(taken);
+        assert!(server.room(key(3), &own).await.is_some());
+    }
+
+    /// The issuer and its operator are never too fast; a stranger is, but only with commands.
+    #[tokio::test]
+    async fn only_commands_have_a_pace() {
+        let (server, mut waiting) = server();
+        tokio::spawn(async move {
+            while let Some(Message::Job(job)) = waiting.recv().await {
+                drop(job.answer.send(Response::Acked));
+            }
+        });
+        let command = Request::Mint { id: RequestId::new(1), to: key(4), amount: Amount::new(1) };
+        // Who, whether known, what; how many of 300 are answered.
+        for (peer, known, request, expected) in [
+            (key(3), false, &command, 20..30),
+            (key(3), false, &Request::Balance, 300..301),
+            (key(9), true, &command, 300..301),
+            (key(2), false, &command, 300..301),
+            (key(1), false, &command, 300..301),
+        ] {
+            let mut answered = 0;
+            for _ in 0..300 {
+                let answer = server.answer(peer, known, request.clone()).await;
+                answered += usize::from(answer.is_some());
+            }
+            assert!(expected.contains(&answered), "{peer}, {request:?}: {answered}");
+        }
+    }
+
+    /// A real connection to a server of such patience; queries are answered.
+    async fn connected(idle: Duration) -> (Connection, (Endpoint, Endpoint), JoinHandle<()>) {
+        let (mut server, mut waiting) = server();
+        server.idle = idle;
+        tokio::spawn(async move {
+            while let Some(Message::Job(job)) = waiting.recv().await {
+                drop(job.answer.send(Response::Acked));
+            }
+        });
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        let [bank, holder] = [11, 12].map(|seed| SecretKey::from_bytes(&[seed; 32]));
+        let far = Endpoint::bind(&bank, listen, &[Protocol::Lcp2]).await.unwrap();
+        let near = Endpoint::bind(&holder, None, &[]).await.unwrap();
+        let address = far.address();
+        let (connection, accepted) =
+            tokio::join!(near.connect(&address, Protocol::Lcp2), far.accept());
+        let serving = tokio::spawn(server.connection(accepted.unwrap()));
+        (connection.unwrap(), (near, far), serving)
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_requests_is_closed() {
+        let idle = Duration::from_millis(600);
+        let (connection, _endpoints, serving) = connected(idle).await;
+        let started = Instant::now();
+        while started.elapsed() < idle * 2 {
+            let mut stream = connection.open().await.unwrap();
+            stream.send_bytes(&Request::Balance.to_frame()).await.unwrap();
+            assert!(stream.recv_bytes(1 << 16).await.unwrap().is_some());
+            sleep(Duration::from_millis(50)).await;
+        }
+        let (peer, reason) = (connection.peer(), CloseReason::Done);
+        let ended = timeout(idle * 5, connection.closed()).await.unwrap();
+        assert_eq!(ended, TransportError::Closed { peer, reason });
+        assert!(ended.is_transient(), "who asks again dials again");
+        serving.await.unwrap();
     }
 }

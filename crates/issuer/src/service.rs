@@ -9,6 +9,7 @@
 use crate::{
     IssuerConfig, IssuerError, books,
     keeper::{Job, Message, QUEUE_MAX, Save, keep},
+    known::Known,
     server::Server,
 };
 use fondaco_crypto::{Domain, EntityId, SecretKey};
@@ -110,11 +111,12 @@ impl IssuerService {
     ) -> Result<(), IssuerError> {
         let Self { core, journal, clock, issuer, operator, queue, mut waiting } = self;
         let (halt, mut halted) = oneshot::channel();
+        let known = Known::of(&core);
+        let server = Server::new(queue, issuer, operator, known.clone());
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
-            .spawn(move || keep(core, journal, &*clock, &mut waiting, halt))
+            .spawn(move || keep(core, journal, &*clock, &mut waiting, &known, halt))
             .map_err(|error| IssuerError::Thread { detail: error.to_string() })?;
-        let server = Server::new(queue, issuer, operator);
         let connections = TaskTracker::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,7 +1,7 @@
 //! An issuer with real sockets and real files.
 
 use fondaco_codec::Text;
-use fondaco_crypto::{Digest, SecretKey};
+use fondaco_crypto::{CurrencyId, Digest, SecretKey};
 use fondaco_issuer::{IssuerConfig, IssuerError, IssuerService, audit, operator_key};
 use fondaco_lcp::{Refusal, Request, RequestId, Response, VERSION};
 use fondaco_ledger::{HoldId, Voucher};
@@ -138,7 +138,7 @@ async fn money_is_made_moved_held_and_cashed_and_is_there_after_a_restart() {
     assert_eq!(as_alice.call(&to_bob).await, Ok(transferred.clone()), "asked again, done once");
 
     let id = fresh();
-    let currency = fondaco_crypto::CurrencyId::issued_by(bank().entity());
+    let currency = CurrencyId::issued_by(bank().entity());
     let hold = HoldId::derive(currency, alice.entity(), id.get());
     let opened = as_alice
         .call(&Request::HoldOpen {
@@ -347,6 +347,82 @@ async fn one_key_has_so_many_connections() {
     let other = running.client(&key(3)).await;
     assert_eq!(balance(&other).await, (0, 0));
     running.stop().await;
+}
+
+/// Sends one command, once; nothing if the issuer is busy.
+async fn pay_once(connection: fondaco_transport::Connection) -> Option<Response> {
+    let asked = async {
+        let mut stream = connection.open().await?;
+        stream.send_bytes(&transfer(&key(2), 1).to_frame()).await?;
+        stream.recv_bytes(1 << 16).await
+    };
+    match asked.await {
+        Ok(answer) => Some(Response::from_frame(&answer.unwrap()).unwrap()),
+        Err(error) => {
+            let (peer, reason) = (connection.peer(), CloseReason::Busy);
+            assert_eq!(error, TransportError::StreamGivenUp { peer, reason });
+            None
+        }
+    }
+}
+
+/// A flood of commands by strangers is not written down, and is in nobody's way: not of who is paid by a voucher for
+/// the first time, while all that strangers may do is used up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_cannot_fill_the_books() {
+    let folder = Folder::new();
+    let running = Running::start(&folder.0).await;
+    let (alice, bob) = (key(2), key(3));
+    let operator = running.operator().await;
+    mint(&operator, &alice, 1000).await;
+    let started = Instant::now();
+    let mut flood = JoinSet::new();
+    let mut flooding = Vec::new();
+    for seed in 100..114 {
+        let endpoint = Endpoint::bind(&key(seed), None, &[]).await.unwrap();
+        let connection = endpoint.connect(&running.address, Protocol::Lcp2).await.unwrap();
+        flooding.push((endpoint, connection.clone()));
+        for _ in 0..60 {
+            flood.spawn(pay_once(connection.clone()));
+        }
+    }
+    let (as_alice, as_bob) = (running.client(&alice).await, running.client(&bob).await);
+    let (open, amount_max) = (fresh(), Amount::new(300));
+    let opened = as_alice
+        .call(&Request::HoldOpen {
+            id: open,
+            payee: bob.entity(),
+            amount_max,
+            order: Digest::of(b"first"),
+            expires: SystemClock.now().after(Duration::from_milliseconds(60_000)),
+        })
+        .await;
+    let Ok(Response::HoldOpened { hold, .. }) = opened else { panic!("{opened:?}") };
+    let currency = CurrencyId::issued_by(bank().entity());
+    let voucher = Voucher { currency, hold, cumulative: Amount::new(120) }.sign(&alice);
+    let posted = as_bob.call(&Request::HoldPost { id: fresh(), voucher }).await;
+    assert!(matches!(posted, Ok(Response::HoldPosted { .. })), "{posted:?}");
+    let mut recorded = 0;
+    for answer in std::mem::take(&mut flood).join_all().await.into_iter().flatten() {
+        assert!(matches!(answer, Response::Refused { .. }), "{answer:?}");
+        recorded += 1;
+    }
+    let seconds = started.elapsed().as_secs() + 1;
+    assert!((200..=200 + 200 * seconds).contains(&recorded) && recorded <= 14 * (20 + 5 * seconds));
+    // A flooder can still ask what it has, and command once it is known.
+    let (_, connection) = &flooding[0];
+    let mut stream = connection.open().await.unwrap();
+    stream.send_bytes(&Request::Balance.to_frame()).await.unwrap();
+    assert!(stream.recv_bytes(1 << 16).await.unwrap().is_some());
+    mint(&operator, &key(100), 1000).await;
+    for _ in 0..60 {
+        flood.spawn(pay_once(connection.clone()));
+    }
+    for answer in flood.join_all().await {
+        assert!(matches!(answer, Some(Response::Transferred { .. })), "{answer:?}");
+    }
+    running.stop().await;
+    assert_eq!(audit(&folder.0).unwrap().records, 1 + 2 + 2 + 60 + recorded);
 }
 
 #[tokio::test]
