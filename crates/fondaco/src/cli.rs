@@ -52,6 +52,12 @@ pub(crate) enum Command {
     Pay(PayArgs),
     /// Show what you hold, in every currency you accept
     Balance,
+    /// Show what you were paid since you looked last, in every currency you accept
+    Deposits {
+        /// Leave the notices with the issuer, to be shown again
+        #[arg(long)]
+        keep: bool,
+    },
     /// Offer something for sale
     #[command(subcommand)]
     Sell(SellCommand),

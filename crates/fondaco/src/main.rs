@@ -57,6 +57,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Wallet(command) => wallet::run(&home, command, json).await,
             Command::Pay(args) => wallet::pay(&home, args, json).await,
             Command::Balance => wallet::balance(&home, json).await,
+            Command::Deposits { keep } => wallet::deposits(&home, keep, json).await,
             Command::Sell(command) => sell::sell(&home, command, json).await,
             Command::Up(args) => sell::up(&home, args, json).await,
             Command::Backup(args) => backup::backup(&home, args, json).await,

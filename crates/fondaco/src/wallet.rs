@@ -7,7 +7,7 @@ use crate::screen::say;
 use fondaco_agent::{AgentError, Wallet};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
-use fondaco_lcp::{Currency, Refusal, Request, RequestId, Response};
+use fondaco_lcp::{Currency, Deposit, Refusal, Request, RequestId, Response};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, LcpClient};
@@ -200,6 +200,49 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
             let (available, held) = (scale.show(available), scale.show(held));
             say(&format!("{available:>20} {}   and {held} held for contracts", currency.symbol));
         }
+    }
+    Ok(())
+}
+
+pub(crate) async fn deposits(home: &Home, keep: bool, json: bool) -> Result<(), Failure> {
+    let key = home.key()?;
+    let config = home.wallet()?;
+    for currency in &config.currency {
+        let client = client(&key, currency.issuer()?).await?;
+        let wallet = Wallet::open(&home.folder("agent")?, client)?;
+        let (mut through, mut more) = (0, true);
+        while more {
+            let page = wallet.ask(&Request::Deposits { after: through }).await?;
+            let Response::Deposits { list, more: is_more } = page else {
+                return Err(Failure::new("the issuer did not say what you were paid"));
+            };
+            more = is_more && !list.as_slice().is_empty();
+            for deposit in list.as_slice() {
+                through = deposit.number;
+                show_deposit(currency, deposit, json)?;
+            }
+        }
+        // The issuer forgets a notice when it is acknowledged, so it is shown first.
+        if through > 0 && !keep {
+            wallet.submit(Request::AckDeposits { id: random_id()?, through }).await?;
+        }
+    }
+    Ok(())
+}
+
+fn show_deposit(currency: &CurrencyConfig, deposit: &Deposit, json: bool) -> Result<(), Failure> {
+    let Deposit { number, payer, amount, order, at } = deposit;
+    let amount = currency.scale()?.show(*amount);
+    let payer = payer.map(|payer| payer.to_string());
+    if json {
+        let line = json!({
+            "event": "deposit", "number": number, "payer": payer, "amount": amount.to_string(),
+            "currency": currency.symbol, "order": order.as_str(), "at": at.to_string(),
+        });
+        say(&line.to_string());
+    } else {
+        let from = payer.as_deref().unwrap_or("newly minted");
+        say(&format!("{at}  {amount:>16} {}  {from}  {}", currency.symbol, order.as_str()));
     }
     Ok(())
 }

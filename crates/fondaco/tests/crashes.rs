@@ -265,6 +265,14 @@ async fn a_payment_without_an_answer_is_made_once() {
     let again = pay(&market).output().unwrap();
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     let after = market.world.ask("payee", ["balance"]).await.unwrap();
+    // Each payment left one notice, which is shown until it is acknowledged, and then no more.
+    for keep in [Some("--keep"), None] {
+        let args = ["deposits"].into_iter().chain(keep);
+        let notices = market.world.run("payee", args).await.unwrap();
+        let paid = notices.len() as f64 * 12.5;
+        assert_eq!(after["available"].as_str().unwrap().parse::<f64>().unwrap(), paid);
+    }
+    assert!(market.world.run("payee", ["deposits"]).await.unwrap().is_empty());
     // An answer that came before the kill settles the first; then this was a second payment, as asked for.
     let first_was_answered =
         before["available"] == "12.500000" && after["available"] == "25.000000";
