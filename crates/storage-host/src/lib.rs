@@ -6,11 +6,12 @@
 //! # What always holds
 //!
 //! - Nothing is served that a voucher does not cover.
-//! - Whatever changes money or promises is an [`Event`], to be durable before it is answered.
+//! - Whatever changes a promise is an [`Event`], durable before it is answered. What a read is charged is durable within
+//!   a second: a crash can cost this provider that much, and its buyers nothing.
 //!
 //! # What is not here
 //!
-//! Making prices (see `market`), and what buyers think of this provider (see `reputation`).
+//! Making prices: they are given in [`HostConfig`]. Repairing shards that the disk lost.
 
 pub mod event;
 pub mod host;

@@ -177,7 +177,8 @@ impl Host {
         Ok(ReadPlan { contract: id, shard, range, charge, voucher })
     }
 
-    /// Charges for a read whose slice is in hand; returns what to make durable before it is sent.
+    /// Charges for a read whose slice is in hand; returns what to make durable in time; the provider alone
+    /// loses by a crash before that.
     ///
     /// # Errors
     ///
