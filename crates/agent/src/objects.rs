@@ -192,7 +192,7 @@ impl Objects {
         piece: Piece,
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = piece;
-        let mut direct = pin!(self.read_shard(record, set, layout, shard, range.clone()));
+        let mut direct = pin!(self.read_shard(record, set, layout, shard, range.clone(), false));
         match timeout(PATIENCE, direct.as_mut()).await {
             Ok(read) => {
                 if let Some(bytes) = read? {
@@ -259,7 +259,7 @@ impl Objects {
             let mut reads: FuturesUnordered<_> = batch
                 .into_iter()
                 .map(|other| {
-                    let read = self.ask_shard(record, set, layout, other, rows.clone(), patient);
+                    let read = self.read_shard(record, set, layout, other, rows.clone(), patient);
                     async move {
                         let patience = if patient { Duration::MAX } else { PATIENCE };
                         (other, timeout(patience, read).await)
@@ -289,20 +289,9 @@ impl Objects {
         Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
     }
 
-    /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered.
+    /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered. With `again`, a
+    /// host that failed but may do better is asked once more.
     async fn read_shard(
-        &self,
-        record: &ObjectRecord,
-        set: &Set,
-        layout: Layout,
-        shard: u8,
-        rows: Range<u64>,
-    ) -> Result<Option<Vec<u8>>, AgentError> {
-        self.ask_shard(record, set, layout, shard, rows, false).await
-    }
-
-    /// As [`Objects::read_shard`]; with `again`, also a host that failed but may do better.
-    async fn ask_shard(
         &self,
         record: &ObjectRecord,
         set: &Set,

@@ -6,7 +6,9 @@
 //!
 //! A crash at any point leaves contracts that are `Intended`, or `Open` and in no set. The next run
 //! takes such a contract up again where its provider is chosen again; the hold's request id and the
-//! terms are the saved ones, so the issuer and the provider give their first answers again.
+//! terms are the saved ones, so the issuer and the provider give their first answers again. An open one
+//! that is not chosen again is ended, so that its hold returns. A hold whose provider never signed returns
+//! when it expires: a payer cannot void it.
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};

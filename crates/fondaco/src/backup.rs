@@ -30,19 +30,11 @@ async fn open(home: &Home) -> Result<Agent, Failure> {
     Ok(Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?)
 }
 
-/// Finds the currency that money of the agent is shown in.
-fn currency<'a>(
-    wallet: &'a crate::home::WalletConfig,
-    name: Option<&str>,
-) -> Result<&'a CurrencyConfig, Failure> {
-    wallet.find(name)
-}
-
 pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
     let addresses = remember_hosts(home, &args.host)?;
     let wallet_config = home.wallet()?;
-    let currency = currency(&wallet_config, args.currency.as_deref())?;
+    let currency = wallet_config.find(args.currency.as_deref())?;
     let budget = match &args.budget {
         None => None,
         Some(text) => Some(currency.scale()?.parse(text).map_err(|error| {

@@ -60,12 +60,22 @@ impl World {
         self.path().join(who)
     }
 
-    fn command(&self, who: &str, args: &[OsString]) -> Command {
+    /// Starts a command of `who`; returns what it is called in messages, and the process.
+    fn spawn<S: Into<OsString>>(
+        &self,
+        who: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<(String, Child), Failure> {
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let words: Vec<_> = args.iter().take(2).map(|arg| arg.to_string_lossy()).collect();
+        let doing = format!("{who}, `fondaco {}`", words.join(" "));
         let mut command = Command::new(&self.program);
         command.arg("--home").arg(self.home(who)).args(["--json", "--stop-with-stdin"]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
-        command
+        let child = command.kill_on_drop(true).spawn();
+        let child =
+            child.map_err(|error| Failure::new(format!("{doing}: cannot start: {error}")))?;
+        Ok((doing, child))
     }
 
     /// Runs a command of `who` to its end; returns the lines it wrote.
@@ -84,12 +94,7 @@ impl World {
         args: impl IntoIterator<Item = S>,
         code: i32,
     ) -> Result<Vec<Value>, Failure> {
-        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let doing = self.doing(who, &args);
-        let mut child = self
-            .command(who, &args)
-            .spawn()
-            .map_err(|error| Failure::new(format!("{doing}: cannot start: {error}")))?;
+        let (doing, mut child) = self.spawn(who, args)?;
         let stdin = child.stdin.take();
         let output = child
             .wait_with_output()
@@ -127,12 +132,7 @@ impl World {
         who: &str,
         args: impl IntoIterator<Item = S>,
     ) -> Result<String, Failure> {
-        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let doing = self.doing(who, &args);
-        let mut child = self
-            .command(who, &args)
-            .spawn()
-            .map_err(|error| Failure::new(format!("{doing}: cannot start: {error}")))?;
+        let (doing, mut child) = self.spawn(who, args)?;
         let stdin = child.stdin.take();
         let missing = || Failure::new(format!("{doing}: its output is not connected"));
         let mut lines = BufReader::new(child.stdout.take().ok_or_else(missing)?).lines();
@@ -212,11 +212,6 @@ impl World {
         for name in names {
             self.stop(&name).await;
         }
-    }
-
-    fn doing(&self, who: &str, args: &[OsString]) -> String {
-        let words: Vec<_> = args.iter().take(2).map(|arg| arg.to_string_lossy()).collect();
-        format!("{who}, `fondaco {}`", words.join(" "))
     }
 }
 
