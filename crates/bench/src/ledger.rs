@@ -11,7 +11,7 @@ use std::{
 
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId};
-use fondaco_lcp::{Currency, Issuer, Request, RequestId, Response};
+use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response};
 use fondaco_ledger::Ledger;
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
@@ -55,9 +55,11 @@ impl Town {
             symbol: Text::cut("HCR"),
             scale: Scale::new(2).expect("two decimals"),
             transfer_fee: FEE,
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
         };
         let holders: Vec<_> = (0..ACCOUNTS).map(|_| EntityId::from_bytes(rng.array())).collect();
-        let mut issuer = Issuer::new(currency.clone());
+        let mut issuer = Issuer::new(currency.clone(), IssuerOptions::default());
         let mints = holders.iter().map(|to| {
             let id = request_id(&mut rng);
             (bank, Request::Mint { id, to: *to, amount: Amount::new(1_000_000) })
@@ -188,7 +190,7 @@ fn recovery(town: &Town, folder: &Folder) {
     let length = usize::try_from(head.bytes.get()).expect("it was in memory just now");
     let open = || DiskFile::open(&path).expect("a file in our own folder");
     let recover = || {
-        let mut issuer = Issuer::new(town.currency.clone());
+        let mut issuer = Issuer::new(town.currency.clone(), IssuerOptions::default());
         let journal = Journal::open(open(), BENCH, |record| issuer.replay(record));
         assert_eq!(journal.expect("what was saved just now").head(), head);
         issuer

@@ -1,14 +1,16 @@
 //! The issuer's machine: books, first answers, notices.
 
 use crate::{
-    Currency, DEPOSITS_WAITING_MAX, Refusal, ReplayError, Request, RequestId, Response,
+    ANSWERS_BYTES_MAX, Currency, DEPOSITS_WAITING_MAX, Limits, Movement, Refusal, ReplayError,
+    Request, RequestId, Response,
+    classic::{Answer, Ask, Fault},
     journal::{
         CommandHead, Mark, Record, Tick, answer_mark, command_record, journal_mark, read_record,
         tick_record,
     },
     notices::Notices,
 };
-use fondaco_codec::{Decode, Encode, Text};
+use fondaco_codec::{Decode, DecodeError, Encode, Text};
 use fondaco_crypto::{Digest, Domain, EntityId};
 use fondaco_ledger::{self as ledger, Account, HoldId, Imbalance, Ledger};
 use fondaco_units::{Amount, Timestamp};
@@ -20,6 +22,7 @@ const REQUEST: Domain = Domain::new("fondaco 2026 lcp request v1");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     pub(crate) currency: Currency,
+    options: IssuerOptions,
     journal: Mark,
     ledger: Ledger,
     holders: BTreeMap<EntityId, Holder>,
@@ -54,6 +57,63 @@ pub struct Handled {
     pub record: Option<Vec<u8>>,
 }
 
+/// The outcome of one message of the dialect of 2003.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct HandledClassic {
+    /// What to answer, once the record is saved.
+    pub answer: Answer,
+    /// What to save first; nothing when nothing changed.
+    pub record: Option<Vec<u8>>,
+}
+
+/// What an issuer may be told beside its currency; neither changes an answer, but that old ones are forgotten sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuerOptions {
+    /// Chance that nobody else knows: it keeps strangers from choosing keys that slow the tables down.
+    pub seed: u64,
+    /// How much of first answers is remembered before the oldest are forgotten, in bytes.
+    pub answers_bytes_max: usize,
+}
+
+impl Default for IssuerOptions {
+    fn default() -> Self {
+        Self { seed: 0, answers_bytes_max: ANSWERS_BYTES_MAX }
+    }
+}
+
+/// Why bytes are no snapshot of an issuer. Listed by precedence. Replay the journal from its beginning instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// It is in another version.
+    #[error("the snapshot is in version {found}")]
+    Version {
+        /// The version found.
+        found: u8,
+    },
+    /// It is no encoding.
+    #[error("the snapshot cannot be read: {error}")]
+    Decode {
+        /// Where, and why not.
+        error: DecodeError,
+    },
+    /// The books in it do not balance.
+    #[error("the books of the snapshot do not balance: {imbalance}")]
+    Imbalance {
+        /// How.
+        imbalance: Imbalance,
+    },
+}
+
+impl SnapshotError {
+    /// Returns whether the same bytes can be restored later: never, here.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Version { .. } | Self::Decode { .. } | Self::Imbalance { .. } => false,
+        }
+    }
+}
+
 /// A command on its way into the books.
 struct Command<'a> {
     now: Timestamp,
@@ -65,15 +125,16 @@ struct Command<'a> {
 
 impl Issuer {
     /// Creates an issuer without money or history; `replay` brings back what it had.
-    pub fn new(config: Currency) -> Self {
+    pub fn new(currency: Currency, options: IssuerOptions) -> Self {
         Self {
-            journal: journal_mark(config.id),
-            ledger: Ledger::new(config.id),
+            options,
+            journal: journal_mark(currency.id),
+            ledger: Ledger::new(currency.id),
             holders: BTreeMap::new(),
             last: Timestamp::EPOCH,
             #[cfg(test)]
             forgets_answers: false,
-            currency: config,
+            currency,
         }
     }
 
@@ -143,8 +204,67 @@ impl Issuer {
                 let record = command_record(self.journal, &head, &bytes);
                 Handled { response, record: Some(record) }
             }
-            Err(Halted) => refused(Refusal::Halted),
+            Err(refusal) => refused(refusal),
         }
+    }
+
+    /// Answers one message of `holder` in the dialect of 2003; see [`classic`](crate::classic).
+    ///
+    /// `connection` numbers the connections of all holders in the order of their acceptance. `surcharge` is what this
+    /// message costs beside the transfer fee: that of a full handshake, until it was charged once.
+    pub fn handle_classic(
+        &mut self,
+        now: Timestamp,
+        holder: EntityId,
+        connection: u64,
+        surcharge: Amount,
+        ask: &Ask,
+    ) -> HandledClassic {
+        let _ = (now, holder, connection, surcharge, ask);
+        let fault = Fault::Refused { refusal: Refusal::Unavailable };
+        HandledClassic { answer: Answer::Fault { fault }, record: None }
+    }
+
+    /// Returns whether notices with a number over `after` wait for `holder`; if not, a query that may wait can be
+    /// parked until something arrives.
+    pub fn deposits_wait(&self, holder: EntityId, after: u64) -> bool {
+        self.holders.get(&holder).is_some_and(|known| known.notices.last() > after)
+    }
+
+    /// Returns whether this message would be a query with nothing to tell, which can be parked until something
+    /// arrives. It is not handled by that: [`Issuer::handle_classic`] is called in the end, whatever happened.
+    pub fn classic_waits(&self, holder: EntityId, connection: u64, ask: &Ask) -> bool {
+        let _ = (holder, connection, ask);
+        false
+    }
+
+    /// Returns all that the issuer knows, so that the journal up to here need not be replayed.
+    pub fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes up where `snapshot` was made; the records after it are still to be replayed.
+    ///
+    /// # Errors
+    ///
+    /// It is no snapshot of this version, or was damaged.
+    pub fn restore(
+        seed: u64,
+        answers_bytes_max: usize,
+        snapshot: &[u8],
+    ) -> Result<Self, SnapshotError> {
+        let _ = IssuerOptions { seed, answers_bytes_max };
+        Err(SnapshotError::Version { found: snapshot.first().copied().unwrap_or_default() })
+    }
+
+    /// Begins, or ends, to collect [`Movement`]s, for the history of each account.
+    pub fn collect_movements(&mut self, collect: bool) {
+        let _ = collect;
+    }
+
+    /// Takes what was collected since the last call, in order: by each command and tick, also during replay.
+    pub fn drain_movements(&mut self) -> Vec<Movement> {
+        Vec::new()
     }
 
     /// Expires holds that are due at `now`, at most [`ledger::EXPIRED_PER_CALL_MAX`] of them; the record to be
@@ -206,11 +326,11 @@ impl Issuer {
     }
 
     /// Executes a new command and remembers its answer; the answer, and its mark for the journal.
-    fn apply(&mut self, command: Command<'_>, hash: Digest) -> Result<(Response, Mark), Halted> {
-        self.expire(command.now)?;
+    fn apply(&mut self, command: Command<'_>, hash: Digest) -> Result<(Response, Mark), Refusal> {
+        self.expire(command.now).map_err(|Halted| Refusal::Halted)?;
         let response = match self.execute(&command) {
             Ok(response) => response,
-            Err(Refusal::Halted) => return Err(Halted),
+            Err(refusal @ (Refusal::Halted | Refusal::Unavailable)) => return Err(refusal),
             Err(refusal) => Response::Refused { refusal },
         };
         self.last = command.now;
@@ -240,7 +360,9 @@ impl Issuer {
             Request::Describe
             | Request::Balance
             | Request::HoldInfo { .. }
-            | Request::Deposits { .. } => Ok(self.query(holder, request)),
+            | Request::Deposits { .. }
+            | Request::History { .. }
+            | Request::Receipt { .. } => Ok(self.query(holder, request)),
             Request::Transfer { to, amount, fee_max, order, .. } => {
                 let (to, amount, fee_max) = (*to, *amount, *fee_max);
                 let fee = if holder == issuer { Amount::ZERO } else { transfer_fee };
@@ -264,7 +386,10 @@ impl Issuer {
                 let done = self.ledger.redeem(issuer, *amount)?;
                 Ok(Response::Redeemed { supply: done.supply })
             }
-            Request::HoldOpen { payee, amount_max, order, expires, .. } => {
+            Request::HoldOpen { payee, amount_max, order, expires, open_by, .. } => {
+                if now > *open_by {
+                    return Err(Refusal::TooLate { open_by: *open_by, now });
+                }
                 let hold = HoldId::derive(self.currency.id, holder, id.get());
                 let (payee, amount_max, expires) = (*payee, *amount_max, *expires);
                 self.ledger.hold_open(hold, holder, payee, amount_max, *order, expires, now)?;
@@ -289,6 +414,10 @@ impl Issuer {
                 self.holders.entry(holder).or_default().notices.acknowledge(*through)?;
                 Ok(Response::Acked)
             }
+            Request::Batch { .. }
+            | Request::Accept { .. }
+            | Request::Rotate { .. }
+            | Request::Close { .. } => Err(Refusal::Unavailable),
         }
     }
 
@@ -297,8 +426,10 @@ impl Issuer {
         match request {
             Request::Describe => Response::Described {
                 currency: self.currency.clone(),
+                limits: Limits::remembering(self.options.answers_bytes_max),
                 supply: self.ledger.supply(),
                 accounts: self.ledger.accounts(),
+                head: None,
             },
             Request::Balance => {
                 let Account { available, held } = self.ledger.account(holder);
@@ -309,10 +440,13 @@ impl Issuer {
                 Some(info) if self.may_see(holder, info) => Response::HoldInfo { info: *info },
                 Some(_) | None => Response::Refused { refusal: unknown(*id).into() },
             },
-            Request::Deposits { after } => {
+            Request::Deposits { after, .. } => {
                 let page = self.holders.get(&holder).map(|known| known.notices.page(*after));
                 let (list, more) = page.unwrap_or_else(|| Notices::default().page(0));
                 Response::Deposits { list, more }
+            }
+            Request::History { .. } | Request::Receipt { .. } => {
+                Response::Refused { refusal: Refusal::Unavailable }
             }
             // Commands are not asked here; none of them has an answer without being applied.
             Request::Transfer { .. }
@@ -321,7 +455,11 @@ impl Issuer {
             | Request::HoldOpen { .. }
             | Request::HoldPost { .. }
             | Request::HoldVoid { .. }
-            | Request::AckDeposits { .. } => Response::Refused { refusal: Refusal::Halted },
+            | Request::AckDeposits { .. }
+            | Request::Batch { .. }
+            | Request::Accept { .. }
+            | Request::Rotate { .. }
+            | Request::Close { .. } => Response::Refused { refusal: Refusal::Halted },
         }
     }
 

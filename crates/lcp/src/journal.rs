@@ -5,14 +5,14 @@ use fondaco_codec::{Decode, DecodeError, Encode, Reader, record};
 use fondaco_crypto::{CurrencyId, Digest, Domain, EntityId};
 use fondaco_units::{Amount, Timestamp};
 
-const JOURNAL_VERSION: u8 = 1;
+const JOURNAL_VERSION: u8 = 2;
 const KIND_COMMAND: u8 = 1;
 const KIND_TICK: u8 = 2;
 const JOURNAL_OF: Domain = Domain::new("fondaco 2026 lcp journal v1");
 const ANSWER: Domain = Domain::new("fondaco 2026 lcp answer v1");
 
-/// The most bytes of one journal record, of an issuer or of an outbox.
-pub const RECORD_BYTES_MAX: usize = 4096;
+/// The most bytes of one journal record, of an issuer or of an outbox: the greatest request, and what is written before it.
+pub const RECORD_BYTES_MAX: usize = crate::REQUEST_BYTES_MAX + 1024;
 
 /// The first eight bytes of a digest: they find mistakes, not forgers.
 pub(crate) type Mark = [u8; 8];

@@ -18,6 +18,10 @@ impl Notices {
         self.waiting.len() as u64
     }
 
+    pub(crate) const fn last(&self) -> u64 {
+        self.last
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= DEPOSITS_WAITING_MAX
     }

@@ -9,7 +9,7 @@ use crate::{PENDING_MAX, Refusal, Request, RequestId, Response};
 use fondaco_codec::{Decode, DecodeError, Encode, Reader, choice};
 use std::collections::BTreeMap;
 
-const OUTBOX_VERSION: u8 = 1;
+const OUTBOX_VERSION: u8 = 2;
 
 /// What a holder has asked of one issuer, and what became of it.
 ///
@@ -139,6 +139,8 @@ fn fits(request: &Request, response: &Response) -> bool {
         Request::Balance => matches!(response, Response::Balance { .. }),
         Request::HoldInfo { .. } => matches!(response, Response::HoldInfo { .. }),
         Request::Deposits { .. } => matches!(response, Response::Deposits { .. }),
+        Request::History { .. } => matches!(response, Response::History { .. }),
+        Request::Receipt { .. } => matches!(response, Response::Receipt { .. }),
         Request::Transfer { fee_max, .. } => {
             matches!(response, Response::Transferred { fee, .. } if fee <= fee_max)
         }
@@ -152,6 +154,16 @@ fn fits(request: &Request, response: &Response) -> bool {
         }
         Request::HoldVoid { .. } => matches!(response, Response::HoldVoided { .. }),
         Request::AckDeposits { .. } => matches!(response, Response::Acked),
+        Request::Batch { steps, .. } => {
+            matches!(response, Response::Batched { results, .. } if results.as_slice().len() == steps.as_slice().len())
+        }
+        Request::Accept { .. } => matches!(response, Response::Accepted),
+        Request::Rotate { to: asked, .. } => {
+            matches!(response, Response::Rotated { to } if to == asked)
+        }
+        Request::Close { forfeit_max, .. } => {
+            matches!(response, Response::Closed { forfeited } if forfeited <= forfeit_max)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::*;
 use fondaco_codec::{Encode, List, Text};
 use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
 use fondaco_ledger::{self as ledger, Hold, HoldId, HoldState, Voucher};
-use fondaco_units::{Amount, Scale, Timestamp};
+use fondaco_units::{Amount, Duration, Scale, Timestamp};
 use proptest::prelude::*;
 
 mod simulation;
@@ -37,11 +37,13 @@ fn currency(transfer_fee: u64) -> Currency {
         symbol: Text::cut("HCR"),
         scale: Scale::new(2).unwrap(),
         transfer_fee: units(transfer_fee),
+        full_handshake_fee: Amount::ZERO,
+        account_reserve: Amount::ZERO,
     }
 }
 
 fn issuer_of(currency: Currency) -> Issuer {
-    Issuer::new(currency)
+    Issuer::new(currency, IssuerOptions::default())
 }
 
 fn with_fee(mut issuer: Issuer, fee: u64) -> Issuer {
@@ -76,6 +78,7 @@ fn open(number: u128, payee: usize, amount: u64) -> Request {
         amount_max,
         order: Digest::of(b"order"),
         expires: LATER,
+        open_by: LATER,
     }
 }
 
@@ -222,7 +225,13 @@ fn answers_to_queries() {
         held: units(held),
         deposits_waiting,
     };
-    let described = Response::Described { currency: currency(5), supply: units(1000), accounts: 1 };
+    let described = Response::Described {
+        currency: currency(5),
+        limits: Limits::remembering(ANSWERS_BYTES_MAX),
+        supply: units(1000),
+        accounts: 1,
+        head: None,
+    };
     let other = hold_of(BOB, 1);
     let table = [
         (CAROL, Request::Describe, described),
@@ -233,10 +242,14 @@ fn answers_to_queries() {
         (ISSUER, Request::HoldInfo { hold }, Response::HoldInfo { info }),
         (CAROL, Request::HoldInfo { hold }, unknown(hold)),
         (ALICE, Request::HoldInfo { hold: other }, unknown(other)),
-        (ALICE, Request::Deposits { after: 0 }, Response::Deposits { list, more: false }),
-        (ALICE, Request::Deposits { after: 1 }, none()),
-        (ALICE, Request::Deposits { after: u64::MAX }, none()),
-        (CAROL, Request::Deposits { after: 0 }, none()),
+        (
+            ALICE,
+            Request::Deposits { after: 0, wait: Duration::ZERO },
+            Response::Deposits { list, more: false },
+        ),
+        (ALICE, Request::Deposits { after: 1, wait: Duration::ZERO }, none()),
+        (ALICE, Request::Deposits { after: u64::MAX, wait: Duration::ZERO }, none()),
+        (CAROL, Request::Deposits { after: 0, wait: Duration::ZERO }, none()),
     ];
     let mut issuer = issuer();
     let before = issuer.clone();
@@ -252,7 +265,9 @@ fn a_post_and_a_transfer_are_noticed_with_their_order() {
     let mut issuer = issuer();
     let _ = issuer.handle(NOW, entity(BOB), &post(1, hold_of(ALICE, 1), 30));
     let _ = issuer.handle(LATER, entity(ALICE), &transfer(2, BOB, 10));
-    let page = issuer.handle(LATER, entity(BOB), &Request::Deposits { after: 0 }).response;
+    let page = issuer
+        .handle(LATER, entity(BOB), &Request::Deposits { after: 0, wait: Duration::ZERO })
+        .response;
     let Response::Deposits { list, more: false } = page else { panic!("{page:?}") };
     let deposit = |number, amount, order: &str, at| Deposit {
         number,
@@ -304,7 +319,9 @@ fn a_full_box_refuses_transfers_and_mints_but_no_posts() {
     // All notices come, in pages, and acknowledging opens the box again.
     let (mut after, mut pages) = (0, 0);
     loop {
-        let page = issuer.handle(NOW, entity(BOB), &Request::Deposits { after }).response;
+        let page = issuer
+            .handle(NOW, entity(BOB), &Request::Deposits { after, wait: Duration::ZERO })
+            .response;
         let Response::Deposits { list, more } = page else { panic!("{page:?}") };
         for deposit in list.as_slice() {
             assert_eq!(deposit.number, after + 1);
@@ -319,7 +336,9 @@ fn a_full_box_refuses_transfers_and_mints_but_no_posts() {
     let _ = issuer.handle(NOW, entity(BOB), &Request::AckDeposits { id: id(2), through: 100_000 });
     let paid = issuer.handle(NOW, entity(ALICE), &transfer(3, BOB, 1)).response;
     assert!(matches!(paid, Response::Transferred { .. }));
-    let page = issuer.handle(NOW, entity(BOB), &Request::Deposits { after: 5 }).response;
+    let page = issuer
+        .handle(NOW, entity(BOB), &Request::Deposits { after: 5, wait: Duration::ZERO })
+        .response;
     let Response::Deposits { list, more: false } = page else { panic!("{page:?}") };
     assert!(list.as_slice().iter().map(|deposit| deposit.number).eq(100_001..=100_002));
 }

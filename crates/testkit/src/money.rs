@@ -181,6 +181,8 @@ impl World {
             symbol: Text::cut("CRN"),
             scale: Scale::new(2).unwrap_or_default(),
             transfer_fee: Amount::new(rng.below(3)),
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
         };
         let mut entities = vec![bank.entity()];
         let mut holders = Vec::new();

@@ -203,6 +203,7 @@ impl World {
                     amount_max: Amount::new(amount),
                     order: Digest::of(b"order"),
                     expires: self.now.after(Duration::from_milliseconds(span)),
+                    open_by: self.now.after(Duration::from_milliseconds(span)),
                 }
             }
             Intent::Post { hold, cumulative } => {
@@ -329,7 +330,11 @@ impl World {
     /// Reads one page of notices; whether there are more.
     fn poll(&mut self, who: usize) -> Result<bool, TestCaseError> {
         let after = self.holders[who].seen.last().map_or(0, |deposit| deposit.number);
-        let handled = self.issuer.handle(self.now, entity(who), &Request::Deposits { after });
+        let handled = self.issuer.handle(
+            self.now,
+            entity(who),
+            &Request::Deposits { after, wait: Duration::ZERO },
+        );
         prop_assert!(handled.record.is_none());
         let Response::Deposits { list, more } = handled.response else {
             return Err(TestCaseError::fail("no deposits"));

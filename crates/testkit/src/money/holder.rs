@@ -184,7 +184,11 @@ impl HolderNode {
         }
         if self.rng.chance(hurry) {
             let after = state.deposits.len() as u64;
-            sent.push((self.place, ISSUER, ask(&Request::Deposits { after }, None)));
+            sent.push((
+                self.place,
+                ISSUER,
+                ask(&Request::Deposits { after, wait: Duration::ZERO }, None),
+            ));
         }
         Ok(())
     }
@@ -209,7 +213,14 @@ impl HolderNode {
         let expires = now.after(Duration::from_milliseconds(rng.below(15_000)));
         if rng.chance(35) {
             let order = Digest::of(&id.get().to_le_bytes());
-            return Request::HoldOpen { id, payee: to, amount_max: amount, order, expires };
+            return Request::HoldOpen {
+                id,
+                payee: to,
+                amount_max: amount,
+                order,
+                expires,
+                open_by: expires,
+            };
         }
         // The order is the payer's name for the payment, so that the oracle can tell payments apart.
         let order = Text::cut(&id.to_string());
