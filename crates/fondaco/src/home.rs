@@ -14,6 +14,7 @@ use crate::failure::{Code, Failure, io};
 use etcetera::BaseStrategy as _;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_ports::Address;
+use fondaco_store::KeyFile;
 use fondaco_units::{Amount, Scale};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fs;
@@ -65,8 +66,13 @@ impl Home {
                 .code(Code::NotFound)
                 .hint("run `fondaco init` first, or name another folder with --home"));
         }
-        fondaco_store::load_key(&path)
-            .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))
+        match fondaco_store::read_key(&path) {
+            Ok(KeyFile::Plain(key)) => Ok(key),
+            Ok(KeyFile::Sealed(_)) => {
+                Err(Failure::new(format!("{} is encrypted", path.display())).code(Code::Usage))
+            }
+            Err(error) => Err(Failure::new(error.to_string()).hint(error.hint())),
+        }
     }
 
     pub(crate) fn wallet(&self) -> Result<WalletConfig, Failure> {

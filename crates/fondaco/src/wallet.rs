@@ -59,7 +59,7 @@ pub(crate) fn init(home: &Home, json: bool) -> Result<(), Failure> {
     }
     home.folder("")?;
     let key = SecretKey::from_bytes(&random()?);
-    fondaco_store::save_key(&path, &key)
+    fondaco_store::save_key(&path, &key, None)
         .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
     let entity = key.entity();
     if json {

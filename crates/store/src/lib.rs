@@ -3,7 +3,7 @@
 //! - [`Journal`]: an append-only log of opaque records, atomic and durable by the frame.
 //! - [`DiskFile`]: one file, locked for this process; [`write_atomic`] replaces a small one whole.
 //! - [`ContentFolder`]: a folder of blobs, each named by its digest.
-//! - [`load_key`] and [`save_key`]: the file of an entity's secret key, not encrypted yet.
+//! - [`read_key`] and [`save_key`]: the file of an entity's secret key, sealed with a [`Passphrase`]; [`Words`]: the key on paper.
 //! - [`SystemClock`]: the time as this machine believes.
 //!
 //! # What always holds
@@ -28,4 +28,7 @@ pub use error::{FileError, FileOperation};
 pub use file::{DiskFile, available, write_atomic};
 pub use folder::{Blob, ContentFolder, Incoming, Part};
 pub use journal::{Head, Journal, JournalError, Kind, OpenError};
-pub use key::{KeyError, load_key, save_key};
+pub use key::{
+    KeyError, KeyFile, Passphrase, PassphraseError, SealedKey, Words, WordsError, read_key,
+    reseal_key, save_key,
+};
