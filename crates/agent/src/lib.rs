@@ -25,6 +25,7 @@
 
 pub mod auditing;
 pub mod book;
+pub mod entropy;
 mod error;
 mod journal;
 mod objects;
