@@ -68,7 +68,7 @@ impl Issuer {
     pub fn new(config: Currency) -> Self {
         Self {
             journal: journal_mark(config.id),
-            ledger: Ledger::new(config.id),
+            ledger: Ledger::new(config.id, 0),
             holders: BTreeMap::new(),
             last: Timestamp::EPOCH,
             #[cfg(test)]
