@@ -129,7 +129,7 @@ impl Issuer {
         Self {
             options,
             journal: journal_mark(currency.id),
-            ledger: Ledger::new(currency.id),
+            ledger: Ledger::new(currency.id, options.seed),
             holders: BTreeMap::new(),
             last: Timestamp::EPOCH,
             #[cfg(test)]

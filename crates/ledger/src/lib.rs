@@ -34,14 +34,14 @@
 //! - Who may ask for a step, requests that are sent twice, notices to the payee: see `lcp`.
 //! - Clocks and disks: `now` is an argument, and the caller saves what it did.
 //! - Forgetting. A closed hold is kept (about 170 bytes), so that a second post is told why it is refused;
-//!   so is an account without money (about 60 bytes).
+//!   so is an account without money (69 bytes).
 //!
 //! ```
 //! use fondaco_crypto::{CurrencyId, EntityId};
 //! use fondaco_ledger::{Ledger, Refusal};
 //! use fondaco_units::Amount;
 //! let [issuer, alice, bob] = [1, 2, 3].map(|byte| EntityId::from_bytes([byte; 32]));
-//! let mut ledger = Ledger::new(CurrencyId::issued_by(issuer));
+//! let mut ledger = Ledger::new(CurrencyId::issued_by(issuer), 7);
 //! ledger.mint(alice, Amount::new(150))?;
 //! let done = ledger.transfer(alice, bob, Amount::new(100), Amount::new(1))?;
 //! assert_eq!(done.balance, Amount::new(49));
@@ -55,9 +55,12 @@
 //! # Ok::<(), Refusal>(())
 //! ```
 
+mod accounts;
 mod books;
 mod check;
 mod hold;
+mod holding;
+mod outcome;
 mod posting;
 mod refusal;
 mod voucher;
@@ -65,14 +68,19 @@ mod voucher;
 #[cfg(test)]
 mod tests;
 
-pub use books::{Account, Expired, Ledger, Minted, Opened, Posted, Redeemed, Transferred, Voided};
+pub use accounts::{Account, AccountIndex};
+pub use books::Ledger;
 pub use check::Imbalance;
 pub use hold::{Hold, HoldId, HoldState, ParseHoldIdError};
+pub use outcome::{Expired, Minted, Opened, Posted, Redeemed, Transferred, Voided};
 pub use posting::{Posting, Postings, Side};
 pub use refusal::Refusal;
 pub use voucher::{SignedVoucher, Voucher};
 
 use fondaco_units::Duration;
+
+/// The most keys that one ledger keeps: accounts, closed accounts, and keys that accounts had before.
+pub const ACCOUNTS_MAX: u32 = if cfg!(test) { 5000 } else { 1 << 30 };
 
 /// The longest that a hold may be open.
 pub const HOLD_SPAN_MAX: Duration = Duration::from_seconds(400 * 86_400);

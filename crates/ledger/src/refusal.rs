@@ -18,6 +18,13 @@ pub enum Refusal {
     #[error("the amount is zero")]
     ZeroAmount,
 
+    /// The account has another key now; by this one, nothing can be asked of it.
+    #[error("this key was changed to {to}")]
+    KeyRotated {
+        /// The key of the account now.
+        to: EntityId,
+    },
+
     /// Payer and payee are the same.
     #[error("{holder} would pay itself")]
     SelfTransfer {
@@ -139,24 +146,33 @@ pub enum Refusal {
         /// What was to be added.
         wanted: Amount,
     },
+
+    /// No more accounts can be kept. Accounts that are there are served on.
+    #[error("{accounts_max} accounts are kept, as many as can be")]
+    BooksFull {
+        /// How many can be kept, closed ones and keys of before included.
+        accounts_max: u32,
+    },
 }
 choice!(Refusal {
     1 => Halted,
     2 => ZeroAmount,
-    3 => SelfTransfer { holder },
-    4 => OtherCurrency { currency, found },
-    5 => ExpiryPast { expires, now },
-    6 => ExpiryTooFar { expires, expires_max },
-    7 => HoldExists { hold },
-    8 => UnknownHold { hold },
-    9 => WrongPayee { hold, payee },
-    10 => HoldClosed { hold, state },
-    11 => HoldExpired { hold, expires },
-    12 => OverHold { hold, cumulative, amount_max },
-    13 => BadSignature { hold, payer },
-    14 => TooManyHolds { holds_max },
-    15 => InsufficientFunds { available, wanted },
-    16 => SupplyOverflow { supply, wanted },
+    3 => KeyRotated { to },
+    4 => SelfTransfer { holder },
+    5 => OtherCurrency { currency, found },
+    6 => ExpiryPast { expires, now },
+    7 => ExpiryTooFar { expires, expires_max },
+    8 => HoldExists { hold },
+    9 => UnknownHold { hold },
+    10 => WrongPayee { hold, payee },
+    11 => HoldClosed { hold, state },
+    12 => HoldExpired { hold, expires },
+    13 => OverHold { hold, cumulative, amount_max },
+    14 => BadSignature { hold, payer },
+    15 => TooManyHolds { holds_max },
+    16 => InsufficientFunds { available, wanted },
+    17 => SupplyOverflow { supply, wanted },
+    18 => BooksFull { accounts_max },
 });
 
 impl Refusal {
@@ -172,6 +188,7 @@ impl Refusal {
             | Self::InsufficientFunds { .. }
             | Self::SupplyOverflow { .. } => true,
             Self::ZeroAmount
+            | Self::KeyRotated { .. }
             | Self::SelfTransfer { .. }
             | Self::OtherCurrency { .. }
             | Self::ExpiryPast { .. }
@@ -180,7 +197,8 @@ impl Refusal {
             | Self::HoldClosed { .. }
             | Self::HoldExpired { .. }
             | Self::OverHold { .. }
-            | Self::BadSignature { .. } => false,
+            | Self::BadSignature { .. }
+            | Self::BooksFull { .. } => false,
         }
     }
 }

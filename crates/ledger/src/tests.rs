@@ -1,6 +1,9 @@
 //! Rules as tables, promises as properties, and a planted fault for each thing the recount looks at.
 
-use crate::{books::Entry, *};
+use crate::{
+    accounts::{Role, Slot},
+    *,
+};
 use fondaco_codec::{Decode, Encode};
 use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
 use fondaco_units::{Amount, Duration, Timestamp};
@@ -54,7 +57,7 @@ fn open(
 
 /// Alice has 1000, of which hold 1 holds 100 for Bob for ten seconds; holds 2, 3 and 4 are posted, voided, expired.
 fn ledger() -> Ledger {
-    let mut ledger = Ledger::new(currency());
+    let mut ledger = Ledger::new(currency(), 7);
     ledger.mint(entity(ALICE), units(1000)).unwrap();
     open(&mut ledger, 4, 1, NOW.after(SECOND)).unwrap();
     assert_eq!(ledger.expire(NOW.after(SECOND)).unwrap().len(), 1);
@@ -220,7 +223,7 @@ fn refusals_come_in_order_of_precedence() {
 
 #[test]
 fn one_payer_opens_at_most_so_many_holds() {
-    let mut ledger = Ledger::new(currency());
+    let mut ledger = Ledger::new(currency(), 7);
     ledger.mint(entity(ALICE), units(20_000)).unwrap();
     let expires = NOW.after(SECOND);
     for number in 0..HOLDS_PER_PAYER_MAX {
@@ -262,7 +265,7 @@ fn a_hold_expires_at_its_moment_and_not_before() {
 
 #[test]
 fn the_fee_goes_to_the_issuer_whoever_pays() {
-    let mut ledger = Ledger::new(currency());
+    let mut ledger = Ledger::new(currency(), 7);
     ledger.mint(entity(ISSUER), units(10)).unwrap();
     // The issuer pays its fee to itself; it must have it all the same.
     let done = ledger.transfer(entity(ISSUER), entity(BOB), units(6), units(4)).unwrap();
@@ -274,15 +277,20 @@ fn the_fee_goes_to_the_issuer_whoever_pays() {
     assert_eq!(ledger.check(), Ok(()));
 }
 
+fn slot(ledger: &mut Ledger, who: usize) -> &mut Slot {
+    let at = ledger.index_of(entity(who)).unwrap();
+    ledger.accounts.at_mut(at)
+}
+
 /// Each thing that the recount looks at, broken once by hand.
 #[test]
 fn canary_the_recount_finds_planted_faults() {
     type Plant = fn(&mut Ledger);
     let alice = |ledger: &mut Ledger, change: fn(&mut Account)| {
-        change(&mut ledger.entries.get_mut(&entity(ALICE)).unwrap().account);
+        change(&mut slot(ledger, ALICE).account);
     };
     let (payer, held) = (entity(ALICE), units(100));
-    let plants: [(Plant, Imbalance); 9] = [
+    let plants: [(Plant, Imbalance); 14] = [
         (
             |ledger| ledger.issued += 1,
             Imbalance::Supply { supply: units(1001), found: units(1000) },
@@ -294,11 +302,8 @@ fn canary_the_recount_finds_planted_faults() {
         // A sum that would be right again if it wrapped at 64 bits.
         (
             |ledger| {
-                let entry = Entry {
-                    account: Account { available: Amount::MAX, held: units(1) },
-                    holds_open: 0,
-                };
-                ledger.entries.insert(entity(9), entry);
+                let account = Account { available: Amount::MAX, held: units(1) };
+                ledger.accounts.add(Slot { account, ..Slot::closed(entity(9)) });
             },
             Imbalance::Supply { supply: units(1000), found: Amount::MAX },
         ),
@@ -315,9 +320,20 @@ fn canary_the_recount_finds_planted_faults() {
             Imbalance::Held { payer, held, found: units(200) },
         ),
         (
-            |ledger| ledger.entries.get_mut(&entity(ALICE)).unwrap().holds_open = 0,
+            |ledger| slot(ledger, ALICE).role = Role::Account { holds_open: 0 },
             Imbalance::Held { payer, held, found: held },
         ),
+        (|ledger| slot(ledger, BOB).key = entity(9), Imbalance::Index { key: entity(9) }),
+        (|ledger| slot(ledger, ALICE).role = Role::Closed, Imbalance::Index { key: payer }),
+        (
+            |ledger| {
+                let of = ledger.index_of(entity(ALICE)).unwrap();
+                slot(ledger, BOB).role = Role::Alias { of };
+            },
+            Imbalance::Index { key: entity(BOB) },
+        ),
+        (|ledger| ledger.accounts.open += 1, Imbalance::Index { key: entity(ISSUER) }),
+        (|ledger| ledger.accounts.table.clear(), Imbalance::Index { key: entity(ISSUER) }),
         (|ledger| ledger.due.clear(), Imbalance::Queue { hold: hold_id(1) }),
         (
             |ledger| assert!(ledger.due.insert((NOW, hold_id(3)))),
@@ -431,7 +447,7 @@ proptest! {
     /// knows neither accounts nor holds. Compared after every step.
     #[test]
     fn any_schedule_keeps_the_promises(schedule in vec(steps(), 0..80)) {
-        let mut ledger = Ledger::new(currency());
+        let mut ledger = Ledger::new(currency(), 7);
         let mut now = NOW;
         let mut sides: BTreeMap<Side, i128> = BTreeMap::new();
         let mut emptied: BTreeSet<HoldId> = BTreeSet::new();
@@ -470,8 +486,8 @@ proptest! {
     /// The same steps give the same books, whatever was refused between them.
     #[test]
     fn refused_steps_leave_no_trace(schedule in vec(steps(), 0..60)) {
-        let (mut all, mut now) = (Ledger::new(currency()), NOW);
-        let (mut accepted, mut then) = (Ledger::new(currency()), NOW);
+        let (mut all, mut now) = (Ledger::new(currency(), 7), NOW);
+        let (mut accepted, mut then) = (Ledger::new(currency(), 7), NOW);
         for step in &schedule {
             if run(&mut all, &mut now, step).is_ok() {
                 prop_assert!(run(&mut accepted, &mut then, step).is_ok());
@@ -519,7 +535,7 @@ fn the_schedules_reach_every_end_of_a_hold() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let reached = std::cell::RefCell::new([0_u32; 4]);
     let run_all = |schedule: Vec<Step>| {
-        let (mut ledger, mut now) = (Ledger::new(currency()), NOW);
+        let (mut ledger, mut now) = (Ledger::new(currency(), 7), NOW);
         for step in &schedule {
             if let Err(Refusal::HoldClosed { state: HoldState::Posted { .. }, .. }) =
                 run(&mut ledger, &mut now, step)
