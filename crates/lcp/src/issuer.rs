@@ -370,7 +370,8 @@ impl Issuer {
                     return Err(Refusal::FeeOverMax { fee, fee_max });
                 }
                 self.has_room(to)?;
-                let done = self.ledger.transfer(holder, to, amount, fee)?;
+                let terms = ledger::Terms { fee, reserve: Amount::ZERO };
+                let done = self.ledger.transfer(holder, to, amount, terms)?;
                 self.notify(now, to, Some(holder), amount, order.clone());
                 Ok(Response::Transferred { fee, balance: done.balance })
             }
