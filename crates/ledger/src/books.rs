@@ -114,6 +114,17 @@ impl Ledger {
         self.accounts.resolve(&holder).map_or(holder, |at| self.accounts.at(at).key)
     }
 
+    /// Returns where the account is that has, or had, the key `holder`, and the key that it has now.
+    pub fn find(&self, holder: EntityId) -> Option<(AccountIndex, EntityId)> {
+        self.accounts.resolve(&holder).map(|at| (at, self.accounts.at(at).key))
+    }
+
+    /// Returns the index at a place of a list by indexes, if there is one.
+    pub fn index_at(&self, place: usize) -> Option<AccountIndex> {
+        let index = u32::try_from(place).ok().filter(|_| place < self.indexes());
+        index.map(AccountIndex::new)
+    }
+
     /// Returns how long a list by [`AccountIndex`] must be.
     pub fn indexes(&self) -> usize {
         self.accounts.slots.len()
