@@ -4,6 +4,7 @@
 //!   what people write, hex too.
 //! - [`SecretKey`]: its secret half; wiped from memory when dropped, never shown.
 //! - [`Digest`]: 32 bytes of BLAKE3.
+//! - [`HashChain`]: steps from digest to digest that nobody can go back.
 //! - [`Domain`]: what a signature or a derived digest is for; part of what is hashed.
 //!
 //! # What always holds
@@ -26,10 +27,12 @@
 //! assert!(key.entity().verify(GREETING, b"HELLO", &signature).is_err());
 //! ```
 
+mod chain;
 mod digest;
 mod entity_text;
 mod key;
 
+pub use chain::HashChain;
 pub use digest::{Digest, Hasher};
 pub use entity_text::{ParseEntityError, parse_entity};
 pub use key::{CurrencyId, EntityId, ParseEntityIdError, SecretKey, Signature, SignatureError};
