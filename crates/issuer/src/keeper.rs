@@ -270,7 +270,8 @@ impl Keeper {
                 }
             }
             self.finish(batch, &mut shown)?;
-            let (supply, accounts) = (self.issuer.ledger().supply(), self.issuer.ledger().accounts());
+            let (supply, accounts) =
+                (self.issuer.ledger().supply(), self.issuer.ledger().accounts());
             self.metrics.books(supply, accounts, parked.len());
             if self.issuer.ledger().is_halted() {
                 return Err(IssuerError::Halted);
@@ -410,11 +411,7 @@ impl Keeper {
     }
 
     /// Makes the batch durable, and lets its answers leave.
-    fn finish(
-        &mut self,
-        batch: Batch,
-        shown: &mut Option<SignedHead>,
-    ) -> Result<(), IssuerError> {
+    fn finish(&mut self, batch: Batch, shown: &mut Option<SignedHead>) -> Result<(), IssuerError> {
         let Batch { now, answers, records, done, fresh, counts, .. } = batch;
         let (before, started) = (self.journal.head(), Instant::now());
         if let Err(error) = self.journal.save(&records) {

@@ -218,8 +218,8 @@ impl HandleError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fondaco_lcp::{IssuerOptions, Refusal, RequestId};
     use fondaco_crypto::Digest;
+    use fondaco_lcp::{IssuerOptions, Refusal, RequestId};
     use fondaco_store::{Head, JournalError};
     use fondaco_transport::{LcpClient, Protocol};
     use fondaco_units::{Amount, Bytes, Scale, Timestamp};
