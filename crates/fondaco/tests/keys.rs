@@ -229,6 +229,9 @@ fn at_a_terminal(home: &Path, args: &str, answers: &[(&str, &str)]) -> String {
 fn a_person_is_asked_and_nothing_is_shown() {
     let top = tempfile::tempdir().unwrap();
     let home = top.path();
+    let stopped = at_a_terminal(home, "init", &[("New passphrase: ", "hor\x03")]);
+    assert!(stopped.contains("stopped at the terminal"), "{stopped}");
+    assert!(!home.join("key").exists() && !home.join("entity").exists(), "no half key");
     let typed = format!("{PASSPHRASE}\r");
     let new = [
         ("New passphrase: ", "\r"),
