@@ -12,7 +12,7 @@ use std::{
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response};
-use fondaco_ledger::Ledger;
+use fondaco_ledger::{Ledger, Terms};
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_testkit::Rng;
@@ -105,7 +105,8 @@ fn in_memory(town: &Town) {
             timed(|| {
                 for (from, request) in &town.transfers {
                     let Request::Transfer { to, amount, fee_max, .. } = request else { continue };
-                    ledger.transfer(*from, *to, *amount, *fee_max).expect("money enough for all");
+                    let terms = Terms { fee: *fee_max, reserve: Amount::ZERO };
+                    ledger.transfer(*from, *to, *amount, terms).expect("money enough for all");
                 }
             })
         })],

@@ -54,7 +54,8 @@ pub(crate) const fn named(request: &Request, response: &Response) -> Option<Enti
         | Request::Batch { .. }
         | Request::Accept { .. }
         | Request::Rotate { .. }
-        | Request::Close { .. } => None,
+        | Request::Close { .. }
+        | Request::HoldPostWord { .. } => None,
     }
 }
 

@@ -67,7 +67,7 @@
 //!     account_reserve: Amount::ZERO,
 //! };
 //! let mut issuer = Issuer::new(currency, IssuerOptions::default());
-//! let mut outbox = Outbox::default();
+//! let mut outbox = Outbox::new(issuer.currency().id, bank);
 //!
 //! let id = RequestId::new(0xfeed);
 //! let saved = outbox.prepare(Request::Mint { id, to: alice, amount: Amount::new(500) })?;
@@ -83,13 +83,16 @@
 //! # Ok::<(), fondaco_lcp::OutboxError>(())
 //! ```
 
+mod answers;
 pub mod classic;
 mod currency;
 mod frame;
+mod holders;
 mod id;
 mod issuer;
 mod journal;
 mod message;
+mod movements;
 mod notices;
 mod outbox;
 mod refusal;
@@ -131,8 +134,17 @@ pub const ENTRIES_PER_PAGE_MAX: usize = 256;
 /// How much of first answers an issuer remembers, of all holders together, unless it is told otherwise.
 pub const ANSWERS_BYTES_MAX: usize = 64 << 20;
 
+/// The most strangers, who were never paid, of whom answers are remembered.
+pub const STRANGERS_MAX: usize = 16_384;
+
+/// The most answers to one stranger that are remembered.
+pub const STRANGER_ANSWERS_MAX: usize = 8;
+
 /// The most deposit notices that wait for one holder before transfers and mints to it are refused.
 pub const DEPOSITS_WAITING_MAX: usize = 100_000;
 
 /// The most intents that one outbox has pending.
 pub const PENDING_MAX: usize = 65_536;
+
+/// How many settled intents an outbox keeps.
+pub const SETTLED_MAX: usize = 1024;

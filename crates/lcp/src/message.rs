@@ -6,7 +6,7 @@ use crate::{
 };
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_crypto::{Digest, EntityId, Signature};
-use fondaco_ledger::{Hold, HoldId, SignedVoucher};
+use fondaco_ledger::{Hold, HoldId, PayWord, SignedAnchor, SignedVoucher};
 use fondaco_units::{Amount, Duration, Timestamp};
 
 /// One payment of a batch.
@@ -154,6 +154,15 @@ pub enum Request {
         /// The most that may be left in it; it goes to the issuer.
         forfeit_max: Amount,
     },
+    /// Cash a word of a payer's hash chain, once for each hold. No fee.
+    HoldPostWord {
+        /// The command.
+        id: RequestId,
+        /// What the payer signed once, for all words.
+        anchor: SignedAnchor,
+        /// The highest word that the payee has.
+        word: PayWord,
+    },
 }
 choice!(Request {
     1 => Describe,
@@ -173,6 +182,7 @@ choice!(Request {
     24 => Accept { id, balance_max },
     25 => Rotate { id, to, by_old, by_new },
     26 => Close { id, forfeit_max },
+    27 => HoldPostWord { id, anchor, word },
 });
 
 /// What became of one step of a batch.
@@ -263,7 +273,7 @@ pub enum Response {
         /// When it goes back by itself.
         expires: Timestamp,
     },
-    /// To `HoldPost`.
+    /// To `HoldPost` and `HoldPostWord`.
     HoldPosted {
         /// What the payee got.
         paid: Amount,
@@ -344,7 +354,8 @@ impl Request {
             | Self::Batch { id, .. }
             | Self::Accept { id, .. }
             | Self::Rotate { id, .. }
-            | Self::Close { id, .. } => Some(*id),
+            | Self::Close { id, .. }
+            | Self::HoldPostWord { id, .. } => Some(*id),
         }
     }
 }

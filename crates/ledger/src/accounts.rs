@@ -33,6 +33,10 @@ impl AccountIndex {
         Self(index)
     }
 
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
     /// Returns the place in a list.
     pub const fn get(self) -> usize {
         self.0 as usize
@@ -101,6 +105,10 @@ impl Payee {
             Self::New(_) => None,
         }
     }
+
+    pub(crate) const fn has_account(self) -> bool {
+        matches!(self, Self::Open(_))
+    }
 }
 
 /// Whose key it is that asks to spend.
@@ -146,11 +154,15 @@ impl fmt::Debug for Accounts {
 impl Accounts {
     /// Creates the place of the issuer, without an account.
     pub(crate) fn new(currency: CurrencyId, seed: u64) -> Self {
-        let shared = SharedSeed::from_u64(seed);
-        let mut accounts =
-            Self { slots: Vec::new(), table: HashTable::new(), seed, shared, open: 0 };
+        let mut accounts = Self::with_capacity(seed, 1);
         accounts.add(Slot::closed(currency.issuer()));
         accounts
+    }
+
+    /// Creates accounts without the issuer's, for the caller that adds it first.
+    pub(crate) fn with_capacity(seed: u64, count: usize) -> Self {
+        let (slots, table) = (Vec::with_capacity(count), HashTable::with_capacity(count));
+        Self { slots, table, seed, shared: SharedSeed::from_u64(seed), open: 0 }
     }
 
     fn hash(&self, key: &EntityId) -> u64 {
@@ -197,9 +209,13 @@ impl Accounts {
         &mut self.slots[at.get()]
     }
 
-    /// Returns whether `count` keys more can be kept.
-    pub(crate) fn have_room(&self, count: usize) -> bool {
-        self.slots.len() + count <= ACCOUNTS_MAX as usize
+    /// Returns whether one key more can be kept.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.slots.len() < ACCOUNTS_MAX as usize
+    }
+
+    pub(crate) fn is_open(&self, at: AccountIndex) -> bool {
+        matches!(self.at(at).role, Role::Account { .. })
     }
 
     /// Gives the payee an account if it has none.
@@ -223,13 +239,47 @@ impl Accounts {
         }
     }
 
+    /// Takes an account away; its place stays.
+    pub(crate) fn close(&mut self, at: AccountIndex) {
+        *self.at_mut(at) = Slot::closed(self.at(at).key);
+        self.open -= 1;
+    }
+
+    /// Gives an account another key, and its old key a slot that leads to it.
+    pub(crate) fn rename(&mut self, at: AccountIndex, new: EntityId) {
+        let old = self.at(at).key;
+        self.forget(&old);
+        self.at_mut(at).key = new;
+        self.enter(new, at);
+        self.add(Slot::alias(old, at));
+    }
+
+    /// Takes the last slots away, as if they had never been: they are closed, and nobody was told of them.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        while self.slots.len() > count
+            && let Some(Slot { key, .. }) = self.slots.last().copied()
+        {
+            self.forget(&key);
+            self.slots.pop();
+        }
+    }
+
     /// Adds a slot under a key that is not there. The caller saw that there is room.
     pub(crate) fn add(&mut self, slot: Slot) -> AccountIndex {
         // It fits: ACCOUNTS_MAX is far below.
         let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.slots.push(slot);
+        self.open += u64::from(matches!(slot.role, Role::Account { .. }));
         self.enter(slot.key, AccountIndex(at));
         AccountIndex(at)
+    }
+
+    fn forget(&mut self, key: &EntityId) {
+        let hashed = self.hash(key);
+        let Self { slots, table, .. } = self;
+        if let Ok(entry) = table.find_entry(hashed, |at| slots[*at as usize].key == *key) {
+            entry.remove();
+        }
     }
 
     fn enter(&mut self, key: EntityId, at: AccountIndex) {

@@ -4,9 +4,9 @@
 //! changes a balance.
 
 use crate::{
-    ACCOUNTS_MAX, Account, AccountIndex, Hold, HoldId, Minted, Posting, Postings, Redeemed,
+    ACCOUNTS_MAX, Account, AccountIndex, Hold, HoldId, Leg, Minted, Posting, Postings, Redeemed,
     Refusal, Side, Transferred,
-    accounts::{Accounts, Payee, Role, Spender},
+    accounts::{Accounts, Payee, Role, Slot, Spender},
 };
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_units::{Amount, Timestamp};
@@ -43,9 +43,19 @@ pub(crate) struct Move {
 }
 
 /// A transfer that was decided.
-struct Payment {
-    payer: AccountIndex,
-    payee: Payee,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payment {
+    pub(crate) payer: AccountIndex,
+    pub(crate) payee: Payee,
+}
+
+/// What the issuer asks for a transfer, in smallest units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What the payer pays to the issuer on top.
+    pub fee: Amount,
+    /// The least that makes an account where there is none: an account costs the issuer memory for ever.
+    pub reserve: Amount,
 }
 
 impl Ledger {
@@ -104,6 +114,17 @@ impl Ledger {
         self.accounts.resolve(&holder).map_or(holder, |at| self.accounts.at(at).key)
     }
 
+    /// Returns where the account is that has, or had, the key `holder`, and the key that it has now.
+    pub fn find(&self, holder: EntityId) -> Option<(AccountIndex, EntityId)> {
+        self.accounts.resolve(&holder).map(|at| (at, self.accounts.at(at).key))
+    }
+
+    /// Returns the index at a place of a list by indexes, if there is one.
+    pub fn index_at(&self, place: usize) -> Option<AccountIndex> {
+        let index = u32::try_from(place).ok().filter(|_| place < self.indexes());
+        index.map(AccountIndex::new)
+    }
+
     /// Returns how long a list by [`AccountIndex`] must be.
     pub fn indexes(&self) -> usize {
         self.accounts.slots.len()
@@ -141,7 +162,7 @@ impl Ledger {
         let supply = self.supply();
         let overflow = Refusal::SupplyOverflow { supply, wanted: amount };
         let supply = supply.checked_add(amount).ok_or(overflow)?;
-        self.takes(payee)?;
+        self.accepts(payee, to, amount)?;
 
         let at = self.accounts.open(payee);
         self.commit(&[Move { from: Place::Liability, to: Place::Available(at), amount }])?;
@@ -161,48 +182,55 @@ impl Ledger {
         Ok(Redeemed { supply: self.supply(), postings })
     }
 
-    /// Pays `amount` from `from` to `to`, and on top of it `fee` from `from` to the issuer.
+    /// Pays `amount` from `from` to `to`, and on top of it the fee from `from` to the issuer.
     pub fn transfer(
         &mut self,
         from: EntityId,
         to: EntityId,
         amount: Amount,
-        fee: Amount,
+        terms: Terms,
     ) -> Result<Transferred, Refusal> {
-        let Payment { payer, payee } = self.decide(from, to, amount, fee)?;
+        let leg = Leg { from, to, amount, terms };
+        let payment = self.decide(&leg)?;
+        let payer = payment.payer;
 
-        let payee = self.accounts.open(payee);
-        let (source, issuer) = (Place::Available(payer), Place::Available(AccountIndex::ISSUER));
-        self.commit(&[
-            Move { from: source, to: Place::Available(payee), amount },
-            Move { from: source, to: issuer, amount: fee },
-        ])?;
+        let payee = self.pay(&leg, payment)?;
         let debit = Side::Available { entity: from };
         let issuer = Side::Available { entity: self.currency.issuer() };
         let postings = Postings::new([
             Posting { debit, credit: self.available(payee), amount },
-            Posting { debit, credit: issuer, amount: fee },
+            Posting { debit, credit: issuer, amount: terms.fee },
         ]);
         Ok(Transferred { balance: self.accounts.at(payer).account.available, postings })
     }
 
     /// Decides a transfer.
-    fn decide(
-        &self,
-        from: EntityId,
-        to: EntityId,
-        amount: Amount,
-        fee: Amount,
-    ) -> Result<Payment, Refusal> {
+    pub(crate) fn decide(&self, leg: &Leg) -> Result<Payment, Refusal> {
+        let Leg { from, to, amount, terms } = *leg;
         self.may_move(amount)?;
         let payer = self.spender(from)?;
         let payee = self.accounts.payee(to);
         if from == to || payer.is_some() && payer == payee.index() {
             return Err(Refusal::SelfTransfer { holder: from });
         }
-        let payer = self.covered(payer, amount, fee)?;
-        self.takes(payee)?;
+        if amount < terms.reserve && !payee.has_account() {
+            return Err(Refusal::UnderReserve { payee: to, reserve: terms.reserve });
+        }
+        let payer = self.covered(payer, amount, terms.fee)?;
+        self.accepts(payee, to, amount)?;
         Ok(Payment { payer, payee })
+    }
+
+    /// Makes a transfer that was decided; where the payee is.
+    pub(crate) fn pay(&mut self, leg: &Leg, payment: Payment) -> Result<AccountIndex, Refusal> {
+        let payee = self.accounts.open(payment.payee);
+        let from = Place::Available(payment.payer);
+        let issuer = Place::Available(AccountIndex::ISSUER);
+        self.commit(&[
+            Move { from, to: Place::Available(payee), amount: leg.amount },
+            Move { from, to: issuer, amount: leg.terms.fee },
+        ])?;
+        Ok(payee)
     }
 
     pub(crate) const fn may_move(&self, amount: Amount) -> Result<(), Refusal> {
@@ -239,14 +267,32 @@ impl Ledger {
         }
     }
 
-    /// Checks that the payee can have an account.
-    pub(crate) fn takes(&self, payee: Payee) -> Result<(), Refusal> {
-        match payee {
-            Payee::New(_) if !self.accounts.have_room(1) => {
-                Err(Refusal::BooksFull { accounts_max: ACCOUNTS_MAX })
+    /// Checks that the payee lets others pay it so much, and can have an account.
+    fn accepts(&self, payee: Payee, key: EntityId, amount: Amount) -> Result<(), Refusal> {
+        if let Payee::Open(at) = payee {
+            let Slot { account: Account { available, held }, balance_max, .. } =
+                *self.accounts.at(at);
+            let sum =
+                [available, held, amount].iter().map(|each| u128::from(each.get())).sum::<u128>();
+            if balance_max < Amount::MAX && sum > u128::from(balance_max.get()) {
+                return Err(Refusal::OverLimit { payee: key, balance_max });
             }
-            Payee::Open(_) | Payee::Closed(_) | Payee::New(_) => Ok(()),
         }
+        self.has_room(payee)
+    }
+
+    /// Checks that the payee can have an account.
+    pub(crate) fn has_room(&self, payee: Payee) -> Result<(), Refusal> {
+        match payee {
+            Payee::Open(_) | Payee::Closed(_) => Ok(()),
+            Payee::New(_) => self.has_room_for_key(),
+        }
+    }
+
+    /// Checks that one key more can be kept.
+    pub(crate) fn has_room_for_key(&self) -> Result<(), Refusal> {
+        let full = Refusal::BooksFull { accounts_max: ACCOUNTS_MAX };
+        if self.accounts.has_room() { Ok(()) } else { Err(full) }
     }
 
     /// The side that an account can spend from, under its key of now.

@@ -106,7 +106,7 @@ impl Ledger {
 
     /// Each key is found where it is, and stands for what it may: the issuer's for an account of its own, an alias for
     /// what is none.
-    fn check_keys(&self) -> Result<(), Imbalance> {
+    pub(crate) fn check_keys(&self) -> Result<(), Imbalance> {
         let slots = &self.accounts.slots;
         let is_own = |at: AccountIndex, slot: &Slot| match slot.role {
             Role::Account { .. } => true,
@@ -125,7 +125,10 @@ impl Ledger {
             }
         }
         let open = self.books().count() as u64;
-        if self.accounts.table.len() != slots.len() || self.accounts.open != open {
+        if slots.is_empty()
+            || self.accounts.table.len() != slots.len()
+            || self.accounts.open != open
+        {
             return Err(Imbalance::Index { key: self.currency.issuer() });
         }
         Ok(())

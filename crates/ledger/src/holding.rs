@@ -1,8 +1,9 @@
 //! The steps of holds: open, post, void, expire.
 
 use crate::{
-    AccountIndex, EXPIRED_PER_CALL_MAX, Expired, HOLD_SPAN_MAX, HOLDS_PER_PAYER_MAX, Hold, HoldId,
-    HoldState, Ledger, Opened, Posted, Posting, Postings, Refusal, Side, SignedVoucher, Voided,
+    Anchor, EXPIRED_PER_CALL_MAX, Expired, HOLD_SPAN_MAX, HOLDS_PER_PAYER_MAX, Hold, HoldId,
+    HoldState, Ledger, Opened, PayWord, Posted, Posting, Postings, Refusal, Side, SignedAnchor,
+    SignedVoucher, Voided,
     accounts::Role,
     books::{Move, Place},
 };
@@ -76,6 +77,26 @@ impl Ledger {
         self.post(id, by, paid, returned)
     }
 
+    /// Pays what the word is worth to the payee, `by`, and the rest of the hold back to its payer; closes the hold.
+    ///
+    /// The signature is checked last but for the word, which costs a hash for each step to the root.
+    pub fn hold_post_word(
+        &mut self,
+        now: Timestamp,
+        by: EntityId,
+        signed: &SignedAnchor,
+        word: &PayWord,
+    ) -> Result<Posted, Refusal> {
+        self.may_move(Amount::MAX)?;
+        let Anchor { currency, hold: id, .. } = signed.anchor;
+        let refused = |error| Refusal::of_payword(id, error);
+        let paid = signed.anchor.worth(word.index).map_err(refused)?;
+        let (hold, returned) = self.postable(now, by, currency, id, paid)?;
+        signed.verify(hold.payer).map_err(refused)?;
+        signed.anchor.check(word).map_err(refused)?;
+        self.post(id, by, paid, returned)
+    }
+
     /// Gives the whole hold back to its payer, because its payee, `by`, says so; closes the hold.
     pub fn hold_void(&mut self, by: EntityId, id: HoldId) -> Result<Voided, Refusal> {
         self.may_move(Amount::MAX)?;
@@ -134,7 +155,7 @@ impl Ledger {
         paid: Amount,
         returned: Amount,
     ) -> Result<Posted, Refusal> {
-        self.takes(self.accounts.payee(by))?;
+        self.has_room(self.accounts.payee(by))?;
         let state = HoldState::Posted { paid };
         let (payer, postings) = self.close_hold(id, state, Some((by, paid)), returned)?;
         Ok(Posted { payer, paid, returned, postings })
@@ -187,12 +208,5 @@ impl Ledger {
             }
         };
         Ok((self.accounts.at(payer).key, postings))
-    }
-
-    fn holds_open(&self, at: AccountIndex) -> u32 {
-        match self.accounts.at(at).role {
-            Role::Account { holds_open } => holds_open,
-            Role::Alias { .. } | Role::Closed => 0,
-        }
     }
 }

@@ -41,7 +41,7 @@ pub struct Opened {
 /// A hold was paid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted {
-    /// Whose hold it was.
+    /// Whose hold it was, by its key of now.
     pub payer: EntityId,
     /// What the payee got.
     pub paid: Amount,
@@ -54,7 +54,7 @@ pub struct Posted {
 /// A hold was given up by its payee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Voided {
-    /// Whose hold it was.
+    /// Whose hold it was, by its key of now.
     pub payer: EntityId,
     /// What went back to the payer.
     pub returned: Amount,
@@ -67,10 +67,26 @@ pub struct Voided {
 pub struct Expired {
     /// The hold.
     pub hold: HoldId,
-    /// Whose hold it was.
+    /// Whose hold it was, by its key of now.
     pub payer: EntityId,
     /// What went back to the payer.
     pub returned: Amount,
     /// What moved.
+    pub postings: Postings,
+}
+
+/// An account is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// What the issuer got of it.
+    pub forfeited: Amount,
+    /// What moved.
+    pub postings: Postings,
+}
+
+/// An account has another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// What moved: all that is available, from the old key to the new one.
     pub postings: Postings,
 }

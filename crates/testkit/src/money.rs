@@ -191,7 +191,7 @@ impl World {
             entities.push(key.entity());
             let place = entities.len() - 1;
             let late = planted == Planted::SendsBeforeSaving;
-            holders.push(HolderNode::new(place, key, number == 0, late, rng.fork()));
+            holders.push(HolderNode::new(place, key, currency.id, number == 0, late, rng.fork()));
         }
         let mut villains: Vec<Box<dyn Villain>> = Vec::new();
         if rng.chance(70) {

@@ -131,6 +131,10 @@ struct World {
     holds: Vec<(usize, HoldId, usize)>,
 }
 
+fn outbox(who: usize) -> Outbox {
+    Outbox::new(currency(FEE).id, entity(who))
+}
+
 type Outcome = Result<(), TestCaseError>;
 
 impl World {
@@ -138,8 +142,8 @@ impl World {
         let mut issuer = issuer_of(currency(FEE));
         issuer.forgets_answers = forgets_answers;
         let holder =
-            || Holder { outbox: Outbox::default(), disk: Vec::new(), seen: Vec::new(), drawn: 0 };
-        let holders = (0..HOLDERS).map(|_| holder()).collect();
+            |who| Holder { outbox: outbox(who), disk: Vec::new(), seen: Vec::new(), drawn: 0 };
+        let holders = (0..HOLDERS).map(holder).collect();
         let (disk, requests, answers, holds) = Default::default();
         let mut world = Self { now: NOW, issuer, disk, holders, requests, answers, holds };
         // Without money to begin with, hardly anything but refusals would be simulated.
@@ -166,7 +170,7 @@ impl World {
     }
 
     fn restart_holder(&mut self, who: usize) -> Outcome {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox(who);
         for record in &self.holders[who].disk {
             prop_assert!(record.len() <= RECORD_BYTES_MAX);
             outbox.replay(record).map_err(|error| TestCaseError::fail(error.to_string()))?;

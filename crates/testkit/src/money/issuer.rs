@@ -205,7 +205,8 @@ fn with_other_id(mut request: Request, rng: &mut Rng) -> Request {
         | Request::Batch { id, .. }
         | Request::Accept { id, .. }
         | Request::Rotate { id, .. }
-        | Request::Close { id, .. } => *id = RequestId::new(u128::from(rng.next_u64())),
+        | Request::Close { id, .. }
+        | Request::HoldPostWord { id, .. } => *id = RequestId::new(u128::from(rng.next_u64())),
         // The id of a hold comes from that of its request.
         Request::HoldOpen { .. }
         | Request::Describe
