@@ -308,6 +308,10 @@ fn refused(refusal: &Refusal, money: &dyn Fn(Amount) -> String) -> Detail {
             "InsufficientFunds",
             vec![("available", money(*available)), ("wanted", money(*wanted))],
         ),
+        Refusal::Ledger { refusal: Ledger::UnderReserve { reserve, .. } } => {
+            ("UnderReserve", vec![("reserve", money(*reserve))])
+        }
+        Refusal::Ledger { refusal: Ledger::OverLimit { .. } } => ("OverLimit", Vec::new()),
         Refusal::Ledger { refusal: Ledger::BooksFull { .. } } => ("BooksFull", Vec::new()),
         // What is left answers what 2003 cannot ask: holds, batches, rotations. Said, if it should ever come.
         _ => ("Refused", Vec::new()),
