@@ -5,8 +5,8 @@
 
 mod demo;
 mod deny;
-mod fuzz;
 mod foreign;
+mod fuzz;
 
 use std::time::{Duration, Instant};
 
