@@ -6,13 +6,18 @@ use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response,
 use fondaco_lcp_wire::{Accounts, Answered, BoxFuture, Exchange, Unavailable};
 use fondaco_units::{Amount, Scale, Timestamp};
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
+
+const ZERO: fondaco_units::Duration = fondaco_units::Duration::ZERO;
 
 /// An issuer that forgets everything when it ends.
 pub(crate) struct Memory {
@@ -21,6 +26,8 @@ pub(crate) struct Memory {
     full_handshake_fee: Amount,
     /// Something may have arrived for somebody.
     arrived: Notify,
+    /// Queries that were parked so far.
+    parked: AtomicUsize,
 }
 
 impl Memory {
@@ -38,7 +45,13 @@ impl Memory {
             account_reserve: Amount::ZERO,
         };
         let issuer = Mutex::new(Issuer::new(currency, IssuerOptions::default()));
-        Self { issuer, bank, full_handshake_fee, arrived: Notify::new() }
+        Self {
+            issuer,
+            bank,
+            full_handshake_fee,
+            arrived: Notify::new(),
+            parked: AtomicUsize::new(0),
+        }
     }
 
     fn issuer(&self) -> MutexGuard<'_, Issuer> {
@@ -53,7 +66,7 @@ impl Memory {
         let id = RequestId::at(now(), random);
         let minted = issuer.handle(now(), self.bank, &Request::Mint { id, to, amount });
         assert!(matches!(minted.response, Response::Minted { .. }), "{:?}", minted.response);
-        let all = Request::Deposits { after: 0, wait: fondaco_units::Duration::ZERO };
+        let all = Request::Deposits { after: 0, wait: ZERO };
         let Response::Deposits { list, .. } = issuer.handle(now(), to, &all).response else {
             return;
         };
@@ -74,6 +87,12 @@ impl Memory {
             Response::Balance { available, .. } => available,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// How many queries were parked so far.
+    #[allow(dead_code, reason = "tests ask")]
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
     }
 
     fn handle(&self, exchange: &Exchange) -> Answered {
@@ -103,6 +122,8 @@ impl Accounts for Memory {
                 let arrived = self.arrived.notified();
                 let Exchange { holder, connection, ask, .. } = &exchange;
                 let waits = self.issuer().classic_waits(*holder, *connection, ask);
+                self.parked
+                    .fetch_add(usize::from(waits && exchange.wait > ZERO), Ordering::Relaxed);
                 if !waits || timeout_at(deadline, arrived).await.is_err() {
                     return Ok(self.handle(&exchange));
                 }
