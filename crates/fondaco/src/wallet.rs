@@ -9,7 +9,7 @@ use crate::screen::say;
 use fondaco_agent::{AgentError, Balance, Wallet};
 use fondaco_codec::Text;
 use fondaco_crypto::SecretKey;
-use fondaco_lcp::{Currency, Deposit, Refusal, Request, RequestId, Response};
+use fondaco_lcp::{Currency, Deposit, Refusal, RequestId};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
