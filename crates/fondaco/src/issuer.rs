@@ -13,7 +13,7 @@ use fondaco_issuer::{
 };
 use fondaco_lcp::{Currency, Request, Response};
 use fondaco_lcp_wire::{SERVICE_PATH, Settings};
-use fondaco_store::SystemClock;
+use fondaco_store::{SystemClock, write_atomic};
 use fondaco_transport::{Endpoint, Protocol};
 use fondaco_units::Scale;
 use serde_json::json;
@@ -172,11 +172,16 @@ async fn up(
     let address = endpoint.address();
     let serving = issuer.start(endpoint, classic.settings(listen)).await?;
     home.save_service_address("issuer", &address)?;
+    let certificate = folder.join("cert.pem");
+    if let Some(pem) = serving.certificate() {
+        write_atomic(&certificate, pem.as_bytes(), 0o644)?;
+    }
     let (soap, http) = (serving.soap_address(), serving.http_address());
     let page_at = page.as_ref().and_then(MetricsPage::address);
     if json {
         let line = json!({
             "event": "ready", "service": "issuer", "address": address.to_string(),
+            "certificate": soap.map(|_| certificate.display().to_string()),
             "soap": soap.map(|at| format!("https://{at}{SERVICE_PATH}")),
             "wsdl": http.map(|at| format!("http://{at}/lcp.wsdl")),
             "metrics": page_at.map(|at| format!("http://{at}/metrics")),
@@ -186,6 +191,7 @@ async fn up(
         say(&format!("The issuer is up; others reach it at\n  {address}"));
         if let Some(at) = soap {
             say(&format!("and by the protocol of 2003 at\n  https://{at}{SERVICE_PATH}"));
+            say(&format!("  with the certificate {}", certificate.display()));
         }
         if let Some(at) = http {
             say(&format!("  http://{at}/lcp.wsdl"));
