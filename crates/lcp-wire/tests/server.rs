@@ -1,6 +1,5 @@
 //! The server over real sockets on loopback, with the real core behind it.
 
-#[path = "../examples/issuer/accounts.rs"]
 mod accounts;
 
 use accounts::Memory;
