@@ -170,7 +170,16 @@ async fn up(
         .await
         .map_err(|error| listen_failure(error, listen))?;
     let address = endpoint.address();
-    let serving = issuer.start(endpoint, classic.settings(listen)).await?;
+    let mut classic = classic.settings(listen);
+    // A description that names no address in particular would lead nowhere.
+    if let Some(settings) = &mut classic
+        && settings.soap.ip().is_unspecified()
+        && let Some(socket) = address.sockets().first()
+    {
+        let at = SocketAddr::new(socket.ip(), settings.soap.port());
+        settings.url.get_or_insert(format!("https://{at}{SERVICE_PATH}"));
+    }
+    let serving = issuer.start(endpoint, classic).await?;
     home.save_service_address("issuer", &address)?;
     let certificate = folder.join("cert.pem");
     if let Some(pem) = serving.certificate() {

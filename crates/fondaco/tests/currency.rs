@@ -66,7 +66,7 @@ async fn two_people_pay_each_other() {
     assert!(shown["what"].as_str().unwrap().contains(&bob), "{shown}");
     let text = std::fs::read_to_string(&receipt).unwrap();
     let forged = world.home("forged");
-    std::fs::write(&forged, text.replacen(|c: char| c == 'A', "B", 2)).unwrap();
+    std::fs::write(&forged, text.replacen('A', "B", 2)).unwrap();
     world.run_to("bob", ["receipt", "verify", forged.to_str().unwrap()], 8).await.unwrap();
 
     // Bob's limit holds from his first look on.
@@ -123,9 +123,10 @@ async fn two_people_pay_each_other() {
 async fn a_holder_of_2003_is_as_good_as_any() {
     let mut world = World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap();
     let issuer = issuer(&mut world).await;
-    let ready = world.ready("issuer").clone();
-    let soap: SocketAddr =
-        ready["soap"].as_str().unwrap().split('/').nth(2).unwrap().parse().unwrap();
+    let soap = |world: &World| -> SocketAddr {
+        let url = world.told("issuer", "soap").unwrap();
+        url.split('/').nth(2).unwrap().parse().unwrap()
+    };
     let issuer_key: EntityId = issuer.split('@').next().unwrap().parse().unwrap();
     let (scale, carol) = (Scale::new(2).unwrap(), SecretKey::from_bytes(&[77; 32]));
     let dave = holder(&world, "dave", &issuer).await;
@@ -133,7 +134,7 @@ async fn a_holder_of_2003_is_as_good_as_any() {
     world.ask("issuer", ["issuer", "mint", "100", "--to", &carol_id]).await.unwrap();
 
     let tls = ClientTls::with_certificates(&carol, issuer_key);
-    let mut client = SoapClient::connect(&tls, soap, scale).await.unwrap();
+    let mut client = SoapClient::connect(&tls, soap(&world), scale).await.unwrap();
     assert!(!client.is_resumed());
     let told = client.query(0, Duration::ZERO).await.unwrap();
     let Reply::Told { deposits, fee, balance } = told else { panic!("{told:?}") };
@@ -148,7 +149,7 @@ async fn a_holder_of_2003_is_as_good_as_any() {
     assert_eq!(noticed["payer"].as_str(), Some(carol_id.as_str()));
 
     // A resumed session is the same account, costs nothing, and is told at once what arrives.
-    let mut client = SoapClient::connect(&tls, soap, scale).await.unwrap();
+    let mut client = SoapClient::connect(&tls, soap(&world), scale).await.unwrap();
     assert!(client.is_resumed());
     let waiting = client.query(0, Duration::from_seconds(30));
     let paying = async {
@@ -166,8 +167,7 @@ async fn a_holder_of_2003_is_as_good_as_any() {
     world.kill("issuer").await.unwrap();
     let socket = issuer.rsplit('@').next().unwrap();
     world.start("issuer", up(socket)).await.unwrap();
-    let soap = world.ready("issuer")["soap"].as_str().unwrap().split('/').nth(2).unwrap().parse();
-    let mut client = SoapClient::connect(&tls, soap.unwrap(), scale).await.unwrap();
+    let mut client = SoapClient::connect(&tls, soap(&world), scale).await.unwrap();
     let again = client.query(0, Duration::ZERO).await.unwrap();
     let Reply::Told { deposits: found, balance, .. } = again else { panic!("{again:?}") };
     assert_eq!((found, balance), (deposits, Amount::new(9185)));

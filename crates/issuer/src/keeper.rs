@@ -165,7 +165,7 @@ struct Batch {
 
 /// An answer that leaves when its batch is saved.
 enum Ready {
-    Lcp2(oneshot::Sender<Response>, Response),
+    Lcp2(oneshot::Sender<Response>, Box<Response>),
     Classic(oneshot::Sender<Told>, Told),
 }
 
@@ -361,7 +361,7 @@ impl Keeper {
                     let answered = request.id().map(|id| Answered { holder, id, response });
                     self.record(batch, record, answered);
                 }
-                batch.answers.push(Ready::Lcp2(answer, handled.response));
+                batch.answers.push(Ready::Lcp2(answer, Box::new(handled.response)));
             }
             Waiting::Classic(job) => {
                 let ClassicJob { holder, connection, surcharge, ask, answer, .. } = job;
@@ -434,10 +434,10 @@ impl Keeper {
             // Who asked may be gone: it asks again, and learns the same.
             match ready {
                 Ready::Lcp2(answer, mut response) => {
-                    if let Response::Described { head, .. } = &mut response {
+                    if let Response::Described { head, .. } = &mut *response {
                         *head = Some(self.head(now, after, shown));
                     }
-                    drop(answer.send(response));
+                    drop(answer.send(*response));
                 }
                 Ready::Classic(answer, told) => drop(answer.send(told)),
             }

@@ -33,9 +33,7 @@ struct Service {
     child: Child,
     /// Held open: when it closes, with us or before, the service stops.
     _stdin: Option<ChildStdin>,
-    address: String,
     /// All that it said when it was ready.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests ask for more than the demo"))]
     ready: Value,
 }
 
@@ -170,7 +168,7 @@ impl World {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::stderr()).await });
         let address = ready["address"].as_str().unwrap_or_default().to_owned();
-        let service = Service { child, _stdin: stdin, address: address.clone(), ready };
+        let service = Service { child, _stdin: stdin, ready };
         self.services.insert(who.to_owned(), service);
         Ok(address)
     }
@@ -189,13 +187,12 @@ impl World {
     }
 
     pub(crate) fn address(&self, who: &str) -> Option<&str> {
-        self.services.get(who).map(|service| service.address.as_str())
+        self.told(who, "address")
     }
 
-    /// Returns all that a service said when it was ready.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests ask for more than the demo"))]
-    pub(crate) fn ready(&self, who: &str) -> &Value {
-        self.services.get(who).map_or(&Value::Null, |service| &service.ready)
+    /// Returns something that a service said when it was ready.
+    pub(crate) fn told(&self, who: &str, name: &str) -> Option<&str> {
+        self.services.get(who)?.ready[name].as_str()
     }
 
     pub(crate) fn pid(&self, who: &str) -> u32 {

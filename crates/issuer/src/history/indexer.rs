@@ -16,11 +16,16 @@ use super::{Batch, History, HistoryError, Shared, Through, writer::Writer};
 /// How many frames wait to be indexed. When so many do, [`Indexer::add`] waits.
 pub(super) const QUEUE_FRAMES: usize = 16;
 
-/// After so many records they are committed.
-const COMMIT_RECORDS: u64 = 64 << 10;
+/// After so many records they are committed. Each commit writes anew the last rows of all accounts that it touches, so
+/// that a few large ones cost much less than many small ones.
+const COMMIT_RECORDS: u64 = 256 << 10;
 
-/// After this time what came is committed, however little it is.
-const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// After this time what came is committed, however little it is and whoever waits or not.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// Between two commits passes this many times what the first took, so that those who wait one after the other cannot
+/// make it commit all the time.
+const PAUSE: u32 = 2;
 
 /// After this time a commit is made durable. It is as much as is indexed again after a crash.
 const DURABLE_EVERY: Duration = Duration::from_secs(10);
@@ -146,42 +151,82 @@ impl Drop for Ended<'_> {
 }
 
 fn run(mut writer: Writer, queue: &Receiver<Message>) -> Result<(), HistoryError> {
-    let (mut committed, mut durable) = (Instant::now(), Instant::now());
-    let mut undurable = false;
+    let mut pace = Pace::new(Instant::now());
     loop {
-        let due = if writer.pending() > 0 { COMMIT_EVERY } else { DURABLE_EVERY };
-        let message = queue.recv_timeout(due.saturating_sub(committed.elapsed()));
-        let idle = writer.pending() == 0;
+        let wait = pace.wait(Instant::now(), writer.pending());
         let mut answer = None;
-        let mut now = false;
-        match message {
+        match queue.recv_timeout(wait) {
             Ok(Message::Batch(batch)) => {
+                let was_idle = writer.pending() == 0;
                 writer.add(&batch)?;
-                // The time counts from the first that waits.
-                if idle {
-                    committed = Instant::now();
+                if was_idle {
+                    pace.since = Instant::now();
                 }
-                now = writer.pending() >= COMMIT_RECORDS || committed.elapsed() >= COMMIT_EVERY;
             }
-            Ok(Message::Commit) | Err(RecvTimeoutError::Timeout) => now = true,
+            Ok(Message::Commit) => pace.is_wanted = writer.pending() > 0,
             Ok(Message::Sync(sender)) => answer = Some(sender),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return writer.commit(true),
         }
-        let sync = answer.is_some();
-        let old = durable.elapsed() >= DURABLE_EVERY && (undurable || !idle);
-        if sync || old || (now && writer.pending() > 0) {
-            writer.commit(sync || old)?;
-            undurable = !(sync || old);
-            if !undurable {
-                durable = Instant::now();
-            }
-        }
-        if now || sync || old {
-            committed = Instant::now();
+        let now = Instant::now();
+        let durable = answer.is_some() || pace.is_undurable(now, writer.pending());
+        if durable || pace.is_due(now, writer.pending()) {
+            writer.commit(durable)?;
+            pace.committed(now, Instant::now(), durable);
         }
         if let Some(sender) = answer {
             // Who asked may be gone.
             let _ = sender.send(Ok(writer.through()));
+        }
+    }
+}
+
+/// When to commit.
+struct Pace {
+    /// When the first record came that waits.
+    since: Instant,
+    /// No commit before this, but of as many records as one commit has.
+    pause_until: Instant,
+    /// Somebody waits.
+    is_wanted: bool,
+    durable: Instant,
+    /// Something is visible that is not durable.
+    is_ahead: bool,
+}
+
+impl Pace {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, pause_until: now, is_wanted: false, durable: now, is_ahead: false }
+    }
+
+    /// How long nothing is to be done, if nothing comes.
+    fn wait(&self, now: Instant, pending: u64) -> Duration {
+        let durable = (self.durable + DURABLE_EVERY).saturating_duration_since(now);
+        let commit = match (pending, self.is_wanted) {
+            (0, _) => DURABLE_EVERY,
+            (_, true) => self.pause_until.saturating_duration_since(now),
+            (_, false) => (self.since + COMMIT_EVERY).saturating_duration_since(now),
+        };
+        match pending > 0 || self.is_ahead {
+            true => commit.min(durable),
+            false => commit,
+        }
+    }
+
+    fn is_due(&self, now: Instant, pending: u64) -> bool {
+        let in_time = now >= self.since + COMMIT_EVERY || self.is_wanted;
+        pending >= COMMIT_RECORDS || (pending > 0 && in_time && now >= self.pause_until)
+    }
+
+    fn is_undurable(&self, now: Instant, pending: u64) -> bool {
+        now >= self.durable + DURABLE_EVERY && (pending > 0 || self.is_ahead)
+    }
+
+    fn committed(&mut self, began: Instant, now: Instant, durable: bool) {
+        (self.since, self.is_wanted, self.is_ahead) = (now, false, !durable);
+        self.pause_until = now + (now - began) * PAUSE;
+        if durable {
+            self.durable = now;
         }
     }
 }

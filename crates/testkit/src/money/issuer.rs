@@ -300,7 +300,7 @@ impl IssuerNode {
         let mut response = handled.response;
         if let Response::Refused { refusal: Refusal::Forgotten { .. } } = response {
             self.forgotten += 1;
-            response = self.from_history(by, &request, &served.entries);
+            response = self.told_by_history(by, &request, &served.entries);
         }
         if let Some(record) = handled.record {
             let at = self.live().map_or(now, Issuer::last);
@@ -332,7 +332,7 @@ impl IssuerNode {
     }
 
     /// Answers what the core has forgotten, as the service does: from what was recorded.
-    fn from_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
+    fn told_by_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
         let Ok(issuer) = self.live() else { return Response::Refused { refusal: Refusal::Halted } };
         let all = self.log.iter().chain(&self.unsaved.1).chain(fresh);
         let known = all
