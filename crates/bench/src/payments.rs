@@ -1,0 +1,218 @@
+//! `payments`: payments one by one over 32 connections, against PostgreSQL; then many at a time on each.
+//!
+//! The issuer is the real service, with its books on disk, in a process of its own. All holders are in this process,
+//! each with its own key, socket and connection; both ends share the two cores.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use fondaco_crypto::SecretKey;
+use fondaco_lcp::{Request, RequestId, Response};
+use fondaco_transport::LcpClient;
+use fondaco_units::Amount;
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use crate::{
+    leftovers::Folder,
+    postgres::{Bank, CONNECTIONS, Order},
+    race::{Clock, Peer, Sample, Table, Unit, peer, timed},
+    report::{Bound, Goal, Report, Times},
+    served::{Served, endpoint, issuer_key, keys},
+    town::{FEE, MINTED, Payees, Payment, Town},
+};
+
+const ACCOUNTS: usize = 10_000;
+/// How many payments of one connection are under way at once, where there may be many.
+const STREAMS: usize = 64;
+
+const ONE_BY_ONE: Goal = Goal {
+    what: "payments one by one on 32 connections",
+    bound: Bound::AtLeast(20_000.0),
+    unit: "/s",
+};
+const LATENCY: Goal =
+    Goal { what: "the slowest hundredth of these (p99)", bound: Bound::AtMost(10.0), unit: " ms" };
+const MANY: Goal = Goal {
+    what: "LCP/2 with 64 payments under way on each of 32 connections",
+    bound: Bound::AtLeast(60_000.0),
+    unit: "/s",
+};
+
+pub(crate) fn run(report: &Report) {
+    let keys: Vec<SecretKey> = keys().take(ACCOUNTS).collect();
+    let holders = keys.iter().map(SecretKey::entity).collect();
+    let town = Town::of(issuer_key().entity(), holders);
+    let folder = Folder::new("payments");
+    let payers = Payers::of(Served::start(folder.path(), ACCOUNTS), &keys[..CONNECTIONS]);
+    let bank = Bank::open(report, &town.holders);
+
+    let each = report.size(1000, 20);
+    let orders =
+        bank.as_ref().map(|bank| shares(&town, each, |share| bank.orders(&town, share).into()));
+    let (ours, theirs) = (RefCell::new(vec![]), RefCell::new(vec![]));
+    let title = "Payments over 32 connections, one by one on each";
+    let table = Table::begin(report, title, Clock::Wall, Unit::Things);
+    let peers: Vec<Peer<'_>> = bank
+        .iter()
+        .zip(&orders)
+        .map(|(bank, orders)| {
+            let theirs = &theirs;
+            peer("PostgreSQL, a function call for each", move || {
+                let (sample, took) = bank.pay_each(orders);
+                theirs.borrow_mut().push(took);
+                sample
+            })
+        })
+        .collect();
+    let count = (CONNECTIONS * each) as u64;
+    let round = || {
+        let (sample, took) = payers.pay(&town, each, 1);
+        ours.borrow_mut().push(took);
+        sample
+    };
+    let row = table.row_of("LCP/2 over QUIC", count, round, peers);
+    report.goal_of(ONE_BY_ONE, &row);
+    latencies(report, &ours.into_inner(), &theirs.into_inner());
+
+    let title = "Payments over 32 connections, 64 under way on each";
+    let table = Table::begin(report, title, Clock::Wall, Unit::Things);
+    let each = report.size(5000, 100);
+    let count = (CONNECTIONS * each) as u64;
+    let row = table.row_of("LCP/2 over QUIC", count, || payers.pay(&town, each, STREAMS).0, vec![]);
+    report.goal_of(MANY, &row);
+}
+
+/// What each connection is to pay, laid out by `lay_out`.
+fn shares(
+    town: &Town,
+    each: usize,
+    lay_out: impl Fn(&[Payment]) -> Arc<[Order]>,
+) -> Vec<Arc<[Order]>> {
+    let payments = own_payments(town, each);
+    payments.iter().map(|share| lay_out(share)).collect()
+}
+
+/// Draws what the holder of each connection pays, in this order.
+fn own_payments(town: &Town, each: usize) -> Vec<Vec<Payment>> {
+    let mut drawn = town.drawn(Payees::Any);
+    let mut own = |payer: usize| -> Vec<Payment> {
+        let fit = drawn.by_ref().filter(|payment| payment.payee != payer);
+        fit.take(each).map(|payment| Payment { payer, ..payment }).collect()
+    };
+    (0..CONNECTIONS).map(&mut own).collect()
+}
+
+/// The middle and the end of the times that single payments took, of all runs but the first.
+fn latencies(report: &Report, ours: &[Vec<f64>], theirs: &[Vec<f64>]) {
+    report.head("How long one of them takes, in milliseconds", &Times::COLUMNS);
+    let mut tails = vec![];
+    for (what, runs) in [("Fondaco", ours), ("PostgreSQL", theirs)] {
+        let Some((_, runs)) = runs.split_first() else { continue };
+        let times = Times::of(runs.concat());
+        report.times("latency", what, &times);
+        tails.push(times.p99);
+    }
+    match tails[..] {
+        [ours, theirs] => report.goal(LATENCY, ours, &[("PostgreSQL", theirs / ours)]),
+        [ours] => report.goal(LATENCY, ours, &[]),
+        _ => {}
+    }
+}
+
+/// The holders that pay, each on its connection.
+struct Payers {
+    served: Served,
+    runtime: Runtime,
+    clients: Vec<LcpClient>,
+    /// What each holder was paid so far, less what it paid: it says what balances must be.
+    moved: RefCell<BTreeMap<usize, i128>>,
+    ids: Cell<u128>,
+}
+
+impl Payers {
+    fn of(served: Served, keys: &[SecretKey]) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let clients = runtime.block_on(async {
+            let mut clients = vec![];
+            for key in keys {
+                let client = LcpClient::new(endpoint(key).await, served.address().clone());
+                client.call(&Request::Balance).await.expect("the issuer runs");
+                clients.push(client);
+            }
+            clients
+        });
+        Self { served, runtime, clients, moved: RefCell::default(), ids: Cell::new(1 << 64) }
+    }
+
+    /// Makes each connection pay so many times, so many at once; also how long each took, in seconds.
+    fn pay(&self, town: &Town, each: usize, at_once: usize) -> (Sample, Vec<f64>) {
+        let shares = own_payments(town, each);
+        let mut work = vec![];
+        for (payer, share) in shares.iter().enumerate() {
+            let requests = share.iter().map(|payment| {
+                let Request::Transfer { to, amount, fee_max, order, .. } = town.command(payment).1
+                else {
+                    unreachable!("a payment is asked for by a transfer")
+                };
+                self.ids.set(self.ids.get() + 1);
+                self.move_money(payer, -i128::from(amount.get() + FEE.get()));
+                self.move_money(payment.payee, amount.get().into());
+                let id = RequestId::new(self.ids.get());
+                Request::Transfer { id, to, amount, fee_max, order }
+            });
+            // The next one is taken from the end.
+            let mut requests: Vec<Request> = requests.collect();
+            requests.reverse();
+            work.push(Arc::new(Mutex::new(requests)));
+        }
+        let cpu = self.served.cpu_seconds();
+        let mut took = vec![];
+        let sample = timed(|| {
+            let mut tasks = JoinSet::new();
+            for (client, work) in self.clients.iter().zip(&work) {
+                for _ in 0..at_once {
+                    let work = pay_from(client.clone(), Arc::clone(work));
+                    tasks.spawn_on(work, self.runtime.handle());
+                }
+            }
+            took = self.runtime.block_on(tasks.join_all()).concat();
+        });
+        let sample = sample.with_cpu(self.served.cpu_seconds() - cpu);
+        assert_eq!(took.len(), CONNECTIONS * each, "an answer for each");
+        self.check(town);
+        (sample, took)
+    }
+
+    fn move_money(&self, holder: usize, amount: i128) {
+        *self.moved.borrow_mut().entry(holder).or_default() += amount;
+    }
+
+    /// Checks what the payers have, and that no money came or went.
+    fn check(&self, town: &Town) {
+        for (holder, client) in self.clients.iter().enumerate() {
+            let answer = self.runtime.block_on(client.call(&Request::Balance));
+            let Ok(Response::Balance { available, .. }) = answer else { panic!("{answer:?}") };
+            let moved = self.moved.borrow().get(&holder).copied().unwrap_or_default();
+            assert_eq!(i128::from(available.get()), i128::from(MINTED.get()) + moved);
+        }
+        let answer = self.runtime.block_on(self.clients[0].call(&Request::Describe));
+        let Ok(Response::Described { supply, .. }) = answer else { panic!("{answer:?}") };
+        assert_eq!(supply, Amount::new(MINTED.get() * town.holders.len() as u64));
+    }
+}
+
+async fn pay_from(client: LcpClient, work: Arc<Mutex<Vec<Request>>>) -> Vec<f64> {
+    let mut took = vec![];
+    loop {
+        let next = work.lock().expect("nobody panicked").pop();
+        let Some(request) = next else { return took };
+        let since = Instant::now();
+        let answer = client.call(&request).await;
+        assert!(matches!(answer, Ok(Response::Transferred { .. })), "{answer:?}");
+        took.push(since.elapsed().as_secs_f64());
+    }
+}
