@@ -5,6 +5,7 @@
 
 mod demo;
 mod deny;
+mod fuzz;
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "build", run: Run::Code(build) },
     Step { name: "demo", run: Run::Code(demo::step) },
     Step { name: "demo-offline", run: Run::Code(demo::step_offline) },
+    Step { name: "fuzz", run: Run::Code(fuzz::step) },
 ];
 
 /// The package whose program is the command `fondaco`.

@@ -3,7 +3,7 @@
 //! The agent is the buyer's side of the market as a library; the command is a thin shell on it.
 //!
 //! ```text
-//! Wallet        intents saved, sent, settled             one issuer
+//! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
@@ -25,19 +25,24 @@
 
 pub mod auditing;
 pub mod book;
+mod currency;
+pub mod entropy;
 mod error;
 mod journal;
 mod objects;
 mod opening;
 pub mod progress;
+mod receipt;
 mod repository;
 mod session;
 mod wallet;
 
+pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
 pub use opening::{NEWCOMER_LOSS, Opened, Opening, Wish};
+pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
 pub use session::{Put, Session};
 pub use wallet::Wallet;

@@ -8,10 +8,12 @@
 //! takes such a contract up again where its provider is chosen again; the hold's request id and the
 //! terms are the saved ones, so the issuer and the provider give their first answers again. An open one
 //! that is not chosen again is ended, so that its hold returns. A hold whose provider never signed returns
-//! when it expires: a payer cannot void it.
+//! when it expires: a payer cannot void it. One that its issuer has not opened in a quarter of an hour is not opened
+//! any more.
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::entropy;
 use crate::journal::BookFile;
 use crate::session::{Session, offer};
 use crate::wallet::Wallet;
@@ -40,6 +42,9 @@ const SLACK: Bytes = Bytes::new(32 << 20);
 
 /// How long after the end of a contract its hold still can be posted.
 const HOLD_MARGIN: Duration = Duration::from_seconds(2 * 86_400);
+
+/// How long the command that opens a hold is good for.
+const OPEN_SPAN: Duration = Duration::from_seconds(900);
 
 /// What a buyer wants of new contracts.
 #[derive(Clone, Copy, Debug)]
@@ -313,7 +318,8 @@ impl Opening<'_> {
         let prices = offer.list.prices;
         let span = period(&prices, epochs);
         let buyer = self.key.entity();
-        let terms = Terms::new(buyer, &offer.list, size_max, self.now, span, random()?);
+        let nonce = u128::from_le_bytes(entropy::random()?);
+        let terms = Terms::new(buyer, &offer.list, size_max, self.now, span, nonce);
         let hold_max = cost_max(&prices, size_max, epochs).ok_or_else(|| AgentError::Invalid {
             what: format!("the prices of {} are beyond all counting", prices.provider.short()),
             hint: "leave that host out".to_owned(),
@@ -321,7 +327,7 @@ impl Opening<'_> {
         Ok(ContractRecord {
             terms,
             address: offer.address.clone(),
-            hold_request: RequestId::new(random()?),
+            hold_request: entropy::request_id(&**self.clock)?,
             hold_max,
             hold_expires: terms.ends.after(HOLD_MARGIN),
             stage: Stage::Intended,
@@ -355,8 +361,8 @@ impl Opening<'_> {
                 amount_max: record.hold_max,
                 order: *contract.digest(),
                 expires: record.hold_expires,
-                // A late hold is as good as an early one: it is asked for until it is answered.
-                open_by: record.hold_expires,
+                // Asked for by an issuer that was away, it would hold money for a contract given up long ago.
+                open_by: open_by(record.hold_request),
             })
             .await;
         match hold {
@@ -445,11 +451,7 @@ fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> 
     Bill::of(prices, &meter).map(|bill| bill.total())
 }
 
-fn random() -> Result<u128, AgentError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| AgentError::Invalid {
-        what: format!("the system gives no randomness: {error}"),
-        hint: "try again on a healthy machine".to_owned(),
-    })?;
-    Ok(u128::from_le_bytes(bytes))
+/// The last moment at which the hold of a contract may yet be opened: some time after its command was made.
+fn open_by(request: RequestId) -> Timestamp {
+    request.made_at().after(OPEN_SPAN)
 }

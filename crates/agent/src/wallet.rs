@@ -5,7 +5,7 @@ use fondaco_crypto::CurrencyId;
 use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response};
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_transport::LcpClient;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The kind of a wallet's journal, version 1.
@@ -19,6 +19,7 @@ const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 8];
 pub struct Wallet {
     inner: Mutex<Inner>,
     client: LcpClient,
+    folder: PathBuf,
 }
 
 #[derive(Debug)]
@@ -37,12 +38,18 @@ impl Wallet {
         let mut outbox = Outbox::new(currency, client.holder());
         let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
             .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
-        Ok(Self { inner: Mutex::new(Inner { outbox, journal }), client })
+        let folder = folder.to_owned();
+        Ok(Self { inner: Mutex::new(Inner { outbox, journal }), client, folder })
     }
 
     /// Returns the currency of the wallet's issuer.
     pub fn currency(&self) -> CurrencyId {
         CurrencyId::issued_by(self.client.issuer().entity())
+    }
+
+    /// Where the head of the issuer's journal is kept that was seen last.
+    pub(crate) fn head_path(&self) -> PathBuf {
+        self.folder.join(format!("head-{}", self.client.issuer().entity()))
     }
 
     /// Sends a command with an id, after saving that it will be sent, and returns the issuer's answer.
@@ -73,7 +80,7 @@ impl Wallet {
     }
 
     /// Sends a command once: where one that is the `same` is still without an answer from an earlier run, that one
-    /// is sent again instead of `fresh`.
+    /// is sent again instead of `fresh`. Returns under which id, and the answer.
     ///
     /// # Errors
     ///
@@ -82,12 +89,14 @@ impl Wallet {
         &self,
         fresh: Request,
         same: impl Fn(&Request) -> bool,
-    ) -> Result<Response, AgentError> {
+    ) -> Result<(RequestId, Response), AgentError> {
         let known = {
             let inner = self.inner.lock().expect("no panic under this lock");
             inner.outbox.pending().map(|(_, request)| request).find(|known| same(known)).cloned()
         };
-        self.submit(known.unwrap_or(fresh)).await
+        let request = known.unwrap_or(fresh);
+        let id = request.id().unwrap_or(RequestId::new(0));
+        Ok((id, self.submit(request).await?))
     }
 
     /// Asks something that changes nothing.
@@ -153,6 +162,7 @@ impl Inner {
     fn append(&mut self, record: &[u8]) -> Result<(), AgentError> {
         self.journal
             .append(&[record])
+            .map(drop)
             .map_err(|error| AgentError::Store(format!("the wallet's journal: {error}")))
     }
 }

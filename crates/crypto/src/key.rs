@@ -49,6 +49,19 @@ impl EntityId {
             .map_err(refused)
     }
 
+    /// Returns the public key as 64 lowercase hex digits, as the protocol of 2003 names entities; [`parse_entity`]
+    /// reads it.
+    ///
+    /// [`parse_entity`]: crate::parse_entity
+    pub fn to_hex(&self) -> String {
+        Digest::from_bytes(self.0).to_string()
+    }
+
+    /// Returns whether signatures can be this entity's: the 32 bytes are a point of the curve, and no weak one.
+    pub fn is_key(&self) -> bool {
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| !key.is_weak())
+    }
+
     /// Returns the first characters of the text form, for a screen that names the whole elsewhere: `fon1qqqsyqc`.
     pub fn short(&self) -> String {
         self.to_string()[..11].to_owned()

@@ -1,6 +1,7 @@
 //! Name entities by public key, hash, and sign under a named domain.
 //!
-//! - [`EntityId`]: an Ed25519 public key (RFC 8032), written `fon1…` (bech32m, BIP-350).
+//! - [`EntityId`]: an Ed25519 public key (RFC 8032), written `fon1…` (bech32m, BIP-350). [`parse_entity`] reads
+//!   what people write, hex too.
 //! - [`SecretKey`]: its secret half; wiped from memory when dropped, never shown.
 //! - [`Digest`]: 32 bytes of BLAKE3.
 //! - [`HashChain`]: steps from digest to digest that nobody can go back.
@@ -28,10 +29,12 @@
 
 mod chain;
 mod digest;
+mod entity_text;
 mod key;
 
 pub use chain::HashChain;
 pub use digest::{Digest, Hasher};
+pub use entity_text::{ParseEntityError, parse_entity};
 pub use key::{CurrencyId, EntityId, ParseEntityIdError, SecretKey, Signature, SignatureError};
 
 /// What a digest or signature is for: a text that names protocol, thing and version, and is part

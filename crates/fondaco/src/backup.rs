@@ -1,6 +1,7 @@
 //! `fondaco backup`, `snapshots`, `restore`, `audit` and `contracts`: the buyer's side.
 
 use crate::cli::{AuditArgs, BackupArgs, ContractsCommand, ReadArgs, RestoreArgs};
+use crate::entities::address;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home};
@@ -445,13 +446,7 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 /// Adds the hosts named to those known, the newest address of each, and returns all.
 fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
-    let parse = |text: &str| {
-        text.parse::<Address>().map_err(|error| {
-            Failure::new(format!("--host {text}: {error}"))
-                .code(Code::Usage)
-                .hint("`fondaco up` prints the address to give here")
-        })
-    };
+    let parse = |text: &str| address(text, "`fondaco up` prints the address to give here");
     let mut addresses = hosts.host.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
     for text in named {
         let address = parse(text)?;

@@ -1,5 +1,6 @@
 //! The arguments of the command.
 
+use crate::home::Identity;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use std::net::SocketAddr;
@@ -24,6 +25,12 @@ pub(crate) struct Cli {
     /// The folder to keep keys, books and settings in [default: $XDG_DATA_HOME/fondaco]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
+    /// Which of your identities to be; each has a key, money and contracts of its own
+    #[arg(long, global = true, value_name = "NAME", default_value_t)]
+    pub(crate) identity: Identity,
+    /// Read the key's passphrase from the one line of this file [env: FONDACO_PASSPHRASE_FILE, FONDACO_PASSPHRASE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Write results as JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -39,8 +46,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make your key, and with it yourself
-    Init,
+    /// Make your key, and with it yourself; or make it anew from its 24 words
+    #[command(
+        after_help = "Examples:\n  fondaco init\n  fondaco init --identity shop\n  fondaco init --restore"
+    )]
+    Init(InitArgs),
+    /// Show who you are, and guard your key
+    #[command(subcommand)]
+    Identity(IdentityCommand),
     /// Issue a currency
     #[command(subcommand)]
     Issuer(IssuerCommand),
@@ -86,6 +99,45 @@ pub(crate) enum Command {
         /// Which shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Make the key anew from its 24 words, which are read from the terminal or from standard input
+    #[arg(long)]
+    pub(crate) restore: bool,
+    /// Leave the key unencrypted, for a machine that starts alone: whoever can read its file is you
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub(crate) no_passphrase: bool,
+    /// Show the 24 words even if this is no terminal, and in JSON
+    #[arg(long)]
+    pub(crate) show_words: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// List your identities
+    List,
+    /// Show who you are
+    Show {
+        /// The entity in hex alone, as the protocol of 2003 writes it
+        #[arg(long)]
+        hex: bool,
+    },
+    /// Show the 24 words of your key
+    ExportWords,
+    /// Give your key another passphrase
+    Passphrase(NewPassphraseArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewPassphraseArgs {
+    /// Read the new passphrase from the one line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Leave the key unencrypted: whoever can read its file is you
+    #[arg(long, conflicts_with = "new_passphrase_file")]
+    pub(crate) no_passphrase: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,7 +189,7 @@ pub(crate) enum WalletCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct PayArgs {
-    /// Whom to pay
+    /// Whom to pay: fon1…, or 64 hex digits
     pub(crate) to: String,
     /// How much
     pub(crate) amount: String,

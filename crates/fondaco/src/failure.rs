@@ -4,7 +4,7 @@ use fondaco_agent::AgentError;
 use fondaco_issuer::IssuerError;
 use fondaco_lcp::Refusal;
 use fondaco_storage_host::ServiceError;
-use fondaco_store::FileError;
+use fondaco_store::{FileError, KeyError};
 use fondaco_transport::TransportError;
 use std::fmt;
 use std::process::ExitCode;
@@ -102,6 +102,23 @@ const fn file_code(error: &FileError) -> Code {
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         Self::new(error.to_string()).hint(error.hint()).code(file_code(&error))
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let code = match &error {
+            KeyError::File(file) => file_code(file),
+            // Not `Locked`: who is told that waits and tries the same again.
+            KeyError::WrongPassphrase { .. }
+            | KeyError::Damaged { .. }
+            | KeyError::Foreign { .. }
+            | KeyError::TooMuchWork { .. } => Code::Verification,
+            KeyError::Exists { .. } | KeyError::OpenToOthers { .. } | KeyError::Newer { .. } => {
+                Code::Other
+            }
+        };
+        Self::new(error.to_string()).hint(error.hint()).code(code)
     }
 }
 

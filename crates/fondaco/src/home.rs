@@ -1,7 +1,10 @@
-//! Where things are kept: one folder for each owner, and its key, currencies and hosts.
+//! Where things are kept: one folder for each identity of an owner, and its key, currencies and hosts.
+//!
+//! The identity `default` has the folder HOME itself; any other has `HOME/identities/NAME`, and in it all that stands here.
 //!
 //! ```text
-//! HOME/key            the secret key
+//! HOME/key            the secret key, encrypted with a passphrase
+//! HOME/entity         who that is, to be known without the passphrase
 //! HOME/wallet.toml    the currencies accepted, with their issuers' addresses
 //! HOME/hosts.toml     the storage hosts that were named once
 //! HOME/issuer/        the journal and definition of the currency issued, if any
@@ -11,23 +14,81 @@
 //! ```
 
 use crate::failure::{Code, Failure, io};
+use crate::keys::PassphraseSource;
 use etcetera::BaseStrategy as _;
-use fondaco_crypto::{EntityId, SecretKey};
+use fondaco_crypto::{EntityId, SecretKey, parse_entity};
 use fondaco_ports::Address;
+use fondaco_store::KeyFile;
 use fondaco_units::{Amount, Scale};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::{fmt, fs};
 
-/// The folder of one owner.
+/// The folder of the identities beside the default one.
+const IDENTITIES: &str = "identities";
+/// The file that notes who the key is.
+const ENTITY: &str = "entity";
+
+/// What an owner calls one of his identities: 1 to 32 of `a-z 0-9 - _`, no `-` in front.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity(String);
+
+impl Identity {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Identity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        if (1..=32).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("an identity has 1 to 32 small letters, digits, `-` or `_`")
+        }
+    }
+}
+
+/// The folder of one identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
+    top: PathBuf,
     path: PathBuf,
+    identity: Identity,
+    passphrase: PassphraseSource,
+    /// Opened once: a passphrase is asked for, and its work done, once in a command.
+    key: OnceLock<SecretKey>,
 }
 
 impl Home {
-    /// Takes the folder named, or `$XDG_DATA_HOME/fondaco`.
-    pub(crate) fn new(named: Option<PathBuf>) -> Result<Self, Failure> {
+    /// Takes the folder named, or `$XDG_DATA_HOME/fondaco`, and in it the one of `identity`.
+    pub(crate) fn new(
+        named: Option<PathBuf>,
+        identity: Identity,
+        passphrase: PassphraseSource,
+    ) -> Result<Self, Failure> {
         let path = match named {
             Some(path) => path,
             None => etcetera::choose_base_strategy()
@@ -38,8 +99,51 @@ impl Home {
                 .data_dir()
                 .join("fondaco"),
         };
-        let path = std::path::absolute(&path).map_err(|error| io("find", &path, &error))?;
-        Ok(Self { path })
+        let top = std::path::absolute(&path).map_err(|error| io("find", &path, &error))?;
+        Ok(Self::at(top, identity, passphrase))
+    }
+
+    fn at(top: PathBuf, identity: Identity, passphrase: PassphraseSource) -> Self {
+        let path = if identity.is_default() {
+            top.clone()
+        } else {
+            top.join(IDENTITIES).join(identity.as_str())
+        };
+        Self { top, path, identity, passphrase, key: OnceLock::new() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) const fn passphrase(&self) -> &PassphraseSource {
+        &self.passphrase
+    }
+
+    /// Returns the homes of all identities that have a key, by name; the default one first.
+    pub(crate) fn identities(&self) -> Result<Vec<Self>, Failure> {
+        let folder = self.top.join(IDENTITIES);
+        let mut names = Vec::new();
+        match fs::read_dir(&folder) {
+            Ok(entries) => {
+                let name = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+                names.extend(entries.flatten().filter_map(name));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io("read", &folder, &error)),
+        }
+        names.retain(|name: &Identity| !name.is_default());
+        names.sort();
+        names.insert(0, Identity::default());
+        let homes = names
+            .into_iter()
+            .map(|name| Self::at(self.top.clone(), name, self.passphrase.clone()))
+            .filter(|home| home.key_path().exists());
+        Ok(homes.collect())
     }
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
@@ -57,16 +161,61 @@ impl Home {
         self.join("key")
     }
 
-    /// Loads the owner's key.
-    pub(crate) fn key(&self) -> Result<SecretKey, Failure> {
+    /// Reads the key file.
+    pub(crate) fn key_file(&self) -> Result<KeyFile, Failure> {
         let path = self.key_path();
         if !path.exists() {
+            let init = if self.identity.is_default() {
+                "fondaco init".to_owned()
+            } else {
+                format!("fondaco init --identity {}", self.identity)
+            };
             return Err(Failure::new(format!("there is no key in {}", self.path.display()))
                 .code(Code::NotFound)
-                .hint("run `fondaco init` first, or name another folder with --home"));
+                .hint(format!("run `{init}` first, or name another folder with --home")));
         }
-        fondaco_store::load_key(&path)
-            .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))
+        Ok(fondaco_store::read_key(&path)?)
+    }
+
+    /// Opens the owner's key; asks for its passphrase if need be.
+    pub(crate) fn key(&self) -> Result<SecretKey, Failure> {
+        if let Some(key) = self.key.get() {
+            return Ok(key.clone());
+        }
+        let key = match self.key_file()? {
+            KeyFile::Plain(key) => key,
+            KeyFile::Sealed(sealed) => {
+                let whose = match self.noted_entity() {
+                    Some(entity) => format!("{}… ({})", entity.short(), self.identity),
+                    None => self.identity.to_string(),
+                };
+                self.passphrase.open(&sealed, &whose)?
+            }
+        };
+        match self.noted_entity() {
+            Some(noted) if noted != key.entity() => {
+                let note = self.join(ENTITY);
+                let what = format!("the key is that of {}, not of {noted}", key.entity());
+                return Err(Failure::new(what).code(Code::Verification).hint(format!(
+                    "put the right key back; if this is the right one, remove {}",
+                    note.display()
+                )));
+            }
+            Some(_) => {}
+            // Only a help for those who look without the passphrase.
+            None => drop(self.note_entity(key.entity())),
+        }
+        Ok(self.key.get_or_init(|| key).clone())
+    }
+
+    /// Returns who the key is, as noted beside it.
+    pub(crate) fn noted_entity(&self) -> Option<EntityId> {
+        fs::read_to_string(self.join(ENTITY)).ok()?.trim().parse().ok()
+    }
+
+    /// Notes who the key is.
+    pub(crate) fn note_entity(&self, entity: EntityId) -> Result<(), Failure> {
+        write(&self.join(ENTITY), &format!("{entity}\n"))
     }
 
     pub(crate) fn wallet(&self) -> Result<WalletConfig, Failure> {
@@ -160,7 +309,7 @@ impl WalletConfig {
             }
         };
         let entity = |currency: &CurrencyConfig| currency.issuer().ok().map(|a| a.entity());
-        let named = name.and_then(|name| name.parse::<EntityId>().ok());
+        let named = name.and_then(|name| parse_entity(name).ok());
         let matching: Vec<&CurrencyConfig> = match name {
             None => self.currency.iter().collect(),
             Some(name) => {

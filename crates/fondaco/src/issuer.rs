@@ -1,13 +1,13 @@
 //! `fondaco issuer …`: issue a currency.
 
 use crate::cli::IssuerCommand;
+use crate::entities::entity;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::say;
 use crate::services::{announce, listen_failure, stop_switch};
 use crate::wallet::{call, client, pending, random_id};
 use fondaco_agent::Wallet;
-use fondaco_crypto::EntityId;
 use fondaco_issuer::{IssuerConfig, IssuerService, audit, operator_key};
 use fondaco_lcp::{Request, Response};
 use fondaco_store::SystemClock;
@@ -57,9 +57,7 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
         }
         IssuerCommand::Mint { amount, to } => {
             let key = home.key()?;
-            let to: EntityId = to
-                .parse()
-                .map_err(|error| Failure::new(format!("--to {to}: {error}")).code(Code::Usage))?;
+            let to = entity(&to)?;
             let address = home.service_address("issuer")?;
             let client = client(&operator_key(&key), address).await?;
             let Response::Described { currency, .. } = call(&client, &Request::Describe).await?

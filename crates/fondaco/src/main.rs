@@ -6,10 +6,12 @@
 mod backup;
 mod cli;
 mod demo;
+mod entities;
 mod failure;
 mod folders;
 mod home;
 mod issuer;
+mod keys;
 mod screen;
 mod sell;
 mod services;
@@ -42,7 +44,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start threads: {error}")))?;
-    let home = home::Home::new(cli.home)?;
+    let passphrase = keys::PassphraseSource::new(cli.passphrase_file);
+    let home = home::Home::new(cli.home, cli.identity, passphrase)?;
     let json = cli.json;
     if cli.stop_with_stdin {
         services::stop_with_stdin();
@@ -52,7 +55,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         matches!(cli.command, Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }));
     let work = async {
         match cli.command {
-            Command::Init => wallet::init(&home, json),
+            Command::Init(args) => keys::init(&home, args, json),
+            Command::Identity(command) => keys::run(&home, command, json),
             Command::Issuer(command) => issuer::run(&home, command, json).await,
             Command::Wallet(command) => wallet::run(&home, command, json).await,
             Command::Pay(args) => wallet::pay(&home, args, json).await,

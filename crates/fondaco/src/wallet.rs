@@ -1,12 +1,13 @@
-//! `fondaco init`, `wallet`, `pay` and `balance`: who I am and what I hold.
+//! `fondaco wallet`, `pay` and `balance`: what I hold.
 
 use crate::cli::{PayArgs, WalletCommand};
+use crate::entities::{address, entity};
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use fondaco_agent::{AgentError, Wallet};
 use fondaco_codec::Text;
-use fondaco_crypto::{EntityId, SecretKey};
+use fondaco_crypto::SecretKey;
 use fondaco_lcp::{Currency, Deposit, Refusal, Request, RequestId, Response};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::Address;
@@ -48,40 +49,9 @@ pub(crate) fn pending(error: AgentError) -> Failure {
     }
 }
 
-pub(crate) fn init(home: &Home, json: bool) -> Result<(), Failure> {
-    let path = home.key_path();
-    if path.exists() {
-        let entity = home.key()?.entity();
-        return Err(Failure::new(format!("there is a key already: {entity}")).hint(format!(
-            "it is in {}; use it, or name another folder with --home",
-            path.display()
-        )));
-    }
-    home.folder("")?;
-    let key = SecretKey::from_bytes(&random()?);
-    fondaco_store::save_key(&path, &key)
-        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
-    let entity = key.entity();
-    if json {
-        say(&json!({ "entity": entity.to_string() }).to_string());
-    } else {
-        say(&format!("You are\n  {entity}"));
-        say(&format!(
-            "Your key is in {}. It is not encrypted yet: keep a copy in a safe place, for\n\
-             without it nobody can spend your money or read your backups, you included.",
-            path.display()
-        ));
-    }
-    Ok(())
-}
-
 pub(crate) async fn run(home: &Home, command: WalletCommand, json: bool) -> Result<(), Failure> {
     let WalletCommand::Add { issuer } = command;
-    let address: Address = issuer.parse().map_err(|error| {
-        Failure::new(format!("{issuer}: {error}"))
-            .code(Code::Usage)
-            .hint("`fondaco issuer up` prints the address to give here")
-    })?;
+    let address = address(&issuer, "`fondaco issuer up` prints the address to give here")?;
     let client = client(&home.key()?, address.clone()).await?;
     let Response::Described { currency, .. } = call(&client, &Request::Describe).await? else {
         return Err(Failure::new("the issuer did not describe its currency"));
@@ -109,8 +79,7 @@ pub(crate) async fn run(home: &Home, command: WalletCommand, json: bool) -> Resu
 
 pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Failure> {
     let PayArgs { to, amount, currency, order } = args;
-    let to: EntityId =
-        to.parse().map_err(|error| Failure::new(format!("{to}: {error}")).code(Code::Usage))?;
+    let to = entity(&to)?;
     let wallet = home.wallet()?;
     let currency = wallet.find(currency.as_deref())?;
     let amount = currency

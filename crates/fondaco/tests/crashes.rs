@@ -28,18 +28,18 @@ struct Market {
 async fn market() -> Market {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_fondaco"));
     let mut world = World::new(program, false).unwrap();
-    world.ask("issuer", ["init"]).await.unwrap();
+    world.ask("issuer", ["init", "--no-passphrase"]).await.unwrap();
     let define = ["issuer", "init", "--name", "Test", "--symbol", "TST", "--scale", "6"];
     world.ask("issuer", define).await.unwrap();
     let issuer = world.start("issuer", ["issuer", "up", "--listen", "127.0.0.1:0"]).await.unwrap();
-    let buyer = world.ask("buyer", ["init"]).await.unwrap();
+    let buyer = world.ask("buyer", ["init", "--no-passphrase"]).await.unwrap();
     let buyer = buyer["entity"].as_str().unwrap();
     world.ask("buyer", ["wallet", "add", &issuer]).await.unwrap();
     world.ask("issuer", ["issuer", "mint", "100", "--to", buyer]).await.unwrap();
     let mut hosts = Vec::new();
     for number in 0..HOSTS {
         let name = format!("host-{number}");
-        world.ask(&name, ["init"]).await.unwrap();
+        world.ask(&name, ["init", "--no-passphrase"]).await.unwrap();
         world.ask(&name, ["wallet", "add", &issuer]).await.unwrap();
         let path = world.home(&name).join("shards");
         let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
@@ -240,7 +240,7 @@ async fn too_few_hosts_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_without_an_answer_is_made_once() {
     let mut market = market().await;
-    let payee = market.world.ask("payee", ["init"]).await.unwrap();
+    let payee = market.world.ask("payee", ["init", "--no-passphrase"]).await.unwrap();
     let payee = payee["entity"].as_str().unwrap().to_owned();
     market.world.ask("payee", ["wallet", "add", &market.issuer.clone()]).await.unwrap();
     let socket = market.issuer.rsplit('@').next().unwrap().to_owned();

@@ -1,11 +1,17 @@
 //! What a person does wrong, and what they are told: a sentence, a hint, an exit code.
 
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn run(home: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fondaco")).arg("--home").arg(home).args(args).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    // What whoever runs the tests has set is not to give the passphrases of the tests.
+    for name in ["FONDACO_PASSPHRASE", "FONDACO_PASSPHRASE_FILE", "CREDENTIALS_DIRECTORY"] {
+        command.env_remove(name);
+    }
+    command.arg("--home").arg(home).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Runs a command that must fail; returns its exit code and what it said.
@@ -39,16 +45,20 @@ fn mistakes_are_named() {
     let (code, said) = fail(home, &["balance"]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("Hint:") && said.contains("fondaco init"), "{said}");
-    succeed(home, &["init"]);
+    succeed(home, &["init", "--no-passphrase"]);
     let (code, said) = fail(home, &["init"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("there is a key already: fon1"), "{said}");
 
     // An entity, but nobody's address: nothing listens on port 9 of this machine.
-    let other = succeed(&top.path().join("other"), &["--json", "init"]);
+    let other = succeed(&top.path().join("other"), &["--json", "init", "--no-passphrase"]);
     let other: serde_json::Value = serde_json::from_str(&other).unwrap();
     let entity = other["entity"].as_str().unwrap();
     let nobody = &format!("{entity}@127.0.0.1:9");
+    let hex = other["hex"].as_str().unwrap();
+    let nobody_in_hex = &format!("{hex}@127.0.0.1:9");
+    let mistyped = &format!("{}{}", &entity[..61], if entity.ends_with('q') { "p" } else { "q" });
+    let no_key = &"02".repeat(32);
 
     // One line for each: arguments, exit code, what must be said.
     let table: &[(&[&str], i32, &str)] = &[
@@ -62,7 +72,12 @@ fn mistakes_are_named() {
         (&["backup", folder], 3, "no currency is accepted here yet"),
         (&["backup", folder, "--host", "fon1"], 2, "ENTITY@HOST:PORT"),
         (&["balance"], 3, "fondaco wallet add"),
-        (&["pay", "fon1x", "10"], 2, "checksum"),
+        (&["pay", "fon1x", "10"], 2, "62 characters, not 5"),
+        (&["pay", mistyped, "10"], 2, "checksum"),
+        (&["pay", &hex[1..], "10"], 2, "64 digits, not 63"),
+        (&["pay", no_key, "10"], 2, "no usable public key"),
+        (&["pay", "claire", "10"], 2, "64 hex digits"),
+        (&["pay", hex, "10"], 3, "no currency"),
         (&["restore", "latest", "--to", folder], 1, "nothing was backed up"),
         (&["audit"], 3, "no open contracts"),
         (&["contracts", "end"], 2, "--yes"),
@@ -78,6 +93,21 @@ fn mistakes_are_named() {
         (&["issuer", "audit"], 3, "no books"),
         (&["wallet", "add", "there"], 2, "ENTITY@HOST:PORT"),
         (&["wallet", "add", nobody], 6, "Hint:"),
+        (&["wallet", "add", nobody_in_hex], 6, "Hint:"),
+        (&["balance", "--identity", "shop"], 3, "fondaco init --identity shop"),
+        (&["balance", "--identity", "../shop"], 2, "small letters"),
+        (&["init", "--identity", "shop"], 2, "--passphrase-file"),
+        (&["init", "--identity", "shop", "--passphrase-file", "-"], 2, "/dev/fd/3"),
+        (&["init", "--identity", "shop", "--passphrase-file", "/no/such/file"], 3, "No such file"),
+        (&["init", "--identity", "shop", "--passphrase-file", "/dev/null"], 2, "cannot be empty"),
+        (
+            &["init", "--identity", "shop", "--passphrase-file", file, "--no-passphrase"],
+            2,
+            "cannot be used",
+        ),
+        (&["init", "--identity", "shop", "--restore", "--no-passphrase"], 2, "24 words, not 0"),
+        (&["identity", "show", "--identity", "shop"], 3, "there is no key"),
+        (&["identity", "passphrase"], 2, "--new-passphrase-file"),
         (&["init", "--home", "/proc/fondaco"], 3, "/proc/fondaco"),
     ];
     for (args, code, words) in table {
@@ -96,7 +126,7 @@ fn mistakes_are_named() {
 fn a_busy_port_is_named() {
     let top = tempfile::tempdir().unwrap();
     let home = top.path();
-    succeed(home, &["init"]);
+    succeed(home, &["init", "--no-passphrase"]);
     succeed(home, &["issuer", "init", "--name", "Test", "--symbol", "TST"]);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let socket = taken.local_addr().unwrap().to_string();
@@ -116,14 +146,35 @@ fn a_home_that_cannot_be_written_is_named() {
 #[test]
 fn a_damaged_key_is_named() {
     let top = tempfile::tempdir().unwrap();
-    succeed(top.path(), &["init"]);
-    let key = top.path().join("key");
-    let mut text = std::fs::read(&key).unwrap();
-    text[30] ^= 1;
-    std::fs::write(&key, text).unwrap();
+    succeed(top.path(), &["init", "--no-passphrase"]);
+    let path = top.path().join("key");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mistyped = text.replace(&text[30..31], if &text[30..31] == "0" { "1" } else { "0" });
+    let age = "-----BEGIN AGE ENCRYPTED FILE-----\n";
+    // One line for each: what is in the file, its permissions, exit code, what must be said.
+    let table = [
+        (mistyped, 0o600, 8, "24 words"),
+        (text[..50].to_owned(), 0o600, 8, "damaged"),
+        (age.to_owned(), 0o600, 8, "damaged"),
+        ("somebody's notes\n".to_owned(), 0o600, 8, "no file of a secret key"),
+        (text.replace("v1:", "v2:"), 0o600, 1, "later version"),
+        (text.clone(), 0o644, 1, "chmod 600"),
+    ];
+    for (text, mode, code, words) in table {
+        std::fs::write(&path, &text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (found, said) = fail(top.path(), &["issuer", "init", "--name", "X", "--symbol", "X"]);
+        assert_eq!(found, code, "{said}");
+        assert!(said.contains(words) && said.contains("Hint:"), "{said}");
+    }
+    // A key that is whole, but another one.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let other = top.path().join("other");
+    succeed(&other, &["init", "--no-passphrase"]);
+    std::fs::copy(other.join("key"), &path).unwrap();
     let (code, said) = fail(top.path(), &["issuer", "init", "--name", "X", "--symbol", "X"]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("key") && said.contains("Hint:"), "{said}");
+    assert_eq!(code, 8, "{said}");
+    assert!(said.contains("put the right key back"), "{said}");
 }
 
 #[test]

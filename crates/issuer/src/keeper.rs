@@ -6,16 +6,25 @@
 //!           ├─ not saved ──► Halted: every answer, of this batch too, is Refused(Halted)
 //!           ├─ the core halted itself ──► its answers leave, then Halted
 //!           └─ Stop ──► the batch before it is finished ──► ended
+//!
+//! a query that may wait ──► parked ──► its holder is paid, its time is over, or Stop ──► in the batch of that moment
 //! ```
 
 use crate::{
     IssuerError,
     known::{Known, named},
+    metrics::{Metrics, Outcome},
+    parked::Parked,
 };
-use fondaco_crypto::EntityId;
-use fondaco_lcp::{Issuer, Refusal, Request, Response};
+use fondaco_crypto::{EntityId, SecretKey};
+use fondaco_lcp::{
+    EntryKind, Issuer, Movement, Refusal, Request, Response, SignedHead,
+    classic::{Answer, Ask, AskBody, Fault},
+};
 use fondaco_ports::{Clock, Disk};
-use fondaco_store::{Journal, JournalError};
+use fondaco_store::{Head, Journal, JournalError};
+use fondaco_units::{Amount, Duration, Timestamp};
+use std::{sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
@@ -25,18 +34,26 @@ pub const BATCH_MAX: usize = 8192;
 /// The most requests that wait for the next batch.
 pub const QUEUE_MAX: usize = 16_384;
 
+/// The longest that a query waits for something to tell, whatever it asks for.
+pub const WAIT_MAX: Duration = Duration::from_seconds(60);
+
 /// The most bytes of records in one batch, well below what the journal takes at once.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// The most calls of [`Issuer::tick`] for one tick; the next one goes on.
 const TICKS_MAX: usize = 64;
 
+/// How long a signed head is shown before a new one is signed.
+const HEAD_SPAN: Duration = Duration::from_seconds(1);
+
 /// What the keeper is told.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Answer this.
     Job(Box<Job>),
-    /// A second passed: let holds expire that are due.
+    /// Answer this, in the dialect of 2003.
+    Classic(Box<ClassicJob>),
+    /// A moment passed: let holds expire that are due, and answer queries that waited long enough.
     Tick,
     /// End after what came before.
     Stop,
@@ -50,108 +67,433 @@ pub(crate) struct Job {
     pub(crate) answer: oneshot::Sender<Response>,
 }
 
+/// One message of one holder in the dialect of 2003.
+#[derive(Debug)]
+pub(crate) struct ClassicJob {
+    pub(crate) holder: EntityId,
+    /// The number of its connection, in order of acceptance.
+    pub(crate) connection: u64,
+    pub(crate) surcharge: Amount,
+    pub(crate) ask: Ask,
+    /// How long a query may wait for something to tell.
+    pub(crate) wait: Duration,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// A query that waits.
+#[derive(Debug)]
+enum Waiting {
+    Lcp2(Job),
+    Classic(ClassicJob),
+}
+
 /// Where records are saved: the journal, and in tests one that fails.
 pub(crate) trait Save: Send {
     /// Makes all of these records durable, or fails for ever.
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError>;
+
+    /// Returns how far it has come.
+    fn head(&self) -> Head;
 }
 
 impl<D: Disk> Save for Journal<D> {
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
-        self.append(records)
+        self.append(records).map(drop)
     }
+
+    fn head(&self) -> Head {
+        self.head()
+    }
+}
+
+/// What was made durable together, for whoever stands behind the journal.
+pub(crate) struct Saved<'a> {
+    /// The journal's head before these records.
+    pub(crate) before: Head,
+    /// Its head after them.
+    pub(crate) after: Head,
+    pub(crate) now: Timestamp,
+    /// Of each record in order: the command and its first answer, if it was one of LCP/2, and what moved.
+    pub(crate) done: Vec<Done>,
+    /// The books after them.
+    pub(crate) issuer: &'a Issuer,
+}
+
+/// What one record did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Who asked, under which id, and the encoded answer.
+    pub(crate) answered: Option<Answered>,
+    pub(crate) movements: Vec<Movement>,
+}
+
+/// A command of LCP/2 and its first answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) holder: EntityId,
+    pub(crate) id: fondaco_lcp::RequestId,
+    pub(crate) response: Vec<u8>,
+}
+
+/// What stands behind the journal: history and snapshots. It learns of what is durable, and of nothing else.
+pub(crate) trait Behind: Send {
+    /// Takes in what was saved, before its answers leave. It may make the keeper wait.
+    fn saved(&mut self, saved: Saved<'_>);
+
+    /// The books are closed in good order, with `head` as the last.
+    fn closed(&mut self, issuer: &Issuer, head: Head);
+}
+
+/// Nothing behind.
+impl Behind for () {
+    fn saved(&mut self, _: Saved<'_>) {}
+    fn closed(&mut self, _: &Issuer, _: Head) {}
+}
+
+/// What the keeper has beside the books.
+pub(crate) struct Keeper {
+    pub(crate) issuer: Issuer,
+    pub(crate) journal: Box<dyn Save>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) key: SecretKey,
+    pub(crate) known: Known,
+    pub(crate) metrics: Metrics,
+    pub(crate) behind: Box<dyn Behind>,
+}
+
+/// The batch that is being made.
+#[derive(Default)]
+struct Batch {
+    now: Timestamp,
+    answers: Vec<Ready>,
+    records: Vec<Vec<u8>>,
+    done: Vec<Done>,
+    bytes: usize,
+    /// Who has something to ask for that had nothing before.
+    fresh: Vec<EntityId>,
+    /// Who was paid.
+    paid: Vec<EntityId>,
+    counts: Counts,
+}
+
+/// An answer that leaves when its batch is saved.
+enum Ready {
+    Lcp2(oneshot::Sender<Response>, Response),
+    Classic(oneshot::Sender<Answer>, Answer),
+}
+
+#[derive(Default)]
+struct Counts {
+    done: usize,
+    refused: usize,
+    repeated: usize,
+    queries: usize,
 }
 
 /// Keeps the books until it is told to stop. `halted` is told at once when they can no longer be kept; the keeper then goes
 /// on to say so to whoever asks.
 pub(crate) fn keep(
-    mut issuer: Issuer,
-    mut journal: Box<dyn Save>,
-    clock: &dyn Clock,
+    mut keeper: Keeper,
     queue: &mut mpsc::Receiver<Message>,
-    known: &Known,
     halted: oneshot::Sender<IssuerError>,
 ) {
-    let Err(error) = run(&mut issuer, &mut *journal, clock, queue, known) else {
+    let Err(error) = keeper.run(queue) else {
         info!("the books are closed");
         return;
     };
     error!(%error, hint = error.hint(), "THE ISSUER IS HALTED");
-    // What is in memory may be ahead of the disk: nothing of it may be told.
-    drop(issuer);
-    // Its lock goes with the journal, so that another process can open the books at once.
-    drop(journal);
+    keeper.metrics.halted();
+    // What is in memory may be ahead of the disk: nothing of it may be told. The journal's lock goes with it, so
+    // that another process can open the books at once.
+    drop(keeper);
     // Who started the keeper may be gone.
     let _ = halted.send(error);
     while let Some(message) = queue.blocking_recv() {
         match message {
-            Message::Job(job) => refuse(*job),
+            Message::Job(job) => refuse(Waiting::Lcp2(*job)),
+            Message::Classic(job) => refuse(Waiting::Classic(*job)),
             Message::Tick => {}
             Message::Stop => return,
         }
     }
 }
 
-fn refuse(job: Job) {
-    // Who asked may be gone.
-    let _ = job.answer.send(Response::Refused { refusal: Refusal::Halted });
+/// Says that the issuer is halted. Who asked may be gone.
+fn refuse(waiting: Waiting) {
+    let refusal = Refusal::Halted;
+    match waiting {
+        Waiting::Lcp2(job) => drop(job.answer.send(Response::Refused { refusal })),
+        Waiting::Classic(job) => {
+            let fault = Fault::Refused { refusal };
+            drop(job.answer.send(Answer::Fault { fault }));
+        }
+    }
 }
 
-/// Takes batch after batch; returns when told to stop, or why it can go on no longer.
-fn run(
-    issuer: &mut Issuer,
-    journal: &mut dyn Save,
-    clock: &dyn Clock,
-    queue: &mut mpsc::Receiver<Message>,
-    known: &Known,
-) -> Result<(), IssuerError> {
-    let mut answers = Vec::with_capacity(BATCH_MAX);
-    let mut records = Vec::with_capacity(BATCH_MAX);
-    let mut fresh = Vec::new();
-    loop {
-        let Some(first) = queue.blocking_recv() else { return Ok(()) };
-        let now = clock.now();
-        let (mut next, mut bytes, mut stop) = (Some(first), 0, false);
-        while let Some(message) = next {
-            match message {
-                Message::Job(job) => {
-                    let Job { holder, request, answer } = *job;
-                    let handled = issuer.handle(now, holder, &request);
-                    bytes += handled.record.as_ref().map_or(0, Vec::len);
-                    records.extend(handled.record);
-                    let named = named(&request, &handled.response);
-                    fresh.extend(named.filter(|named| !known.contains(*named)));
-                    answers.push((answer, handled.response));
-                }
-                Message::Tick => {
-                    let ticks = std::iter::from_fn(|| issuer.tick(now)).take(TICKS_MAX);
-                    records.extend(ticks.inspect(|record| bytes += record.len()));
-                }
-                Message::Stop => stop = true,
-            }
-            let full = answers.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX;
-            next = if stop || full { None } else { queue.try_recv().ok() };
+impl Keeper {
+    /// Takes batch after batch; returns when told to stop, or why it can go on no longer.
+    fn run(&mut self, queue: &mut mpsc::Receiver<Message>) -> Result<(), IssuerError> {
+        let mut parked = Parked::default();
+        let ended = self.batches(queue, &mut parked);
+        parked.all().into_iter().for_each(refuse);
+        if ended.is_ok() {
+            self.behind.closed(&self.issuer, self.journal.head());
         }
-        if let Err(error) = journal.save(&records) {
-            for (answer, _) in answers.drain(..) {
-                let _ = answer.send(Response::Refused { refusal: Refusal::Halted });
+        ended
+    }
+
+    fn batches(
+        &mut self,
+        queue: &mut mpsc::Receiver<Message>,
+        parked: &mut Parked<Waiting>,
+    ) -> Result<(), IssuerError> {
+        let mut shown = None;
+        self.issuer.collect_movements(true);
+        loop {
+            let Some(first) = queue.blocking_recv() else { return Ok(()) };
+            let mut batch = Batch { now: self.clock.now(), ..Batch::default() };
+            let (mut next, mut stop) = (Some(first), false);
+            while let Some(message) = next {
+                match message {
+                    Message::Job(job) => self.take(&mut batch, parked, Waiting::Lcp2(*job)),
+                    Message::Classic(job) => self.take(&mut batch, parked, Waiting::Classic(*job)),
+                    Message::Tick => self.tick(&mut batch, parked),
+                    Message::Stop => stop = true,
+                }
+                let full = batch.answers.len() >= BATCH_MAX || batch.bytes >= BATCH_BYTES_MAX;
+                next = if stop || full { None } else { queue.try_recv().ok() };
+            }
+            if stop {
+                // Each is answered with what there is.
+                for waiting in parked.all() {
+                    self.answer(&mut batch, waiting);
+                }
+            }
+            self.finish(batch, &mut shown)?;
+            let (supply, accounts) =
+                (self.issuer.ledger().supply(), self.issuer.ledger().accounts());
+            self.metrics.books(supply, accounts, parked.len());
+            if self.issuer.ledger().is_halted() {
+                return Err(IssuerError::Halted);
+            }
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers or parks what came, and answers those that it wakes.
+    fn take(&mut self, batch: &mut Batch, parked: &mut Parked<Waiting>, waiting: Waiting) {
+        match waiting {
+            Waiting::Lcp2(job) => {
+                let wait = match &job.request {
+                    Request::Deposits { after, wait } if *wait > Duration::default() => {
+                        let there = self.issuer.deposits_wait(job.holder, *after);
+                        if there { None } else { Some(*wait) }
+                    }
+                    _ => None,
+                };
+                match wait {
+                    Some(wait) => self.park(batch, parked, job.holder, wait, Waiting::Lcp2(job)),
+                    None => self.answer(batch, Waiting::Lcp2(job)),
+                }
+            }
+            Waiting::Classic(job) => {
+                let (holder, connection) = (job.holder, job.connection);
+                let waits = matches!(job.ask.body, AskBody::Query)
+                    && job.wait > Duration::default()
+                    && self.issuer.classic_waits(holder, connection, &job.ask);
+                // A query that still waits on an older connection is shut out by this one.
+                let older = |waiting: &Waiting| match waiting {
+                    Waiting::Classic(other) => other.connection < connection,
+                    Waiting::Lcp2(_) => false,
+                };
+                let older = parked.wake(holder, older);
+                let wait = job.wait;
+                match waits {
+                    true => self.park(batch, parked, holder, wait, Waiting::Classic(job)),
+                    false => self.answer(batch, Waiting::Classic(job)),
+                }
+                for waiting in older {
+                    self.answer(batch, waiting);
+                }
+            }
+        }
+        while let Some(payee) = batch.paid.pop() {
+            let issuer = &self.issuer;
+            let ready = |waiting: &Waiting| match waiting {
+                Waiting::Lcp2(job) => match &job.request {
+                    Request::Deposits { after, .. } => issuer.deposits_wait(job.holder, *after),
+                    _ => true,
+                },
+                Waiting::Classic(_) => true,
+            };
+            for waiting in parked.wake(payee, ready) {
+                self.answer(batch, waiting);
+            }
+        }
+    }
+
+    fn park(
+        &mut self,
+        batch: &mut Batch,
+        parked: &mut Parked<Waiting>,
+        holder: EntityId,
+        wait: Duration,
+        waiting: Waiting,
+    ) {
+        let until = batch.now.after(wait.min(WAIT_MAX));
+        // Without room it is answered at once: that nothing is there.
+        if let Err(waiting) = parked.park(holder, until, waiting) {
+            self.answer(batch, waiting);
+        }
+    }
+
+    fn tick(&mut self, batch: &mut Batch, parked: &mut Parked<Waiting>) {
+        for _ in 0..TICKS_MAX {
+            let Some(record) = self.issuer.tick(batch.now) else { break };
+            self.record(batch, record, None);
+        }
+        for waiting in parked.due(batch.now) {
+            self.answer(batch, waiting);
+        }
+    }
+
+    /// Has the core answer, and puts the answer with its record into the batch.
+    fn answer(&mut self, batch: &mut Batch, waiting: Waiting) {
+        match waiting {
+            Waiting::Lcp2(Job { holder, request, answer }) => {
+                let handled = self.issuer.handle(batch.now, holder, &request);
+                let named = named(&request, &handled.response);
+                batch.fresh.extend(named.filter(|named| !self.known.contains(*named)));
+                batch.counts.add(request.id().is_none(), handled.record.is_some(), {
+                    matches!(handled.response, Response::Refused { .. })
+                });
+                if let Some(record) = handled.record {
+                    let answered = request.id().map(|id| {
+                        let response = fondaco_codec::Encode::to_bytes(&handled.response);
+                        Answered { holder, id, response }
+                    });
+                    self.record(batch, record, answered);
+                }
+                batch.answers.push(Ready::Lcp2(answer, handled.response));
+            }
+            Waiting::Classic(job) => {
+                let ClassicJob { holder, connection, surcharge, ask, answer, .. } = job;
+                let now = batch.now;
+                let handled = self.issuer.handle_classic(now, holder, connection, surcharge, &ask);
+                let refused = matches!(handled.answer, Answer::Fault { .. });
+                batch.counts.add(false, handled.record.is_some(), refused);
+                if let (AskBody::Transfer { to, .. }, Answer::Paid { .. }) =
+                    (&ask.body, &handled.answer)
+                    && !self.known.contains(*to)
+                {
+                    batch.fresh.push(*to);
+                }
+                if let Some(record) = handled.record {
+                    self.record(batch, record, None);
+                }
+                batch.answers.push(Ready::Classic(answer, handled.answer));
+            }
+        }
+    }
+
+    fn record(&mut self, batch: &mut Batch, record: Vec<u8>, answered: Option<Answered>) {
+        let movements = self.issuer.drain_movements();
+        let paid = |movement: &&Movement| {
+            use EntryKind::{HoldReceived, Minted, Received};
+            matches!(movement.kind, Received | Minted | HoldReceived)
+        };
+        batch.paid.extend(movements.iter().filter(paid).map(|movement| movement.holder));
+        batch.bytes += record.len();
+        batch.records.push(record);
+        batch.done.push(Done { answered, movements });
+    }
+
+    /// Makes the batch durable, and lets its answers leave.
+    fn finish(&mut self, batch: Batch, shown: &mut Option<SignedHead>) -> Result<(), IssuerError> {
+        let Batch { now, answers, records, done, fresh, counts, .. } = batch;
+        let (before, started) = (self.journal.head(), Instant::now());
+        if let Err(error) = self.journal.save(&records) {
+            for ready in answers {
+                refuse_ready(ready);
             }
             return Err(error.into());
         }
-        records.clear();
+        let after = self.journal.head();
+        if !records.is_empty() {
+            self.metrics.saved(records.len(), started.elapsed(), after);
+            self.behind.saved(Saved { before, after, now, done, issuer: &self.issuer });
+        }
         // Before anybody can learn from an answer that it has something to ask for.
         if !fresh.is_empty() {
-            known.add(fresh.drain(..));
+            self.known.add(fresh.into_iter());
         }
-        for (answer, response) in answers.drain(..) {
+        counts.tell(&self.metrics);
+        for ready in answers {
             // Who asked may be gone: it asks again, and learns the same.
-            let _ = answer.send(response);
+            match ready {
+                Ready::Lcp2(answer, mut response) => {
+                    if let Response::Described { head, .. } = &mut response {
+                        *head = Some(self.head(now, after, shown));
+                    }
+                    drop(answer.send(response));
+                }
+                Ready::Classic(answer, told) => drop(answer.send(told)),
+            }
         }
-        if issuer.ledger().is_halted() {
-            return Err(IssuerError::Halted);
+        Ok(())
+    }
+
+    /// The head, signed: that shown last, while it is fresh.
+    fn head(&self, now: Timestamp, after: Head, shown: &mut Option<SignedHead>) -> SignedHead {
+        if let Some(shown) = shown
+            && shown.head.records == after.records
+            && now.since(shown.head.at) < HEAD_SPAN
+        {
+            return *shown;
         }
-        if stop {
-            return Ok(());
+        let head = fondaco_lcp::Head {
+            currency: self.issuer.currency().id,
+            records: after.records,
+            chain: after.chain,
+            supply: self.issuer.ledger().supply(),
+            at: now,
+        };
+        *shown.insert(head.sign(&self.key))
+    }
+}
+
+fn refuse_ready(ready: Ready) {
+    let refusal = Refusal::Halted;
+    match ready {
+        Ready::Lcp2(answer, _) => drop(answer.send(Response::Refused { refusal })),
+        Ready::Classic(answer, _) => {
+            drop(answer.send(Answer::Fault { fault: Fault::Refused { refusal } }));
+        }
+    }
+}
+
+impl Counts {
+    const fn add(&mut self, query: bool, recorded: bool, refused: bool) {
+        match (query, recorded, refused) {
+            (true, ..) => self.queries += 1,
+            (false, true, false) => self.done += 1,
+            (false, true, true) => self.refused += 1,
+            (false, false, _) => self.repeated += 1,
+        }
+    }
+
+    fn tell(self, metrics: &Metrics) {
+        let Self { done, refused, repeated, queries } = self;
+        let outcomes = [
+            (Outcome::Done, done),
+            (Outcome::Refused, refused),
+            (Outcome::Repeated, repeated),
+            (Outcome::Query, queries),
+        ];
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+            metrics.requests(outcome, count);
         }
     }
 }
@@ -160,9 +502,10 @@ fn run(
 mod tests {
     use super::*;
     use fondaco_codec::Text;
-    use fondaco_crypto::CurrencyId;
+    use fondaco_crypto::{CurrencyId, Digest};
     use fondaco_lcp::{Currency, IssuerOptions, RequestId};
-    use fondaco_units::{Amount, Scale, Timestamp};
+    use fondaco_units::{Amount, Bytes, Scale, Timestamp};
+    use std::sync::Mutex;
 
     const BANK: EntityId = EntityId::from_bytes([1; 32]);
 
@@ -176,16 +519,43 @@ mod tests {
     }
 
     /// A journal that takes so many batches, then fails.
-    struct Failing {
+    #[derive(Clone)]
+    struct Failing(Arc<Mutex<Inner>>);
+
+    struct Inner {
         left: usize,
         saved: Vec<usize>,
     }
 
+    fn failing(left: usize) -> Failing {
+        Failing(Arc::new(Mutex::new(Inner { left, saved: vec![] })))
+    }
+
+    fn keeper(journal: &Failing) -> Keeper {
+        Keeper {
+            issuer: issuer(),
+            journal: Box::new(journal.clone()),
+            clock: Arc::new(Stopped),
+            key: SecretKey::from_bytes(&[1; 32]),
+            known: Known::default(),
+            metrics: Metrics::default(),
+            behind: Box::new(()),
+        }
+    }
+
     impl Save for Failing {
         fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
-            self.left = self.left.checked_sub(1).ok_or(JournalError::Halted)?;
-            self.saved.push(records.len());
+            let mut inner = self.0.lock().unwrap();
+            inner.left = inner.left.checked_sub(1).ok_or(JournalError::Halted)?;
+            inner.saved.push(records.len());
             Ok(())
+        }
+
+        fn head(&self) -> Head {
+            let inner = self.0.lock().unwrap();
+            let records = inner.saved.iter().sum::<usize>() as u64;
+            let frames = inner.saved.len() as u64;
+            Head { records, frames, chain: Digest::of(b"chain"), bytes: Bytes::new(records) }
         }
     }
 
@@ -224,11 +594,11 @@ mod tests {
         let mut answers: Vec<_> = (0..100).map(|id| ask(&queue, mint(id))).collect();
         answers.push(ask(&queue, Request::Balance));
         queue.try_send(Message::Stop).unwrap();
-        let mut journal = Failing { left: 9, saved: vec![] };
-        let known = Known::default();
-        run(&mut issuer(), &mut journal, &Stopped, &mut waiting, &known).unwrap();
-        assert_eq!(journal.saved, [100]);
-        assert!(known.contains(BANK));
+        let journal = failing(9);
+        let mut keeper = keeper(&journal);
+        keeper.run(&mut waiting).unwrap();
+        assert_eq!(journal.0.lock().unwrap().saved, [100]);
+        assert!(keeper.known.contains(BANK));
         assert_eq!(answers.pop().unwrap().try_recv(), Ok(balance(100, 100)));
         for (mut answer, supply) in answers.into_iter().zip(1..) {
             assert_eq!(answer.try_recv(), Ok(Response::Minted { supply: Amount::new(supply) }));
@@ -242,9 +612,9 @@ mod tests {
             drop(ask(&queue, mint(id)));
         }
         queue.try_send(Message::Stop).unwrap();
-        let mut journal = Failing { left: 9, saved: vec![] };
-        run(&mut issuer(), &mut journal, &Stopped, &mut waiting, &Known::default()).unwrap();
-        assert_eq!(journal.saved, [BATCH_MAX, 5]);
+        let journal = failing(9);
+        keeper(&journal).run(&mut waiting).unwrap();
+        assert_eq!(journal.0.lock().unwrap().saved, [BATCH_MAX, 5]);
     }
 
     /// Nothing that the failed batch changed is seen by anybody: not by its commands, not by its queries.
@@ -253,9 +623,7 @@ mod tests {
         let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
         let mut answers =
             [ask(&queue, Request::Balance), ask(&queue, mint(1)), ask(&queue, Request::Balance)];
-        let mut journal = Failing { left: 0, saved: vec![] };
-        let error = run(&mut issuer(), &mut journal, &Stopped, &mut waiting, &Known::default())
-            .unwrap_err();
+        let error = keeper(&failing(0)).run(&mut waiting).unwrap_err();
         assert!(matches!(error, IssuerError::Journal(JournalError::Halted)));
         for answer in &mut answers {
             let refusal = Refusal::Halted;
@@ -266,13 +634,50 @@ mod tests {
     #[test]
     fn a_core_that_halts_ends_the_keeping() {
         let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
-        let mut halted = issuer();
-        halted.halt();
+        let mut halted = keeper(&failing(9));
+        halted.issuer.halt();
         let mut answer = ask(&queue, mint(1));
-        let mut journal = Failing { left: 9, saved: vec![] };
-        let error =
-            run(&mut halted, &mut journal, &Stopped, &mut waiting, &Known::default()).unwrap_err();
+        let error = halted.run(&mut waiting).unwrap_err();
         assert!(matches!(error, IssuerError::Halted));
         assert_eq!(answer.try_recv(), Ok(Response::Refused { refusal: Refusal::Halted }));
+    }
+
+    /// A query that may wait is answered when its holder is paid, when its time is over, or when the keeper stops.
+    #[test]
+    fn a_query_waits_until_there_is_something_to_tell() {
+        let wait = Duration::from_seconds(9);
+        let query = |after| Request::Deposits { after, wait };
+        let told = |list: usize| {
+            move |response: Response| match response {
+                Response::Deposits { list: found, .. } => assert_eq!(found.as_slice().len(), list),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
+        let mut paid = ask(&queue, query(0));
+        let mut patient = ask(&queue, query(1));
+        drop(ask(&queue, mint(1)));
+        let mut at_once = ask(&queue, query(0));
+        let journal = failing(9);
+        let mut keeper = keeper(&journal);
+        let mut parked = Parked::default();
+        queue.try_send(Message::Tick).unwrap();
+        drop(queue);
+        keeper.batches(&mut waiting, &mut parked).unwrap();
+        told(1)(paid.try_recv().unwrap());
+        told(1)(at_once.try_recv().unwrap());
+        assert!(patient.try_recv().is_err(), "it still waits");
+        assert_eq!(parked.len(), 1);
+        let late = Timestamp::from_milliseconds(1).after(wait);
+        let mut batch = Batch { now: late, ..Batch::default() };
+        keeper.tick(&mut batch, &mut parked);
+        keeper.finish(batch, &mut None).unwrap();
+        told(0)(patient.try_recv().unwrap());
+
+        let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
+        let mut stopped = ask(&queue, query(1));
+        queue.try_send(Message::Stop).unwrap();
+        keeper.run(&mut waiting).unwrap();
+        told(0)(stopped.try_recv().unwrap());
     }
 }

@@ -5,6 +5,7 @@
 use crate::{
     keeper::{Job, Message},
     known::Known,
+    metrics::{Dialect, Metrics, Outcome},
     pace::Pace,
     places::Places,
 };
@@ -47,6 +48,7 @@ pub(crate) struct Server {
     pub(crate) operator: EntityId,
     /// Cancelled when no more requests are to be taken.
     pub(crate) stopping: CancellationToken,
+    metrics: Metrics,
     known: Known,
     idle: Duration,
     /// What all times are counted from.
@@ -63,12 +65,14 @@ impl Server {
         issuer: EntityId,
         operator: EntityId,
         known: Known,
+        metrics: Metrics,
     ) -> Self {
         Self {
             queue,
             issuer,
             operator,
             stopping: CancellationToken::new(),
+            metrics,
             known,
             idle: IDLE_TIMEOUT,
             started: Instant::now(),
@@ -88,6 +92,7 @@ impl Server {
             connection.close(CloseReason::Busy);
             return;
         };
+        self.metrics.connection(Dialect::Lcp2, 1);
         let requests = TaskTracker::new();
         let idle = sleep(self.idle);
         tokio::pin!(idle);
@@ -126,6 +131,7 @@ impl Server {
         };
         requests.close();
         requests.wait().await;
+        self.metrics.connection(Dialect::Lcp2, -1);
         connection.close(reason);
     }
 
@@ -145,6 +151,7 @@ impl Server {
                 let known = self.knows(stream.peer());
                 self.places().asked(self.now(), number, known);
                 let Some(response) = self.answer(stream.peer(), known, request).await else {
+                    self.metrics.requests(Outcome::Busy, 1);
                     stream.stop(CloseReason::Busy);
                     return Ok(());
                 };
@@ -264,7 +271,7 @@ mod tests {
     /// A server for the issuer 1 and the operator 2, and the queue to its keeper.
     fn server() -> (Server, mpsc::Receiver<Message>) {
         let (queue, waiting) = mpsc::channel(1);
-        (Server::new(queue, key(1), key(2), Known::default()), waiting)
+        (Server::new(queue, key(1), key(2), Known::default(), Metrics::default()), waiting)
     }
 
     /// Strangers get half of the room, however many keys they have; who is known gets all that is left.

@@ -8,8 +8,9 @@
 
 use crate::{
     IssuerConfig, IssuerError, books,
-    keeper::{Job, Message, QUEUE_MAX, Save, keep},
+    keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
+    metrics::Metrics,
     server::Server,
 };
 use fondaco_crypto::{Domain, EntityId, SecretKey};
@@ -26,8 +27,8 @@ use tracing::{debug, info, warn};
 
 const OPERATOR: Domain = Domain::new("fondaco 2026 issuer operator v1");
 
-/// How often due holds are looked for.
-const TICK: Duration = Duration::from_secs(1);
+/// How often due holds are looked for, and queries that waited long enough.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How long a stopping service waits for the requests under way.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -45,9 +46,10 @@ pub fn operator_key(issuer: &SecretKey) -> SecretKey {
 pub struct IssuerService {
     core: Issuer,
     journal: Box<dyn Save>,
+    behind: Box<dyn Behind>,
     clock: Arc<dyn Clock>,
-    issuer: EntityId,
-    operator: EntityId,
+    key: SecretKey,
+    metrics: Metrics,
     queue: mpsc::Sender<Message>,
     waiting: mpsc::Receiver<Message>,
 }
@@ -80,13 +82,24 @@ impl IssuerService {
         core.check()?;
         let head = journal.head();
         info!(issuer = %wanted.short(), records = head.records, chain = %head.chain, "the books are open");
-        Ok(Self::new(core, Box::new(journal), key, clock))
+        Ok(Self::new(core, Box::new(journal), Box::new(()), key, clock))
     }
 
-    fn new(core: Issuer, journal: Box<dyn Save>, key: &SecretKey, clock: Arc<dyn Clock>) -> Self {
+    fn new(
+        core: Issuer,
+        journal: Box<dyn Save>,
+        behind: Box<dyn Behind>,
+        key: &SecretKey,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let (issuer, operator) = (key.entity(), operator_key(key).entity());
-        Self { core, journal, clock, issuer, operator, queue, waiting }
+        let (key, metrics) = (key.clone(), Metrics::default());
+        Self { core, journal, behind, clock, key, metrics, queue, waiting }
+    }
+
+    /// Returns the figures that it keeps while it serves.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// Returns what the currency is.
@@ -96,7 +109,7 @@ impl IssuerService {
 
     /// Returns a way for this process to ask in the issuer's name, once it serves.
     pub fn handle(&self) -> IssuerHandle {
-        IssuerHandle { queue: self.queue.clone(), issuer: self.issuer }
+        IssuerHandle { queue: self.queue.clone(), issuer: self.key.entity() }
     }
 
     /// Serves whoever dials `endpoint`, until `shutdown`: then the requests under way are answered, and both are closed.
@@ -109,13 +122,15 @@ impl IssuerService {
         endpoint: Endpoint,
         shutdown: CancellationToken,
     ) -> Result<(), IssuerError> {
-        let Self { core, journal, clock, issuer, operator, queue, mut waiting } = self;
+        let Self { core, journal, behind, clock, key, metrics, queue, mut waiting } = self;
         let (halt, mut halted) = oneshot::channel();
         let known = Known::of(&core);
-        let server = Server::new(queue, issuer, operator, known.clone());
+        let (issuer, operator) = (key.entity(), operator_key(&key).entity());
+        let server = Server::new(queue, issuer, operator, known.clone(), metrics.clone());
+        let keeper = Keeper { issuer: core, journal, clock, key, known, metrics, behind };
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
-            .spawn(move || keep(core, journal, &*clock, &mut waiting, &known, halt))
+            .spawn(move || keep(keeper, &mut waiting, halt))
             .map_err(|error| IssuerError::Thread { detail: error.to_string() })?;
         let connections = TaskTracker::new();
         let mut ticks = interval(TICK);
@@ -203,10 +218,11 @@ impl HandleError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fondaco_crypto::Digest;
     use fondaco_lcp::{IssuerOptions, Refusal, RequestId};
-    use fondaco_store::JournalError;
+    use fondaco_store::{Head, JournalError};
     use fondaco_transport::{LcpClient, Protocol};
-    use fondaco_units::{Amount, Scale, Timestamp};
+    use fondaco_units::{Amount, Bytes, Scale, Timestamp};
 
     #[derive(Debug)]
     struct Stopped;
@@ -227,6 +243,10 @@ mod tests {
             }
             Ok(())
         }
+
+        fn head(&self) -> Head {
+            Head { records: 0, frames: 0, chain: Digest::of(b"chain"), bytes: Bytes::new(0) }
+        }
     }
 
     fn key(seed: u8) -> SecretKey {
@@ -238,7 +258,8 @@ mod tests {
     async fn a_full_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();
         let core = Issuer::new(config.currency(key(1).entity()), IssuerOptions::default());
-        let service = IssuerService::new(core, Box::new(FullAfter(1)), &key(1), Arc::new(Stopped));
+        let (journal, clock) = (Box::new(FullAfter(1)), Arc::new(Stopped));
+        let service = IssuerService::new(core, journal, Box::new(()), &key(1), clock);
         let handle = service.handle();
         let listen = Some("127.0.0.1:0".parse().unwrap());
         let endpoint = Endpoint::bind(&key(1), listen, &[Protocol::Lcp2]).await.unwrap();

@@ -27,6 +27,12 @@ impl RequestId {
         Self(u128::from(now.milliseconds()) << RANDOM_BITS | random)
     }
 
+    /// Returns the moment that [`RequestId::at`] put into it.
+    pub const fn made_at(self) -> Timestamp {
+        #[expect(clippy::cast_possible_truncation, reason = "48 bits are left")]
+        Timestamp::from_milliseconds((self.0 >> RANDOM_BITS) as u64)
+    }
+
     /// Returns the bits.
     pub const fn get(self) -> u128 {
         self.0

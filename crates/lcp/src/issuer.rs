@@ -72,6 +72,17 @@ pub struct Handled {
     pub record: Option<Vec<u8>>,
 }
 
+/// A command and the first answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstAnswer {
+    /// Who asked.
+    pub holder: EntityId,
+    /// The command.
+    pub id: RequestId,
+    /// What was answered.
+    pub response: Response,
+}
+
 /// The outcome of one message of the dialect of 2003.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -246,6 +257,17 @@ impl Issuer {
     ///
     /// The record cannot have come from this issuer's journal at this place. Stop: do not serve from what was replayed.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), ReplayError> {
+        self.replay_answer(record).map(drop)
+    }
+
+    /// Applies one record of the journal as [`Issuer::replay`] does; the first answer that was given by it, if it is of a
+    /// command of LCP/2.
+    ///
+    /// # Errors
+    ///
+    /// As [`Issuer::replay`].
+    pub fn replay_answer(&mut self, record: &[u8]) -> Result<Option<FirstAnswer>, ReplayError> {
+        let mut first = None;
         let record = read_record(self.journal, record)?;
         let now = match &record {
             Record::Command { head, .. } => head.now,
@@ -277,7 +299,10 @@ impl Issuer {
                 }
                 let hash = self.digests.request(bytes);
                 let command = Command { now, holder, who, prices, id, request: &request };
-                self.apply(&command, hash).is_ok_and(|(_, found)| found == answer)
+                self.apply(&command, hash).is_ok_and(|(response, found)| {
+                    first = Some(FirstAnswer { holder, id, response });
+                    found == answer
+                })
             }
             Record::Classic { head, ask, bytes } => {
                 let ClassicHead { answer, .. } = head;
@@ -285,7 +310,7 @@ impl Issuer {
             }
         };
         if same {
-            return Ok(());
+            return Ok(first);
         }
         self.halt();
         Err(ReplayError::Diverged { now })

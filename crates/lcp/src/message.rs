@@ -360,6 +360,16 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Returns how long this asks to wait for its answer, at most.
+    pub const fn wait(&self) -> Duration {
+        match self {
+            Self::Deposits { wait, .. } => *wait,
+            _ => Duration::from_milliseconds(0),
+        }
+    }
+}
+
 impl Response {
     /// The first tag of an answer to a command; those below answer queries.
     pub(crate) const TO_COMMANDS: u8 = 16;

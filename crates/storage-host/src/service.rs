@@ -703,8 +703,8 @@ impl Shared {
         }
     }
 
-    /// Gets the money of a contract that has ended. Each request to the issuer has an id that follows from the
-    /// hold, so that asking again, after a crash too, gives the first answer.
+    /// Gets the money of a contract that has ended. A hold is closed once, whatever the command is called: asked again,
+    /// after a crash too, the issuer says how it was closed.
     async fn settle(&self, contract: ContractId, closing: Closing) -> Option<Response> {
         let durable = closing.event.map(|event| self.lock().save(event));
         wait(durable).await?;
@@ -716,9 +716,11 @@ impl Shared {
             }
             Settle::Post(voucher) => {
                 let hold = voucher.voucher.hold;
-                (hold, lcp::Request::HoldPost { id: request_id(hold), voucher })
+                (hold, lcp::Request::HoldPost { id: self.request_id(hold), voucher })
             }
-            Settle::Void(hold) => (hold, lcp::Request::HoldVoid { id: request_id(hold), hold }),
+            Settle::Void(hold) => {
+                (hold, lcp::Request::HoldVoid { id: self.request_id(hold), hold })
+            }
         };
         let unreachable = Some(Response::Refused { reason: Reason::IssuerUnreachable });
         let paid = match self.issuer.call(&request).await {
@@ -741,16 +743,17 @@ impl Shared {
         };
         self.decide(|host| host.close_finish(contract, paid)).await
     }
-}
 
-/// The id of the only request that this provider sends for a hold.
-fn request_id(hold: HoldId) -> lcp::RequestId {
-    const DOMAIN: fondaco_crypto::Domain =
-        fondaco_crypto::Domain::new("fondaco 2026 host request v1");
-    let digest = Digest::derive(DOMAIN, hold.digest().as_bytes());
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.as_bytes()[..16]);
-    lcp::RequestId::new(u128::from_le_bytes(id))
+    /// The id of a command on a hold: of now, so that it is over all that the issuer may have forgotten, and of no
+    /// other hold.
+    fn request_id(&self, hold: HoldId) -> lcp::RequestId {
+        const DOMAIN: fondaco_crypto::Domain =
+            fondaco_crypto::Domain::new("fondaco 2026 host request v1");
+        let digest = Digest::derive(DOMAIN, hold.digest().as_bytes());
+        let mut own = [0; 10];
+        own.copy_from_slice(&digest.as_bytes()[..10]);
+        lcp::RequestId::at(self.clock.now(), own)
+    }
 }
 
 /// Waits for an event to be durable; nothing if it never will be.

@@ -32,7 +32,7 @@ fn the_page_shows_what_is_written() {
     let image = std::fs::read(folder.join("journal")).unwrap();
     assert_eq!(image.len(), 64 << 10);
     assert!(image[end..].iter().all(|byte| *byte == 0));
-    save_key(&folder.join("key"), &SecretKey::from_bytes(&[7; 32])).unwrap();
+    save_key(&folder.join("key"), &SecretKey::from_bytes(&[7; 32]), None).unwrap();
     let key = std::fs::read_to_string(folder.join("key")).unwrap();
     std::fs::remove_dir_all(folder).unwrap();
     assert_eq!(documented(), image[..end], "written is: {:02x?}", &image[..end]);

@@ -23,7 +23,8 @@ use tracing::debug;
 /// How often [`LcpClient::call`] sends a request again.
 pub const RESENDS_MAX: u32 = 3;
 
-/// How long one sending of a request may take, until its whole answer is there.
+/// How long one sending of a request may take, until its whole answer is there; on top of it, what a query waits at the
+/// issuer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait before the first sending again; twice as long before each one after it.
@@ -70,10 +71,11 @@ impl LcpClient {
     /// executed all the same: ask the same again, under the same id, to learn of it.
     pub async fn call(&self, request: &Request) -> Result<Response, TransportError> {
         let frame = request.to_frame();
+        let limit = ANSWER_TIMEOUT + Duration::from_millis(request.wait().milliseconds());
         let mut resends = 0;
         loop {
             let (number, connection) = self.connection().await?;
-            match ask(&connection, &frame).await {
+            match ask(&connection, &frame, limit).await {
                 Ok(response) => return Ok(response),
                 Err(error) if resends < RESENDS_MAX && error.is_transient() => {
                     debug!(%error, resends, "asking the issuer again");
@@ -127,15 +129,20 @@ impl LcpClient {
     }
 }
 
-async fn ask(connection: &Connection, frame: &[u8]) -> Result<Response, TransportError> {
+async fn ask(
+    connection: &Connection,
+    frame: &[u8],
+    limit: Duration,
+) -> Result<Response, TransportError> {
     let peer = connection.peer();
     let answered = async {
         let mut stream = connection.open().await?;
+        stream.set_timeout(limit);
         stream.send_bytes(frame).await?;
         stream.finish();
         let body = stream.recv_bytes(RESPONSE_BYTES_MAX).await?;
         let body = body.ok_or(TransportError::NoAnswer { peer })?;
         Response::from_frame(&body).map_err(|error| TransportError::BadAnswer { peer, error })
     };
-    crate::stream::within(peer, "answer", ANSWER_TIMEOUT, answered).await
+    crate::stream::within(peer, "answer", limit, answered).await
 }

@@ -109,13 +109,13 @@ impl Demo<'_> {
 
     async fn issue(&mut self) -> Result<String, Failure> {
         self.step("the issuer starts, and pays the buyer an allowance");
-        self.world.ask("issuer", ["init"]).await?;
+        self.world.ask("issuer", ["init", "--no-passphrase"]).await?;
         let define =
             ["issuer", "init", "--name", "Claire dollar", "--symbol", SYMBOL, "--scale", "6"];
         self.world.ask("issuer", define).await?;
         let up = ["issuer", "up", "--listen", "127.0.0.1:0"];
         let issuer = self.world.start("issuer", up).await?;
-        let buyer = text(&self.world.ask("buyer", ["init"]).await?, "entity")?;
+        let buyer = text(&self.world.ask("buyer", ["init", "--no-passphrase"]).await?, "entity")?;
         self.world.ask("buyer", ["wallet", "add", &issuer]).await?;
         let minted =
             self.world.ask("issuer", ["issuer", "mint", ALLOWANCE, "--to", &buyer]).await?;
@@ -135,7 +135,7 @@ impl Demo<'_> {
         let mut hosts = Vec::with_capacity(count);
         for number in 1..=count {
             let name = format!("host-{number}");
-            self.world.ask(&name, ["init"]).await?;
+            self.world.ask(&name, ["init", "--no-passphrase"]).await?;
             self.world.ask(&name, ["wallet", "add", issuer]).await?;
             let path = self.world.home(&name).join("shards");
             let path =
