@@ -5,6 +5,7 @@
 
 mod demo;
 mod deny;
+mod foreign;
 mod fuzz;
 
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "deny", run: Run::Code(deny::step) },
     Step { name: "build", run: Run::Code(build) },
+    Step { name: "foreign", run: Run::Code(foreign::step) },
     Step { name: "demo", run: Run::Code(demo::step) },
     Step { name: "demo-offline", run: Run::Code(demo::step_offline) },
     Step { name: "fuzz", run: Run::Code(fuzz::step) },

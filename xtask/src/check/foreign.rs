@@ -1,0 +1,268 @@
+//! Programs that nobody here wrote speak the protocol of 2003 with an issuer.
+//!
+//! Each client is a holder: it reads the description, shows its certificate, asks what arrived, pays the next one, and
+//! says each message twice. So every client but the first is told of what the one before it paid, in its own words.
+//!
+//! The clients' packages are installed once, below `target/foreign`, from the versions pinned in
+//! `crates/lcp-wire/foreign`; without Python or Node, or a registry, the step is skipped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::Done;
+use crate::{
+    shell::{self, Failed},
+    workspace::{Workspace, root},
+};
+
+/// The clients, in order. The first comes again at the end, to be told of what the last one paid.
+const CLIENTS: [Client; 6] = [
+    Client { name: "suds", program: Program::Python("suds_client.py"), literal: false },
+    Client { name: "zeep", program: Program::Python("zeep_client.py"), literal: false },
+    Client { name: "zeep literal", program: Program::Python("zeep_client.py"), literal: true },
+    Client { name: "soap", program: Program::Node("soap_client.js"), literal: false },
+    Client { name: "soap literal", program: Program::Node("soap_client.js"), literal: true },
+    Client { name: "suds again", program: Program::Python("suds_client.py"), literal: false },
+];
+
+/// How many accounts they need.
+const HOLDERS: usize = CLIENTS.len() - 1;
+
+/// What each client pays, as all of them write it.
+const PAID: f64 = 100.0;
+/// What for.
+const ORDER: &str = "bob1234567890";
+
+/// How long an issuer may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one client may take.
+const CLIENT_TIMEOUT: &str = "timeout 120";
+
+struct Client {
+    name: &'static str,
+    program: Program,
+    /// Whether it reads the literal description.
+    literal: bool,
+}
+
+enum Program {
+    Python(&'static str),
+    Node(&'static str),
+}
+
+/// Lets every client speak with one issuer.
+pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
+    let packages = workspace.target.join("foreign");
+    let (python, node) = match installed(&packages) {
+        Ok(installed) => installed,
+        Err(failed) => return Ok(Done::Skipped { why: failed.to_string() }),
+    };
+    let issuer = Issuer::start(workspace)?;
+    for (number, client) in CLIENTS.iter().enumerate() {
+        let (program, script) = match client.program {
+            Program::Python(script) => (&python, script),
+            Program::Node(script) => (&node, script),
+        };
+        let mut command = shell::command(CLIENT_TIMEOUT);
+        command.arg(program).arg(scripts().join(script));
+        command.env("NODE_PATH", packages.join("node/node_modules"));
+        let command = issuer.introduce(command, number % HOLDERS, client.literal);
+        let said = shell::output(command)?;
+        println!("    {}: {}", client.name, said.trim());
+        judge(&said, number > 0).map_err(|why| Failed { command: client.name.to_owned(), why })?;
+    }
+    Ok(Done::Passed)
+}
+
+/// The folder of the clients and the pins of their packages.
+fn scripts() -> PathBuf {
+    root().join("crates/lcp-wire/foreign")
+}
+
+/// The programs that run the clients, after their packages were installed.
+fn installed(packages: &Path) -> Result<(PathBuf, PathBuf), Failed> {
+    let io = |error: std::io::Error| Failed {
+        command: format!("mkdir {}", packages.display()),
+        why: error.to_string(),
+    };
+    let node = packages.join("node");
+    fs::create_dir_all(&node).map_err(io)?;
+    let python = packages.join("venv/bin/python");
+    install(packages, "python.done", &["requirements.txt"], || {
+        let mut venv = shell::command("python3 -m venv --clear");
+        venv.arg(packages.join("venv"));
+        shell::run(venv)?;
+        let mut pip = Command::new(&python);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ]);
+        pip.arg(scripts().join("requirements.txt"));
+        shell::run(pip).map(|_| ())
+    })?;
+    install(packages, "node.done", &["package.json", "package-lock.json"], || {
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(scripts().join(name), node.join(name)).map_err(io)?;
+        }
+        let mut npm = shell::command("npm ci --no-audit --no-fund --ignore-scripts --prefix");
+        npm.arg(&node);
+        shell::run(npm).map(|_| ())
+    })?;
+    Ok((python, PathBuf::from("node")))
+}
+
+/// Runs `how` unless it ran before with the same `pins`, of which a copy in `mark` is the proof.
+fn install(
+    packages: &Path,
+    mark: &str,
+    pins: &[&str],
+    how: impl FnOnce() -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let read = |name: &&str| fs::read_to_string(scripts().join(name)).unwrap_or_default();
+    let wanted: String = pins.iter().map(read).collect();
+    let mark = packages.join(mark);
+    if fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    how()?;
+    fs::write(&mark, wanted).map_err(|error| Failed {
+        command: format!("write {}", mark.display()),
+        why: error.to_string(),
+    })
+}
+
+/// An issuer that is running, and the folder with what its clients need. Ended when dropped.
+struct Issuer {
+    child: Child,
+    folder: PathBuf,
+    wsdl: String,
+}
+
+impl Issuer {
+    /// Starts an issuer whose holders 0 to [`HOLDERS`] have more than they pay.
+    ///
+    /// This is the one place that knows which program is the issuer. It leaves in its folder `issuer.crt`, for each
+    /// holder `holder-N.key`, `holder-N.crt` and `holder-N.hex`, and `wsdl.url` last.
+    fn start(workspace: &Workspace) -> Result<Self, Failed> {
+        shell::run(shell::command(
+            "cargo build --locked --package fondaco-lcp-wire --example issuer",
+        ))?;
+        let folder = workspace.target.join("check/foreign");
+        let failed = |why: String| Failed { command: "issuer".to_owned(), why };
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(|error| failed(error.to_string()))?;
+        }
+        let mut command = Command::new(workspace.target.join("debug/examples/issuer"));
+        command.arg(&folder).arg(HOLDERS.to_string()).stdin(Stdio::piped());
+        let child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let mut issuer = Self { child, folder, wsdl: String::new() };
+        let started = Instant::now();
+        while issuer.wsdl.is_empty() {
+            if started.elapsed() > START_TIMEOUT {
+                return Err(failed(format!("did not start in {} s", START_TIMEOUT.as_secs())));
+            }
+            thread::sleep(Duration::from_millis(20));
+            issuer.wsdl = fs::read_to_string(issuer.folder.join("wsdl.url")).unwrap_or_default();
+        }
+        Ok(issuer)
+    }
+
+    /// Tells a client where the issuer is, who it is itself, and whom it pays.
+    fn introduce(&self, mut client: Command, holder: usize, literal: bool) -> Command {
+        let own = |kind: &str| self.folder.join(format!("holder-{holder}.{kind}"));
+        let next = self.folder.join(format!("holder-{}.hex", (holder + 1) % HOLDERS));
+        let wsdl = match literal {
+            true => self.wsdl.replace("lcp.wsdl", "lcp-literal.wsdl"),
+            false => self.wsdl.clone(),
+        };
+        client.arg(wsdl).arg(own("crt")).arg(own("key")).arg(self.folder.join("issuer.crt"));
+        client.arg(fs::read_to_string(next).unwrap_or_default().trim());
+        client
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is to be gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Checks what a client says that happened. All but the first were paid before.
+fn judge(said: &str, was_paid: bool) -> Result<(), String> {
+    let said: Value = serde_json::from_str(said).map_err(|error| error.to_string())?;
+    let number = |pointer: &str| {
+        said.pointer(pointer).and_then(Value::as_f64).ok_or(format!("there is no {pointer}"))
+    };
+    let expect = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+    let deposits = &said["before"]["deposits"];
+    let wanted = match was_paid {
+        true => serde_json::json!([{ "amount": PAID, "id": ORDER }]),
+        false => serde_json::json!([]),
+    };
+    // Node writes 100 where Python writes 100.0.
+    let alike = deposits.as_array().map(Vec::len) == wanted.as_array().map(Vec::len)
+        && (!was_paid
+            || (number("/before/deposits/0/amount")? == PAID && deposits[0]["id"] == ORDER));
+    expect(alike, &format!("it was told of {deposits}, not of {wanted}"))?;
+    expect(said["before"] == said["before_again"], "the same query was answered differently")?;
+    expect(said["paid"]["result"] == "success", "it was not paid")?;
+    expect(said["paid"] == said["again"], "the same transfer was answered differently")?;
+    expect(said["other"]["fault"] == "OtherContent", "its counter was used for two transfers")?;
+    expect(said["broke"]["fault"] == "InsufficientFunds", "it paid what it does not have")?;
+    let spent = number("/before/balance")? - number("/after/balance")?;
+    let once = PAID + number("/paid/fee")?;
+    expect((spent - once).abs() < 0.001, &format!("it spent {spent}, not {once}"))?;
+    expect(said["after"]["deposits"] == serde_json::json!([]), "it was told twice")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{
+        "before": {"balance": 1000, "fee": 0, "deposits": [{"amount": 100, "id": "bob1234567890"}]},
+        "before_again": {"balance": 1000, "fee": 0, "deposits": [{"amount": 100, "id": "bob1234567890"}]},
+        "paid": {"result": "success", "fee": 1.2}, "again": {"result": "success", "fee": 1.2},
+        "other": {"fault": "OtherContent"}, "after": {"balance": 898.8, "fee": 0, "deposits": []},
+        "broke": {"fault": "InsufficientFunds"}}"#;
+
+    #[test]
+    fn a_good_story_is_believed_and_each_lie_is_caught() {
+        assert_eq!(judge(GOOD, true), Ok(()));
+        assert!(judge(GOOD, false).is_err());
+        for (truth, lie) in [
+            ("898.8", "797.6"),
+            (
+                r#""again": {"result": "success", "fee": 1.2}"#,
+                r#""again": {"result": "success", "fee": 0}"#,
+            ),
+            ("OtherContent", "success"),
+            ("InsufficientFunds", "success"),
+            ("\"deposits\": []", "\"deposits\": [1]"),
+            ("bob1234567890", "eve"),
+        ] {
+            assert!(judge(&GOOD.replacen(truth, lie, 1), true).is_err(), "{lie}");
+        }
+    }
+
+    #[test]
+    fn every_client_has_its_script() {
+        for client in &CLIENTS {
+            let (Program::Python(script) | Program::Node(script)) = client.program;
+            assert!(scripts().join(script).is_file(), "{script}");
+        }
+    }
+}
