@@ -1,19 +1,32 @@
-//! The books on disk: a journal whose first record defines the currency.
+//! The books on disk: a journal whose first record defines the currency, and a snapshot that spares reading most of it.
 //!
 //! ```text
-//! journal   definition | record of lcp | record of lcp | …
+//! journal    definition | record of lcp | record of lcp | … | … | …
+//! snapshot   all of what the records up to here led to ──┘   └── replayed when the books are opened
 //! ```
+//!
+//! The journal alone is the truth: without its snapshot it is replayed whole. [`audit`] never looks at the snapshot.
 
-use crate::{IssuerConfig, IssuerError, RecordError};
+use crate::{
+    IssuerConfig, IssuerError, RecordError,
+    keeper::{Answered, Done},
+};
 use fondaco_codec::{Decode, Encode, Reader};
 use fondaco_crypto::{Digest, EntityId};
-use fondaco_lcp::{Currency, Issuer, IssuerOptions};
-use fondaco_store::{DiskFile, Journal, Kind};
+use fondaco_lcp::{ANSWERS_BYTES_MAX, Currency, Issuer, IssuerOptions};
+use fondaco_store::{
+    Appended, DiskFile, Head, Journal, Kind, copy_journal, load_snapshot, save_snapshot,
+};
 use fondaco_units::{Amount, Bytes};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tracing::{info, warn};
 
 const JOURNAL: &str = "journal";
-const KIND: Kind = Kind::new(*b"issuer\0\0", 1);
+const SNAPSHOT: &str = "snapshot";
+pub(crate) const KIND: Kind = Kind::new(*b"issuer\0\0", 2);
 
 const DEFINITION_VERSION: u8 = 2;
 /// Records of `lcp` have the kinds from 1 on.
@@ -41,24 +54,133 @@ pub(crate) fn create(
     Ok(())
 }
 
-/// Opens the books in `folder` and replays all records; the books in memory, and the journal behind them.
-pub(crate) fn open(folder: &Path) -> Result<(Issuer, Journal<DiskFile>), IssuerError> {
+/// Where the journal of the books in `folder` is.
+pub(crate) fn journal_path(folder: &Path) -> PathBuf {
+    folder.join(JOURNAL)
+}
+
+/// What one frame of the journal did, as it is replayed.
+pub(crate) trait Visit {
+    /// Whether it wants to be told at all; if not, nothing is collected.
+    const WANTED: bool;
+
+    /// Takes in a frame: where it is, and what each of its records did.
+    fn frame(&mut self, issuer: &Issuer, at: &Appended, done: Vec<Done>)
+    -> Result<(), RecordError>;
+}
+
+/// Nobody wants to be told.
+impl Visit for () {
+    const WANTED: bool = false;
+
+    fn frame(&mut self, _: &Issuer, _: &Appended, _: Vec<Done>) -> Result<(), RecordError> {
+        Ok(())
+    }
+}
+
+/// Opens the books in `folder`: from the snapshot, if it covers no more than `covered` records, else from the beginning. The
+/// books in memory, and the journal behind them; each frame that was replayed is shown to `visit`.
+pub(crate) fn open<V: Visit>(
+    folder: &Path,
+    covered: u64,
+    seed: u64,
+    visit: &mut V,
+) -> Result<(Issuer, Journal<DiskFile>), IssuerError> {
     let missing = || IssuerError::NoIssuer { folder: folder.to_owned() };
-    let path = folder.join(JOURNAL);
+    let path = journal_path(folder);
     // Opening a file creates it: a mistyped folder must not become an issuer's.
     if !path.is_file() {
         return Err(missing());
     }
-    let mut issuer: Option<Issuer> = None;
-    let journal = Journal::open(DiskFile::open(path)?, KIND, |record| match &mut issuer {
-        None => {
-            issuer = Some(Issuer::new(read_definition(record)?, IssuerOptions::default()));
-            Ok::<(), RecordError>(())
+    // The lock is taken before the snapshot is read, which another process may be replacing.
+    let disk = DiskFile::open(path)?;
+    let start = last_snapshot(folder, seed).filter(|(head, _)| head.records <= covered);
+    let (start, mut issuer) = start.unzip();
+    if let Some(issuer) = &mut issuer {
+        issuer.collect_movements(V::WANTED);
+    }
+    let options = IssuerOptions { seed, ..IssuerOptions::default() };
+    let journal = Journal::open_with(disk, KIND, start, |at, records| {
+        let mut done = Vec::new();
+        while let Some(record) = records.next() {
+            let Some(issuer) = &mut issuer else {
+                let mut new = Issuer::new(read_definition(record)?, options);
+                new.collect_movements(V::WANTED);
+                issuer = Some(new);
+                done.push(Done::default());
+                continue;
+            };
+            let first = issuer.replay_answer(record)?;
+            if V::WANTED {
+                let answered = first.map(|first| Answered {
+                    holder: first.holder,
+                    id: first.id,
+                    response: first.response.to_bytes(),
+                });
+                let movements = issuer.drain_movements();
+                done.push(Done { at: issuer.last(), answered, movements });
+            }
         }
-        Some(issuer) => Ok(issuer.replay(record)?),
+        match &issuer {
+            Some(issuer) if V::WANTED => visit.frame(issuer, at, done),
+            _ => Ok(()),
+        }
     })?;
     let issuer = issuer.ok_or_else(missing)?;
     Ok((issuer, journal))
+}
+
+/// The snapshot, if there is one that can be used. One that cannot is no loss, but of time.
+fn last_snapshot(folder: &Path, seed: u64) -> Option<(Head, Issuer)> {
+    let loaded = load_snapshot(&folder.join(SNAPSHOT), KIND);
+    let loaded = loaded.inspect_err(|error| {
+        warn!(%error, "the snapshot cannot be used; the journal is replayed whole");
+    });
+    let (head, body) = loaded.ok().flatten()?;
+    let restored = Issuer::restore(seed, ANSWERS_BYTES_MAX, &body).inspect_err(|error| {
+        warn!(%error, "the snapshot cannot be used; the journal is replayed whole");
+    });
+    let restored = restored.ok()?;
+    info!(records = head.records, "the books go on from their snapshot");
+    Some((head, restored))
+}
+
+/// Saves what the issuer is at `head`.
+pub(crate) fn save(folder: &Path, head: Head, snapshot: &[u8]) -> Result<(), IssuerError> {
+    Ok(save_snapshot(&folder.join(SNAPSHOT), KIND, head, snapshot)?)
+}
+
+/// Makes the snapshot of the books in `folder`, which no other process may have open, so that they open quickly.
+///
+/// # Errors
+///
+/// As [`audit`], or the disk fails.
+pub fn snapshot(folder: &Path) -> Result<(), IssuerError> {
+    let (issuer, journal) = open(folder, u64::MAX, 0, &mut ())?;
+    save(folder, journal.head(), &issuer.snapshot())
+}
+
+/// Copies the books in `folder` to the folder `to`, which must not have any; whoever has them open goes on meanwhile. Every
+/// frame is verified on the way; `progress` is told how many bytes are copied, of about how many.
+///
+/// # Errors
+///
+/// There are none in `folder`, or some in `to` already, they are damaged, or a disk fails. Nothing is left at `to` then.
+pub fn backup(
+    folder: &Path,
+    to: &Path,
+    progress: impl FnMut(Bytes, Bytes),
+) -> Result<Head, IssuerError> {
+    let from = journal_path(folder);
+    if !from.is_file() {
+        return Err(IssuerError::NoIssuer { folder: folder.to_owned() });
+    }
+    if journal_path(to).exists() {
+        return Err(IssuerError::AlreadyThere { folder: to.to_owned() });
+    }
+    // What cannot be created shows when the journal is copied, with the reason.
+    let _ = fs::create_dir_all(to);
+    Ok(copy_journal(&from, &journal_path(to), KIND, progress)?)
 }
 
 fn definition(currency: &Currency) -> Vec<u8> {
@@ -108,7 +230,7 @@ pub struct Report {
 /// The issuer runs ([`FileError::Locked`](fondaco_store::FileError::Locked)): ask it with `Describe`. There is none,
 /// or its journal is damaged.
 pub fn audit(folder: &Path) -> Result<Report, IssuerError> {
-    let (issuer, journal) = open(folder)?;
+    let (issuer, journal) = open(folder, 0, 0, &mut ())?;
     let head = journal.head();
     // The sum of parts of the supply fits; if it did not, the books would not balance.
     let held =

@@ -12,6 +12,8 @@ pub struct IssuerConfig {
     symbol: Text<12>,
     scale: Scale,
     transfer_fee: Amount,
+    full_handshake_fee: Amount,
+    account_reserve: Amount,
 }
 
 impl IssuerConfig {
@@ -32,21 +34,31 @@ impl IssuerConfig {
         let symbol_ok = !symbol.is_empty() && symbol.bytes().all(|c| c.is_ascii_alphanumeric());
         let name = Text::new(name).filter(|_| name_ok).ok_or(ConfigError::Name)?;
         let symbol = Text::new(symbol).filter(|_| symbol_ok).ok_or(ConfigError::Symbol)?;
-        Ok(Self { name, symbol, scale, transfer_fee })
+        let (full_handshake_fee, account_reserve) = (Amount::ZERO, Amount::ZERO);
+        Ok(Self { name, symbol, scale, transfer_fee, full_handshake_fee, account_reserve })
+    }
+
+    /// Charges `fee` smallest units for a full handshake of the dialect of 2003: who resumes its session does not pay it.
+    #[must_use]
+    pub const fn with_full_handshake_fee(mut self, fee: Amount) -> Self {
+        self.full_handshake_fee = fee;
+        self
+    }
+
+    /// Asks that the first transfer to a key brings at least `reserve` smallest units: accounts are not to be had for
+    /// nothing.
+    #[must_use]
+    pub const fn with_account_reserve(mut self, reserve: Amount) -> Self {
+        self.account_reserve = reserve;
+        self
     }
 
     /// Returns the currency that `issuer` makes of it.
     pub(crate) fn currency(&self, issuer: EntityId) -> Currency {
-        let Self { name, symbol, scale, transfer_fee } = self.clone();
-        Currency {
-            id: CurrencyId::issued_by(issuer),
-            name,
-            symbol,
-            scale,
-            transfer_fee,
-            full_handshake_fee: Amount::ZERO,
-            account_reserve: Amount::ZERO,
-        }
+        let Self { name, symbol, scale, transfer_fee, full_handshake_fee, account_reserve } =
+            self.clone();
+        let id = CurrencyId::issued_by(issuer);
+        Currency { id, name, symbol, scale, transfer_fee, full_handshake_fee, account_reserve }
     }
 }
 

@@ -4,7 +4,7 @@ use fondaco_codec::DecodeError;
 use fondaco_crypto::EntityId;
 use fondaco_lcp::ReplayError;
 use fondaco_ledger::Imbalance;
-use fondaco_store::{FileError, JournalError, OpenError};
+use fondaco_store::{CopyError, FileError, JournalError, OpenError};
 use std::path::PathBuf;
 
 /// Why an issuer does not run, or no longer. Listed by precedence.
@@ -28,6 +28,15 @@ pub enum IssuerError {
     /// The journal is damaged, or is something else.
     #[error(transparent)]
     Open(#[from] OpenError<RecordError>),
+    /// The books could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The text of the books could not be written.
+    #[error("the books could not be written out: {source}")]
+    Export {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The journal is of the currency of another key.
     #[error("these are the books of {found}, not of {wanted}")]
     OtherKey {
@@ -45,6 +54,12 @@ pub enum IssuerError {
     /// Records could not be saved. Nobody was told of what they say.
     #[error("the issuer is halted, because its journal took no more: {0}")]
     Journal(#[from] JournalError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {detail}")]
+    Entropy {
+        /// What it said.
+        detail: String,
+    },
     /// The thread that keeps the books did not start.
     #[error("the thread that keeps the books did not start: {detail}")]
     Thread {
@@ -62,7 +77,12 @@ impl IssuerError {
         match self {
             Self::File(error) => error.is_transient(),
             Self::Open(error) => error.is_transient(),
-            Self::Journal(_) | Self::Thread { .. } | Self::KeeperDied => true,
+            Self::Copy(error) => error.is_transient(),
+            Self::Export { .. }
+            | Self::Journal(_)
+            | Self::Entropy { .. }
+            | Self::Thread { .. }
+            | Self::KeeperDied => true,
             Self::AlreadyThere { .. }
             | Self::NoIssuer { .. }
             | Self::OtherKey { .. }
@@ -78,6 +98,9 @@ impl IssuerError {
             Self::AlreadyThere { .. } => "start it, or name another folder for another currency",
             Self::NoIssuer { .. } => "check the path, or create the currency first",
             Self::Open(error) => error.hint(),
+            Self::Copy(error) => error.hint(),
+            Self::Export { .. } => "check where it is written to, and run it again",
+            Self::Entropy { .. } => "start it again on a healthy machine",
             Self::OtherKey { .. } => "give the key with which the currency was created",
             Self::Books(_) | Self::Halted => {
                 "keep a copy of the folder, do not serve from it, and report it: this is a fault of the program"
@@ -97,7 +120,7 @@ pub enum RecordError {
     Definition(DecodeError),
     /// The definition is in another version.
     #[error(
-        "the definition is in version {found}, kind {kind}; this program reads version 1, kind 0"
+        "the definition is in version {found}, kind {kind}; this program reads version 2, kind 0"
     )]
     Version {
         /// The version found.
@@ -108,6 +131,9 @@ pub enum RecordError {
     /// A later record does not fit.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// What it did could not be written out; the record itself is sound.
+    #[error("what the record did could not be written out")]
+    Unwritten,
 }
 
 impl RecordError {
@@ -116,6 +142,7 @@ impl RecordError {
         match self {
             Self::Definition(_) | Self::Version { .. } => false,
             Self::Replay(error) => error.is_transient(),
+            Self::Unwritten => true,
         }
     }
 }

@@ -122,6 +122,8 @@ pub(crate) struct Saved<'a> {
 /// What one record did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Done {
+    /// When, by the time of the books.
+    pub(crate) at: Timestamp,
     /// Who asked, under which id, and the encoded answer.
     pub(crate) answered: Option<Answered>,
     pub(crate) movements: Vec<Movement>,
@@ -407,7 +409,7 @@ impl Keeper {
         batch.paid.extend(movements.iter().filter(paid).map(|movement| movement.holder));
         batch.bytes += record.len();
         batch.records.push(record);
-        batch.done.push(Done { answered, movements });
+        batch.done.push(Done { at: self.issuer.last(), answered, movements });
     }
 
     /// Makes the batch durable, and lets its answers leave.

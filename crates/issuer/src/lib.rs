@@ -53,9 +53,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod behind;
 mod books;
 mod config;
 mod error;
+mod export;
 mod keeper;
 mod known;
 mod metrics;
@@ -65,9 +67,11 @@ mod places;
 mod server;
 mod service;
 
-pub use books::{Report, audit};
+pub use behind::SNAPSHOT_RECORDS;
+pub use books::{Report, audit, backup, snapshot};
 pub use config::{ConfigError, IssuerConfig};
 pub use error::{IssuerError, RecordError};
+pub use export::export;
 pub use keeper::{BATCH_MAX, QUEUE_MAX, WAIT_MAX};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
 pub use parked::{PARKED_MAX, PARKED_PER_HOLDER_MAX};

@@ -7,7 +7,9 @@
 //! ```
 
 use crate::{
-    IssuerConfig, IssuerError, books,
+    IssuerConfig, IssuerError,
+    behind::Snapshots,
+    books,
     keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
     metrics::Metrics,
@@ -74,7 +76,11 @@ impl IssuerService {
         key: &SecretKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssuerError> {
-        let (core, journal) = books::open(folder)?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)
+            .map_err(|error| IssuerError::Entropy { detail: error.to_string() })?;
+        let seed = u64::from_le_bytes(seed);
+        let (core, journal) = books::open(folder, u64::MAX, seed, &mut ())?;
         let (found, wanted) = (core.currency().id.issuer(), key.entity());
         if found != wanted {
             return Err(IssuerError::OtherKey { found, wanted });
@@ -82,18 +88,21 @@ impl IssuerService {
         core.check()?;
         let head = journal.head();
         info!(issuer = %wanted.short(), records = head.records, chain = %head.chain, "the books are open");
-        Ok(Self::new(core, Box::new(journal), Box::new(()), key, clock))
+        let metrics = Metrics::default();
+        let behind = Snapshots::new(folder.to_owned(), head.records, metrics.clone());
+        Ok(Self::new(core, Box::new(journal), Box::new(behind), metrics, key, clock))
     }
 
     fn new(
         core: Issuer,
         journal: Box<dyn Save>,
         behind: Box<dyn Behind>,
+        metrics: Metrics,
         key: &SecretKey,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let (key, metrics) = (key.clone(), Metrics::default());
+        let key = key.clone();
         Self { core, journal, behind, clock, key, metrics, queue, waiting }
     }
 
@@ -259,7 +268,8 @@ mod tests {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();
         let core = Issuer::new(config.currency(key(1).entity()), IssuerOptions::default());
         let (journal, clock) = (Box::new(FullAfter(1)), Arc::new(Stopped));
-        let service = IssuerService::new(core, journal, Box::new(()), &key(1), clock);
+        let metrics = Metrics::default();
+        let service = IssuerService::new(core, journal, Box::new(()), metrics, &key(1), clock);
         let handle = service.handle();
         let listen = Some("127.0.0.1:0".parse().unwrap());
         let endpoint = Endpoint::bind(&key(1), listen, &[Protocol::Lcp2]).await.unwrap();

@@ -404,13 +404,16 @@ async fn strangers_cannot_fill_the_books() {
     let voucher = Voucher { currency, hold, cumulative: Amount::new(120) }.sign(&alice);
     let posted = as_bob.call(&Request::HoldPost { id: fresh(), voucher }).await;
     assert!(matches!(posted, Ok(Response::HoldPosted { .. })), "{posted:?}");
-    let mut recorded = 0;
+    let (mut answered, mut recorded) = (0, 0);
     for answer in std::mem::take(&mut flood).join_all().await.into_iter().flatten() {
-        assert!(matches!(answer, Response::Refused { .. }), "{answer:?}");
-        recorded += 1;
+        let Response::Refused { refusal } = answer else { panic!("{answer:?}") };
+        answered += 1;
+        // Of a stranger few answers are remembered, so that of many commands at once some come too late.
+        recorded +=
+            u64::from(!matches!(refusal, Refusal::Forgotten { .. } | Refusal::Outdated { .. }));
     }
     let seconds = started.elapsed().as_secs() + 1;
-    assert!((200..=200 + 200 * seconds).contains(&recorded) && recorded <= 14 * (20 + 5 * seconds));
+    assert!((200..=200 + 200 * seconds).contains(&answered) && answered <= 14 * (20 + 5 * seconds));
     // A flooder can still ask what it has, and command once it is known.
     let (_, connection) = &flooding[0];
     let mut stream = connection.open().await.unwrap();
@@ -523,4 +526,94 @@ async fn a_stop_answers_what_is_under_way() {
     }
     let supply = audit(&folder.0).unwrap().supply.get();
     assert!(supply >= answered, "{supply} on disk, {answered} promised");
+}
+
+/// Whoever opens the books from a snapshot knows the same as who replays the journal whole, and answers the same.
+#[tokio::test]
+async fn the_books_open_from_their_snapshot() {
+    let folder = Folder::new();
+    let running = Running::start(&folder.0).await;
+    let alice = running.client(&key(2)).await;
+    mint(&running.operator().await, &key(2), 1_000_000).await;
+    let steps = |from: u64| {
+        let step = |number: u64| fondaco_lcp::Step {
+            to: key(3).entity(),
+            amount: Amount::new(number),
+            order: fondaco_codec::Text::default(),
+            linked: false,
+        };
+        fondaco_codec::List::new((from..from + 8).map(step).collect()).unwrap()
+    };
+    // More records than a closing is worth a snapshot for would take long here: it is made by hand.
+    let id = fresh();
+    let batch = Request::Batch { id, fee_max: Amount::new(1), steps: steps(1) };
+    let first = alice.call(&batch).await.unwrap();
+    assert!(matches!(first, Response::Batched { .. }), "{first:?}");
+    running.stop().await;
+    let before = audit(&folder.0).unwrap();
+    fondaco_issuer::snapshot(&folder.0).unwrap();
+    assert!(folder.0.join("snapshot").exists());
+
+    let running = Running::start(&folder.0).await;
+    let alice = running.client(&key(2)).await;
+    assert_eq!(alice.call(&batch).await.unwrap(), first, "done once");
+    let batch = Request::Batch { id: fresh(), fee_max: Amount::new(1), steps: steps(9) };
+    assert!(matches!(alice.call(&batch).await.unwrap(), Response::Batched { .. }));
+    running.stop().await;
+    let after = audit(&folder.0).unwrap();
+    assert!(after.balanced && after.records == before.records + 1);
+
+    // A damaged snapshot costs time, and nothing else.
+    let path = folder.0.join("snapshot");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let running = Running::start(&folder.0).await;
+    let alice = running.client(&key(2)).await;
+    assert!(matches!(alice.call(&batch).await.unwrap(), Response::Batched { .. }));
+    running.stop().await;
+    assert_eq!(audit(&folder.0).unwrap(), after);
+
+    // Nor is it believed against its journal: one that is ahead shows that acknowledged records are gone.
+    std::fs::remove_file(&path).unwrap();
+    fondaco_issuer::snapshot(&folder.0).unwrap();
+    let copy = folder.0.join("copy");
+    fondaco_issuer::backup(&folder.0, &copy, |_, _| {}).unwrap();
+    assert_eq!(audit(&copy).unwrap(), after);
+    let journal = std::fs::read(copy.join("journal")).unwrap();
+    std::fs::copy(&path, copy.join("snapshot")).unwrap();
+    let end = usize::try_from(after.bytes.get()).unwrap();
+    let mut cut = journal.clone();
+    cut[end - 100..].fill(0);
+    std::fs::write(copy.join("journal"), cut).unwrap();
+    let refused = IssuerService::open(&copy, &bank(), std::sync::Arc::new(SystemClock));
+    assert!(matches!(refused, Err(IssuerError::Open(_))));
+}
+
+/// The exported books add up by themselves, and say what the ledger says.
+#[tokio::test]
+async fn the_books_are_exported_as_plain_text() {
+    let folder = Folder::new();
+    let running = Running::start(&folder.0).await;
+    let alice = running.client(&key(2)).await;
+    mint(&running.operator().await, &key(2), 500).await;
+    let (to, fee_max) = (key(3).entity(), Amount::new(1));
+    let order = fondaco_codec::Text::cut("bread \"and\" salt");
+    let amount = Amount::new(100);
+    let transfer = Request::Transfer { id: fresh(), to, amount, fee_max, order };
+    assert!(matches!(alice.call(&transfer).await, Ok(Response::Transferred { .. })));
+    running.stop().await;
+    let mut text = Vec::new();
+    fondaco_issuer::export(&folder.0, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let mut sum = 0;
+    for line in text.lines().filter(|line| line.starts_with("  ") && line.contains("HCR")) {
+        let amount = line.split_whitespace().nth(1).unwrap().replace('.', "");
+        sum += amount.parse::<i64>().unwrap();
+    }
+    assert_eq!(sum, 0, "{text}");
+    for part in ["\"transfer\" \"bread \\\"and\\\" salt\"", "balance Equity:Issued  5.00 HCR"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
 }
