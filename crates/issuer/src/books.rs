@@ -102,7 +102,7 @@ pub(crate) fn open<V: Visit>(
     let options = IssuerOptions { seed, ..IssuerOptions::default() };
     let journal = Journal::open_with(disk, KIND, start, |at, records| {
         let mut done = Vec::new();
-        while let Some(record) = records.next() {
+        for record in records.by_ref() {
             let Some(issuer) = &mut issuer else {
                 let mut new = Issuer::new(read_definition(record)?, options);
                 new.collect_movements(V::WANTED);

@@ -3,6 +3,7 @@
 use fondaco_codec::DecodeError;
 use fondaco_crypto::EntityId;
 use fondaco_lcp::ReplayError;
+use fondaco_lcp_wire::StartError;
 use fondaco_ledger::Imbalance;
 use fondaco_store::{CopyError, FileError, JournalError, OpenError};
 use std::path::PathBuf;
@@ -54,6 +55,9 @@ pub enum IssuerError {
     /// Records could not be saved. Nobody was told of what they say.
     #[error("the issuer is halted, because its journal took no more: {0}")]
     Journal(#[from] JournalError),
+    /// A socket of the dialect of 2003 could not be had.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The system gives no randomness.
     #[error("the system gives no randomness: {detail}")]
     Entropy {
@@ -73,11 +77,12 @@ pub enum IssuerError {
 
 impl IssuerError {
     /// Returns whether opening the same books again can succeed later.
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::File(error) => error.is_transient(),
             Self::Open(error) => error.is_transient(),
             Self::Copy(error) => error.is_transient(),
+            Self::Start(error) => error.is_transient(),
             Self::Export { .. }
             | Self::Journal(_)
             | Self::Entropy { .. }
@@ -100,6 +105,7 @@ impl IssuerError {
             Self::Open(error) => error.hint(),
             Self::Copy(error) => error.hint(),
             Self::Export { .. } => "check where it is written to, and run it again",
+            Self::Start(_) => "choose another socket with --soap and --http, or `none`",
             Self::Entropy { .. } => "start it again on a healthy machine",
             Self::OtherKey { .. } => "give the key with which the currency was created",
             Self::Books(_) | Self::Halted => {

@@ -21,6 +21,7 @@ use fondaco_lcp::{
     EntryKind, Issuer, Movement, Refusal, Request, Response, SignedHead,
     classic::{Answer, Ask, AskBody, Fault},
 };
+use fondaco_lcp_wire::Answered as Told;
 use fondaco_ports::{Clock, Disk};
 use fondaco_store::{Head, Journal, JournalError};
 use fondaco_units::{Amount, Duration, Timestamp};
@@ -77,7 +78,7 @@ pub(crate) struct ClassicJob {
     pub(crate) ask: Ask,
     /// How long a query may wait for something to tell.
     pub(crate) wait: Duration,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) answer: oneshot::Sender<Told>,
 }
 
 /// A query that waits.
@@ -181,7 +182,7 @@ struct Batch {
 /// An answer that leaves when its batch is saved.
 enum Ready {
     Lcp2(oneshot::Sender<Response>, Response),
-    Classic(oneshot::Sender<Answer>, Answer),
+    Classic(oneshot::Sender<Told>, Told),
 }
 
 #[derive(Default)]
@@ -227,7 +228,7 @@ fn refuse(waiting: Waiting) {
         Waiting::Lcp2(job) => drop(job.answer.send(Response::Refused { refusal })),
         Waiting::Classic(job) => {
             let fault = Fault::Refused { refusal };
-            drop(job.answer.send(Answer::Fault { fault }));
+            drop(job.answer.send(Told { answer: Answer::Fault { fault }, surcharged: false }));
         }
     }
 }
@@ -385,7 +386,8 @@ impl Keeper {
                 let now = batch.now;
                 let handled = self.issuer.handle_classic(now, holder, connection, surcharge, &ask);
                 let refused = matches!(handled.answer, Answer::Fault { .. });
-                batch.counts.add(false, handled.record.is_some(), refused);
+                let new = handled.record.is_some();
+                batch.counts.add(false, new, refused);
                 if let (AskBody::Transfer { to, .. }, Answer::Paid { .. }) =
                     (&ask.body, &handled.answer)
                     && !self.known.contains(*to)
@@ -395,7 +397,16 @@ impl Keeper {
                 if let Some(record) = handled.record {
                     self.record(batch, record, None);
                 }
-                batch.answers.push(Ready::Classic(answer, handled.answer));
+                // A stored answer takes nothing, whatever fee it names.
+                let surcharged = new
+                    && surcharge > Amount::ZERO
+                    && match &handled.answer {
+                        Answer::Paid { .. } => true,
+                        Answer::Told { fee, .. } => *fee > Amount::ZERO,
+                        Answer::Fault { .. } => false,
+                    };
+                let told = Told { answer: handled.answer, surcharged };
+                batch.answers.push(Ready::Classic(answer, told));
             }
         }
     }
@@ -471,7 +482,8 @@ fn refuse_ready(ready: Ready) {
     match ready {
         Ready::Lcp2(answer, _) => drop(answer.send(Response::Refused { refusal })),
         Ready::Classic(answer, _) => {
-            drop(answer.send(Answer::Fault { fault: Fault::Refused { refusal } }));
+            let fault = Fault::Refused { refusal };
+            drop(answer.send(Told { answer: Answer::Fault { fault }, surcharged: false }));
         }
     }
 }

@@ -55,6 +55,7 @@
 
 mod behind;
 mod books;
+mod classic;
 mod config;
 mod error;
 mod export;
@@ -62,6 +63,7 @@ mod keeper;
 mod known;
 mod metrics;
 mod pace;
+mod pages;
 mod parked;
 mod places;
 mod server;
@@ -74,7 +76,8 @@ pub use error::{IssuerError, RecordError};
 pub use export::export;
 pub use keeper::{BATCH_MAX, QUEUE_MAX, WAIT_MAX};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
+pub use pages::MetricsPage;
 pub use parked::{PARKED_MAX, PARKED_PER_HOLDER_MAX};
 pub use places::{CONNECTIONS_MAX, CONNECTIONS_PER_HOLDER_MAX, REQUESTS_PER_HOLDER_MAX};
 pub use server::{IDLE_TIMEOUT, REQUESTS_MAX, REQUESTS_OF_STRANGERS_MAX};
-pub use service::{HandleError, IssuerHandle, IssuerService, operator_key};
+pub use service::{HandleError, IssuerHandle, IssuerService, Serving, operator_key};

@@ -120,12 +120,22 @@ impl Metrics {
         self.requests.get_or_create(&[("outcome", outcome)]).inc_by(count as u64);
     }
 
+    /// Says how many connections there are.
+    pub(crate) fn connections(&self, dialect: Dialect, open: usize) {
+        self.of(dialect).set(gauge(open as u64));
+    }
+
+    /// Says that there is one connection more, or less.
     pub(crate) fn connection(&self, dialect: Dialect, change: i64) {
+        self.of(dialect).inc_by(change);
+    }
+
+    fn of(&self, dialect: Dialect) -> Gauge {
         let dialect = match dialect {
             Dialect::Lcp2 => "lcp2",
             Dialect::Lcp2003 => "lcp2003",
         };
-        self.connections.get_or_create(&[("dialect", dialect)]).inc_by(change);
+        self.connections.get_or_create_owned(&[("dialect", dialect)])
     }
 
     pub(crate) fn saved(&self, records: usize, took: Duration, head: Head) {

@@ -12,6 +12,7 @@ use crate::{
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{FrameError, REQUEST_BYTES_MAX, Refusal, Request, Response, VERSION};
 use fondaco_transport::{CloseReason, Connection, Stream, TransportError};
+use fondaco_units::Amount;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -48,6 +49,8 @@ pub(crate) struct Server {
     pub(crate) operator: EntityId,
     /// Cancelled when no more requests are to be taken.
     pub(crate) stopping: CancellationToken,
+    /// What a full handshake of the dialect of 2003 costs.
+    pub(crate) full_handshake_fee: Amount,
     metrics: Metrics,
     known: Known,
     idle: Duration,
@@ -72,6 +75,7 @@ impl Server {
             issuer,
             operator,
             stopping: CancellationToken::new(),
+            full_handshake_fee: Amount::ZERO,
             metrics,
             known,
             idle: IDLE_TIMEOUT,
@@ -181,18 +185,26 @@ impl Server {
             return None;
         }
         let (answer, answered) = oneshot::channel();
-        let job = Message::Job(Box::new(Job { holder, request, answer }));
-        self.queue.send_timeout(job, QUEUE_TIMEOUT).await.ok()?;
+        self.send(Message::Job(Box::new(Job { holder, request, answer }))).await?;
         answered.await.ok()
     }
 
-    fn may_command(&self, holder: EntityId, known: bool) -> bool {
+    /// Tells the keeper; nothing when there is no room for long, or the keeper is gone.
+    pub(crate) async fn send(&self, message: Message) -> Option<()> {
+        self.queue.send_timeout(message, QUEUE_TIMEOUT).await.ok()
+    }
+
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn may_command(&self, holder: EntityId, known: bool) -> bool {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.may_command(self.now(), holder, known)
     }
 
     /// Returns whether `peer` is no stranger.
-    fn knows(&self, peer: EntityId) -> bool {
+    pub(crate) fn knows(&self, peer: EntityId) -> bool {
         peer == self.operator || peer == self.issuer || self.known.contains(peer)
     }
 
@@ -261,7 +273,6 @@ mod tests {
     use fondaco_crypto::SecretKey;
     use fondaco_lcp::RequestId;
     use fondaco_transport::{Endpoint, Protocol, TransportError};
-    use fondaco_units::Amount;
     use tokio::task::JoinHandle;
 
     const fn key(byte: u8) -> EntityId {

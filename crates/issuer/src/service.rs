@@ -12,14 +12,15 @@ use crate::{
     books,
     keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
-    metrics::Metrics,
+    metrics::{Dialect, Metrics},
     server::Server,
 };
 use fondaco_crypto::{Domain, EntityId, SecretKey};
 use fondaco_lcp::{Currency, Issuer, Request, Response};
+use fondaco_lcp_wire::{self as lcp_wire, Identity, Settings};
 use fondaco_ports::Clock;
 use fondaco_transport::Endpoint;
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, thread, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -131,16 +132,69 @@ impl IssuerService {
         endpoint: Endpoint,
         shutdown: CancellationToken,
     ) -> Result<(), IssuerError> {
+        self.start(endpoint, None).await?.run(shutdown).await
+    }
+
+    /// Begins to keep the books, and takes the sockets of the dialect of 2003 if `soap` names some.
+    ///
+    /// # Errors
+    ///
+    /// A socket cannot be had, or the system has no more threads.
+    pub async fn start(
+        self,
+        endpoint: Endpoint,
+        soap: Option<Settings>,
+    ) -> Result<Serving, IssuerError> {
         let Self { core, journal, behind, clock, key, metrics, queue, mut waiting } = self;
-        let (halt, mut halted) = oneshot::channel();
+        let (halt, halted) = oneshot::channel();
         let known = Known::of(&core);
         let (issuer, operator) = (key.entity(), operator_key(&key).entity());
-        let server = Server::new(queue, issuer, operator, known.clone(), metrics.clone());
+        let mut server = Server::new(queue, issuer, operator, known.clone(), metrics.clone());
+        server.full_handshake_fee = core.currency().full_handshake_fee;
+        let soap = match soap {
+            None => None,
+            Some(settings) => {
+                let (identity, scale) = (Identity::new(&key, &[]), core.currency().scale);
+                let accounts = Arc::new(server.clone());
+                Some(lcp_wire::Server::start(identity, scale, accounts, settings).await?)
+            }
+        };
         let keeper = Keeper { issuer: core, journal, clock, key, known, metrics, behind };
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || keep(keeper, &mut waiting, halt))
             .map_err(|error| IssuerError::Thread { detail: error.to_string() })?;
+        Ok(Serving { endpoint, soap, server, halted, keeper })
+    }
+}
+
+/// An issuer that keeps its books. Dropped without [`run`](Self::run), it serves nobody.
+pub struct Serving {
+    endpoint: Endpoint,
+    soap: Option<lcp_wire::Server>,
+    server: Server,
+    halted: oneshot::Receiver<IssuerError>,
+    keeper: thread::JoinHandle<()>,
+}
+
+impl Serving {
+    /// Returns where the dialect of 2003 is served over TLS.
+    pub fn soap_address(&self) -> Option<SocketAddr> {
+        self.soap.as_ref().map(lcp_wire::Server::soap_address)
+    }
+
+    /// Returns where its descriptions are served over plain HTTP.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.soap.as_ref().and_then(lcp_wire::Server::http_address)
+    }
+
+    /// Serves until `shutdown`: then the requests under way are answered, and all is closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`IssuerService::serve`].
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), IssuerError> {
+        let Self { endpoint, soap, server, mut halted, keeper } = self;
         let connections = TaskTracker::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,6 +213,9 @@ impl IssuerService {
                 // Until then who dials is told, too.
                 () = &mut grace, if failure.is_some() => break,
                 _ = ticks.tick() => {
+                    if let Some(soap) = &soap {
+                        server.metrics().connections(Dialect::Lcp2003, soap.connections());
+                    }
                     // With a full queue the next tick will do; commands let holds expire too.
                     let _ = server.queue.try_send(Message::Tick);
                 }
@@ -172,7 +229,13 @@ impl IssuerService {
         }
         server.stopping.cancel();
         connections.close();
-        if timeout(STOP_GRACE, connections.wait()).await.is_err() {
+        let soap_stopped = async {
+            if let Some(soap) = soap {
+                soap.stop().await;
+            }
+        };
+        let (stopped, ()) = tokio::join!(timeout(STOP_GRACE, connections.wait()), soap_stopped);
+        if stopped.is_err() {
             warn!("some holders did not take their answers in time");
         }
         // Fails only if the keeper is gone.

@@ -29,7 +29,6 @@ impl RequestId {
 
     /// Returns the moment that [`RequestId::at`] put into it.
     pub const fn made_at(self) -> Timestamp {
-        #[expect(clippy::cast_possible_truncation, reason = "48 bits are left")]
         Timestamp::from_milliseconds((self.0 >> RANDOM_BITS) as u64)
     }
 
