@@ -34,6 +34,7 @@ mod race;
 mod report;
 mod restart;
 mod served;
+mod soap;
 mod town;
 mod transfers;
 mod voucher;
@@ -48,10 +49,11 @@ type Benchmark = fn(&Report);
 type Part = fn(&[String]);
 
 /// Every benchmark, by the name that asks for it.
-const BENCHMARKS: [(&str, Benchmark); 10] = [
+const BENCHMARKS: [(&str, Benchmark); 11] = [
     ("transfers", transfers::run),
     ("payments", payments::run),
     ("polls", polls::run),
+    ("soap", soap::run),
     ("memory", memory::run),
     ("restart", restart::run),
     ("ledger", ledger::run),

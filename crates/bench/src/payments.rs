@@ -22,12 +22,15 @@ use crate::{
     race::{Clock, Peer, Sample, Table, Unit, peer, timed},
     report::{Bound, Goal, Report, Times},
     served::{Served, endpoint, issuer_key, keys},
-    town::{FEE, MINTED, Payees, Payment, Town},
+    town::{FEE, MINTED, Payment, Town},
 };
 
 const ACCOUNTS: usize = 10_000;
 /// How many payments of one connection are under way at once, where there may be many.
 const STREAMS: usize = 64;
+
+const BATCH: usize = 8189;
+const PAYERS_IN_BATCHES: usize = 4;
 
 const ONE_BY_ONE: Goal = Goal {
     what: "payments one by one on 32 connections",
@@ -84,6 +87,14 @@ pub(crate) fn run(report: &Report) {
     let count = (CONNECTIONS * each) as u64;
     let row = table.row_of("LCP/2 over QUIC", count, || payers.pay(&town, each, STREAMS).0, vec![]);
     report.goal_of(MANY, &row);
+
+    let batches = town.batches(PAYERS_IN_BATCHES, BATCH);
+    let payments = batches.concat();
+    let title = "Payments over 4 connections, each with one command for 8,189";
+    let table = Table::begin(report, title, Clock::Wall, Unit::Things);
+    let peers = bank.iter().map(|bank| bank.peer(&town, &payments, BATCH)).collect();
+    let count = payments.len() as u64;
+    table.row_of("LCP/2 over QUIC", count, || payers.pay_batches(&town, &batches), peers);
 }
 
 /// What each connection is to pay, laid out by `lay_out`.
@@ -92,18 +103,8 @@ fn shares(
     each: usize,
     lay_out: impl Fn(&[Payment]) -> Arc<[Order]>,
 ) -> Vec<Arc<[Order]>> {
-    let payments = own_payments(town, each);
+    let payments = town.batches(CONNECTIONS, each);
     payments.iter().map(|share| lay_out(share)).collect()
-}
-
-/// Draws what the holder of each connection pays, in this order.
-fn own_payments(town: &Town, each: usize) -> Vec<Vec<Payment>> {
-    let mut drawn = town.drawn(Payees::Any);
-    let mut own = |payer: usize| -> Vec<Payment> {
-        let fit = drawn.by_ref().filter(|payment| payment.payee != payer);
-        fit.take(each).map(|payment| Payment { payer, ..payment }).collect()
-    };
-    (0..CONNECTIONS).map(&mut own).collect()
 }
 
 /// The middle and the end of the times that single payments took, of all runs but the first.
@@ -150,7 +151,7 @@ impl Payers {
 
     /// Makes each connection pay so many times, so many at once; also how long each took, in seconds.
     fn pay(&self, town: &Town, each: usize, at_once: usize) -> (Sample, Vec<f64>) {
-        let shares = own_payments(town, each);
+        let shares = town.batches(CONNECTIONS, each);
         let mut work = vec![];
         for (payer, share) in shares.iter().enumerate() {
             let requests = share.iter().map(|payment| {
@@ -185,6 +186,34 @@ impl Payers {
         assert_eq!(took.len(), CONNECTIONS * each, "an answer for each");
         self.check(town);
         (sample, took)
+    }
+
+    /// Makes each of the first connections pay its batch in one command.
+    fn pay_batches(&self, town: &Town, batches: &[Vec<Payment>]) -> Sample {
+        let mut commands = vec![];
+        for (batch, client) in batches.iter().zip(&self.clients) {
+            self.ids.set(self.ids.get() + 1);
+            for Payment { payer, payee, amount, .. } in batch {
+                self.move_money(*payer, -i128::from(amount.get() + FEE.get()));
+                self.move_money(*payee, amount.get().into());
+            }
+            commands.push((client.clone(), town.batch(RequestId::new(self.ids.get()), batch).1));
+        }
+        let cpu = self.served.cpu_seconds();
+        let sample = timed(|| {
+            let mut tasks = JoinSet::new();
+            for (client, request) in commands {
+                let work = async move {
+                    let answer = client.call(&request).await;
+                    assert!(matches!(answer, Ok(Response::Batched { .. })), "{answer:?}");
+                };
+                tasks.spawn_on(work, self.runtime.handle());
+            }
+            self.runtime.block_on(tasks.join_all());
+        });
+        let sample = sample.with_cpu(self.served.cpu_seconds() - cpu);
+        self.check(town);
+        sample
     }
 
     fn move_money(&self, holder: usize, amount: i128) {

@@ -1,12 +1,13 @@
 //! `polls`: how soon one of 10,000 holders' polls that wait at the issuer learns of a payment.
 //!
-//! The polls are of 100 holders on as many connections, 100 on each: one that waits for the next notice, and 99 that
+//! The polls are of 625 holders on as many connections, 16 on each: one that waits for the next notice, and 15 that
 //! wait for one that does not come. The issuer is in a process of its own; payer and payees are in this one.
 
 use std::time::{Duration, Instant};
 
 use fondaco_codec::Text;
 use fondaco_crypto::SecretKey;
+use fondaco_issuer::PARKED_PER_HOLDER_MAX;
 use fondaco_lcp::{RESPONSE_BYTES_MAX, Request, RequestId, Response};
 use fondaco_testkit::Rng;
 use fondaco_transport::{Connection, Endpoint, LcpClient, Protocol};
@@ -20,12 +21,13 @@ use tokio::{
 use crate::{
     leftovers::Folder,
     report::{Bound, Goal, Report, Times},
-    served::{Served, endpoint, keys},
+    served::{Served, endpoint, keys, raise_file_limit},
     town::FEE,
 };
 
-const HOLDERS: usize = 100;
-const POLLS_EACH: usize = 100;
+const HOLDERS: usize = 625;
+/// As many as one holder may have.
+const POLLS_EACH: usize = PARKED_PER_HOLDER_MAX;
 const NOTICES: usize = 2000;
 
 /// How long a poll may wait: less than a stream may.
@@ -49,6 +51,7 @@ struct Arrival {
 pub(crate) fn run(report: &Report) {
     let notices = report.size(NOTICES, 50);
     let each = report.size(POLLS_EACH, 3);
+    raise_file_limit();
     let folder = Folder::new("polls");
     let served = Served::start(folder.path(), HOLDERS + 1);
     let runtime = Runtime::new().expect("a runtime");

@@ -2,8 +2,9 @@
 
 use std::{fs, io::Read, path::Path, time::Instant};
 
+use fondaco_issuer::SNAPSHOT_RECORDS;
 use fondaco_lcp::{Issuer, IssuerOptions, Request, RequestId};
-use fondaco_store::{DiskFile, Journal};
+use fondaco_store::{DiskFile, Journal, load_snapshot, save_snapshot};
 use serde_json::json;
 
 use crate::{
@@ -25,7 +26,11 @@ const RESTART: Goal =
     Goal { what: "restart with 10 million transfers", bound: Bound::AtMost(5.0), unit: " s" };
 
 /// How the books are opened, by the name under which the process is told.
-const CASES: [(&str, &str); 1] = [("replay", "replay of the whole journal")];
+const CASES: [(&str, &str); 3] = [
+    ("replay", "replay of the whole journal"),
+    ("last", "from a snapshot of the last moment"),
+    ("behind", "from a snapshot, and replay of a million records after it"),
+];
 
 pub(crate) fn run(report: &Report) {
     let transfers = report.size(TRANSFERS, 50_000);
@@ -76,7 +81,20 @@ fn write(path: &Path, transfers: usize) {
         ids += 1;
         RequestId::new(ids)
     };
+    // A service that is killed is as far behind as this.
+    let save = |name: &str, issuer: &Issuer, journal: &Journal<DiskFile>| {
+        let saved =
+            save_snapshot(&path.with_extension(name), BENCH, journal.head(), &issuer.snapshot());
+        saved.expect("the disk works");
+    };
+    let behind = transfers.saturating_sub(usize::try_from(SNAPSHOT_RECORDS).unwrap_or(usize::MAX));
+    let (mut done, mut is_saved) = (0, false);
     while payments.peek().is_some() {
+        if done >= behind && !is_saved {
+            save("behind", &issuer, &journal);
+            is_saved = true;
+        }
+        done += BATCH;
         let mut batch: Vec<Command> = Vec::with_capacity(BATCH + 256);
         for mut payment in payments.by_ref().take(BATCH) {
             payment.id = id();
@@ -92,6 +110,7 @@ fn write(path: &Path, transfers: usize) {
         journal.append(&records(&mut issuer, &batch)).expect("the disk works");
     }
     issuer.check().expect("the books balance");
+    save("last", &issuer, &journal);
 }
 
 /// Opens the books in this process, and says how long that took.
@@ -105,18 +124,29 @@ pub(crate) fn inside(arguments: &[String]) {
     read(path);
     say("read", since.elapsed().as_secs_f64());
     let since = Instant::now();
-    match &**case {
+    let (head, mut issuer) = match &**case {
         "replay" => {
             let currency = Town::founded(2).currency;
-            let mut issuer = Issuer::new(currency, IssuerOptions::default());
-            let journal = Journal::open(disk(), BENCH, |record| issuer.replay(record));
-            let journal = journal.expect("a sound journal");
-            issuer.check().expect("the books balance");
-            say("seconds", since.elapsed().as_secs_f64());
-            say("records", journal.head().records as f64);
+            (None, Issuer::new(currency, IssuerOptions::default()))
         }
-        other => panic!("there is no case {other}"),
-    }
+        name => {
+            let loaded = load_snapshot(&path.with_extension(name), BENCH);
+            let (head, body) = loaded.expect("a sound snapshot").expect("it is there");
+            let IssuerOptions { seed, answers_bytes_max } = IssuerOptions::default();
+            let issuer = Issuer::restore(seed, answers_bytes_max, &body);
+            (Some(head), issuer.expect("a sound snapshot"))
+        }
+    };
+    let disk = disk();
+    let replay = |record: &[u8]| issuer.replay(record);
+    let journal = match head {
+        None => Journal::open(disk, BENCH, replay),
+        Some(head) => Journal::open_at(disk, BENCH, head, replay),
+    };
+    let journal = journal.expect("a sound journal");
+    issuer.check().expect("the books balance");
+    say("seconds", since.elapsed().as_secs_f64());
+    say("records", journal.head().records as f64);
     say("peak", memory().1);
 }
 

@@ -1,8 +1,8 @@
 //! A currency with accounts, and what its holders pay each other: the same for Fondaco and for its peers.
 
-use fondaco_codec::Text;
+use fondaco_codec::{List, Text};
 use fondaco_crypto::{CurrencyId, EntityId};
-use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response};
+use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response, Step};
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_testkit::Rng;
 use fondaco_units::{Amount, Scale, Timestamp};
@@ -13,7 +13,7 @@ use crate::race::{Sample, timed};
 /// What a transfer costs.
 pub(crate) const FEE: Amount = Amount::new(1);
 /// What each account has at first.
-pub(crate) const MINTED: Amount = Amount::new(1_000_000);
+pub(crate) const MINTED: Amount = Amount::new(1_000_000_000);
 /// When all of it happens.
 pub(crate) const NOW: Timestamp = Timestamp::from_milliseconds(1_800_000_000_000);
 /// The journals of benchmarks.
@@ -32,6 +32,7 @@ pub(crate) struct Town {
 }
 
 /// One transfer, between holders by their places.
+#[derive(Clone)]
 pub(crate) struct Payment {
     pub(crate) payer: usize,
     pub(crate) payee: usize,
@@ -97,6 +98,29 @@ impl Town {
         let Payment { payer, payee, amount, id, order } = payment;
         let (to, amount, order) = (self.holders[*payee], *amount, order.clone());
         (self.holders[*payer], Request::Transfer { id: *id, to, amount, fee_max: FEE, order })
+    }
+
+    /// Returns payments of one payer as it asks for all of them in one command.
+    pub(crate) fn batch(&self, id: RequestId, payments: &[Payment]) -> Command {
+        let step = |payment: &Payment| Step {
+            to: self.holders[payment.payee],
+            amount: payment.amount,
+            order: payment.order.clone(),
+            linked: false,
+        };
+        let steps = List::new(payments.iter().map(step).collect());
+        let steps = steps.expect("a batch is short enough");
+        (self.holders[payments[0].payer], Request::Batch { id, fee_max: FEE, steps })
+    }
+
+    /// Draws `batches` of `batch` payments, each by another payer.
+    pub(crate) fn batches(&self, batches: usize, batch: usize) -> Vec<Vec<Payment>> {
+        let mut drawn = self.drawn(Payees::Any);
+        let mut own = |payer: usize| -> Vec<Payment> {
+            let others = drawn.by_ref().filter(|payment| payment.payee != payer);
+            others.take(batch).map(|payment| Payment { payer, ..payment }).collect()
+        };
+        (0..batches).map(&mut own).collect()
     }
 
     /// Handles and appends batch by batch into a new journal at `path`; also returns the length of each frame.
