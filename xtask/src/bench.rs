@@ -8,7 +8,7 @@ use crate::{shell, workspace::Workspace};
 const PACKAGE: &str = "fondaco-bench";
 
 /// The benchmarks that have PostgreSQL for a peer.
-const WITH_POSTGRES: [&str; 2] = ["transfers", "payments"];
+const WITH_POSTGRES: [&str; 3] = ["transfers", "payments", "soap"];
 
 /// The variable by which the benchmarks learn where PostgreSQL's programs are.
 const POSTGRES: &str = "FONDACO_POSTGRES";

@@ -113,6 +113,9 @@ impl Bank {
             runtime.block_on(client.prepare(sql)).expect("a function of the schema")
         };
         let tellers = iter::repeat_with(&mut connect).take(CONNECTIONS).map(|client| {
+            // Each statement of `pay` is by key, also while the tables are too small for the planner to think so.
+            let by_key = client.batch_execute("SET enable_seqscan = off");
+            runtime.block_on(by_key).expect("the server runs");
             let pay = prepare(&client, "SELECT * FROM pay($1, $2, $3, $4, $5, $6, $7, $8, $9)");
             Arc::new(Teller { client, pay })
         });
@@ -144,7 +147,8 @@ impl Bank {
         assert_eq!(opened.expect("the server runs"), self.holders.len() as u64);
         self.execute("INSERT INTO fees SELECT slot, 0 FROM generate_series(0, 63) AS slot");
         // Each alone: neither can be part of a transaction.
-        self.execute("VACUUM ANALYZE accounts, fees, transfers");
+        // Not the transfers: of a table known to be empty it would plan to read all, and go on so when it has grown.
+        self.execute("VACUUM ANALYZE accounts, fees");
         self.execute("CHECKPOINT");
     }
 
