@@ -66,11 +66,14 @@ pub(crate) enum Command {
     /// Show what you hold, in every currency you accept
     Balance,
     /// Show what you were paid since you looked last, in every currency you accept
-    Deposits {
-        /// Leave the notices with the issuer, to be shown again
-        #[arg(long)]
-        keep: bool,
-    },
+    #[command(after_help = "Example:\n  fondaco deposits --wait 30s")]
+    Deposits(DepositsArgs),
+    /// Show what happened to your account, latest first
+    #[command(after_help = "Example:\n  fondaco history CLR --limit 20")]
+    History(HistoryArgs),
+    /// Get the proof of a payment, signed by its issuer, or check one
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// Offer something for sale
     #[command(subcommand)]
     Sell(SellCommand),
@@ -126,6 +129,12 @@ pub(crate) enum IdentityCommand {
     },
     /// Show the 24 words of your key
     ExportWords,
+    /// Write your key and a certificate of it for a SOAP toolkit: whoever has that folder is you
+    ExportTls {
+        /// The folder to write key.pem and cert.pem into
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Give your key another passphrase
     Passphrase(NewPassphraseArgs),
 }
@@ -159,12 +168,33 @@ pub(crate) enum IssuerCommand {
         /// What each transfer costs the payer
         #[arg(long, default_value = "0")]
         transfer_fee: String,
+        /// What a full handshake of the protocol of 2003 costs; resumed sessions are free
+        #[arg(long, default_value = "0")]
+        full_handshake_fee: String,
+        /// The least that the first transfer to a key must bring, so that accounts cost their makers something
+        #[arg(long, default_value = "0")]
+        account_reserve: String,
     },
     /// Keep the accounts and serve the holders, until stopped
+    #[command(
+        after_help = "Example:\n  fondaco issuer up --listen 0.0.0.0:4434 --metrics 127.0.0.1:9464"
+    )]
     Up {
-        /// The socket to listen on
+        /// The UDP socket to serve LCP/2 on
         #[arg(long, default_value = "0.0.0.0:4434", value_name = "IP:PORT")]
         listen: SocketAddr,
+        /// The TCP socket to serve the protocol of 2003 on, by SOAP over TLS, or `none` [default: that of --listen]
+        #[arg(long, value_name = "IP:PORT")]
+        soap: Option<Socket>,
+        /// The TCP socket to describe it on, at /lcp.wsdl, or `none` [default: port 4480]
+        #[arg(long, value_name = "IP:PORT")]
+        http: Option<Socket>,
+        /// The TCP socket to show figures for Prometheus on, at /metrics
+        #[arg(long, value_name = "IP:PORT")]
+        metrics: Option<SocketAddr>,
+        /// The https URL that the descriptions name, if others reach the service by another one
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
     },
     /// Make new money; visible to everybody in the supply
     Mint {
@@ -174,16 +204,115 @@ pub(crate) enum IssuerCommand {
         #[arg(long, value_name = "ENTITY")]
         to: String,
     },
+    /// Take money of the issuer's own account out of the supply: what it was paid, fees included
+    Redeem {
+        /// How much
+        amount: String,
+    },
     /// Replay the journal of an issuer that is not running, and prove that its books balance
     Audit,
+    /// Copy the books to another folder, while the issuer runs or not
+    Backup {
+        /// The folder, which has no books yet
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Take the books from a backup into this home, which has none
+    Restore {
+        /// The folder of the backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
+    /// Write the books of an issuer that is not running as plain text, for Beancount
+    #[command(
+        after_help = "Example:\n  fondaco issuer export --to books.beancount && bean-check books.beancount"
+    )]
+    Export {
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+/// A socket, or none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket(pub(crate) Option<SocketAddr>);
+
+impl std::str::FromStr for Socket {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self(None)) } else { text.parse().map(|at| Self(Some(at))) }
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WalletCommand {
     /// Accept a currency; its issuer's key is remembered
+    #[command(after_help = "Example:\n  fondaco wallet add fon1…@192.0.2.7:4434 --trust 500")]
     Add {
         /// The issuer's address: ENTITY@IP:PORT
         issuer: String,
+        /// The most of it that you accept to hold: what would bring you over it is refused to who pays
+        #[arg(long, value_name = "AMOUNT")]
+        trust: Option<String>,
+    },
+    /// List the currencies you accept
+    List,
+    /// Give your account to another identity of yours: balance, holds and notices go with it
+    Rotate {
+        /// Of which currency; may be left out when you accept only one
+        currency: Option<String>,
+        /// The identity, made by `fondaco init --identity NAME`, that has no account there
+        #[arg(long, value_name = "NAME")]
+        to: Identity,
+    },
+    /// Close your account
+    Close {
+        /// Of which currency; may be left out when you accept only one
+        currency: Option<String>,
+        /// The most that you leave to the issuer; pay the rest away first
+        #[arg(long, default_value = "0", value_name = "AMOUNT")]
+        forfeit: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DepositsArgs {
+    /// Leave the notices with the issuer, to be shown again
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where there is nothing yet, wait for so long, as 30s or 5m
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<std::time::Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Of which currency; may be left out when you accept only one
+    pub(crate) currency: Option<String>,
+    /// How many entries at most
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub(crate) limit: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Get the receipt of a command of yours
+    Get {
+        /// Which: `fondaco pay` and `fondaco history --json` name it
+        id: String,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Of which currency; may be left out when you accept only one
+        #[arg(long, value_name = "SYMBOL")]
+        currency: Option<String>,
+    },
+    /// Check a receipt, without asking anybody
+    Verify {
+        /// The file
+        file: PathBuf,
     },
 }
 
@@ -198,6 +327,9 @@ pub(crate) struct PayArgs {
     /// What for, so that the payee knows
     #[arg(long, default_value = "")]
     pub(crate) order: String,
+    /// Write the issuer's signed receipt to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

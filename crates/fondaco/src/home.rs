@@ -112,6 +112,16 @@ impl Home {
         Self { top, path, identity, passphrase, key: OnceLock::new() }
     }
 
+    /// Returns the home of another identity of the same owner.
+    pub(crate) fn other(&self, identity: Identity) -> Result<Self, Failure> {
+        if identity == self.identity {
+            return Err(Failure::new(format!("{identity} is the identity that you are now"))
+                .code(Code::Usage)
+                .hint("name another one, made by `fondaco init --identity NAME`"));
+        }
+        Ok(Self::at(self.top.clone(), identity, self.passphrase.clone()))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -274,6 +284,9 @@ pub(crate) struct CurrencyConfig {
     pub(crate) name: String,
     pub(crate) decimals: u8,
     pub(crate) issuer: String,
+    /// The most of it that is accepted here, as people write it; without one, any amount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trust: Option<String>,
 }
 
 impl CurrencyConfig {

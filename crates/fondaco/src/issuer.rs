@@ -1,34 +1,53 @@
 //! `fondaco issuer …`: issue a currency.
 
-use crate::cli::IssuerCommand;
+use crate::cli::{IssuerCommand, Socket};
 use crate::entities::entity;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::screen::say;
-use crate::services::{announce, listen_failure, stop_switch};
-use crate::wallet::{call, client, pending, random_id};
+use crate::screen::{self, say};
+use crate::services::{listen_failure, stop_switch};
+use crate::wallet::{client, pending, random_id};
 use fondaco_agent::Wallet;
-use fondaco_issuer::{IssuerConfig, IssuerService, audit, operator_key};
-use fondaco_lcp::{Request, Response};
-use fondaco_store::SystemClock;
+use fondaco_issuer::{
+    IssuerConfig, IssuerService, MetricsPage, audit, backup, export, operator_key,
+};
+use fondaco_lcp::{Currency, Request, Response};
+use fondaco_lcp_wire::{SERVICE_PATH, Settings};
+use fondaco_store::{SystemClock, write_atomic};
 use fondaco_transport::{Endpoint, Protocol};
 use fondaco_units::Scale;
 use serde_json::json;
+use std::fs::File;
+use std::io::BufWriter;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Result<(), Failure> {
     match command {
-        IssuerCommand::Init { name, symbol, scale, transfer_fee } => {
+        IssuerCommand::Init {
+            name,
+            symbol,
+            scale,
+            transfer_fee,
+            full_handshake_fee,
+            account_reserve,
+        } => {
             let scale = Scale::new(scale).ok_or_else(|| {
                 Failure::new(format!("a currency has at most {} decimals, not {scale}", Scale::MAX))
                     .code(Code::Usage)
                     .hint("2 is usual: the smallest unit is then a cent")
             })?;
-            let transfer_fee = scale.parse(&transfer_fee).map_err(|error| {
-                Failure::new(format!("--transfer-fee {transfer_fee}: {error}")).code(Code::Usage)
-            })?;
-            let config = IssuerConfig::new(&name, &symbol, scale, transfer_fee)
-                .map_err(|error| Failure::new(error.to_string()).code(Code::Usage))?;
+            let amount = |option: &str, text: &str| {
+                scale.parse(text).map_err(|error| {
+                    Failure::new(format!("--{option} {text}: {error}")).code(Code::Usage)
+                })
+            };
+            let config =
+                IssuerConfig::new(&name, &symbol, scale, amount("transfer-fee", &transfer_fee)?)
+                    .map_err(|error| Failure::new(error.to_string()).code(Code::Usage))?
+                    .with_full_handshake_fee(amount("full-handshake-fee", &full_handshake_fee)?)
+                    .with_account_reserve(amount("account-reserve", &account_reserve)?);
             let key = home.key()?;
             IssuerService::init(&home.folder("issuer")?, &key, &config)?;
             if json {
@@ -43,49 +62,41 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
             }
             Ok(())
         }
-        IssuerCommand::Up { listen } => {
-            let key = home.key()?;
-            let folder = home.folder("issuer")?;
-            let stop = stop_switch()?;
-            let issuer = IssuerService::open(&folder, &key, Arc::new(SystemClock))?;
-            let endpoint = Endpoint::bind(&key, Some(listen), &[Protocol::Lcp2])
-                .await
-                .map_err(|error| listen_failure(error, listen))?;
-            home.save_service_address("issuer", &endpoint.address())?;
-            announce("issuer", &endpoint.address(), json);
-            Ok(issuer.serve(endpoint, stop).await?)
+        IssuerCommand::Up { listen, soap, http, metrics, url } => {
+            up(home, listen, Classic { soap, http, url }, metrics, json).await
         }
-        IssuerCommand::Mint { amount, to } => {
-            let key = home.key()?;
-            let to = entity(&to)?;
-            let address = home.service_address("issuer")?;
-            let client = client(&operator_key(&key), address).await?;
-            let Response::Described { currency, .. } = call(&client, &Request::Describe).await?
-            else {
-                return Err(Failure::new("the issuer did not describe its currency"));
-            };
-            let (scale, symbol) = (currency.scale, currency.symbol);
-            let amount = scale
-                .parse(&amount)
-                .map_err(|error| Failure::new(format!("{amount}: {error}")).code(Code::Usage))?;
-            let wallet = Wallet::open(&home.folder("issuer")?, client)?;
-            let mint = Request::Mint { id: random_id()?, to, amount };
-            let is_same = |known: &Request| match known {
-                Request::Mint { to: holder, amount: sum, .. } => (*holder, *sum) == (to, amount),
-                _ => false,
-            };
-            let minted = wallet.submit_once(mint, is_same).await.map_err(pending)?;
-            let Response::Minted { supply } = minted else {
-                return Err(Failure::new("the issuer did not confirm the minting"));
-            };
-            let (amount, supply) = (scale.show(amount), scale.show(supply));
+        IssuerCommand::Mint { amount, to } => mint(home, &amount, &to, json).await,
+        IssuerCommand::Redeem { amount } => redeem(home, &amount, json).await,
+        IssuerCommand::Backup { to } => {
+            let bar = screen::bytes_bar("copying the books", json);
+            let head = backup(&home.join("issuer"), &to, |done, all| bar.at(done, all))?;
+            bar.end();
             if json {
-                let line = json!({ "minted": amount.to_string(), "to": to.to_string(), "supply": supply.to_string() });
+                let line = json!({ "records": head.records, "bytes": head.bytes.get(), "head": head.chain.to_string() });
                 say(&line.to_string());
             } else {
                 say(&format!(
-                    "Minted {amount} {symbol} for {to}; the supply is now {supply} {symbol}."
+                    "{} records are in {}, every hash checked; head {:.16}…",
+                    head.records,
+                    to.display(),
+                    head.chain
                 ));
+                say("The key is not among them: its 24 words restore it.");
+            }
+            Ok(())
+        }
+        IssuerCommand::Restore { from } => restore(home, &from, json),
+        IssuerCommand::Export { to } => {
+            let file = File::create(&to).map_err(|error| io("write", &to, &error))?;
+            let mut out = BufWriter::new(file);
+            export(&home.join("issuer"), &mut out)?;
+            let written = out.into_inner().map_err(std::io::IntoInnerError::into_error);
+            let synced = written.and_then(|file| file.sync_all());
+            synced.map_err(|error| io("write", &to, &error))?;
+            if json {
+                say(&json!({ "written": to.display().to_string() }).to_string());
+            } else {
+                say(&format!("The books are in {}; `bean-check` proves them.", to.display()));
             }
             Ok(())
         }
@@ -114,4 +125,169 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
             }
         }
     }
+}
+
+/// Where the protocol of 2003 is served.
+struct Classic {
+    soap: Option<Socket>,
+    http: Option<Socket>,
+    url: Option<String>,
+}
+
+/// The port on which the protocol of 2003 is described.
+const HTTP_PORT: u16 = 4480;
+
+impl Classic {
+    /// The settings, beside LCP/2 on `listen`; nothing if it is not to be served.
+    fn settings(self, listen: SocketAddr) -> Option<Settings> {
+        let soap = self.soap.unwrap_or(Socket(Some(listen))).0?;
+        // A port of the system's choice is one of its choice here too.
+        let port = if listen.port() == 0 { 0 } else { HTTP_PORT };
+        let http = self.http.unwrap_or(Socket(Some(SocketAddr::new(listen.ip(), port)))).0;
+        Some(Settings { http, url: self.url, ..Settings::at(soap) })
+    }
+}
+
+async fn up(
+    home: &Home,
+    listen: SocketAddr,
+    classic: Classic,
+    metrics: Option<SocketAddr>,
+    json: bool,
+) -> Result<(), Failure> {
+    let key = home.key()?;
+    let folder = home.folder("issuer")?;
+    let stop = stop_switch()?;
+    let issuer = IssuerService::open(&folder, &key, Arc::new(SystemClock))?;
+    let page = match metrics {
+        None => None,
+        Some(at) => Some(MetricsPage::bind(at, issuer.metrics()).await.map_err(|error| {
+            Failure::new(format!("cannot show figures on {at}: {error}"))
+                .hint("choose another socket with --metrics")
+        })?),
+    };
+    let endpoint = Endpoint::bind(&key, Some(listen), &[Protocol::Lcp2])
+        .await
+        .map_err(|error| listen_failure(error, listen))?;
+    let address = endpoint.address();
+    let serving = issuer.start(endpoint, classic.settings(listen)).await?;
+    home.save_service_address("issuer", &address)?;
+    let certificate = folder.join("cert.pem");
+    if let Some(pem) = serving.certificate() {
+        write_atomic(&certificate, pem.as_bytes(), 0o644)?;
+    }
+    let (soap, http) = (serving.soap_address(), serving.http_address());
+    let page_at = page.as_ref().and_then(MetricsPage::address);
+    if json {
+        let line = json!({
+            "event": "ready", "service": "issuer", "address": address.to_string(),
+            "certificate": soap.map(|_| certificate.display().to_string()),
+            "soap": soap.map(|at| format!("https://{at}{SERVICE_PATH}")),
+            "wsdl": http.map(|at| format!("http://{at}/lcp.wsdl")),
+            "metrics": page_at.map(|at| format!("http://{at}/metrics")),
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!("The issuer is up; others reach it at\n  {address}"));
+        if let Some(at) = soap {
+            say(&format!("and by the protocol of 2003 at\n  https://{at}{SERVICE_PATH}"));
+            say(&format!("  with the certificate {}", certificate.display()));
+        }
+        if let Some(at) = http {
+            say(&format!("  http://{at}/lcp.wsdl"));
+        }
+        if let Some(at) = page_at {
+            say(&format!("Figures are at http://{at}/metrics."));
+        }
+        say("Stop it with Ctrl-C.");
+    }
+    if let Some(page) = page {
+        tokio::spawn(page.serve(stop.clone()));
+    }
+    Ok(serving.run(stop).await?)
+}
+
+/// Opens the wallet of the issuer itself, which dials its own service under the operator's key.
+async fn own_wallet(home: &Home) -> Result<Wallet, Failure> {
+    let address = home.service_address("issuer")?;
+    let client = client(&operator_key(&home.key()?), address).await?;
+    Ok(Wallet::open(&home.folder("issuer")?, client)?)
+}
+
+async fn mint(home: &Home, amount: &str, to: &str, json: bool) -> Result<(), Failure> {
+    let to = entity(to)?;
+    let wallet = own_wallet(home).await?;
+    let Currency { scale, symbol, .. } = wallet.describe().await?.currency;
+    let amount = scale
+        .parse(amount)
+        .map_err(|error| Failure::new(format!("{amount}: {error}")).code(Code::Usage))?;
+    let mint = Request::Mint { id: random_id()?, to, amount };
+    let is_same = |known: &Request| match known {
+        Request::Mint { to: holder, amount: sum, .. } => (*holder, *sum) == (to, amount),
+        _ => false,
+    };
+    let minted = wallet.submit_once(mint, is_same).await.map_err(pending)?;
+    let (_, Response::Minted { supply }) = minted else {
+        return Err(Failure::new("the issuer did not confirm the minting"));
+    };
+    let (amount, supply) = (scale.show(amount), scale.show(supply));
+    if json {
+        let line = json!({ "minted": amount.to_string(), "to": to.to_string(), "supply": supply.to_string() });
+        say(&line.to_string());
+    } else {
+        say(&format!("Minted {amount} {symbol} for {to}; the supply is now {supply} {symbol}."));
+    }
+    Ok(())
+}
+
+async fn redeem(home: &Home, amount: &str, json: bool) -> Result<(), Failure> {
+    let wallet = own_wallet(home).await?;
+    let Currency { scale, symbol, .. } = wallet.describe().await?.currency;
+    let amount = scale
+        .parse(amount)
+        .map_err(|error| Failure::new(format!("{amount}: {error}")).code(Code::Usage))?;
+    let redeem = Request::Redeem { id: random_id()?, amount };
+    let is_same = |known: &Request| match known {
+        Request::Redeem { amount: sum, .. } => *sum == amount,
+        _ => false,
+    };
+    let redeemed = wallet.submit_once(redeem, is_same).await.map_err(pending)?;
+    let (_, Response::Redeemed { supply }) = redeemed else {
+        return Err(Failure::new("the issuer did not confirm the redemption"));
+    };
+    let (amount, supply) = (scale.show(amount), scale.show(supply));
+    if json {
+        let line = json!({ "redeemed": amount.to_string(), "supply": supply.to_string() });
+        say(&line.to_string());
+    } else {
+        say(&format!("Redeemed {amount} {symbol}; the supply is now {supply} {symbol}."));
+    }
+    Ok(())
+}
+
+/// Copies the books of a backup into this home, and proves them there.
+fn restore(home: &Home, from: &Path, json: bool) -> Result<(), Failure> {
+    let folder = home.join("issuer");
+    backup(from, &folder, |_, _| {})?;
+    let report = audit(&folder)?;
+    let (found, own) = (report.currency.id.issuer(), home.key()?.entity());
+    let what = format!("{} records of {} are restored", report.records, report.currency.symbol);
+    if json {
+        let line = json!({
+            "records": report.records, "issuer": found.to_string(), "balanced": report.balanced,
+            "key": found == own,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!("{what}; the books balance: {}.", report.balanced));
+        say(
+            "What was paid after the backup was made is not among them: if the old books still exist, keep to those.",
+        );
+        if found != own {
+            say(&format!(
+                "They are of {found}: restore its key from its 24 words before you serve them."
+            ));
+        }
+    }
+    Ok(())
 }

@@ -6,16 +6,18 @@ mod terminal;
 pub(crate) use passphrase::PassphraseSource;
 
 use crate::cli::{IdentityCommand, InitArgs, NewPassphraseArgs};
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::screen::{complain, say};
 use crate::wallet::random;
 use fondaco_crypto::{EntityId, SecretKey};
+use fondaco_lcp_wire::holder_pem;
 use fondaco_store::{KeyFile, Words, read_key, reseal_key, save_key};
 use serde_json::json;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The most bytes in which 24 words may be written.
@@ -82,8 +84,32 @@ pub(crate) fn run(home: &Home, command: IdentityCommand, json: bool) -> Result<(
         IdentityCommand::List => list(home, json),
         IdentityCommand::Show { hex } => show(home, hex, json),
         IdentityCommand::ExportWords => export_words(home, json),
+        IdentityCommand::ExportTls { to } => export_tls(home, &to, json),
         IdentityCommand::Passphrase(args) => change_passphrase(home, args, json),
     }
+}
+
+/// Writes what a SOAP toolkit needs to be this identity.
+fn export_tls(home: &Home, to: &Path, json: bool) -> Result<(), Failure> {
+    let key = home.key()?;
+    let pem = holder_pem(&key);
+    fs::create_dir_all(to).map_err(|error| io("make the folder", to, &error))?;
+    let (key_path, certificate_path) = (to.join("key.pem"), to.join("cert.pem"));
+    fondaco_store::write_atomic(&key_path, pem.key.as_bytes(), 0o600)?;
+    fondaco_store::write_atomic(&certificate_path, pem.certificate.as_bytes(), 0o644)?;
+    if json {
+        let line = json!({
+            "entity": key.entity().to_string(), "key": key_path, "certificate": certificate_path,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!("The certificate of {} is in {}.", key.entity(), certificate_path.display()));
+        say(&format!(
+            "Its key is in {}, NOT ENCRYPTED: whoever has it is you.",
+            key_path.display()
+        ));
+    }
+    Ok(())
 }
 
 fn list(home: &Home, json: bool) -> Result<(), Failure> {

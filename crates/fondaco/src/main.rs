@@ -9,6 +9,7 @@ mod demo;
 mod entities;
 mod failure;
 mod folders;
+mod history;
 mod home;
 mod issuer;
 mod keys;
@@ -61,7 +62,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Wallet(command) => wallet::run(&home, command, json).await,
             Command::Pay(args) => wallet::pay(&home, args, json).await,
             Command::Balance => wallet::balance(&home, json).await,
-            Command::Deposits { keep } => wallet::deposits(&home, keep, json).await,
+            Command::Deposits(args) => wallet::deposits(&home, args, json).await,
+            Command::History(args) => history::history(&home, args, json).await,
+            Command::Receipt(command) => history::receipt(&home, command, json).await,
             Command::Sell(command) => sell::sell(&home, command, json).await,
             Command::Up(args) => sell::up(&home, args, json).await,
             Command::Backup(args) => backup::backup(&home, args, json).await,

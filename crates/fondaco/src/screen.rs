@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use fondaco_agent::progress::{Progress, Stage};
+use fondaco_units::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -118,6 +119,32 @@ impl Stage for Bar {
     }
 
     fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// A bar of bytes that are copied, with rate and time left; nothing where nobody looks.
+pub(crate) struct BytesBar(ProgressBar);
+
+/// Shows a bar of bytes, unless the output is for scripts.
+pub(crate) fn bytes_bar(what: &'static str, json: bool) -> BytesBar {
+    let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    let style = "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    BytesBar(bar)
+}
+
+impl BytesBar {
+    pub(crate) fn at(&self, done: Bytes, all: Bytes) {
+        self.0.set_length(all.get());
+        self.0.set_position(done.get());
+    }
+
+    pub(crate) fn end(&self) {
         self.0.finish_and_clear();
     }
 }

@@ -1,18 +1,20 @@
 //! `fondaco wallet`, `pay` and `balance`: what I hold.
 
-use crate::cli::{PayArgs, WalletCommand};
+use crate::cli::{DepositsArgs, PayArgs, WalletCommand};
 use crate::entities::{address, entity};
 use crate::failure::{Code, Failure};
-use crate::home::{CurrencyConfig, Home};
+use crate::history;
+use crate::home::{CurrencyConfig, Home, Identity};
 use crate::screen::say;
-use fondaco_agent::{AgentError, Wallet};
+use fondaco_agent::{AgentError, Balance, Wallet};
 use fondaco_codec::Text;
 use fondaco_crypto::SecretKey;
-use fondaco_lcp::{Currency, Deposit, Refusal, Request, RequestId, Response};
+use fondaco_lcp::{Currency, Deposit, Refusal, RequestId};
 use fondaco_ledger::Refusal as LedgerRefusal;
-use fondaco_ports::Address;
+use fondaco_ports::{Address, Clock as _};
+use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient};
-use fondaco_units::Duration;
+use fondaco_units::{Amount, Duration, Scale};
 use serde_json::json;
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
@@ -23,20 +25,18 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
 }
 
 pub(crate) fn random_id() -> Result<RequestId, Failure> {
-    Ok(RequestId::new(u128::from_le_bytes(random()?)))
+    Ok(RequestId::at(SystemClock.now(), random()?))
+}
+
+/// Opens the owner's wallet of one currency.
+pub(crate) async fn open(home: &Home, currency: &CurrencyConfig) -> Result<Wallet, Failure> {
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    Ok(Wallet::open(&home.folder("agent")?, client)?)
 }
 
 pub(crate) async fn client(key: &SecretKey, issuer: Address) -> Result<LcpClient, Failure> {
     let endpoint = Endpoint::bind(key, None, &[]).await?;
     Ok(LcpClient::new(endpoint, issuer))
-}
-
-/// Asks the issuer something; a refusal is a failure.
-pub(crate) async fn call(client: &LcpClient, request: &Request) -> Result<Response, Failure> {
-    match client.call(request).await? {
-        Response::Refused { refusal } => Err(AgentError::Issuer(refusal).into()),
-        response => Ok(response),
-    }
 }
 
 /// Says of a command that got no answer what a person must know: it may have been executed.
@@ -50,61 +50,154 @@ pub(crate) fn pending(error: AgentError) -> Failure {
 }
 
 pub(crate) async fn run(home: &Home, command: WalletCommand, json: bool) -> Result<(), Failure> {
-    let WalletCommand::Add { issuer } = command;
-    let address = address(&issuer, "`fondaco issuer up` prints the address to give here")?;
+    match command {
+        WalletCommand::Add { issuer, trust } => add(home, &issuer, trust.as_deref(), json).await,
+        WalletCommand::List => list(home, json),
+        WalletCommand::Rotate { currency, to } => rotate(home, currency.as_deref(), to, json).await,
+        WalletCommand::Close { currency, forfeit } => {
+            close(home, currency.as_deref(), &forfeit, json).await
+        }
+    }
+}
+
+async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Result<(), Failure> {
+    let address = address(issuer, "`fondaco issuer up` prints the address to give here")?;
     let client = client(&home.key()?, address.clone()).await?;
-    let Response::Described { currency, .. } = call(&client, &Request::Describe).await? else {
-        return Err(Failure::new("the issuer did not describe its currency"));
-    };
-    let Currency { name, symbol, scale, .. } = currency;
-    let mut wallet = home.wallet()?;
-    wallet.currency.retain(|currency| {
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    // Who adds a currency again believes its issuer anew.
+    wallet.forget_head();
+    let Currency { name, symbol, scale, .. } = wallet.describe().await?.currency;
+    let trust = trust.map(|trust| amount_in(scale, trust)).transpose()?;
+    let mut config = home.wallet()?;
+    config.currency.retain(|currency| {
         currency.issuer().map_or(true, |known| known.entity() != address.entity())
     });
-    wallet.currency.push(CurrencyConfig {
+    let currency = CurrencyConfig {
         symbol: symbol.as_str().to_owned(),
         name: name.as_str().to_owned(),
         decimals: scale.decimals(),
         issuer: address.to_string(),
-    });
-    home.save_wallet(&wallet)?;
+        trust: trust.map(|trust| scale.show(trust).to_string()),
+    };
+    config.currency.push(currency.clone());
+    home.save_wallet(&config)?;
+    let limited = limit(&wallet, &currency).await?;
+    let trust = currency.trust.as_deref();
     if json {
-        let line = json!({ "symbol": symbol.as_str(), "name": name.as_str(), "issuer": address.to_string() });
+        let line = json!({
+            "symbol": symbol.as_str(), "name": name.as_str(), "issuer": address.to_string(),
+            "trust": trust, "limited": limited,
+        });
+        say(&line.to_string());
+        return Ok(());
+    }
+    say(&format!("You accept {name} ({symbol}), issued by {}.", address.entity()));
+    match (trust, limited) {
+        (Some(trust), true) => {
+            say(&format!("Its issuer refuses whatever would bring you over {trust} {symbol}."));
+        }
+        (Some(trust), false) => say(&format!(
+            "You have no account there yet. Its issuer is told of your limit of {trust} {symbol} when you\n\
+             look at your balance or deposits after the first one."
+        )),
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+/// Tells the issuer the most of its currency that is accepted here; whether it keeps to it, or none was set.
+async fn limit(wallet: &Wallet, currency: &CurrencyConfig) -> Result<bool, Failure> {
+    let Some(trust) = &currency.trust else { return Ok(true) };
+    match wallet.accept(&SystemClock, amount_in(currency.scale()?, trust)?).await {
+        Ok(()) => Ok(true),
+        // There is nothing to limit yet.
+        Err(AgentError::Issuer(Refusal::Ledger {
+            refusal: LedgerRefusal::UnknownAccount { .. },
+        })) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn amount_in(scale: Scale, text: &str) -> Result<Amount, Failure> {
+    scale.parse(text).map_err(|error| Failure::new(format!("{text}: {error}")).code(Code::Usage))
+}
+
+fn list(home: &Home, json: bool) -> Result<(), Failure> {
+    for CurrencyConfig { symbol, name, issuer, trust, .. } in &home.wallet()?.currency {
+        if json {
+            let line = json!({ "symbol": symbol, "name": name, "issuer": issuer, "trust": trust });
+            say(&line.to_string());
+        } else {
+            let trust = trust.as_deref().map_or("any amount", |trust| trust);
+            say(&format!("{symbol:<12} {name}: {trust}\n             {issuer}"));
+        }
+    }
+    Ok(())
+}
+
+async fn rotate(
+    home: &Home,
+    currency: Option<&str>,
+    to: Identity,
+    json: bool,
+) -> Result<(), Failure> {
+    let config = home.wallet()?;
+    let currency = config.find(currency)?;
+    let (old, new) = (home.key()?, home.other(to.clone())?.key()?);
+    let wallet = open(home, currency).await?;
+    wallet.rotate(&SystemClock, &old, &new).await.map_err(pending)?;
+    if json {
+        let line = json!({
+            "currency": currency.symbol, "from": old.entity().to_string(),
+            "to": new.entity().to_string(),
+        });
         say(&line.to_string());
     } else {
-        say(&format!("You accept {name} ({symbol}), issued by {}.", address.entity()));
+        say(&format!("Your account of {} is {}'s now.", currency.symbol, new.entity()));
+        say(&format!(
+            "Go on with it by `fondaco --identity {to} wallet add {}`. What is paid to your old key arrives there.",
+            currency.issuer
+        ));
+    }
+    Ok(())
+}
+
+async fn close(
+    home: &Home,
+    currency: Option<&str>,
+    forfeit: &str,
+    json: bool,
+) -> Result<(), Failure> {
+    let config = home.wallet()?;
+    let currency = config.find(currency)?;
+    let forfeit_max = amount_in(currency.scale()?, forfeit)?;
+    let wallet = open(home, currency).await?;
+    let forfeited = wallet.close(&SystemClock, forfeit_max).await.map_err(pending)?;
+    let forfeited = currency.show(forfeited);
+    if json {
+        say(&json!({ "currency": currency.symbol, "forfeited": forfeited }).to_string());
+    } else {
+        say(&format!(
+            "Your account of {} is closed; {forfeited} went to its issuer.",
+            currency.symbol
+        ));
     }
     Ok(())
 }
 
 pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Failure> {
-    let PayArgs { to, amount, currency, order } = args;
+    let PayArgs { to, amount, currency, order, receipt } = args;
     let to = entity(&to)?;
-    let wallet = home.wallet()?;
-    let currency = wallet.find(currency.as_deref())?;
-    let amount = currency
-        .scale()?
-        .parse(&amount)
-        .map_err(|error| Failure::new(format!("{amount}: {error}")).code(Code::Usage))?;
+    let config = home.wallet()?;
+    let currency = config.find(currency.as_deref())?;
+    let scale = currency.scale()?;
+    let amount = amount_in(scale, &amount)?;
     let order = Text::new(order)
         .ok_or_else(|| Failure::new("--order has more than 64 bytes").code(Code::Usage))?;
-    let key = home.key()?;
-    let client = client(&key, currency.issuer()?).await?;
-    let wallet = Wallet::open(&home.folder("agent")?, client)?;
-    let Response::Described { currency: described, .. } = wallet.ask(&Request::Describe).await?
-    else {
-        return Err(Failure::new("the issuer did not describe its currency"));
-    };
-    let fee_max = described.transfer_fee;
-    let id = random_id()?;
-    let transfer = Request::Transfer { id, to, amount, fee_max, order: order.clone() };
-    let is_same = |known: &Request| match known {
-        Request::Transfer { to: payee, amount: sum, order: purpose, .. } => {
-            (*payee, *sum) == (to, amount) && *purpose == order
-        }
-        _ => false,
-    };
-    let response = wallet.submit_once(transfer, is_same).await.map_err(|error| match error {
+    let wallet = open(home, currency).await?;
+    let fee_max = wallet.describe().await?.currency.transfer_fee;
+    let paid = wallet.pay(&SystemClock, to, amount, fee_max, order).await;
+    let paid = paid.map_err(|error| match error {
         AgentError::Issuer(Refusal::Ledger {
             refusal: LedgerRefusal::InsufficientFunds { available, wanted },
         }) => Failure::new(format!(
@@ -114,51 +207,53 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
         ))
         .code(Code::Funds)
         .hint("ask whoever owes you, or pay less"),
+        AgentError::Issuer(Refusal::Ledger {
+            refusal: LedgerRefusal::OverLimit { balance_max, .. },
+        }) => Failure::new(format!("the payee accepts {} at most", currency.show(balance_max)))
+            .code(Code::Funds)
+            .hint("pay less, or ask the payee to accept more"),
         other => pending(other),
     })?;
-    let Response::Transferred { fee, balance } = response else {
-        return Err(Failure::new("the issuer did not confirm the transfer"));
-    };
     // What earlier runs left without an answer is learnt too, and told.
     let settled = wallet.resume().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "earlier requests are still without an answer");
         0
     });
-    let scale = currency.scale()?;
     if settled > 0 && !json {
         say(&format!("{settled} earlier requests without an answer were sent again and settled."));
     }
+    let (fee, balance) = (scale.show(paid.fee), currency.show(paid.balance));
     if json {
         let line = json!({
-            "paid": scale.show(amount).to_string(), "fee": scale.show(fee).to_string(),
-            "balance": scale.show(balance).to_string(), "currency": currency.symbol,
+            "paid": scale.show(amount).to_string(), "fee": fee.to_string(),
+            "balance": scale.show(paid.balance).to_string(), "currency": currency.symbol,
+            "id": paid.id.to_string(),
         });
         say(&line.to_string());
     } else {
         say(&format!(
-            "Paid {} to {to} (fee {}); you have {} left.",
+            "Paid {} to {to} (fee {fee}); you have {balance} left.",
             currency.show(amount),
-            scale.show(fee),
-            currency.show(balance)
         ));
+        say(&format!("It is {}: `fondaco receipt get` proves it.", paid.id));
     }
-    Ok(())
+    match receipt {
+        Some(path) => history::save_receipt(&wallet, paid.id, &path, json).await,
+        None => Ok(()),
+    }
 }
 
 pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
-    let key = home.key()?;
-    let wallet = home.wallet()?;
-    if wallet.currency.is_empty() {
+    let config = home.wallet()?;
+    if config.currency.is_empty() {
         return Err(Failure::new("no currency is accepted here yet")
             .code(Code::NotFound)
             .hint("add one with `fondaco wallet add ISSUER-ADDRESS`"));
     }
-    for currency in &wallet.currency {
-        let client = client(&key, currency.issuer()?).await?;
-        let Response::Balance { available, held, .. } = call(&client, &Request::Balance).await?
-        else {
-            return Err(Failure::new("the issuer did not say what you hold"));
-        };
+    for currency in &config.currency {
+        let wallet = open(home, currency).await?;
+        let Balance { available, held, .. } = wallet.balance().await?;
+        limit(&wallet, currency).await?;
         let scale = currency.scale()?;
         if json {
             let line = json!({
@@ -174,31 +269,82 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn deposits(home: &Home, keep: bool, json: bool) -> Result<(), Failure> {
-    let key = home.key()?;
+pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Result<(), Failure> {
+    let DepositsArgs { keep, wait } = args;
+    let wait = u64::try_from(wait.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
     let config = home.wallet()?;
+    let mut wallets = Vec::new();
     for currency in &config.currency {
-        let client = client(&key, currency.issuer()?).await?;
-        let wallet = Wallet::open(&home.folder("agent")?, client)?;
-        let (mut through, mut more) = (0, true);
-        while more {
-            let page =
-                wallet.ask(&Request::Deposits { after: through, wait: Duration::ZERO }).await?;
-            let Response::Deposits { list, more: is_more } = page else {
-                return Err(Failure::new("the issuer did not say what you were paid"));
-            };
-            more = is_more && !list.as_slice().is_empty();
-            for deposit in list.as_slice() {
-                through = deposit.number;
-                show_deposit(currency, deposit, json)?;
-            }
+        wallets.push((currency, open(home, currency).await?));
+    }
+    let started = std::time::Instant::now();
+    loop {
+        // All issuers are asked to wait at once; each asking is short enough for any of them.
+        let left =
+            wait.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(wait));
+        let span = Duration::from_milliseconds(left.min(WAIT_MILLISECONDS_MAX));
+        let asking = wallets.iter().map(|(_, wallet)| Box::pin(wallet.deposits(0, span)));
+        first_with(asking, |(list, _)| !list.is_empty()).await?;
+        let mut shown = 0;
+        for (currency, wallet) in &wallets {
+            shown += show_deposits(currency, wallet, keep, json).await?;
         }
-        // The issuer forgets a notice when it is acknowledged, so it is shown first.
-        if through > 0 && !keep {
-            wallet.submit(Request::AckDeposits { id: random_id()?, through }).await?;
+        if shown > 0 || left == 0 || wallets.is_empty() {
+            return Ok(());
         }
     }
+}
+
+/// The longest that one query asks an issuer to wait.
+const WAIT_MILLISECONDS_MAX: u64 = 25_000;
+
+/// Waits for the first answer that `is_wanted`, or for all of them.
+async fn first_with<T, F: Future<Output = Result<T, AgentError>> + Unpin>(
+    asking: impl Iterator<Item = F>,
+    is_wanted: impl Fn(&T) -> bool,
+) -> Result<(), Failure> {
+    let mut asking: Vec<F> = asking.collect();
+    while !asking.is_empty() {
+        let (answer, place) = std::future::poll_fn(|context| {
+            for (place, each) in asking.iter_mut().enumerate() {
+                if let std::task::Poll::Ready(answer) = std::pin::Pin::new(each).poll(context) {
+                    return std::task::Poll::Ready((answer, place));
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await;
+        if is_wanted(&answer?) {
+            return Ok(());
+        }
+        drop(asking.swap_remove(place));
+    }
     Ok(())
+}
+
+/// Shows what one issuer has to tell, and acknowledges it unless it is to be kept: how many there were.
+async fn show_deposits(
+    currency: &CurrencyConfig,
+    wallet: &Wallet,
+    keep: bool,
+    json: bool,
+) -> Result<usize, Failure> {
+    let (mut through, mut more, mut shown) = (0, true, 0);
+    while more {
+        let (list, is_more) = wallet.deposits(through, Duration::ZERO).await?;
+        more = is_more && !list.is_empty();
+        for deposit in &list {
+            through = deposit.number;
+            shown += 1;
+            show_deposit(currency, deposit, json)?;
+        }
+    }
+    // The issuer forgets a notice when it is acknowledged, so it is shown first.
+    if through > 0 && !keep {
+        wallet.acknowledge(&SystemClock, through).await?;
+        limit(wallet, currency).await?;
+    }
+    Ok(shown)
 }
 
 fn show_deposit(currency: &CurrencyConfig, deposit: &Deposit, json: bool) -> Result<(), Failure> {

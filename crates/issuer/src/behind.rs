@@ -1,10 +1,17 @@
-//! What stands behind the journal: snapshots, so that the books open quickly.
+//! What stands behind the journal: the history, and snapshots, so that the books open quickly.
+//!
+//! ```text
+//! a batch is saved ──► Indexer::add ──► its answers leave
+//!        └─ SNAPSHOT_RECORDS since the last one? ──► the books, as bytes ──► thread: history durable ──► snapshot durable
+//! ```
 //!
 //! A snapshot is taken between two batches, in memory, and written by a thread of its own; while one is being written no
-//! other is begun. A crash in between costs a longer replay, nothing else.
+//! other is begun. It never covers what the history does not have durably, because the journal is not replayed from before
+//! it. A crash in between costs a longer replay, nothing else.
 
 use crate::{
     books,
+    history::{Batch, Indexer},
     keeper::{Behind, Saved},
     metrics::Metrics,
 };
@@ -12,6 +19,7 @@ use fondaco_lcp::Issuer;
 use fondaco_store::Head;
 use std::{
     path::PathBuf,
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 use tracing::{debug, warn};
@@ -22,32 +30,49 @@ pub const SNAPSHOT_RECORDS: u64 = 1_000_000;
 /// How many records are worth a snapshot when the books are closed.
 const CLOSING_RECORDS: u64 = 10_000;
 
-/// The snapshots of one issuer.
+/// What one issuer has behind its journal.
 #[derive(Debug)]
-pub(crate) struct Snapshots {
+pub(crate) struct Standing {
     folder: PathBuf,
+    /// Nothing when it could not be kept from the start: the books go on without.
+    indexer: Option<Arc<Indexer>>,
     /// How many records the last snapshot covers.
     covered: u64,
     writing: Option<JoinHandle<()>>,
     metrics: Metrics,
 }
 
-impl Snapshots {
-    pub(crate) fn new(folder: PathBuf, covered: u64, metrics: Metrics) -> Self {
+impl Standing {
+    pub(crate) fn new(
+        folder: PathBuf,
+        indexer: Option<Indexer>,
+        covered: u64,
+        metrics: Metrics,
+    ) -> Self {
         metrics.snapshot(covered);
-        Self { folder, covered, writing: None, metrics }
+        Self { folder, indexer: indexer.map(Arc::new), covered, writing: None, metrics }
     }
 
     fn begin(&mut self, issuer: &Issuer, head: Head) {
         let snapshot = issuer.snapshot();
         let (folder, metrics) = (self.folder.clone(), self.metrics.clone());
-        let write = move || match books::save(&folder, head, &snapshot) {
-            Ok(()) => {
-                debug!(records = head.records, bytes = snapshot.len(), "a snapshot was saved");
-                metrics.snapshot(head.records);
+        let indexer = self.indexer.clone();
+        let write = move || {
+            let durable = indexer.is_some_and(|indexer| {
+                indexer.sync().is_ok_and(|through| through.records >= head.records)
+            });
+            if !durable {
+                warn!("no snapshot: the history is behind");
+                return;
             }
-            // The journal has it all: the next start takes longer, and the next snapshot may succeed.
-            Err(error) => warn!(%error, "a snapshot could not be saved"),
+            match books::save(&folder, head, &snapshot) {
+                Ok(()) => {
+                    debug!(records = head.records, bytes = snapshot.len(), "a snapshot was saved");
+                    metrics.snapshot(head.records);
+                }
+                // The journal has it all: the next start takes longer, and the next snapshot may succeed.
+                Err(error) => warn!(%error, "a snapshot could not be saved"),
+            }
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(write);
         self.writing = thread.inspect_err(|error| warn!(%error, "no snapshot")).ok();
@@ -62,12 +87,19 @@ impl Snapshots {
     }
 }
 
-impl Behind for Snapshots {
+impl Behind for Standing {
     fn saved(&mut self, saved: Saved<'_>) {
+        let Saved { frame, after, done, issuer } = saved;
+        if let Some(indexer) = &self.indexer
+            && indexer.add(Batch { frame, records: done }).is_err()
+        {
+            // It has said why. Money does not stop for its history; the next start writes it anew.
+            self.indexer = None;
+        }
         let idle = self.writing.as_ref().is_none_or(JoinHandle::is_finished);
-        if idle && saved.after.records - self.covered >= SNAPSHOT_RECORDS {
+        if idle && after.records - self.covered >= SNAPSHOT_RECORDS {
             self.wait();
-            self.begin(saved.issuer, saved.after);
+            self.begin(issuer, after);
         }
     }
 
@@ -77,5 +109,7 @@ impl Behind for Snapshots {
             self.begin(issuer, head);
             self.wait();
         }
+        // Dropped, it makes durable what it was given.
+        self.indexer = None;
     }
 }

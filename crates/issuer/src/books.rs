@@ -7,17 +7,14 @@
 //!
 //! The journal alone is the truth: without its snapshot it is replayed whole. [`audit`] never looks at the snapshot.
 
-use crate::{
-    IssuerConfig, IssuerError, RecordError,
-    keeper::{Answered, Done},
-};
+use crate::{IssuerConfig, IssuerError, RecordError, history::Noted};
 use fondaco_codec::{Decode, Encode, Reader};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_lcp::{ANSWERS_BYTES_MAX, Currency, Issuer, IssuerOptions};
 use fondaco_store::{
     Appended, DiskFile, Head, Journal, Kind, copy_journal, load_snapshot, save_snapshot,
 };
-use fondaco_units::{Amount, Bytes};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -65,15 +62,19 @@ pub(crate) trait Visit {
     const WANTED: bool;
 
     /// Takes in a frame: where it is, and what each of its records did.
-    fn frame(&mut self, issuer: &Issuer, at: &Appended, done: Vec<Done>)
-    -> Result<(), RecordError>;
+    fn frame(
+        &mut self,
+        issuer: &Issuer,
+        at: &Appended,
+        done: Vec<Noted>,
+    ) -> Result<(), RecordError>;
 }
 
 /// Nobody wants to be told.
 impl Visit for () {
     const WANTED: bool = false;
 
-    fn frame(&mut self, _: &Issuer, _: &Appended, _: Vec<Done>) -> Result<(), RecordError> {
+    fn frame(&mut self, _: &Issuer, _: &Appended, _: Vec<Noted>) -> Result<(), RecordError> {
         Ok(())
     }
 }
@@ -94,7 +95,9 @@ pub(crate) fn open<V: Visit>(
     }
     // The lock is taken before the snapshot is read, which another process may be replacing.
     let disk = DiskFile::open(path)?;
-    let start = last_snapshot(folder, seed).filter(|(head, _)| head.records <= covered);
+    let start = last_snapshot(folder, seed);
+    let known = start.as_ref().map_or(0, |(head, _)| head.records);
+    let start = start.filter(|(head, _)| head.records <= covered);
     let (start, mut issuer) = start.unzip();
     if let Some(issuer) = &mut issuer {
         issuer.collect_movements(V::WANTED);
@@ -107,18 +110,12 @@ pub(crate) fn open<V: Visit>(
                 let mut new = Issuer::new(read_definition(record)?, options);
                 new.collect_movements(V::WANTED);
                 issuer = Some(new);
-                done.push(Done::default());
+                done.push(Noted::nothing(Timestamp::EPOCH));
                 continue;
             };
-            let first = issuer.replay_answer(record)?;
-            if V::WANTED {
-                let answered = first.map(|first| Answered {
-                    holder: first.holder,
-                    id: first.id,
-                    response: first.response.to_bytes(),
-                });
-                let movements = issuer.drain_movements();
-                done.push(Done { at: issuer.last(), answered, movements });
+            match V::WANTED {
+                true => done.push(Noted::replayed(issuer, record)?),
+                false => issuer.replay(record)?,
             }
         }
         match &issuer {
@@ -127,6 +124,11 @@ pub(crate) fn open<V: Visit>(
         }
     })?;
     let issuer = issuer.ok_or_else(missing)?;
+    // One that is not used knows this all the same.
+    let found = journal.head().records;
+    if found < known {
+        return Err(IssuerError::Lost { known, found });
+    }
     Ok((issuer, journal))
 }
 

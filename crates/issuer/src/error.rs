@@ -29,6 +29,16 @@ pub enum IssuerError {
     /// The journal is damaged, or is something else.
     #[error(transparent)]
     Open(#[from] OpenError<RecordError>),
+    /// Records that were acknowledged are gone: a snapshot was made of more than the journal has.
+    #[error(
+        "the journal has {found} records; its snapshot was made of {known}: acknowledged records are lost"
+    )]
+    Lost {
+        /// How many there were when the snapshot was made.
+        known: u64,
+        /// How many there are.
+        found: u64,
+    },
     /// The books could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -89,6 +99,7 @@ impl IssuerError {
             | Self::Thread { .. }
             | Self::KeeperDied => true,
             Self::AlreadyThere { .. }
+            | Self::Lost { .. }
             | Self::NoIssuer { .. }
             | Self::OtherKey { .. }
             | Self::Books(_)
@@ -107,6 +118,9 @@ impl IssuerError {
             Self::Export { .. } => "check where it is written to, and run it again",
             Self::Start(_) => "choose another socket with --soap and --http, or `none`",
             Self::Entropy { .. } => "start it again on a healthy machine",
+            Self::Lost { .. } => {
+                "put the right journal back; to go on without what is lost, remove the file `snapshot`"
+            }
             Self::OtherKey { .. } => "give the key with which the currency was created",
             Self::Books(_) | Self::Halted => {
                 "keep a copy of the folder, do not serve from it, and report it: this is a fault of the program"

@@ -12,7 +12,7 @@
 use crate::{
     IssuerError, RecordError,
     books::{self, Visit},
-    keeper::Done,
+    history::Noted,
 };
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{Currency, EntryKind, Issuer, Movement};
@@ -127,7 +127,7 @@ impl Visit for Writer<'_> {
         &mut self,
         issuer: &Issuer,
         at: &Appended,
-        done: Vec<Done>,
+        done: Vec<Noted>,
     ) -> Result<(), RecordError> {
         let written = (|| {
             if at.records.start == 0 {

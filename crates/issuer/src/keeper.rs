@@ -12,9 +12,11 @@
 
 use crate::{
     IssuerError,
+    history::{Answered, Noted},
     known::{Known, named},
     metrics::{Metrics, Outcome},
     parked::Parked,
+    past::Past,
 };
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{
@@ -23,7 +25,7 @@ use fondaco_lcp::{
 };
 use fondaco_lcp_wire::Answered as Told;
 use fondaco_ports::{Clock, Disk};
-use fondaco_store::{Head, Journal, JournalError};
+use fondaco_store::{Appended, Head, Journal, JournalError};
 use fondaco_units::{Amount, Duration, Timestamp};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -109,33 +111,14 @@ impl<D: Disk> Save for Journal<D> {
 
 /// What was made durable together, for whoever stands behind the journal.
 pub(crate) struct Saved<'a> {
-    /// The journal's head before these records.
-    pub(crate) before: Head,
-    /// Its head after them.
+    /// Where it is in the journal.
+    pub(crate) frame: Appended,
+    /// The journal's head after it.
     pub(crate) after: Head,
-    pub(crate) now: Timestamp,
-    /// Of each record in order: the command and its first answer, if it was one of LCP/2, and what moved.
-    pub(crate) done: Vec<Done>,
+    /// What each record did, in order.
+    pub(crate) done: Vec<Noted>,
     /// The books after them.
     pub(crate) issuer: &'a Issuer,
-}
-
-/// What one record did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Done {
-    /// When, by the time of the books.
-    pub(crate) at: Timestamp,
-    /// Who asked, under which id, and the encoded answer.
-    pub(crate) answered: Option<Answered>,
-    pub(crate) movements: Vec<Movement>,
-}
-
-/// A command of LCP/2 and its first answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    pub(crate) holder: EntityId,
-    pub(crate) id: fondaco_lcp::RequestId,
-    pub(crate) response: Vec<u8>,
 }
 
 /// What stands behind the journal: history and snapshots. It learns of what is durable, and of nothing else.
@@ -162,6 +145,7 @@ pub(crate) struct Keeper {
     pub(crate) known: Known,
     pub(crate) metrics: Metrics,
     pub(crate) behind: Box<dyn Behind>,
+    pub(crate) past: Option<Past>,
 }
 
 /// The batch that is being made.
@@ -170,7 +154,7 @@ struct Batch {
     now: Timestamp,
     answers: Vec<Ready>,
     records: Vec<Vec<u8>>,
-    done: Vec<Done>,
+    done: Vec<Noted>,
     bytes: usize,
     /// Who has something to ask for that had nothing before.
     fresh: Vec<EntityId>,
@@ -373,10 +357,8 @@ impl Keeper {
                     matches!(handled.response, Response::Refused { .. })
                 });
                 if let Some(record) = handled.record {
-                    let answered = request.id().map(|id| {
-                        let response = fondaco_codec::Encode::to_bytes(&handled.response);
-                        Answered { holder, id, response }
-                    });
+                    let response = handled.response.clone();
+                    let answered = request.id().map(|id| Answered { holder, id, response });
                     self.record(batch, record, answered);
                 }
                 batch.answers.push(Ready::Lcp2(answer, handled.response));
@@ -420,7 +402,7 @@ impl Keeper {
         batch.paid.extend(movements.iter().filter(paid).map(|movement| movement.holder));
         batch.bytes += record.len();
         batch.records.push(record);
-        batch.done.push(Done { at: self.issuer.last(), answered, movements });
+        batch.done.push(Noted { at: self.issuer.last(), answered, movements });
     }
 
     /// Makes the batch durable, and lets its answers leave.
@@ -436,7 +418,12 @@ impl Keeper {
         let after = self.journal.head();
         if !records.is_empty() {
             self.metrics.saved(records.len(), started.elapsed(), after);
-            self.behind.saved(Saved { before, after, now, done, issuer: &self.issuer });
+            let records = before.records..after.records;
+            let frame = Appended { at: before.bytes, records, chain: after.chain };
+            if let Some(past) = &self.past {
+                past.answered(after.records);
+            }
+            self.behind.saved(Saved { frame, after, done, issuer: &self.issuer });
         }
         // Before anybody can learn from an answer that it has something to ask for.
         if !fresh.is_empty() {
@@ -554,6 +541,7 @@ mod tests {
             known: Known::default(),
             metrics: Metrics::default(),
             behind: Box::new(()),
+            past: None,
         }
     }
 

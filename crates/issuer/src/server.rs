@@ -7,6 +7,7 @@ use crate::{
     known::Known,
     metrics::{Dialect, Metrics, Outcome},
     pace::Pace,
+    past::Past,
     places::Places,
 };
 use fondaco_crypto::EntityId;
@@ -51,6 +52,8 @@ pub(crate) struct Server {
     pub(crate) stopping: CancellationToken,
     /// What a full handshake of the dialect of 2003 costs.
     pub(crate) full_handshake_fee: Amount,
+    /// How the past is asked, if a history is kept.
+    pub(crate) past: Option<Past>,
     metrics: Metrics,
     known: Known,
     idle: Duration,
@@ -76,6 +79,7 @@ impl Server {
             operator,
             stopping: CancellationToken::new(),
             full_handshake_fee: Amount::ZERO,
+            past: None,
             metrics,
             known,
             idle: IDLE_TIMEOUT,
@@ -184,9 +188,30 @@ impl Server {
             debug!(peer = %peer.short(), known, "commands too fast");
             return None;
         }
+        if let Some(past) = &self.past {
+            match request {
+                Request::History { before, count } => {
+                    return Some(past.entries(holder, before, count).await);
+                }
+                Request::Receipt { id } => return Some(past.receipt(holder, id).await),
+                _ => {}
+            }
+        }
         let (answer, answered) = oneshot::channel();
+        let asked = self.past.is_some().then(|| request.clone());
         self.send(Message::Job(Box::new(Job { holder, request, answer }))).await?;
-        answered.await.ok()
+        let response = answered.await.ok()?;
+        match (&self.past, asked, &response) {
+            (
+                Some(past),
+                Some(asked),
+                Response::Refused { refusal: Refusal::Forgotten { floor } },
+            ) => {
+                let id = asked.id()?;
+                Some(past.forgotten(holder, &asked, id, *floor).await)
+            }
+            _ => Some(response),
+        }
     }
 
     /// Tells the keeper; nothing when there is no room for long, or the keeper is gone.

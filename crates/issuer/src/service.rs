@@ -7,18 +7,21 @@
 //! ```
 
 use crate::{
-    IssuerConfig, IssuerError,
-    behind::Snapshots,
-    books,
+    IssuerConfig, IssuerError, RecordError,
+    behind::Standing,
+    books::{self, Visit},
+    history::{Batch, History, HistoryError, Indexer, Noted, Through},
     keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
     metrics::{Dialect, Metrics},
+    past::Past,
     server::Server,
 };
 use fondaco_crypto::{Domain, EntityId, SecretKey};
 use fondaco_lcp::{Currency, Issuer, Request, Response};
-use fondaco_lcp_wire::{self as lcp_wire, Identity, Settings};
+use fondaco_lcp_wire::{self as lcp_wire, Identity, ServerName, Settings};
 use fondaco_ports::Clock;
+use fondaco_store::{Appended, DiskFile, Journal};
 use fondaco_transport::Endpoint;
 use std::{net::SocketAddr, path::Path, sync::Arc, thread, time::Duration};
 use tokio::{
@@ -50,6 +53,7 @@ pub struct IssuerService {
     core: Issuer,
     journal: Box<dyn Save>,
     behind: Box<dyn Behind>,
+    past: Option<Past>,
     clock: Arc<dyn Clock>,
     key: SecretKey,
     metrics: Metrics,
@@ -81,7 +85,7 @@ impl IssuerService {
         getrandom::fill(&mut seed)
             .map_err(|error| IssuerError::Entropy { detail: error.to_string() })?;
         let seed = u64::from_le_bytes(seed);
-        let (core, journal) = books::open(folder, u64::MAX, seed, &mut ())?;
+        let (core, journal, history) = open_with_history(folder, seed)?;
         let (found, wanted) = (core.currency().id.issuer(), key.entity());
         if found != wanted {
             return Err(IssuerError::OtherKey { found, wanted });
@@ -90,8 +94,17 @@ impl IssuerService {
         let head = journal.head();
         info!(issuer = %wanted.short(), records = head.records, chain = %head.chain, "the books are open");
         let metrics = Metrics::default();
-        let behind = Snapshots::new(folder.to_owned(), head.records, metrics.clone());
-        Ok(Self::new(core, Box::new(journal), Box::new(behind), metrics, key, clock))
+        let (past, indexer) = match history {
+            None => (None, None),
+            Some((history, indexer)) => {
+                let journal = books::journal_path(folder);
+                (Some(Past::new(history, journal, key.clone(), head.records)), Some(indexer))
+            }
+        };
+        let behind = Standing::new(folder.to_owned(), indexer, head.records, metrics.clone());
+        let mut service = Self::new(core, Box::new(journal), Box::new(behind), metrics, key, clock);
+        service.past = past;
+        Ok(service)
     }
 
     fn new(
@@ -104,7 +117,7 @@ impl IssuerService {
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let key = key.clone();
-        Self { core, journal, behind, clock, key, metrics, queue, waiting }
+        Self { core, journal, behind, past: None, clock, key, metrics, queue, waiting }
     }
 
     /// Returns the figures that it keeps while it serves.
@@ -145,26 +158,30 @@ impl IssuerService {
         endpoint: Endpoint,
         soap: Option<Settings>,
     ) -> Result<Serving, IssuerError> {
-        let Self { core, journal, behind, clock, key, metrics, queue, mut waiting } = self;
+        let Self { core, journal, behind, past, clock, key, metrics, queue, mut waiting } = self;
         let (halt, halted) = oneshot::channel();
         let known = Known::of(&core);
         let (issuer, operator) = (key.entity(), operator_key(&key).entity());
         let mut server = Server::new(queue, issuer, operator, known.clone(), metrics.clone());
         server.full_handshake_fee = core.currency().full_handshake_fee;
+        server.past.clone_from(&past);
+        let mut certificate = None;
         let soap = match soap {
             None => None,
             Some(settings) => {
-                let (identity, scale) = (Identity::new(&key, &[]), core.currency().scale);
+                let identity = Identity::new(&key, &names_of(&settings));
+                certificate = Some(identity.certificate_pem());
+                let scale = core.currency().scale;
                 let accounts = Arc::new(server.clone());
                 Some(lcp_wire::Server::start(identity, scale, accounts, settings).await?)
             }
         };
-        let keeper = Keeper { issuer: core, journal, clock, key, known, metrics, behind };
+        let keeper = Keeper { issuer: core, journal, clock, key, known, metrics, behind, past };
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || keep(keeper, &mut waiting, halt))
             .map_err(|error| IssuerError::Thread { detail: error.to_string() })?;
-        Ok(Serving { endpoint, soap, server, halted, keeper })
+        Ok(Serving { endpoint, soap, certificate, server, halted, keeper })
     }
 }
 
@@ -172,6 +189,7 @@ impl IssuerService {
 pub struct Serving {
     endpoint: Endpoint,
     soap: Option<lcp_wire::Server>,
+    certificate: Option<String>,
     server: Server,
     halted: oneshot::Receiver<IssuerError>,
     keeper: thread::JoinHandle<()>,
@@ -188,13 +206,18 @@ impl Serving {
         self.soap.as_ref().and_then(lcp_wire::Server::http_address)
     }
 
+    /// Returns the certificate that it shows to toolkits of 2003, in PEM; the same after every start.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
+    }
+
     /// Serves until `shutdown`: then the requests under way are answered, and all is closed.
     ///
     /// # Errors
     ///
     /// As [`IssuerService::serve`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), IssuerError> {
-        let Self { endpoint, soap, server, mut halted, keeper } = self;
+        let Self { endpoint, soap, server, mut halted, keeper, certificate: _ } = self;
         let connections = TaskTracker::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -251,6 +274,92 @@ impl Serving {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(IssuerError::KeeperDied),
         }
+    }
+}
+
+/// The names that toolkits of 2003 will look for in the certificate.
+fn names_of(settings: &Settings) -> Vec<ServerName<'static>> {
+    let mut names = Vec::new();
+    match settings.soap.ip() {
+        ip if ip.is_unspecified() => names.extend(ServerName::try_from("localhost")),
+        ip => names.push(ServerName::from(ip)),
+    }
+    // The host of `https://host:port/path`; a bracketed one is an address.
+    let host = settings.url.as_deref().and_then(|url| url.strip_prefix("https://"));
+    let host =
+        host.and_then(|rest| rest.split('/').next()).map(|host| match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        });
+    names.extend(host.and_then(|host| ServerName::try_from(host.to_owned()).ok()));
+    names
+}
+
+/// What the books are opened into: the history's own place, and what keeps it.
+type Opened = (Issuer, Journal<DiskFile>, Option<(History, Indexer)>);
+
+/// Opens the books and the history behind them, which takes in all that it does not have yet.
+///
+/// Money does not stop for its history: where that cannot be kept, the books open without.
+fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
+    let without = |error: HistoryError| {
+        warn!(%error, hint = error.hint(), "no history is kept");
+        books::open(folder, u64::MAX, seed, &mut ()).map(|(core, journal)| (core, journal, None))
+    };
+    // A folder without books must not get a history.
+    if !books::journal_path(folder).is_file() {
+        return Err(IssuerError::NoIssuer { folder: folder.to_owned() });
+    }
+    // Once as it is found; and once more, written anew, where it is of another journal.
+    for _ in 0..2 {
+        let history = match History::open(folder) {
+            Ok(history) => history,
+            Err(error) => return without(error),
+        };
+        if let Some(why) = history.set_aside() {
+            warn!(why, "the history is written anew from the journal");
+        }
+        let indexer = match Indexer::start(&history) {
+            Ok(indexer) => indexer,
+            Err(error) => return without(error),
+        };
+        let through = history.durable_through();
+        let mut feed = Feed { indexer, through, foreign: false };
+        let (core, journal) = books::open(folder, through.records, seed, &mut feed)?;
+        let ahead = journal.head().records < through.records;
+        if !feed.foreign && !ahead {
+            return Ok((core, journal, Some((history, feed.indexer))));
+        }
+        warn!("the history is of another journal; it is written anew");
+        drop((core, journal, feed, history));
+        if let Err(error) = History::move_aside(folder) {
+            return without(error);
+        }
+    }
+    books::open(folder, u64::MAX, seed, &mut ()).map(|(core, journal)| (core, journal, None))
+}
+
+/// Hands the history what is replayed.
+struct Feed {
+    indexer: Indexer,
+    /// What the history has already.
+    through: Through,
+    /// Whether the journal has another chain where the history ends.
+    foreign: bool,
+}
+
+impl Visit for Feed {
+    const WANTED: bool = true;
+
+    fn frame(&mut self, _: &Issuer, at: &Appended, done: Vec<Noted>) -> Result<(), RecordError> {
+        if at.records.end == self.through.records && at.chain != self.through.chain {
+            self.foreign = true;
+        }
+        if !self.foreign && at.records.end > self.through.records {
+            // What fails is told by the history itself.
+            let _ = self.indexer.add(Batch { frame: at.clone(), records: done });
+        }
+        Ok(())
     }
 }
 

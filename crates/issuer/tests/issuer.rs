@@ -3,7 +3,7 @@
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, Digest, SecretKey};
 use fondaco_issuer::{IssuerConfig, IssuerError, IssuerService, audit, operator_key};
-use fondaco_lcp::{Refusal, Request, RequestId, Response, VERSION};
+use fondaco_lcp::{EntryKind, Refusal, Request, RequestId, Response, VERSION};
 use fondaco_ledger::{HoldId, Voucher};
 use fondaco_ports::{Address, Clock};
 use fondaco_store::{FileError, SystemClock};
@@ -409,8 +409,7 @@ async fn strangers_cannot_fill_the_books() {
         let Response::Refused { refusal } = answer else { panic!("{answer:?}") };
         answered += 1;
         // Of a stranger few answers are remembered, so that of many commands at once some come too late.
-        recorded +=
-            u64::from(!matches!(refusal, Refusal::Forgotten { .. } | Refusal::Outdated { .. }));
+        recorded += u64::from(!matches!(refusal, Refusal::Forgotten { .. } | Refusal::Outdated));
     }
     let seconds = started.elapsed().as_secs() + 1;
     assert!((200..=200 + 200 * seconds).contains(&answered) && answered <= 14 * (20 + 5 * seconds));
@@ -588,7 +587,7 @@ async fn the_books_open_from_their_snapshot() {
     cut[end - 100..].fill(0);
     std::fs::write(copy.join("journal"), cut).unwrap();
     let refused = IssuerService::open(&copy, &bank(), std::sync::Arc::new(SystemClock));
-    assert!(matches!(refused, Err(IssuerError::Open(_))));
+    assert!(matches!(refused, Err(IssuerError::Lost { .. })));
 }
 
 /// The exported books add up by themselves, and say what the ledger says.
@@ -615,5 +614,63 @@ async fn the_books_are_exported_as_plain_text() {
     assert_eq!(sum, 0, "{text}");
     for part in ["\"transfer\" \"bread \\\"and\\\" salt\"", "balance Equity:Issued  5.00 HCR"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+/// What was is told right after it was answered, after a restart, and after the history was lost or damaged.
+#[tokio::test]
+async fn the_past_is_told_and_proved() {
+    let folder = Folder::new();
+    let running = Running::start(&folder.0).await;
+    mint(&running.operator().await, &key(2), 500).await;
+    let id = fresh();
+    let (to, amount, fee_max) = (key(3).entity(), Amount::new(100), Amount::new(1));
+    let order = fondaco_codec::Text::cut("bread");
+    let transfer = Request::Transfer { id, to, amount, fee_max, order };
+    let told = async |running: &Running, who: u8| {
+        let client = running.client(&key(who)).await;
+        let history = client.call(&Request::History { before: 0, count: 10 }).await.unwrap();
+        let Response::History { list, more: false } = history else { panic!("{history:?}") };
+        list.into_vec()
+    };
+    let alice = running.client(&key(2)).await;
+    let answer = alice.call(&transfer).await.unwrap();
+    let entries = told(&running, 2).await;
+    let kinds: Vec<_> = entries.iter().map(|entry| (entry.number, entry.kind)).collect();
+    assert_eq!(kinds, [(2, EntryKind::Sent), (1, EntryKind::Minted)]);
+    assert_eq!((entries[0].id, entries[0].fee), (Some(id), Amount::new(1)));
+    assert_eq!(told(&running, 3).await[0].counterparty, Some(key(2).entity()));
+    assert!(told(&running, 9).await.is_empty(), "a stranger has no past");
+    let receipt = alice.call(&Request::Receipt { id }).await.unwrap();
+    let Response::Receipt { receipt } = receipt else { panic!("{receipt:?}") };
+    assert!(receipt.verify().is_ok());
+    assert_eq!((&receipt.receipt.request, &receipt.receipt.response), (&transfer, &answer));
+    // Of another's command there is no receipt, nor of one that never was.
+    for (who, id) in [(3, id), (2, fresh())] {
+        let client = running.client(&key(who)).await;
+        let refused = client.call(&Request::Receipt { id }).await.unwrap();
+        assert!(matches!(refused, Response::Refused { .. }), "{refused:?}");
+    }
+    running.stop().await;
+
+    let path = folder.0.join("history.redb");
+    for damage in ["none", "lost", "damaged", "foreign"] {
+        match damage {
+            "lost" => std::fs::remove_file(&path).unwrap(),
+            "damaged" => {
+                let mut bytes = std::fs::read(&path).unwrap();
+                let length = bytes.len();
+                bytes[..4096.min(length)].fill(0x5a);
+                std::fs::write(&path, bytes).unwrap();
+            }
+            "foreign" => std::fs::write(&path, b"something else").unwrap(),
+            _ => {}
+        }
+        let running = Running::start(&folder.0).await;
+        assert_eq!(told(&running, 2).await, entries, "{damage}");
+        let alice = running.client(&key(2)).await;
+        let again = alice.call(&Request::Receipt { id }).await.unwrap();
+        assert_eq!(again, Response::Receipt { receipt: receipt.clone() }, "{damage}");
+        running.stop().await;
     }
 }

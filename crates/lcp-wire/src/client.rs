@@ -11,14 +11,14 @@ use fondaco_codec::Text;
 use fondaco_crypto::EntityId;
 use fondaco_lcp::classic::{Ask, AskBody};
 use fondaco_units::{Amount, Duration, Scale};
-use rustls::{HandshakeKind, pki_types::ServerName};
-use std::{io, net::SocketAddr, sync::Arc};
+use rustls::HandshakeKind;
+use std::{io, net::SocketAddr};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
 /// How long an answer may take beyond what it was asked to wait.
 const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -79,13 +79,8 @@ impl SoapClient {
         address: SocketAddr,
         scale: Scale,
     ) -> Result<Self, ClientError> {
-        let connecting = async {
-            let tcp = TcpStream::connect(address).await?;
-            tcp.set_nodelay(true)?;
-            let name = ServerName::from(address.ip());
-            TlsConnector::from(Arc::clone(&tls.config)).connect(name, tcp).await
-        };
-        let stream = timeout(ANSWER_TIMEOUT, connecting).await.map_err(io::Error::from)??;
+        let stream =
+            timeout(ANSWER_TIMEOUT, tls.stream(address)).await.map_err(io::Error::from)??;
         Ok(Self { stream: BufReader::new(stream), address, scale, form: Form::Encoded })
     }
 

@@ -105,7 +105,9 @@ mod tests;
 pub use currency::{Currency, Deposit, Limits};
 pub use frame::FrameError;
 pub use id::{ParseRequestIdError, RequestId};
-pub use issuer::{FirstAnswer, Handled, HandledClassic, Issuer, IssuerOptions, SnapshotError};
+pub use issuer::{
+    FirstAnswer, Handled, HandledClassic, Issuer, IssuerOptions, Recorded, SnapshotError,
+};
 pub use journal::{RECORD_BYTES_MAX, ReplayError};
 pub use message::{Request, Response, Step, StepResult};
 pub use outbox::{Outbox, OutboxError};

@@ -8,10 +8,9 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -40,8 +39,6 @@ const PAID: f64 = 100.0;
 /// What for.
 const ORDER: &str = "bob1234567890";
 
-/// How long an issuer may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one client may take.
 const CLIENT_TIMEOUT: &str = "timeout 120";
 
@@ -150,30 +147,60 @@ struct Issuer {
 }
 
 impl Issuer {
-    /// Starts an issuer whose holders 0 to [`HOLDERS`] have more than they pay.
+    /// Starts an issuer whose holders 0 to [`HOLDERS`] have more than they pay, and have been told so.
     ///
-    /// This is the one place that knows which program is the issuer. It leaves in its folder `issuer.crt`, for each
-    /// holder `holder-N.key`, `holder-N.crt` and `holder-N.hex`, and `wsdl.url` last.
+    /// This is the one place that knows which program is the issuer. It leaves in its folder `issuer.crt`, and for each
+    /// holder `holder-N.key`, `holder-N.crt` and `holder-N.hex`.
     fn start(workspace: &Workspace) -> Result<Self, Failed> {
-        shell::run(shell::command(
-            "cargo build --locked --package fondaco-lcp-wire --example issuer",
-        ))?;
+        let program = workspace.target.join("release/fondaco");
         let folder = workspace.target.join("check/foreign");
-        let failed = |why: String| Failed { command: "issuer".to_owned(), why };
+        let failed = |why: String| Failed { command: "fondaco issuer up".to_owned(), why };
+        let io = |error: std::io::Error| failed(error.to_string());
         if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(|error| failed(error.to_string()))?;
+            fs::remove_dir_all(&folder).map_err(io)?;
         }
-        let mut command = Command::new(workspace.target.join("debug/examples/issuer"));
-        command.arg(&folder).arg(HOLDERS.to_string()).stdin(Stdio::piped());
-        let child = command.spawn().map_err(|error| failed(error.to_string()))?;
-        let mut issuer = Self { child, folder, wsdl: String::new() };
-        let started = Instant::now();
-        while issuer.wsdl.is_empty() {
-            if started.elapsed() > START_TIMEOUT {
-                return Err(failed(format!("did not start in {} s", START_TIMEOUT.as_secs())));
-            }
-            thread::sleep(Duration::from_millis(20));
-            issuer.wsdl = fs::read_to_string(issuer.folder.join("wsdl.url")).unwrap_or_default();
+        fs::create_dir_all(&folder).map_err(io)?;
+        let of = |who: &str, words: &str| {
+            let mut command = Command::new(&program);
+            command.arg("--json").arg("--home").arg(folder.join(who)).args(words.split(' '));
+            command
+        };
+        let run = |who: &str, words: &str| -> Result<Value, Failed> {
+            let said = shell::output(of(who, words))?;
+            Ok(said
+                .lines()
+                .last()
+                .and_then(|line| serde_json::from_str(line).ok())
+                .unwrap_or_default())
+        };
+        run("issuer", "init --no-passphrase")?;
+        run("issuer", "issuer init --name Crown --symbol CRN --scale 2 --transfer-fee 1.20")?;
+        let mut up = of("issuer", "--stop-with-stdin issuer up --listen 127.0.0.1:0");
+        up.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = up.spawn().map_err(io)?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or_else(|| failed("it has no output".to_owned()))?;
+        let mut issuer = Self { child, folder: folder.clone(), wsdl: String::new() };
+        BufReader::new(stdout).read_line(&mut line).map_err(io)?;
+        let ready: Value =
+            serde_json::from_str(&line).map_err(|_| failed(format!("it said {line:?}")))?;
+        let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+        issuer.wsdl = text("wsdl");
+        fs::copy(text("certificate"), folder.join("issuer.crt")).map_err(io)?;
+        for holder in 0..HOLDERS {
+            let who = format!("holder-{holder}");
+            run(&who, "init --no-passphrase")?;
+            let shown = run(&who, "identity show")?;
+            let known = |name: &str| shown[name].as_str().unwrap_or_default().to_owned();
+            fs::write(folder.join(format!("{who}.hex")), known("hex")).map_err(io)?;
+            let pem = folder.join(&who).join("tls");
+            run(&who, &format!("identity export-tls --to {}", pem.display()))?;
+            fs::copy(pem.join("key.pem"), folder.join(format!("{who}.key"))).map_err(io)?;
+            fs::copy(pem.join("cert.pem"), folder.join(format!("{who}.crt"))).map_err(io)?;
+            run("issuer", &format!("issuer mint 1000 --to {}", known("entity")))?;
+            // Told of it in the other dialect, it is not told again.
+            run(&who, &format!("wallet add {}", text("address")))?;
+            run(&who, "deposits")?;
         }
         Ok(issuer)
     }

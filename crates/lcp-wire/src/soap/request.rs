@@ -109,10 +109,7 @@ const WAIT: Names = &["in0", "millisecondsWait", "maxWaitMilliseconds"];
 const QUERY_COUNTER: Names = &["in1", "messageCounter"];
 
 /// Takes the values of a call's fields, in the order of `wanted`.
-fn fields<'a, const N: usize>(
-    call: &'a Call,
-    wanted: [Names; N],
-) -> Result<[Option<&'a str>; N], Refused> {
+fn fields<const N: usize>(call: &Call, wanted: [Names; N]) -> Result<[Option<&str>; N], Refused> {
     let mut seen = [false; N];
     let mut values = [None; N];
     for field in &call.element.children {
@@ -128,7 +125,7 @@ fn fields<'a, const N: usize>(
     Ok(values)
 }
 
-fn required<'a>(value: Option<&'a str>, names: Names) -> Result<&'a str, Refused> {
+fn required(value: Option<&str>, names: Names) -> Result<&str, Refused> {
     value.ok_or(Refused::MissingField { name: names[0] })
 }
 

@@ -18,7 +18,9 @@ use rustls::{
     sign::SingleCertAndKey,
     version::TLS13,
 };
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// How a holder dials one issuer. Clones share sessions, so that later connections are resumed.
 #[derive(Clone, Debug)]
@@ -36,6 +38,18 @@ impl ClientTls {
     /// around the key of `issuer`.
     pub fn with_certificates(holder: &SecretKey, issuer: EntityId) -> Self {
         Self::showing(holder, issuer, Shown::Certificate)
+    }
+
+    /// Dials `address` and shakes hands, for who speaks HTTP by itself.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers there, or not with the key that is believed here.
+    pub async fn stream(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(ServerName::from(address.ip()), tcp).await
     }
 
     fn showing(holder: &SecretKey, issuer: EntityId, shown: Shown) -> Self {

@@ -159,6 +159,12 @@ impl Sessions {
         self.kept().revoked.contains(holder)
     }
 
+    /// What rustls calls them.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> Vec<Vec<u8>> {
+        self.kept().by_name.keys().map(|(_, name)| name.clone()).collect()
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {

@@ -140,7 +140,7 @@ fn receipts_and_heads_are_their_issuers() {
     assert!(signed.verify().is_ok());
     assert!(receipt.clone().sign(&key(BOB)).verify().is_err());
     let altered = Receipt { record: 8, ..receipt.clone() };
-    assert!(SignedReceipt { receipt: altered, ..signed.clone() }.verify().is_err());
+    assert!(SignedReceipt { receipt: altered, ..signed }.verify().is_err());
     let head = Head {
         currency: currency(0).id,
         records: 8,
