@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod foreign;
 mod fuzz;
+mod simulation;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ const STEPS: &[Step] = &[
         run: Run::Line("cargo clippy --workspace --all-targets --locked -- -D warnings"),
     },
     Step { name: "test", run: Run::Code(test) },
+    Step { name: "simulation", run: Run::Code(simulation::step) },
     Step {
         name: "doc",
         run: Run::Line("RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked"),

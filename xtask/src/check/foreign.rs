@@ -3,6 +3,8 @@
 //! Each client is a holder: it reads the description, shows its certificate, asks what arrived, pays the next one, and
 //! says each message twice. So every client but the first is told of what the one before it paid, in its own words.
 //!
+//! In the end the issuer's books are exported, and Beancount proves them.
+//!
 //! The clients' packages are installed once, below `target/foreign`, from the versions pinned in
 //! `crates/lcp-wire/foreign`; without Python or Node, or a registry, the step is skipped.
 
@@ -75,6 +77,7 @@ pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
         println!("    {}: {}", client.name, said.trim());
         judge(&said, number > 0).map_err(|why| Failed { command: client.name.to_owned(), why })?;
     }
+    issuer.books(workspace, &packages)?;
     Ok(Done::Passed)
 }
 
@@ -203,6 +206,27 @@ impl Issuer {
             run(&who, "deposits")?;
         }
         Ok(issuer)
+    }
+
+    /// Has Beancount prove the books that the clients left: each transaction, and the balances that the ledger states.
+    fn books(mut self, workspace: &Workspace, packages: &Path) -> Result<(), Failed> {
+        let failed = |error: std::io::Error| Failed {
+            command: "fondaco issuer up".to_owned(),
+            why: error.to_string(),
+        };
+        // Its standard input ends, and so it does, in good order.
+        drop(self.child.stdin.take());
+        self.child.wait().map_err(failed)?;
+        let books = self.folder.join("books.beancount");
+        let mut export = Command::new(workspace.target.join("release/fondaco"));
+        export.arg("--home").arg(self.folder.join("issuer")).args(["issuer", "export", "--to"]);
+        shell::run({
+            export.arg(&books);
+            export
+        })?;
+        let mut check = Command::new(packages.join("venv/bin/bean-check"));
+        check.arg(&books);
+        shell::run(check).map(|_| ())
     }
 
     /// Tells a client where the issuer is, who it is itself, and whom it pays.

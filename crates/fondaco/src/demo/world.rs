@@ -34,6 +34,9 @@ struct Service {
     /// Held open: when it closes, with us or before, the service stops.
     _stdin: Option<ChildStdin>,
     address: String,
+    /// All that it said when it was ready.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests ask for more than the demo"))]
+    ready: Value,
 }
 
 impl World {
@@ -140,18 +143,18 @@ impl World {
         let ready = async {
             while let Ok(Some(line)) = lines.next_line().await {
                 let line: Value = serde_json::from_str(&line).unwrap_or_default();
-                if line["event"] == "ready" {
-                    return line["address"].as_str().map(str::to_owned);
-                }
-                if let Some(error) = line["error"].as_str() {
-                    return Some(format!("error: {error}"));
+                if line["event"] == "ready" || line["error"].is_string() {
+                    return Some(line);
                 }
             }
             None
         };
-        let address = match tokio::time::timeout(READY_TIMEOUT, ready).await {
-            Ok(Some(address)) if !address.starts_with("error: ") => address,
-            Ok(Some(error)) => return Err(Failure::new(format!("{doing}: {error}"))),
+        let ready = match tokio::time::timeout(READY_TIMEOUT, ready).await {
+            Ok(Some(line)) if line["event"] == "ready" => line,
+            Ok(Some(line)) => {
+                let error = line["error"].as_str().unwrap_or_default();
+                return Err(Failure::new(format!("{doing}: {error}")));
+            }
             Ok(None) => {
                 let mut text = String::new();
                 let _ = stderr.read_to_string(&mut text).await;
@@ -166,7 +169,8 @@ impl World {
         // Nobody reads on: without this a service that has much to say would stop at a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::stderr()).await });
-        let service = Service { child, _stdin: stdin, address: address.clone() };
+        let address = ready["address"].as_str().unwrap_or_default().to_owned();
+        let service = Service { child, _stdin: stdin, address: address.clone(), ready };
         self.services.insert(who.to_owned(), service);
         Ok(address)
     }
@@ -186,6 +190,12 @@ impl World {
 
     pub(crate) fn address(&self, who: &str) -> Option<&str> {
         self.services.get(who).map(|service| service.address.as_str())
+    }
+
+    /// Returns all that a service said when it was ready.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests ask for more than the demo"))]
+    pub(crate) fn ready(&self, who: &str) -> &Value {
+        self.services.get(who).map_or(&Value::Null, |service| &service.ready)
     }
 
     pub(crate) fn pid(&self, who: &str) -> u32 {

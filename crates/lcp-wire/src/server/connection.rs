@@ -50,7 +50,8 @@ pub(super) async fn soap(shared: Arc<Shared>, tcp: TcpStream, number: u64, mut s
     if shared.tls.sessions().is_revoked(&guest.holder) {
         return;
     }
-    http(&shared, stream, Some(Arc::new(guest)), cut).await;
+    // Boxed, because a future has room for each place that a value is moved through.
+    http(&shared, Box::new(stream), Some(Arc::new(guest)), cut).await;
     drop((entry, seat));
 }
 

@@ -84,7 +84,10 @@ async fn post(shared: &Shared, guest: &Guest, pace: &Pace, request: Request<Inco
         }
     };
     pace.set(Phase::Working);
-    match soap::read(&body, shared.scale) {
+    let read = soap::read(&body, shared.scale);
+    // A slice of the connection's buffer: a parked query must not keep all of that.
+    drop(body);
+    match read {
         Ok(question) => ask(shared, guest, question).await,
         Err(refused) => fault(&refused),
     }

@@ -9,8 +9,9 @@ use fondaco_lcp::{Refusal, classic::Fault};
 use fondaco_units::{Amount, ParseAmountError, Scale};
 use std::fmt::Write as _;
 
-/// Why a message was not understood. Listed by precedence: only the first that applies is reported. Nothing was done,
-/// and the message's counter is not used up.
+/// Why a message was not understood. Listed by precedence: only the first that applies is reported; what is wrong in
+/// several places of the XML, or in several fields, is reported at the first place. Nothing was done, and the message's
+/// counter is not used up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It is too long to be read.

@@ -136,24 +136,25 @@ fn transfer(call: &Call, scale: Scale) -> Result<Ask, Refused> {
     if user.is_some_and(|user| !user.is_empty()) {
         return Err(Refused::UserUnsupported);
     }
-    let to = key::parse_key(required(to, RECIPIENT)?).ok_or(Refused::BadRecipient)?;
-    let amount = required(amount, AMOUNT)?;
+    let (to, amount) = (required(to, RECIPIENT)?, required(amount, AMOUNT)?);
+    let (order, counter) = (required(order, TRANSACTION)?, required(counter, COUNTER)?);
+    let to = key::parse_key(to).ok_or(Refused::BadRecipient)?;
     let amount = parse_amount(scale, amount).map_err(|why| Refused::BadAmount { why })?;
-    let order = required(order, TRANSACTION)?;
     let order = Text::new(order).ok_or(Refused::BadTransactionId)?;
-    let counter = number(required(counter, COUNTER)?).ok_or(Refused::BadCounter)?;
+    let counter = number(counter).ok_or(Refused::BadCounter)?;
     Ok(Ask { counter, body: AskBody::Transfer { to, amount, order } })
 }
 
 fn query(call: &Call) -> Result<(Ask, Duration), Refused> {
     let [wait, counter] = fields(call, [WAIT, QUERY_COUNTER])?;
-    let wait = number::<u64>(required(wait, WAIT)?).ok_or(Refused::BadWait)?;
-    let counter = number(required(counter, QUERY_COUNTER)?).ok_or(Refused::BadCounter)?;
+    let (wait, counter) = (required(wait, WAIT)?, required(counter, QUERY_COUNTER)?);
+    let wait = number::<u64>(wait).ok_or(Refused::BadWait)?;
+    let counter = number(counter).ok_or(Refused::BadCounter)?;
     let wait = Duration::from_milliseconds(wait).min(WAIT_MAX);
     Ok((Ask { counter, body: AskBody::Query }, wait))
 }
 
-/// Reads a number of at most ten digits, or nineteen for the wide one, in its one spelling.
+/// Reads a number in its one spelling: digits, and no zero in front of others.
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let zeros_in_front = text.len() > 1 && text.starts_with('0');

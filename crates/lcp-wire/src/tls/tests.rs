@@ -100,6 +100,21 @@ fn full_and_resumed_handshakes_are_of_the_same_holder() {
 }
 
 #[test]
+fn each_side_may_show_what_the_other_does_not() {
+    let tls = tls();
+    let certificate = Identity::new(&key(2), &[]).certified(Shown::Certificate);
+    let mut config = (*ClientTls::new(&key(2), key(1).entity()).config).clone();
+    config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certificate));
+    let client = ClientTls { config: Arc::new(config) };
+    for wanted in [Full, Resumed] {
+        let accepted = shake(&client, &tls).1.unwrap();
+        assert_eq!(kind(&accepted), (wanted, key(2).entity()));
+        let policy = Policy { server_is_raw: true, holder_is_raw: false };
+        assert_eq!(accepted.view.policy(), policy);
+    }
+}
+
+#[test]
 fn there_is_no_early_data_and_no_ticket_with_a_session_in_it() {
     let tls = tls();
     let client = ClientTls::new(&key(2), key(1).entity());

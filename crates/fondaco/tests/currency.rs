@@ -1,0 +1,175 @@
+//! A currency by the real command: an issuer, holders in both dialects, and what they are told when something is wrong.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/failure.rs"]
+mod failure;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use fondaco_codec::Text;
+use fondaco_crypto::{EntityId, SecretKey, parse_entity};
+use fondaco_lcp_wire::{ClientTls, SoapClient, soap::Reply};
+use fondaco_units::{Amount, Duration, Scale};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use world::World;
+
+async fn issuer(world: &mut World) -> String {
+    world.ask("issuer", ["init", "--no-passphrase"]).await.unwrap();
+    let define = "issuer init --name Claire --symbol CLR --scale 2 --transfer-fee 0.10 --full-handshake-fee 0.05 \
+                  --account-reserve 1";
+    world.ask("issuer", define.split(' ')).await.unwrap();
+    world.start("issuer", up("127.0.0.1:0")).await.unwrap()
+}
+
+fn up(socket: &str) -> Vec<String> {
+    ["issuer", "up", "--listen", socket, "--soap", "127.0.0.1:0"].map(str::to_owned).to_vec()
+}
+
+async fn holder(world: &World, who: &str, issuer: &str) -> String {
+    world.ask(who, ["init", "--no-passphrase"]).await.unwrap();
+    world.ask(who, ["wallet", "add", issuer, "--trust", "500"]).await.unwrap();
+    let shown = world.ask(who, ["identity", "show"]).await.unwrap();
+    shown["entity"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_pay_each_other() {
+    let mut world = World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap();
+    let issuer = issuer(&mut world).await;
+    let alice = holder(&world, "alice", &issuer).await;
+    let bob = holder(&world, "bob", &issuer).await;
+    world.ask("issuer", ["issuer", "mint", "400", "--to", &alice]).await.unwrap();
+    let noticed = world.ask("alice", ["deposits"]).await.unwrap();
+    assert_eq!((&noticed["amount"], &noticed["payer"]), (&"400.00".into(), &Value::Null));
+
+    // Under the reserve nobody gets an account; over it one does, and the one who waits is told at once.
+    let refused = world.run_to("alice", ["pay", &bob, "0.99"], 5).await.unwrap();
+    assert!(refused[0]["error"].as_str().unwrap().contains("1"), "{refused:?}");
+    let waiting = world.ask("bob", ["deposits", "--wait", "30s"]);
+    let receipt = world.home("receipt");
+    let paying = async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let to = receipt.to_str().unwrap();
+        world.run("alice", ["pay", &bob, "10", "CLR", "--order", "bread", "--receipt", to]).await
+    };
+    let (noticed, paid) = tokio::join!(waiting, paying);
+    let noticed = noticed.unwrap();
+    assert_eq!((&noticed["amount"], &noticed["order"]), (&"10.00".into(), &"bread".into()));
+    let paid = paid.unwrap();
+    assert_eq!((&paid[0]["fee"], &paid[0]["balance"]), (&"0.10".into(), &"389.90".into()));
+
+    // The receipt proves it to anybody, and nothing else does.
+    let shown = world.ask("bob", ["receipt", "verify", receipt.to_str().unwrap()]).await.unwrap();
+    assert_eq!((&shown["valid"], &shown["known"]), (&true.into(), &true.into()));
+    assert!(shown["what"].as_str().unwrap().contains(&bob), "{shown}");
+    let text = std::fs::read_to_string(&receipt).unwrap();
+    let forged = world.home("forged");
+    std::fs::write(&forged, text.replacen(|c: char| c == 'A', "B", 2)).unwrap();
+    world.run_to("bob", ["receipt", "verify", forged.to_str().unwrap()], 8).await.unwrap();
+
+    // Bob's limit holds from his first look on.
+    let refused = world.run_to("issuer", ["issuer", "mint", "500", "--to", &bob], 5).await.unwrap();
+    assert!(refused[0]["error"].as_str().unwrap().contains("500"), "{refused:?}");
+
+    // The account goes to another key, with all that was.
+    world.ask("bob", ["init", "--no-passphrase", "--identity", "next"]).await.unwrap();
+    let rotated = world.ask("bob", ["wallet", "rotate", "CLR", "--to", "next"]).await.unwrap();
+    let next = rotated["to"].as_str().unwrap().to_owned();
+    world.ask("bob", ["--identity", "next", "wallet", "add", &issuer]).await.unwrap();
+    world.ask("alice", ["pay", &bob, "1"]).await.unwrap();
+    let history = world.run("bob", ["--identity", "next", "history"]).await.unwrap();
+    let kinds: Vec<_> = history.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["received", "another key", "received"]);
+    world.run_to("bob", ["pay", &alice, "1"], 1).await.unwrap();
+    world.run_to("bob", ["--identity", "next", "wallet", "close"], 5).await.unwrap();
+    let balance = ["--identity", "next", "pay", &alice, "10.90"];
+    world.ask("bob", balance).await.unwrap();
+    world.ask("bob", ["--identity", "next", "wallet", "close"]).await.unwrap();
+    assert_ne!(next, bob);
+
+    // Copied while it runs, restored elsewhere, proved there.
+    let backup = world.home("backup");
+    let to = backup.to_str().unwrap();
+    let copied = world.ask("issuer", ["issuer", "backup", "--to", to]).await.unwrap();
+    world.stop("issuer").await;
+    world.ask("again", ["init", "--no-passphrase"]).await.unwrap();
+    let restored = world.ask("again", ["issuer", "restore", "--from", to]).await.unwrap();
+    assert_eq!((&restored["records"], &restored["key"]), (&copied["records"], &false.into()));
+    let audit = world.ask("issuer", ["issuer", "audit"]).await.unwrap();
+    assert_eq!((&audit["balanced"], &audit["head"]), (&true.into(), &copied["head"]));
+    let books = world.home("books");
+    world.ask("issuer", ["issuer", "export", "--to", books.to_str().unwrap()]).await.unwrap();
+    assert!(std::fs::read_to_string(&books).unwrap().contains("balance Equity:Issued  400.00 CLR"));
+
+    // An issuer whose books were set back is caught by whoever saw more of them.
+    let journal = world.home("issuer").join("issuer");
+    std::fs::remove_dir_all(&journal).unwrap();
+    let old = world.home("old");
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::create_dir_all(&journal).unwrap();
+    let define = "issuer init --name Claire --symbol CLR --scale 2";
+    world.ask("issuer", define.split(' ')).await.unwrap();
+    let socket = issuer.rsplit('@').next().unwrap();
+    world.start("issuer", up(socket)).await.unwrap();
+    let caught = world.run_to("alice", ["pay", &next, "1"], 1).await.unwrap();
+    assert!(caught[0]["error"].as_str().unwrap().contains("set back"), "{caught:?}");
+    world.end().await;
+}
+
+/// One account in both dialects: SOAP over TLS pays, waits and is charged for its handshake once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_of_2003_is_as_good_as_any() {
+    let mut world = World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap();
+    let issuer = issuer(&mut world).await;
+    let ready = world.ready("issuer").clone();
+    let soap: SocketAddr =
+        ready["soap"].as_str().unwrap().split('/').nth(2).unwrap().parse().unwrap();
+    let issuer_key: EntityId = issuer.split('@').next().unwrap().parse().unwrap();
+    let (scale, carol) = (Scale::new(2).unwrap(), SecretKey::from_bytes(&[77; 32]));
+    let dave = holder(&world, "dave", &issuer).await;
+    let carol_id = carol.entity().to_string();
+    world.ask("issuer", ["issuer", "mint", "100", "--to", &carol_id]).await.unwrap();
+
+    let tls = ClientTls::with_certificates(&carol, issuer_key);
+    let mut client = SoapClient::connect(&tls, soap, scale).await.unwrap();
+    assert!(!client.is_resumed());
+    let told = client.query(0, Duration::ZERO).await.unwrap();
+    let Reply::Told { deposits, fee, balance } = told else { panic!("{told:?}") };
+    assert_eq!((deposits.len(), fee, balance), (1, Amount::new(5), Amount::new(9995)));
+    let to = parse_entity(&dave).unwrap();
+    let order = Text::cut("order 1");
+    let paid = client.transfer(1, to, Amount::new(1000), order.clone()).await.unwrap();
+    assert!(matches!(paid, Reply::Paid { fee } if fee == Amount::new(10)), "{paid:?}");
+    assert_eq!(client.transfer(1, to, Amount::new(1000), order).await.unwrap(), paid);
+    drop(client);
+    let noticed = world.ask("dave", ["deposits"]).await.unwrap();
+    assert_eq!(noticed["payer"].as_str(), Some(carol_id.as_str()));
+
+    // A resumed session is the same account, costs nothing, and is told at once what arrives.
+    let mut client = SoapClient::connect(&tls, soap, scale).await.unwrap();
+    assert!(client.is_resumed());
+    let waiting = client.query(0, Duration::from_seconds(30));
+    let paying = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        world.ask("dave", ["pay", &carol_id, "2"]).await
+    };
+    let (told, paid) = tokio::join!(waiting, paying);
+    paid.unwrap();
+    let told = told.unwrap();
+    let Reply::Told { deposits, fee, balance } = told else { panic!("{told:?}") };
+    assert_eq!((deposits.len(), fee, balance), (1, Amount::ZERO, Amount::new(9185)));
+    drop(client);
+
+    // What the issuer knows survives kill -9: the same counter, the same answer.
+    world.kill("issuer").await.unwrap();
+    let socket = issuer.rsplit('@').next().unwrap();
+    world.start("issuer", up(socket)).await.unwrap();
+    let soap = world.ready("issuer")["soap"].as_str().unwrap().split('/').nth(2).unwrap().parse();
+    let mut client = SoapClient::connect(&tls, soap.unwrap(), scale).await.unwrap();
+    let again = client.query(0, Duration::ZERO).await.unwrap();
+    let Reply::Told { deposits: found, balance, .. } = again else { panic!("{again:?}") };
+    assert_eq!((found, balance), (deposits, Amount::new(9185)));
+    world.end().await;
+}
