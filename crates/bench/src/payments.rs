@@ -6,20 +6,25 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::{Arc, Mutex},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use fondaco_crypto::SecretKey;
 use fondaco_lcp::{Request, RequestId, Response};
 use fondaco_transport::LcpClient;
 use fondaco_units::Amount;
+use serde_json::json;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
     leftovers::Folder,
     postgres::{Bank, CONNECTIONS, Order},
-    race::{Clock, Peer, Sample, Table, Unit, peer, timed},
+    race::{Clock, Peer, Sample, Table, Unit, digits, peer, timed},
     report::{Bound, Goal, Report, Times},
     served::{Served, endpoint, issuer_key, keys},
     town::{FEE, MINTED, Payment, Town},
@@ -30,6 +35,7 @@ const ACCOUNTS: usize = 10_000;
 const STREAMS: usize = 64;
 
 const BATCH: usize = 8189;
+const FIRST_ID: u128 = 1 << 64;
 const PAYERS_IN_BATCHES: usize = 4;
 
 const ONE_BY_ONE: Goal = Goal {
@@ -52,6 +58,7 @@ pub(crate) fn run(report: &Report) {
     let folder = Folder::new("payments");
     let payers = Payers::of(Served::start(folder.path(), ACCOUNTS), &keys[..CONNECTIONS]);
     let bank = Bank::open(report, &town.holders);
+    let before = files(folder.path());
 
     let each = report.size(1000, 20);
     let orders =
@@ -87,6 +94,7 @@ pub(crate) fn run(report: &Report) {
     let count = (CONNECTIONS * each) as u64;
     let row = table.row_of("LCP/2 over QUIC", count, || payers.pay(&town, each, STREAMS).0, vec![]);
     report.goal_of(MANY, &row);
+    space(report, folder.path(), &before, payers.paid());
 
     let batches = town.batches(PAYERS_IN_BATCHES, BATCH);
     let payments = batches.concat();
@@ -95,6 +103,39 @@ pub(crate) fn run(report: &Report) {
     let peers = bank.iter().map(|bank| bank.peer(&town, &payments, BATCH)).collect();
     let count = payments.len() as u64;
     table.row_of("LCP/2 over QUIC", count, || payers.pay_batches(&town, &batches), peers);
+}
+
+/// How long the issuer may take to write what stands behind its journal.
+const BEHIND: Duration = Duration::from_secs(5);
+
+/// What each file in a folder takes up on the disk, in bytes.
+fn files(folder: &Path) -> BTreeMap<String, f64> {
+    let entries = fs::read_dir(folder).expect("the issuer's folder").map_while(Result::ok);
+    let size = |entry: fs::DirEntry| {
+        let blocks = entry.metadata().ok()?.blocks();
+        Some((entry.file_name().to_string_lossy().into_owned(), blocks as f64 * 512.0))
+    };
+    entries.filter_map(size).collect()
+}
+
+/// How much the issuer's files have grown for each of so many payments.
+fn space(report: &Report, folder: &Path, before: &BTreeMap<String, f64>, payments: u64) {
+    thread::sleep(BEHIND);
+    let title = format!("What the issuer's files have grown by, for each of {payments} payments");
+    report.head(&title, &["file", "bytes"]);
+    let mut all = 0.0;
+    for (name, size) in files(folder) {
+        let grown = (size - before.get(&name).unwrap_or(&0.0)) / payments as f64;
+        all += grown;
+        report.row(
+            &[name.clone(), digits(grown)],
+            &json!({ "table": "files", "file": name, "bytes": grown }),
+        );
+    }
+    report.row(
+        &["**all**".to_owned(), digits(all)],
+        &json!({ "table": "files", "file": null, "bytes": all }),
+    );
 }
 
 /// What each connection is to pay, laid out by `lay_out`.
@@ -146,7 +187,7 @@ impl Payers {
             }
             clients
         });
-        Self { served, runtime, clients, moved: RefCell::default(), ids: Cell::new(1 << 64) }
+        Self { served, runtime, clients, moved: RefCell::default(), ids: Cell::new(FIRST_ID) }
     }
 
     /// Makes each connection pay so many times, so many at once; also how long each took, in seconds.
@@ -214,6 +255,11 @@ impl Payers {
         let sample = sample.with_cpu(self.served.cpu_seconds() - cpu);
         self.check(town);
         sample
+    }
+
+    /// How many payments were made so far.
+    fn paid(&self) -> u64 {
+        u64::try_from(self.ids.get() - FIRST_ID).expect("not so many")
     }
 
     fn move_money(&self, holder: usize, amount: i128) {
