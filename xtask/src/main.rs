@@ -25,7 +25,9 @@ Usage: cargo xtask COMMAND
     --only STEP        run this step alone
     --from STEP        start at this step
   tidy                 prove the house rules: floors, names, purity, README, sizes
-  bench [ARGS]         run the benchmarks (package fondaco-bench) with ARGS
+  bench [NAME…]        run the benchmarks named, or all, side by side with their peers
+    --json             as JSON, in the lines that begin with a brace
+    --quick            only to see that all of it runs
 ";
 
 fn main() -> ExitCode {

@@ -6,13 +6,14 @@ use fondaco_audit::{Outboard, ShardId, bytes_at, check, prove};
 use fondaco_testkit::Rng;
 
 use crate::race::{Clock, Table, Unit, peer, timed, timed_each};
+use crate::report::Report;
 
 const SHARD: usize = 32 << 20;
 
-pub(crate) fn run() {
+pub(crate) fn run(report: &Report) {
     let mut bytes = vec![0; SHARD];
     Rng::new(1).fill(&mut bytes);
-    let table = Table::begin("Shards of 32 MiB", Clock::Cpu, Unit::Bytes);
+    let table = Table::begin(report, "Shards of 32 MiB", Clock::Cpu, Unit::Bytes);
     table.row(
         "name it and keep its hashes",
         SHARD as u64,
@@ -26,7 +27,7 @@ pub(crate) fn run() {
 }
 
 /// Goes through all of the shard in parts of `length`.
-fn parts(table: &Table, bytes: &[u8], shard: ShardId, outboard: &Outboard, length: usize) {
+fn parts(table: &Table<'_>, bytes: &[u8], shard: ShardId, outboard: &Outboard, length: usize) {
     let size = bytes.len() as u64;
     let ranges: Vec<Range<u64>> =
         (0..size).step_by(length).map(|start| start..start + length as u64).collect();

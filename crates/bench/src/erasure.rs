@@ -4,13 +4,14 @@ use fondaco_erasure::{Code, ErasureCode, Layout, ReedSolomon};
 use fondaco_testkit::Rng;
 
 use crate::race::{Clock, Table, Unit, peer, timed};
+use crate::report::Report;
 
 const OBJECT: usize = 32 << 20;
 
-pub(crate) fn run() {
+pub(crate) fn run(report: &Report) {
     let mut object = vec![0; OBJECT];
     Rng::new(1).fill(&mut object);
-    let table = Table::begin("Objects of 32 MiB", Clock::Cpu, Unit::Bytes);
+    let table = Table::begin(report, "Objects of 32 MiB", Clock::Cpu, Unit::Bytes);
     for (k, n) in [(5, 8), (10, 30)] {
         encode(&table, k, n, &object);
         for lost in [1, n - k] {
@@ -24,7 +25,7 @@ fn layout(k: u8, n: u8) -> Layout {
     Layout::new(code, OBJECT as u64).expect("the object is short enough")
 }
 
-fn encode(table: &Table, k: u8, n: u8, object: &[u8]) {
+fn encode(table: &Table<'_>, k: u8, n: u8, object: &[u8]) {
     let layout = layout(k, n);
     let shards = ReedSolomon.encode(layout, object).expect("it has the length of its layout");
     let data = &shards[..k.into()];
@@ -43,7 +44,7 @@ fn encode(table: &Table, k: u8, n: u8, object: &[u8]) {
 }
 
 /// The first `lost` shards are lost: of those that live, the first `k` are read.
-fn rebuild(table: &Table, k: u8, n: u8, lost: u8, object: &[u8]) {
+fn rebuild(table: &Table<'_>, k: u8, n: u8, lost: u8, object: &[u8]) {
     let layout = layout(k, n);
     let shards = ReedSolomon.encode(layout, object).expect("it has the length of its layout");
     let alive: Vec<(u8, &[u8])> = (lost..n)

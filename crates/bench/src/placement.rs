@@ -4,16 +4,17 @@ use fondaco_placement::{Candidate, Goal, loss_probability, place};
 use fondaco_testkit::Rng;
 
 use crate::race::{Clock, Table, Unit, peer, timed_each};
+use crate::report::Report;
 
 const SURVIVE: f64 = 0.999_999;
 const SHARDS_MAX: u8 = 40;
 const LOST_MIN: u8 = 2;
 const GIB: u64 = 1 << 30;
 
-pub(crate) fn run() {
+pub(crate) fn run(report: &Report) {
     let goal = Goal::new(SURVIVE, SHARDS_MAX, LOST_MIN).expect("a goal");
     let title = "Six nines in at most 40 shards, losses of 0.5 to 10 %, prices of 50 to 150";
-    let table = Table::begin(title, Clock::Cpu, Unit::Seconds);
+    let table = Table::begin(report, title, Clock::Cpu, Unit::Seconds);
     for (count, calls) in [(8, 2000), (80, 50), (1000, 20)] {
         let candidates = market(count);
         let found = place(&candidates, goal).expect("the market is good enough");
