@@ -56,6 +56,7 @@ impl BookFile {
         book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
         journal
             .append(&[event.to_bytes()])
+            .map(drop)
             .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))
     }
 }

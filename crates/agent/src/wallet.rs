@@ -152,6 +152,7 @@ impl Inner {
     fn append(&mut self, record: &[u8]) -> Result<(), AgentError> {
         self.journal
             .append(&[record])
+            .map(drop)
             .map_err(|error| AgentError::Store(format!("the wallet's journal: {error}")))
     }
 }

@@ -37,7 +37,8 @@ pub(crate) fn create(
     if any {
         return Err(IssuerError::AlreadyThere { folder: folder.to_owned() });
     }
-    Ok(journal.append(&[definition(&config.currency(issuer))])?)
+    journal.append(&[definition(&config.currency(issuer))])?;
+    Ok(())
 }
 
 /// Opens the books in `folder` and replays all records; the books in memory, and the journal behind them.

@@ -58,7 +58,7 @@ pub(crate) trait Save: Send {
 
 impl<D: Disk> Save for Journal<D> {
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
-        self.append(records)
+        self.append(records).map(drop)
     }
 }
 

@@ -58,6 +58,20 @@ impl DiskFile {
         }
     }
 
+    /// Opens the file at `path` for reading alone, though another process has it open and writes to it: without a
+    /// lock. Whatever is written to it fails; what is synced is what the other has written.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or may not be read.
+    pub fn read_only(path: impl Into<PathBuf>) -> Result<Self, FileError> {
+        let path = path.into();
+        match File::open(&path) {
+            Ok(file) => Ok(Self { file, path }),
+            Err(source) => Err(FileError::new(&path, FileOperation::Open, source)),
+        }
+    }
+
     /// Returns where the file is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -117,6 +131,61 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
     sync_folder_of(path).map_err(|source| FileError::new(path, FileOperation::Sync, source))
 }
 
+/// After so many bytes a long file is synced while it is written. All at the end, on one disk with a journal, would
+/// keep that one's syncs waiting for seconds.
+const SYNC_EVERY: u64 = 16 << 20;
+
+/// A long file that gets its name when it is complete and durable; else it is gone.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    file: File,
+    path: PathBuf,
+    beside: PathBuf,
+    unsynced: u64,
+    is_done: bool,
+}
+
+impl NewFile {
+    /// Begins the file that will be at `path`. `mode` is its permissions. One writer at a time.
+    pub(crate) fn create(path: &Path, mode: u32) -> Result<Self, FileError> {
+        let beside = beside(path);
+        let file = create_new(&beside, mode)?;
+        Ok(Self { file, path: path.to_owned(), beside, unsynced: 0, is_done: false })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        let path = &self.beside;
+        let at = |operation| move |source| FileError::new(path, operation, source);
+        self.file.write_all(bytes).map_err(at(FileOperation::Write))?;
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= SYNC_EVERY {
+            self.file.sync_data().map_err(at(FileOperation::Sync))?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable and gives it its name, which another file may have had until now.
+    pub(crate) fn persist(mut self) -> Result<(), FileError> {
+        self.file
+            .sync_all()
+            .map_err(|source| FileError::new(&self.beside, FileOperation::Sync, source))?;
+        std::fs::rename(&self.beside, &self.path)
+            .map_err(|source| FileError::new(&self.path, FileOperation::Rename, source))?;
+        self.is_done = true;
+        sync_folder_of(&self.path)
+            .map_err(|source| FileError::new(&self.path, FileOperation::Sync, source))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let _ = std::fs::remove_file(&self.beside);
+        }
+    }
+}
+
 /// The name under which a file is written before it gets its own.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
@@ -128,6 +197,19 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 /// Writes a whole file and makes its bytes durable, though not its name.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let at = |operation| move |source| FileError::new(path, operation, source);
+    let mut file = create_new(path, mode)?;
+    let written = file
+        .write_all(bytes)
+        .map_err(at(FileOperation::Write))
+        .and_then(|()| file.sync_all().map_err(at(FileOperation::Sync)));
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
+    })
+}
+
+/// Creates a file, in place of what a crash may have left.
+fn create_new(path: &Path, mode: u32) -> Result<File, FileError> {
+    let at = |operation| move |source| FileError::new(path, operation, source);
     // A left-over of a crash may have other permissions: never write into it.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -136,19 +218,8 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
         Ok(()) | Err(_) => {}
     }
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(at(FileOperation::Create))?;
-    let written = file
-        .write_all(bytes)
-        .map_err(at(FileOperation::Write))
-        .and_then(|()| file.sync_all().map_err(at(FileOperation::Sync)));
-    written.inspect_err(|_| {
-        let _ = std::fs::remove_file(path);
-    })
+    options.write(true).create_new(true).mode(mode);
+    options.open(path).map_err(at(FileOperation::Create))
 }
 
 /// Makes the names in the folder of `path` durable.

@@ -26,8 +26,8 @@
 //!
 //! # What is not here
 //!
-//! Snapshots, compaction and search: their owners keep them beside the journal. What is trusted
-//! of the disk is in `docs/formats/store.md`; so is the one loss that cannot be seen: the very
+//! Compaction and search: their owners keep them beside the journal. A [snapshot](crate::snapshot) is a shortcut of
+//! its owner's: [`Journal::open_at`] starts behind it. What is trusted of the disk is in `docs/formats/store.md`; so is the one loss that cannot be seen: the very
 //! last frame, damaged at rest, looks like one that was torn before it was acknowledged.
 //!
 //! ```
@@ -52,14 +52,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod copy;
+mod error;
 mod frame;
+mod read;
 mod recovery;
 
-use std::{fmt, io};
+pub use copy::{CopyError, copy_journal};
+pub use error::{JournalError, OpenError, Operation};
+pub use frame::Records;
+pub use read::{Frame, ReadError, read_frame};
+
+use std::{fmt, ops::Range};
 
 use fondaco_crypto::Digest;
 use fondaco_ports::Disk;
 use fondaco_units::Bytes;
+
+use error::failed;
 
 /// The first length of a file.
 const STEP_FIRST: u64 = 64 << 10;
@@ -90,6 +100,15 @@ impl Kind {
             at += 1;
         }
         Self { tag, version }
+    }
+
+    /// Takes over a tag that was read, whatever is in it.
+    pub(crate) const fn of(tag: [u8; 8], version: u32) -> Self {
+        Self { tag, version }
+    }
+
+    pub(crate) const fn tag(self) -> [u8; 8] {
+        self.tag
     }
 
     /// Returns the version of what the records mean.
@@ -124,6 +143,17 @@ pub struct Head {
     pub bytes: Bytes,
 }
 
+/// Where one frame is, and what the journal was when it was durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Where it begins in the file: what [`read_frame`] asks for.
+    pub at: Bytes,
+    /// The numbers of its records.
+    pub records: Range<u64>,
+    /// The digest of the whole journal up to its end.
+    pub chain: Digest,
+}
+
 /// An append-only log of opaque records. See the [module](self) for what it keeps.
 #[derive(Debug)]
 pub struct Journal<D: Disk> {
@@ -133,6 +163,8 @@ pub struct Journal<D: Disk> {
     /// Length of the file: zeros from `head.bytes` to here, made durable.
     length: u64,
     halted: bool,
+    /// Where frames are put together.
+    scratch: Vec<u8>,
 }
 
 impl<D: Disk> Journal<D> {
@@ -154,27 +186,64 @@ impl<D: Disk> Journal<D> {
         kind: Kind,
         replay: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Self, OpenError<E>> {
-        recovery::open(disk, kind, replay)
+        Self::open_with(disk, kind, None, each(replay))
     }
 
-    /// Appends `records` as one frame: when this returns `Ok`, all of them are durable.
+    /// Opens the journal of this kind on `disk` behind `head`, which a snapshot has from [`Journal::head`], and hands
+    /// every record after it to `replay`.
     ///
-    /// With no records it does nothing.
+    /// What is before `head` is not read, but for the file's header and the digest that ends the frame before: damage there
+    /// is found by [`Journal::open`] alone. From there on all is as with `open`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`]; and the journal ends before `head` ([`OpenError::Short`]), or is not the one that `head` was
+    /// of ([`OpenError::OtherChain`]). Either shows that acknowledged records were lost or that another copy was put in place:
+    /// [`Journal::open`] may open it, and forgets them; let a person decide. The number of frames that `head` states is believed.
+    pub fn open_at<E>(
+        disk: D,
+        kind: Kind,
+        head: Head,
+        replay: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Self, OpenError<E>> {
+        Self::open_with(disk, kind, Some(head), each(replay))
+    }
+
+    /// Opens the journal as [`Journal::open`] does, or behind `start` as [`Journal::open_at`] does, and hands each frame to
+    /// `visit`, with where it is. What `visit` leaves of the records is passed over.
+    ///
+    /// # Errors
+    ///
+    /// As those two. A refusal of `visit` is told with the number of the record that it took last.
+    pub fn open_with<E>(
+        disk: D,
+        kind: Kind,
+        start: Option<Head>,
+        visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
+    ) -> Result<Self, OpenError<E>> {
+        recovery::open(disk, kind, start, visit)
+    }
+
+    /// Appends `records` as one frame: when this returns `Ok`, all of them are durable. Returns where they are.
+    ///
+    /// With no records it does nothing, and returns the end of the journal.
     ///
     /// # Errors
     ///
     /// Records that are too long, alone or together, are refused and change nothing. After a
     /// failure of the disk the journal is halted, and whether the records are in it is not known
     /// before it is opened anew: then either all of them are or none.
-    pub fn append(&mut self, records: &[impl AsRef<[u8]>]) -> Result<(), JournalError> {
+    pub fn append(&mut self, records: &[impl AsRef<[u8]>]) -> Result<Appended, JournalError> {
         if self.halted {
             return Err(JournalError::Halted);
         }
+        let Head { records: first, chain, bytes, frames } = self.head;
         if records.is_empty() {
-            return Ok(());
+            return Ok(Appended { at: bytes, records: first..first, chain });
         }
-        let (frame, chain) = frame::encode(self.head.chain, self.head.records, records)?;
-        let at = self.head.bytes.get();
+        let frame = &mut self.scratch;
+        let chain = frame::encode(chain, first, records, frame)?;
+        let at = bytes.get();
         let end = at + frame.len() as u64;
         // Halted until the opposite is known: a panic of the disk must not leave it open.
         self.halted = true;
@@ -182,16 +251,12 @@ impl<D: Disk> Journal<D> {
         if end > length {
             self.length = grow(disk, length, end)?;
         }
-        disk.write_at(at, &frame).map_err(failed(Operation::Write, at))?;
+        disk.write_at(at, frame).map_err(failed(Operation::Write, at))?;
         disk.sync().map_err(failed(Operation::Sync, at))?;
         self.halted = false;
-        self.head = Head {
-            records: self.head.records + records.len() as u64,
-            frames: self.head.frames + 1,
-            chain,
-            bytes: Bytes::new(end),
-        };
-        Ok(())
+        let next = first + records.len() as u64;
+        self.head = Head { records: next, frames: frames + 1, chain, bytes: Bytes::new(end) };
+        Ok(Appended { at: bytes, records: first..next, chain })
     }
 
     /// Returns how far the journal has come: what is acknowledged, and what was found at opening.
@@ -215,12 +280,25 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// Lengthens the file to the first step that reaches `end`, in zeros, made durable.
-fn grow(disk: &mut impl Disk, length: u64, end: u64) -> Result<u64, JournalError> {
+/// Makes a visitor of frames of one of records.
+fn each<E>(
+    mut replay: impl FnMut(&[u8]) -> Result<(), E>,
+) -> impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E> {
+    move |_, records| records.try_for_each(&mut replay)
+}
+
+/// The first length at or above `length`, itself one, that reaches `end`.
+fn step_to(length: u64, end: u64) -> u64 {
     let mut longer = length;
     while longer < end {
         longer += longer.min(STEP_MAX);
     }
+    longer
+}
+
+/// Lengthens the file to the first step that reaches `end`, in zeros, made durable.
+fn grow(disk: &mut impl Disk, length: u64, end: u64) -> Result<u64, JournalError> {
+    let longer = step_to(length, end);
     // The length goes first and alone: so a crash leaves a step's length, and a file of any other
     // length was cut by something else.
     disk.set_len(longer).map_err(failed(Operation::Grow, length))?;
@@ -245,209 +323,4 @@ fn zero(disk: &mut impl Disk, from: u64, to: u64) -> Result<(), JournalError> {
         at += piece as u64;
     }
     disk.sync().map_err(failed(Operation::Sync, from))
-}
-
-/// What was asked of the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Asking for the length.
-    Length,
-    /// Reading.
-    Read,
-    /// Writing.
-    Write,
-    /// Lengthening.
-    Grow,
-    /// Making durable.
-    Sync,
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Length => "asking the length of",
-            Self::Read => "reading",
-            Self::Write => "writing",
-            Self::Grow => "lengthening",
-            Self::Sync => "syncing",
-        })
-    }
-}
-
-fn failed(operation: Operation, at: u64) -> impl FnOnce(io::Error) -> JournalError {
-    move |source| JournalError::Disk { operation, at, source }
-}
-
-/// Why a journal did not take records. Listed by precedence.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The disk failed before; nothing more is taken until the journal is opened anew.
-    #[error("the journal is halted, because its disk failed before")]
-    Halted,
-    /// A record is over [`Journal::RECORD_BYTES_MAX`].
-    #[error("record {index} has {bytes} bytes, over the maximum of {bytes_max}")]
-    RecordTooLong {
-        /// Which of the records given, from 0.
-        index: usize,
-        /// Its length.
-        bytes: usize,
-        /// The longest allowed.
-        bytes_max: usize,
-    },
-    /// The records together are over [`Journal::FRAME_BYTES_MAX`].
-    #[error("the records take up {bytes} bytes, over the maximum of {bytes_max} at once")]
-    FrameTooLong {
-        /// What they would take up.
-        bytes: usize,
-        /// The most allowed.
-        bytes_max: usize,
-    },
-    /// The disk failed now. The journal is halted.
-    #[error("{operation} the journal at byte {at} failed: {source}")]
-    Disk {
-        /// What was asked of it.
-        operation: Operation,
-        /// Offset in the file.
-        at: u64,
-        /// What it answered.
-        source: io::Error,
-    },
-}
-
-impl JournalError {
-    /// Returns whether the same records can be taken by the same journal later: never.
-    pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Halted
-            | Self::RecordTooLong { .. }
-            | Self::FrameTooLong { .. }
-            | Self::Disk { .. } => false,
-        }
-    }
-
-    /// Returns what to do next, for people.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Halted => "restart the service: what it had acknowledged is safe",
-            Self::RecordTooLong { .. } => "split the record",
-            Self::FrameTooLong { .. } => "append fewer records at once",
-            Self::Disk { source, .. } => disk_hint(source),
-        }
-    }
-}
-
-fn disk_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space on that disk, then restart the service"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "make the disk writable, then restart the service",
-        _ => "check the disk and the system log, then restart the service",
-    }
-}
-
-/// Why a journal was not opened. Listed by precedence.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError<E> {
-    /// The disk failed.
-    #[error("{operation} the journal at byte {at} failed: {source}")]
-    Disk {
-        /// What was asked of it.
-        operation: Operation,
-        /// Offset in the file.
-        at: u64,
-        /// What it answered.
-        source: io::Error,
-    },
-    /// The file is something else.
-    #[error("the file is not a journal")]
-    Foreign,
-    /// The file or a frame in it is of another version of the format, most likely a newer one.
-    #[error("the journal has format version {found}; this program knows version {known}")]
-    Version {
-        /// The version found.
-        found: u32,
-        /// The version known.
-        known: u32,
-    },
-    /// The journal is another one, or its records are of another version.
-    #[error("this is the journal of ({found}), not of ({wanted})")]
-    Kind {
-        /// What it is.
-        found: Kind,
-        /// What it should be.
-        wanted: Kind,
-    },
-    /// The file is shorter or longer than a journal can be: something cut it, or wrote to its end.
-    #[error("the journal's file has {length} bytes, which no journal has")]
-    Length {
-        /// Length found.
-        length: u64,
-    },
-    /// Part of what was acknowledged is not what was written.
-    #[error(
-        "the journal is damaged at byte {at}: record {record} and those after it are unreadable"
-    )]
-    Damaged {
-        /// Offset of the first bytes that do not fit.
-        at: u64,
-        /// The number of the first record that cannot be had, from 0.
-        record: u64,
-        /// Offset of an intact frame after it, which shows that this is no torn end.
-        later: Option<u64>,
-    },
-    /// The journal is sound, but its owner refuses a record.
-    #[error("record {record} of the journal is refused: {source}")]
-    Replay {
-        /// The number of the record, from 0.
-        record: u64,
-        /// The owner's reason.
-        source: E,
-    },
-}
-
-impl<E> OpenError<E> {
-    /// Returns whether the same file can be opened later: only if it was the disk that failed.
-    pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Disk { .. } => true,
-            Self::Foreign
-            | Self::Version { .. }
-            | Self::Kind { .. }
-            | Self::Length { .. }
-            | Self::Damaged { .. }
-            | Self::Replay { .. } => false,
-        }
-    }
-
-    /// Returns what to do next, for people.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Disk { source, .. } => disk_hint(source),
-            Self::Foreign => "name the right file, or move this one away to begin a new journal",
-            Self::Version { .. } => "use the version of the program that wrote it, or a newer one",
-            Self::Kind { .. } => "name the file of this service: each has its own",
-            Self::Length { .. } | Self::Damaged { .. } => {
-                "keep this file, check the disk, and put the newest sound copy in its place; \
-                 nothing was changed"
-            }
-            Self::Replay { .. } => "use the version of the program that wrote it",
-        }
-    }
-}
-
-impl<E> From<JournalError> for OpenError<E> {
-    fn from(error: JournalError) -> Self {
-        match error {
-            JournalError::Disk { operation, at, source } => Self::Disk { operation, at, source },
-            // Opening appends nothing.
-            JournalError::Halted
-            | JournalError::RecordTooLong { .. }
-            | JournalError::FrameTooLong { .. } => Self::Disk {
-                operation: Operation::Write,
-                at: 0,
-                source: io::Error::other(error.to_string()),
-            },
-        }
-    }
 }

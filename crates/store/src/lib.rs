@@ -1,6 +1,8 @@
 //! Keep journals, files and keys durably on a local disk.
 //!
 //! - [`Journal`]: an append-only log of opaque records, atomic and durable by the frame.
+//! - [`save_snapshot`] and [`load_snapshot`]: what its owner was at some head of its journal.
+//! - [`copy_journal`]: a copy of a journal in use.
 //! - [`DiskFile`]: one file, locked for this process; [`write_atomic`] replaces a small one whole.
 //! - [`ContentFolder`]: a folder of blobs, each named by its digest.
 //! - [`load_key`] and [`save_key`]: the file of an entity's secret key, not encrypted yet.
@@ -22,10 +24,14 @@ mod file;
 pub mod folder;
 pub mod journal;
 pub mod key;
+pub mod snapshot;
 
 pub use clock::SystemClock;
 pub use error::{FileError, FileOperation};
 pub use file::{DiskFile, available, write_atomic};
 pub use folder::{Blob, ContentFolder, Incoming, Part};
-pub use journal::{Head, Journal, JournalError, Kind, OpenError};
+pub use journal::{
+    Appended, CopyError, Head, Journal, JournalError, Kind, OpenError, copy_journal, read_frame,
+};
 pub use key::{KeyError, load_key, save_key};
+pub use snapshot::{SnapshotError, load_snapshot, save_snapshot};

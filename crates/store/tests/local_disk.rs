@@ -73,14 +73,16 @@ fn limits_refuse_and_change_nothing() {
     let scratch = Scratch::new("limits");
     let path = scratch.join("journal");
     let mut journal = Journal::open(DiskFile::open(&path).unwrap(), TEST, nothing).unwrap();
-    let longest = vec![1; 1 << 20];
+    let longest = vec![1; 2 << 20];
     let before = journal.head();
-    let error = journal.append(&[vec![1; (1 << 20) + 1]]).unwrap_err();
-    assert!(error.to_string().contains("1048577"), "{error}");
-    assert!(journal.append(&[&longest; 16]).is_err(), "16 MiB and 64 bytes");
-    journal.append(&[] as &[&[u8]]).unwrap();
+    let error = journal.append(&[vec![1; (2 << 20) + 1]]).unwrap_err();
+    assert!(error.to_string().contains("2097153"), "{error}");
+    assert!(journal.append(&[&longest; 8]).is_err(), "16 MiB and 32 bytes");
+    let nothing_appended = journal.append(&[] as &[&[u8]]).unwrap();
+    assert_eq!(nothing_appended.at, before.bytes);
+    assert!(nothing_appended.records.is_empty());
     assert_eq!(journal.head(), before);
-    journal.append(&[&longest; 15]).unwrap();
+    journal.append(&[&longest; 7]).unwrap();
     journal.append(&[b"", b""]).unwrap();
     let head = journal.head();
     drop(journal);
@@ -91,7 +93,7 @@ fn limits_refuse_and_change_nothing() {
     })
     .unwrap();
     assert_eq!(journal.head(), head);
-    assert_eq!(lengths, [vec![1 << 20; 15], vec![0, 0]].concat());
+    assert_eq!(lengths, [vec![2 << 20; 7], vec![0, 0]].concat());
 }
 
 #[test]

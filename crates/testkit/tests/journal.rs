@@ -3,8 +3,10 @@
 //! A failure prints the seed; `FONDACO_SEED=… FONDACO_SEEDS=1 cargo test -p fondaco-testkit --test
 //! journal` replays it.
 
-use fondaco_store::{Journal, Kind, OpenError};
+use fondaco_crypto::Digest;
+use fondaco_store::{Appended, Head, Journal, Kind, OpenError, journal::ReadError, read_frame};
 use fondaco_testkit::{Rng, Seeds, SimDisk};
+use fondaco_units::Bytes;
 
 const TEST: Kind = Kind::new(*b"test\0\0\0\0", 1);
 const MAGIC: &[u8] = b"\x89Frame\r\x1a";
@@ -21,8 +23,24 @@ fn open(disk: &SimDisk) -> Opened {
     Ok((journal, records))
 }
 
+fn open_at(disk: &SimDisk, head: Head) -> Opened {
+    let mut records = Vec::new();
+    let journal = Journal::open_at(disk.clone(), TEST, head, |record| {
+        records.push(record.to_vec());
+        Ok::<(), String>(())
+    })?;
+    Ok((journal, records))
+}
+
 /// A short journal of five frames: its image, its records, and where each frame ends.
 fn short_journal() -> (Vec<u8>, Vec<Records>, Vec<usize>) {
+    let (image, frames, heads) = short_journal_with_heads();
+    let end = |head: &Head| usize::try_from(head.bytes.get()).unwrap();
+    (image, frames, heads.iter().map(end).collect())
+}
+
+/// The same, with its heads: before the first frame, and after each.
+fn short_journal_with_heads() -> (Vec<u8>, Vec<Records>, Vec<Head>) {
     let disk = SimDisk::new();
     let (mut journal, _) = open(&disk).unwrap();
     let frames: Vec<Records> = vec![
@@ -32,12 +50,16 @@ fn short_journal() -> (Vec<u8>, Vec<Records>, Vec<usize>) {
         vec![vec![0; 100]],
         vec![b"last".to_vec(), b"of all".to_vec()],
     ];
-    let mut ends = vec![usize::try_from(journal.head().bytes.get()).unwrap()];
+    let mut heads = vec![journal.head()];
     for frame in &frames {
-        journal.append(frame).unwrap();
-        ends.push(usize::try_from(journal.head().bytes.get()).unwrap());
+        let before = journal.head();
+        let appended = journal.append(frame).unwrap();
+        let after = journal.head();
+        let (records, chain) = (before.records..after.records, after.chain);
+        assert_eq!(appended, Appended { at: before.bytes, records, chain });
+        heads.push(after);
     }
-    (disk.image(), frames, ends)
+    (disk.image(), frames, heads)
 }
 
 fn opened(image: Vec<u8>) -> (SimDisk, Opened) {
@@ -228,7 +250,7 @@ fn a_full_disk_halts_and_loses_nothing() {
     let error = loop {
         let record = vec![7; 9000];
         match journal.append(std::slice::from_ref(&record)) {
-            Ok(()) => kept.push(record),
+            Ok(_) => kept.push(record),
             Err(error) => break error,
         }
     };
@@ -238,6 +260,141 @@ fn a_full_disk_halts_and_loses_nothing() {
     let (mut journal, records) = open(&disk).unwrap();
     assert_eq!(records, kept);
     journal.append(&["more"]).unwrap();
+}
+
+/// Behind every head is what the whole journal has there, wherever its last frame is torn.
+#[test]
+fn a_journal_opens_behind_every_head() {
+    let (image, frames, heads) = short_journal_with_heads();
+    let ends: Vec<_> =
+        heads.iter().map(|head| usize::try_from(head.bytes.get()).unwrap()).collect();
+    let check = |image: &[u8], whole: &Records, heads: &[Head]| {
+        let (opened, _) = open(&SimDisk::with_image(image.to_vec())).unwrap();
+        let mended = opened.head();
+        let mended_image = opened.into_disk().image();
+        for head in heads {
+            let disk = SimDisk::with_image(image.to_vec());
+            let (mut journal, records) = open_at(&disk, *head).unwrap();
+            let from = usize::try_from(head.records).unwrap();
+            assert_eq!(records, whole[from..], "behind {head:?}");
+            assert_eq!((journal.head(), disk.image()), (mended, mended_image.clone()));
+            journal.append(&["new"]).unwrap();
+            assert_eq!(open(&disk).unwrap().1, [&whole[..], &[b"new".to_vec()]].concat());
+        }
+    };
+    check(&image, &frames.concat(), &heads);
+    for cut in ends[4]..ends[5] {
+        let mut torn = image.clone();
+        torn[cut..ends[5]].fill(0);
+        check(&torn, &frames[..4].concat(), &heads[..5]);
+    }
+}
+
+#[test]
+fn a_head_that_is_not_the_journals_is_refused_and_nothing_changes() {
+    let (image, _, heads) = short_journal_with_heads();
+    let other = SimDisk::new();
+    let (mut journal, _) = open(&other).unwrap();
+    journal.append(&[b"FIRST"]).unwrap();
+    let head = heads[2];
+    let with = |change: fn(&mut Head)| {
+        let mut head = head;
+        change(&mut head);
+        head
+    };
+    let older = {
+        let mut older = image.clone();
+        older[usize::try_from(heads[1].bytes.get()).unwrap()..].fill(0);
+        older
+    };
+    let far = with(|head| head.bytes = Bytes::new(1 << 40));
+    let table = [
+        ("an older copy", older, head, "the journal ends before byte 272,"),
+        ("emptied", Vec::new(), head, "the journal ends before byte 272,"),
+        ("behind the end", image.clone(), far, "the journal ends before byte 1099511627776,"),
+        ("another journal", other.image(), heads[1], "up to byte 149 this is not the journal"),
+        (
+            "another chain",
+            image.clone(),
+            with(|head| head.chain = Digest::ZERO),
+            "up to byte 272 this is not the journal",
+        ),
+        (
+            "another number",
+            image.clone(),
+            with(|head| head.records += 1),
+            "up to byte 272 this is not the journal",
+        ),
+        (
+            "no frame's end",
+            image.clone(),
+            with(|head| head.bytes = Bytes::new(300)),
+            "up to byte 300 this is not the journal",
+        ),
+        (
+            "within the header",
+            image,
+            with(|head| head.bytes = Bytes::new(7)),
+            "up to byte 7 this is not the journal",
+        ),
+    ];
+    for (name, image, head, text) in table {
+        let disk = SimDisk::with_image(image.clone());
+        let error = open_at(&disk, head).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{name}: {error}");
+        assert_eq!(disk.image(), image, "{name}");
+    }
+}
+
+/// What a shortcut does not look at: the frames before it, but for the digest that ends the last.
+#[test]
+fn damage_before_the_head_is_seen_by_a_whole_replay_alone() {
+    let (image, frames, heads) = short_journal_with_heads();
+    let end = |index: usize| usize::try_from(heads[index].bytes.get()).unwrap();
+    for at in 0..end(3) {
+        let mut changed = image.clone();
+        changed[at] ^= 0x10;
+        assert!(opened(changed.clone()).1.is_err(), "byte {at}");
+        let is_unseen = (end(0)..end(3) - 32).contains(&at);
+        match open_at(&SimDisk::with_image(changed), heads[3]) {
+            Ok((_, records)) => assert!(is_unseen && records == frames[3..].concat(), "byte {at}"),
+            Err(error) => assert!(!is_unseen, "byte {at}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_read_where_it_is_and_nowhere_else() {
+    let (image, frames, heads) = short_journal_with_heads();
+    let disk = SimDisk::with_image(image.clone());
+    for (frame, pair) in frames.iter().zip(heads.windows(2)) {
+        let read = read_frame(&disk, TEST, pair[0].bytes).unwrap();
+        assert_eq!(read.appended.records, pair[0].records..pair[1].records);
+        assert_eq!(read.appended.chain, pair[1].chain);
+        assert!(read.records().eq(frame));
+        for (record, number) in frame.iter().zip(pair[0].records..) {
+            assert_eq!(read.record(number), Some(&record[..]));
+        }
+        assert_eq!(read.record(pair[1].records), None);
+    }
+    let starts: Vec<_> = heads[..5].iter().map(|head| head.bytes.get()).collect();
+    for at in (0..image.len() as u64).filter(|at| !starts.contains(at)) {
+        let error = read_frame(&disk, TEST, Bytes::new(at)).unwrap_err();
+        assert!(matches!(error, ReadError::NoFrame { .. }), "byte {at}: {error}");
+    }
+    let (start, end) = (starts[3], heads[4].bytes.get());
+    for at in start..end {
+        let mut changed = image.clone();
+        changed[usize::try_from(at).unwrap()] ^= 1;
+        let changed = SimDisk::with_image(changed);
+        assert!(read_frame(&changed, TEST, Bytes::new(start)).is_err(), "byte {at}");
+        assert!(read_frame(&changed, TEST, Bytes::new(starts[2])).is_ok(), "byte {at}");
+    }
+    let other = Kind::new(*b"other\0\0\0", 1);
+    let error = read_frame(&disk, other, Bytes::new(start)).unwrap_err();
+    assert!(matches!(error, ReadError::Kind { .. }));
+    let text = SimDisk::with_image(vec![b'x'; 100]);
+    assert!(matches!(read_frame(&text, TEST, Bytes::new(40)), Err(ReadError::Foreign)));
 }
 
 /// A record that may be long, and may look like parts of a journal.
@@ -263,12 +420,40 @@ fn any_record(rng: &mut Rng, disk: &SimDisk) -> Vec<u8> {
     record
 }
 
+/// What is behind each of these heads is what the whole journal has there; each frame is where it was said to be.
+fn check_shortcuts(
+    found: &SimDisk,
+    records: &Records,
+    whole: Head,
+    heads: &[Head],
+    frames: &[Appended],
+) -> Result<(), String> {
+    for head in heads {
+        let disk = SimDisk::with_image(found.image());
+        let (journal, behind) = open_at(&disk, *head).map_err(|error| error.to_string())?;
+        let from = usize::try_from(head.records).unwrap();
+        if behind != records[from..] || journal.head() != whole {
+            return Err(format!("behind record {from} are others than the journal has"));
+        }
+    }
+    for frame in frames {
+        let read = read_frame(found, TEST, frame.at).map_err(|error| error.to_string())?;
+        let numbers = usize::try_from(frame.records.start).unwrap()
+            ..usize::try_from(frame.records.end).unwrap();
+        if read.appended != *frame || !read.records().eq(&records[numbers]) {
+            return Err(format!("the frame at byte {} is another one", frame.at.get()));
+        }
+    }
+    Ok(())
+}
+
 /// Appends, crashes and reopens, and checks after each that what was acknowledged is there, that
 /// nothing else is but the last frame tried, whole, and that all is in order.
 fn crash_loop(seed: u64, mut disk: SimDisk, crashes: u32) -> Result<u64, String> {
     let mut rng = Rng::new(seed);
     let mut durable = Records::new();
     let mut tried = Records::new();
+    let (mut heads, mut frames) = (Vec::new(), Vec::new());
     let mut acknowledged = 0;
     for crash in 0..crashes {
         // Crashes and failures happen while opening too.
@@ -280,6 +465,7 @@ fn crash_loop(seed: u64, mut disk: SimDisk, crashes: u32) -> Result<u64, String>
             } else if attempt < 4 && rng.chance(20) {
                 disk.fail_in(rng.below(6), &mut rng);
             }
+            let found = disk.image();
             match open(&disk) {
                 Ok((journal, records)) => {
                     disk.heal();
@@ -293,6 +479,15 @@ fn crash_loop(seed: u64, mut disk: SimDisk, crashes: u32) -> Result<u64, String>
                     }
                     if journal.head().records != records.len() as u64 {
                         return Err("the head does not count the records".to_owned());
+                    }
+                    if rng.chance(40) {
+                        // As it was found, before it was put in order.
+                        let found = SimDisk::with_image(found);
+                        let some = [rng.pick(&heads), heads.last()];
+                        let some: Vec<Head> = some.into_iter().flatten().copied().collect();
+                        let read = [rng.pick(&frames), frames.last()];
+                        let read: Vec<_> = read.into_iter().flatten().cloned().collect();
+                        check_shortcuts(&found, &records, journal.head(), &some, &read)?;
                     }
                     durable = records;
                     tried.clear();
@@ -309,10 +504,12 @@ fn crash_loop(seed: u64, mut disk: SimDisk, crashes: u32) -> Result<u64, String>
         }
         for _ in 0..rng.below(12) {
             let frame: Records = (0..=rng.below(3)).map(|_| any_record(&mut rng, &disk)).collect();
-            if journal.append(&frame).is_err() {
+            let Ok(appended) = journal.append(&frame) else {
                 tried = frame;
                 break;
-            }
+            };
+            heads.push(journal.head());
+            frames.push(appended);
             acknowledged += 1;
             durable.extend(frame);
         }
@@ -320,6 +517,7 @@ fn crash_loop(seed: u64, mut disk: SimDisk, crashes: u32) -> Result<u64, String>
         if durable.len() > 300 {
             // Begin anew before replays grow too long.
             (disk, durable, tried) = (disk.emptied(), Records::new(), Records::new());
+            (heads, frames) = (Vec::new(), Vec::new());
         }
     }
     Ok(acknowledged)

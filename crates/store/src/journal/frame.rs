@@ -1,15 +1,22 @@
 //! What a journal's bytes mean: its file header and its frames. No disk here.
 
+use std::{borrow::Cow, ops::Range, sync::LazyLock};
+
 use fondaco_codec::{Encode, Reader};
 use fondaco_crypto::{Digest, Domain, Hasher};
+use memchr::memmem;
 
 use super::{JournalError, Kind};
 
 const CHAIN: Domain = Domain::new("fondaco 2026 journal chain v1");
 const CHECK: Domain = Domain::new("fondaco 2026 journal header v1");
 
+/// A domain is hashed once, not with each of the million small frames of a journal.
+static CHAIN_HASHER: LazyLock<Hasher> = LazyLock::new(|| Hasher::new(CHAIN));
+static CHECK_HASHER: LazyLock<Hasher> = LazyLock::new(|| Hasher::new(CHECK));
+
 /// The version of the file's format, which every frame repeats.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Length of the header of a file.
 pub(super) const FILE_HEADER: usize = 40;
 /// Length of the header of a frame.
@@ -25,15 +32,20 @@ pub(super) const FRAME_MAGIC: &[u8; 8] = b"\x89Frame\r\x1a";
 const MAGIC_FRONT: &[u8] = FRAME_MAGIC.split_at(7).0;
 
 /// The longest record.
-pub(super) const RECORD_MAX: usize = 1 << 20;
+pub(super) const RECORD_MAX: usize = 2 << 20;
 /// The most bytes of the records of a frame, with four for the length of each.
 pub(super) const PAYLOAD_MAX: usize = 16 << 20;
 /// The same on disk: one byte more for every seven, at worst.
 const STUFFED_MAX: usize = PAYLOAD_MAX + PAYLOAD_MAX / 7;
 
+static MAGIC_FINDER: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(FRAME_MAGIC));
+static FRONT_FINDER: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(MAGIC_FRONT));
+
 fn check(covered: &[u8]) -> [u8; 8] {
     let mut check = [0; 8];
-    check.copy_from_slice(&Digest::derive(CHECK, covered).as_bytes()[..8]);
+    check.copy_from_slice(&CHECK_HASHER.clone().update(covered).finish().as_bytes()[..8]);
     check
 }
 
@@ -134,12 +146,13 @@ impl FrameHeader {
     }
 }
 
-/// Writes `records` as one frame after `prev`; returns it with the chain up to its end.
+/// Writes `records` as one frame after `prev` into `out`, whose bytes it replaces; returns the chain up to its end.
 pub(super) fn encode(
     prev: Digest,
     first_record: u64,
     records: &[impl AsRef<[u8]>],
-) -> Result<(Vec<u8>, Digest), JournalError> {
+    out: &mut Vec<u8>,
+) -> Result<Digest, JournalError> {
     let mut length = 0_usize;
     for (index, record) in records.iter().enumerate() {
         let bytes = record.as_ref().len();
@@ -151,77 +164,96 @@ pub(super) fn encode(
     if length > PAYLOAD_MAX {
         return Err(JournalError::FrameTooLong { bytes: length, bytes_max: PAYLOAD_MAX });
     }
-    let mut plain = Vec::with_capacity(length);
+    out.clear();
+    out.reserve(FRAME_HEADER + length + TRAILER);
+    out.resize(FRAME_HEADER, 0);
     for record in records {
-        fondaco_codec::put_bytes(&mut plain, record.as_ref());
+        fondaco_codec::put_bytes(out, record.as_ref());
     }
-    let payload = stuff(plain);
+    stuff(out, FRAME_HEADER);
     let within = "a payload of at most 16 MiB counts in 32 bits";
     let header = FrameHeader {
         version: VERSION,
-        payload: u32::try_from(payload.len()).expect(within),
+        payload: u32::try_from(out.len() - FRAME_HEADER).expect(within),
         first_record,
         records: u32::try_from(records.len()).expect(within),
         prev,
     };
-    let header = header.to_bytes();
-    let chain = chain_after(prev, &header, &payload);
-    let mut frame = Vec::with_capacity(FRAME_HEADER + payload.len() + TRAILER);
-    frame.extend_from_slice(&header);
-    frame.extend_from_slice(&payload);
-    frame.extend_from_slice(chain.as_bytes());
-    Ok((frame, chain))
+    out[..FRAME_HEADER].copy_from_slice(&header.to_bytes());
+    let chain = chain_after(prev, out);
+    out.extend_from_slice(chain.as_bytes());
+    Ok(chain)
 }
 
-/// The chain after the frame of this header and payload.
-pub(super) fn chain_after(prev: Digest, header: &[u8], payload: &[u8]) -> Digest {
-    Hasher::new(CHAIN).update(prev.as_bytes()).update(header).update(payload).finish()
+/// The chain after a frame: `covered` is its header and payload.
+pub(super) fn chain_after(prev: Digest, covered: &[u8]) -> Digest {
+    CHAIN_HASHER.clone().update(prev.as_bytes()).update(covered).finish()
 }
 
-/// Hands each record of a payload to `each`; `Ok(None)` if the payload is not `count` records.
-pub(super) fn each_record<E>(
-    payload: &[u8],
-    count: u32,
-    mut each: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<Option<()>, (u32, E)> {
-    let Some(plain) = unstuff(payload) else { return Ok(None) };
-    // All is checked before the first record is handed out.
-    let whole = |mut input: Reader<'_>| {
-        (0..count).all(|_| input.bytes(RECORD_MAX).is_ok()) && input.left() == 0
-    };
-    let mut input = Reader::new(&plain);
-    if !whole(input.clone()) {
-        return Ok(None);
+/// The records of one frame, in order.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    input: Reader<'a>,
+    /// Numbers of those that are left.
+    left: Range<u64>,
+}
+
+impl<'a> Records<'a> {
+    /// Takes a payload that is not stuffed any more; nothing if it is not just so many records. All is checked
+    /// before the first record is handed out.
+    pub(super) fn of(plain: &'a [u8], numbers: Range<u64>) -> Option<Self> {
+        let mut input = Reader::new(plain);
+        let whole = numbers.clone().all(|_| input.bytes(RECORD_MAX).is_ok()) && input.left() == 0;
+        whole.then(|| Self { input: Reader::new(plain), left: numbers })
     }
-    for index in 0..count {
-        let Ok(record) = input.bytes(RECORD_MAX) else { return Ok(None) };
-        each(record).map_err(|error| (index, error))?;
+
+    /// No record.
+    pub(super) fn none() -> Self {
+        Self { input: Reader::new(&[]), left: 0..0 }
     }
-    Ok(Some(()))
+
+    /// Returns the number of the record that is next, from 0 at the journal's first.
+    pub const fn number(&self) -> u64 {
+        self.left.start
+    }
 }
 
-/// Puts a zero after every occurrence of the first seven bytes of [`FRAME_MAGIC`], so that no
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left.next()?;
+        self.input.bytes(RECORD_MAX).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+/// Puts a zero after every occurrence of the first seven bytes of [`FRAME_MAGIC`] behind `from`, so that no
 /// record, whoever wrote it, can look like the front of a frame when a search meets it.
-fn stuff(plain: Vec<u8>) -> Vec<u8> {
-    if find(&plain, MAGIC_FRONT).is_none() {
-        return plain;
-    }
-    let mut out = Vec::with_capacity(plain.len() + plain.len() / 7);
+fn stuff(out: &mut Vec<u8>, from: usize) {
+    let Some(first) = FRONT_FINDER.find(&out[from..]) else { return };
+    let plain = out.split_off(from + first);
     let mut rest = &plain[..];
-    while let Some(at) = find(rest, MAGIC_FRONT) {
+    while let Some(at) = FRONT_FINDER.find(rest) {
         let (front, after) = rest.split_at(at + MAGIC_FRONT.len());
         out.extend_from_slice(front);
         out.push(0);
         rest = after;
     }
     out.extend_from_slice(rest);
-    out
 }
 
-fn unstuff(payload: &[u8]) -> Option<Vec<u8>> {
+/// Takes out what [`stuff`] has put in; nothing if it is not what `stuff` makes.
+pub(super) fn unstuff(payload: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if FRONT_FINDER.find(payload).is_none() {
+        return Some(Cow::Borrowed(payload));
+    }
     let mut out = Vec::with_capacity(payload.len());
     let mut rest = payload;
-    while let Some(at) = find(rest, MAGIC_FRONT) {
+    while let Some(at) = FRONT_FINDER.find(rest) {
         let (front, after) = rest.split_at(at + MAGIC_FRONT.len());
         out.extend_from_slice(front);
         let (stuffed, after) = after.split_first()?;
@@ -231,19 +263,12 @@ fn unstuff(payload: &[u8]) -> Option<Vec<u8>> {
         rest = after;
     }
     out.extend_from_slice(rest);
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
-/// Finds the first occurrence of `what`, which begins with the byte 0x89 and has it nowhere else.
-pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + bytes[from..].iter().position(|byte| *byte == what[0])?;
-        if bytes[at..].starts_with(what) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+/// Finds the first [`FRAME_MAGIC`].
+pub(super) fn find_magic(bytes: &[u8]) -> Option<usize> {
+    MAGIC_FINDER.find(bytes)
 }
 
 #[cfg(test)]
@@ -263,38 +288,52 @@ mod tests {
         vec(piece, 0..12).prop_map(|pieces| pieces.concat())
     }
 
+    fn stuffed(plain: &[u8]) -> Vec<u8> {
+        // What stands before is left alone.
+        let mut out = [MAGIC_FRONT, plain].concat();
+        stuff(&mut out, MAGIC_FRONT.len());
+        out.split_off(MAGIC_FRONT.len())
+    }
+
     proptest! {
         #[test]
         fn stuffing_is_undone_and_leaves_no_magic(plain in hostile()) {
-            let stuffed = stuff(plain.clone());
-            prop_assert!(find(&stuffed, FRAME_MAGIC).is_none());
+            let stuffed = stuffed(&plain);
+            prop_assert!(find_magic(&stuffed).is_none());
             prop_assert!(stuffed.len() <= plain.len() + plain.len() / 7);
-            prop_assert_eq!(unstuff(&stuffed), Some(plain));
+            prop_assert_eq!(unstuff(&stuffed), Some(plain.into()));
         }
 
         #[test]
         fn any_bytes_are_unstuffed_or_refused(bytes in hostile()) {
             if let Some(plain) = unstuff(&bytes) {
-                prop_assert_eq!(stuff(plain), bytes, "one payload has one form");
+                prop_assert_eq!(stuffed(&plain), bytes, "one payload has one form");
             }
         }
 
         #[test]
-        fn records_come_back(records in vec(hostile(), 1..6), first: u64) {
-            let prev = Digest::of(b"prev");
-            let (frame, chain) = encode(prev, first, &records).unwrap();
+        fn records_come_back(records in vec(hostile(), 1..6), first: u32) {
+            let (prev, first) = (Digest::of(b"prev"), u64::from(first));
+            let mut frame = b"what was before".to_vec();
+            let chain = encode(prev, first, &records, &mut frame).unwrap();
             let header = FrameHeader::parse(&frame).unwrap();
             prop_assert!(header.is_within_limits());
             prop_assert_eq!(header.first_record, first);
-            let payload = &frame[FRAME_HEADER..frame.len() - TRAILER];
-            prop_assert_eq!(chain_after(prev, &frame[..FRAME_HEADER], payload), chain);
-            let mut found = Vec::new();
-            let ended: Result<_, (u32, ())> = each_record(payload, header.records, |record| {
-                found.push(record.to_vec());
-                Ok(())
-            });
-            prop_assert_eq!(ended, Ok(Some(())));
+            let (covered, trailer) = frame.split_at(frame.len() - TRAILER);
+            prop_assert_eq!(chain_after(prev, covered), chain);
+            prop_assert_eq!(trailer, chain.as_bytes());
+            let plain = unstuff(&covered[FRAME_HEADER..]).unwrap();
+            let numbers = first..first + u64::from(header.records);
+            let found: Vec<_> = Records::of(&plain, numbers).unwrap().collect();
             prop_assert_eq!(found, records);
+        }
+
+        #[test]
+        fn other_counts_are_no_records(records in vec(hostile(), 1..6), other in 0_u64..8) {
+            let mut frame = Vec::new();
+            encode(Digest::ZERO, 0, &records, &mut frame).unwrap();
+            let plain = unstuff(&frame[FRAME_HEADER..frame.len() - TRAILER]).unwrap();
+            prop_assert_eq!(Records::of(&plain, 0..other).is_some(), other == records.len() as u64);
         }
     }
 }

@@ -7,50 +7,86 @@ use fondaco_ports::Disk;
 use fondaco_units::Bytes;
 
 use super::{
-    Head, Journal, JournalError, Kind, OpenError, Operation, PIECE, STEP_FIRST, failed,
-    frame::{
-        self, FILE_HEADER, FRAME_HEADER, FRAME_MAGIC, FileHeader, FrameHeader, TRAILER, VERSION,
-    },
+    Appended, Head, Journal, JournalError, Kind, OpenError, Operation, PIECE, Records, STEP_FIRST,
+    error::failed,
+    frame::{self, FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader, TRAILER, VERSION},
     is_step, zero,
 };
+
+/// How much is read at once while replaying.
+const WINDOW: usize = 4 << 20;
 
 pub(super) fn open<D: Disk, E>(
     mut disk: D,
     kind: Kind,
-    replay: impl FnMut(&[u8]) -> Result<(), E>,
+    start: Option<Head>,
+    visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
 ) -> Result<Journal<D>, OpenError<E>> {
     // What is read here may be in the system's memory only, left there by a process that died
     // before its own sync. Nothing may be built on it before it is durable.
     disk.sync().map_err(failed(Operation::Sync, 0))?;
-    let header = frame::file_header(kind);
     let mut length = disk.len().map_err(failed(Operation::Length, 0))?;
+    let first = start_of(kind);
+    let start = start.unwrap_or(first);
     match begun(&disk, length, kind)? {
         Begun::Yes => {}
+        Begun::Never if start != first => {
+            return Err(OpenError::Short { wanted: start.bytes.get() });
+        }
         Begun::Never => {
-            begin(&mut disk, &header)?;
+            begin(&mut disk, &frame::file_header(kind))?;
             length = STEP_FIRST;
         }
     }
-    let start = Head {
-        records: 0,
-        frames: 0,
-        chain: frame::chain_start(&header),
-        bytes: Bytes::new(FILE_HEADER as u64),
-    };
-    let head = read_frames(&disk, length, start, replay)?;
+    meets(&disk, length, first, start)?;
+    let head = read_frames(&mut Window::new(&disk, length), start, visit)?;
     if let Some(end) = torn_end(&disk, length, head)? {
         zero(&mut disk, head.bytes.get(), end)?;
     }
-    Ok(Journal { disk, kind, head, length, halted: false })
+    Ok(Journal { disk, kind, head, length, halted: false, scratch: Vec::new() })
 }
 
-enum Begun {
+/// The head of a journal without a frame.
+pub(super) fn start_of(kind: Kind) -> Head {
+    Head {
+        records: 0,
+        frames: 0,
+        chain: frame::chain_start(&frame::file_header(kind)),
+        bytes: Bytes::new(FILE_HEADER as u64),
+    }
+}
+
+/// Whether a frame ends at `start` that has its chain. Without this, what is appended behind a journal that is too short
+/// would leave a hole.
+fn meets<E>(disk: &impl Disk, length: u64, first: Head, start: Head) -> Result<(), OpenError<E>> {
+    if start == first {
+        return Ok(());
+    }
+    let at = start.bytes.get();
+    let least = (FILE_HEADER + FRAME_HEADER + TRAILER) as u64;
+    if at < least || start.records == 0 || start.frames == 0 {
+        return Err(OpenError::OtherChain { at });
+    }
+    if at > length {
+        return Err(OpenError::Short { wanted: at });
+    }
+    let mut trailer = [0; TRAILER];
+    read(disk, at - TRAILER as u64, &mut trailer)?;
+    match trailer {
+        _ if trailer == *start.chain.as_bytes() => Ok(()),
+        // A journal's end is followed by zeros.
+        [0, .., 0] if trailer == [0; TRAILER] => Err(OpenError::Short { wanted: at }),
+        _ => Err(OpenError::OtherChain { at }),
+    }
+}
+
+pub(super) enum Begun {
     Yes,
     Never,
 }
 
 /// Whether the file is a journal of this kind, or one whose beginning a crash cut short.
-fn begun<E>(disk: &impl Disk, length: u64, kind: Kind) -> Result<Begun, OpenError<E>> {
+pub(super) fn begun<E>(disk: &impl Disk, length: u64, kind: Kind) -> Result<Begun, OpenError<E>> {
     if length == 0 {
         return Ok(Begun::Never);
     }
@@ -87,56 +123,131 @@ fn begin(disk: &mut impl Disk, header: &[u8; FILE_HEADER]) -> Result<(), Journal
 
 /// Replays frames until one is not whole; returns how far it came.
 fn read_frames<E>(
-    disk: &impl Disk,
-    length: u64,
-    mut head: Head,
-    mut replay: impl FnMut(&[u8]) -> Result<(), E>,
+    window: &mut Window<'_, impl Disk>,
+    start: Head,
+    mut visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
 ) -> Result<Head, OpenError<E>> {
-    let mut bytes = Vec::new();
-    loop {
-        let at = head.bytes.get();
-        let damaged = OpenError::Damaged { at, record: head.records, later: None };
-        let mut header = [0; FRAME_HEADER];
-        let there = short(length - at, FRAME_HEADER);
-        read(disk, at, &mut header[..there])?;
-        let Some(frame) = FrameHeader::parse(&header) else {
-            // Frames are written into zeros that are there already, never over the end.
-            return if there == FRAME_HEADER || header == [0; FRAME_HEADER] {
-                Ok(head)
-            } else {
-                Err(damaged)
-            };
+    let mut head = start;
+    while let Next::Whole { bytes, next } = next_frame(window, head, start)? {
+        let damaged =
+            || OpenError::Damaged { at: head.bytes.get(), record: head.records, later: None };
+        let payload = &bytes[FRAME_HEADER..bytes.len() - TRAILER];
+        let plain = frame::unstuff(payload).ok_or_else(damaged)?;
+        let numbers = head.records..next.records;
+        let mut records = Records::of(&plain, numbers.clone()).ok_or_else(damaged)?;
+        let frame = Appended { at: head.bytes, records: numbers, chain: next.chain };
+        if let Err(source) = visit(&frame, &mut records) {
+            let record = records.number().saturating_sub(1).max(head.records);
+            return Err(OpenError::Replay { record, source });
+        }
+        head = next;
+    }
+    Ok(head)
+}
+
+/// What stands where a frame could be.
+pub(super) enum Next<'a> {
+    /// A whole frame: its bytes, and the head after it.
+    Whole { bytes: &'a [u8], next: Head },
+    /// No frame, or one that is not whole.
+    End,
+}
+
+/// Reads the frame that follows `head`. `start` is where reading began: there, what does not follow is no damage, but
+/// another journal.
+pub(super) fn next_frame<'w, E>(
+    window: &'w mut Window<'_, impl Disk>,
+    head: Head,
+    start: Head,
+) -> Result<Next<'w>, OpenError<E>> {
+    let at = head.bytes.get();
+    let damaged = OpenError::Damaged { at, record: head.records, later: None };
+    let left = window.length - at;
+    let header = window.get(at, FRAME_HEADER)?;
+    let Some(frame) = FrameHeader::parse(header) else {
+        // Frames are written into zeros that are there already, never over the end.
+        return if header.len() == FRAME_HEADER || header.iter().all(|byte| *byte == 0) {
+            Ok(Next::End)
+        } else {
+            Err(damaged)
         };
-        if frame.version != VERSION {
-            return Err(OpenError::Version { found: frame.version, known: VERSION });
+    };
+    if frame.version != VERSION {
+        return Err(OpenError::Version { found: frame.version, known: VERSION });
+    }
+    // A header whose check holds was written so. What does not fit in it is no torn write.
+    if frame.prev != head.chain || frame.first_record != head.records {
+        let other = head == start && head.frames > 0;
+        return Err(if other { OpenError::OtherChain { at } } else { damaged });
+    }
+    let whole = FRAME_HEADER + frame.payload as usize + TRAILER;
+    if !frame.is_within_limits() || whole as u64 > left {
+        return Err(damaged);
+    }
+    let bytes = window.get(at, whole)?;
+    let (covered, trailer) = bytes.split_at(whole - TRAILER);
+    let chain: Digest = frame::chain_after(head.chain, covered);
+    if chain.as_bytes() != trailer {
+        return Ok(Next::End);
+    }
+    let next = Head {
+        records: head.records + u64::from(frame.records),
+        frames: head.frames + 1,
+        chain,
+        bytes: Bytes::new(at + whole as u64),
+    };
+    Ok(Next::Whole { bytes, next })
+}
+
+/// A part of the file in memory, moved along it: large reads, each byte read once.
+pub(super) struct Window<'a, D> {
+    disk: &'a D,
+    /// Length of the file.
+    pub(super) length: u64,
+    /// Offset in the file of the first byte of `bytes`.
+    start: u64,
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl<'a, D: Disk> Window<'a, D> {
+    pub(super) const fn new(disk: &'a D, length: u64) -> Self {
+        Self { disk, length, start: 0, bytes: Vec::new(), filled: 0 }
+    }
+
+    /// Forgets what it has read.
+    pub(super) fn forget(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Returns `length` bytes from `at`, fewer only at the end of the file.
+    fn get(&mut self, at: u64, length: usize) -> Result<&[u8], JournalError> {
+        let length = short(self.length.saturating_sub(at), length);
+        let end = at + length as u64;
+        if at < self.start || end > self.start + self.filled as u64 {
+            self.move_to(at, length)?;
         }
-        // A header whose check holds was written so. What does not fit in it is no torn write.
-        let fits = frame.prev == head.chain && frame.first_record == head.records;
-        let payload = frame.payload as usize;
-        let whole = FRAME_HEADER + payload + TRAILER;
-        if !fits || !frame.is_within_limits() || whole as u64 > length - at {
-            return Err(damaged);
-        }
-        bytes.resize(payload + TRAILER, 0);
-        read(disk, at + FRAME_HEADER as u64, &mut bytes)?;
-        let (payload, trailer) = bytes.split_at(payload);
-        let chain: Digest = frame::chain_after(head.chain, &header, payload);
-        if chain.as_bytes() != trailer {
-            return Ok(head);
-        }
-        match frame::each_record(payload, frame.records, &mut replay) {
-            Ok(Some(())) => {}
-            Ok(None) => return Err(damaged),
-            Err((index, source)) => {
-                return Err(OpenError::Replay { record: head.records + u64::from(index), source });
+        let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        Ok(&self.bytes[from..from + length])
+    }
+
+    /// Fills the window from `at`, with `least` bytes.
+    fn move_to(&mut self, at: u64, least: usize) -> Result<(), JournalError> {
+        let wanted = short(self.length - at, WINDOW.max(least));
+        let kept = match at.checked_sub(self.start).map(usize::try_from) {
+            Some(Ok(from)) if from < self.filled => {
+                self.bytes.copy_within(from..self.filled, 0);
+                self.filled - from
             }
-        }
-        head = Head {
-            records: head.records + u64::from(frame.records),
-            frames: head.frames + 1,
-            chain,
-            bytes: Bytes::new(at + whole as u64),
+            _ => 0,
         };
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted, 0);
+        }
+        (self.start, self.filled) = (at, 0);
+        read(self.disk, at + kept as u64, &mut self.bytes[kept..wanted])?;
+        self.filled = wanted;
+        Ok(())
     }
 }
 
@@ -144,7 +255,11 @@ fn read_frames<E>(
 ///
 /// A torn end is one frame, so it has one mark, at its front, and nothing behind the end that its header states.
 /// Anything else in there shows that the bytes are no torn end but damage.
-fn torn_end<E>(disk: &impl Disk, length: u64, head: Head) -> Result<Option<u64>, OpenError<E>> {
+pub(super) fn torn_end<E>(
+    disk: &impl Disk,
+    length: u64,
+    head: Head,
+) -> Result<Option<u64>, OpenError<E>> {
     let start = head.bytes.get();
     let mut header = [0; FRAME_HEADER];
     let there = short(length - start, FRAME_HEADER);
@@ -169,7 +284,7 @@ fn torn_end<E>(disk: &impl Disk, length: u64, head: Head) -> Result<Option<u64>,
             end = Some(at + last as u64 + 1);
         }
         let mut from = 0;
-        while let Some(found) = frame::find(&piece[from..], FRAME_MAGIC) {
+        while let Some(found) = frame::find_magic(&piece[from..]) {
             from += found;
             let later = at + from as u64;
             // The one at `start` itself was found wanting already. No payload has the mark in it.
@@ -202,7 +317,7 @@ fn is_zero(disk: &impl Disk, from: u64, to: u64) -> Result<bool, JournalError> {
 }
 
 /// Fills `buffer` from `at`.
-fn read(disk: &impl Disk, at: u64, buffer: &mut [u8]) -> Result<(), JournalError> {
+pub(super) fn read(disk: &impl Disk, at: u64, buffer: &mut [u8]) -> Result<(), JournalError> {
     let mut filled = 0;
     while filled < buffer.len() {
         let from = at + filled as u64;
