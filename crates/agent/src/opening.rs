@@ -355,6 +355,8 @@ impl Opening<'_> {
                 amount_max: record.hold_max,
                 order: *contract.digest(),
                 expires: record.hold_expires,
+                // A late hold is as good as an early one: it is asked for until it is answered.
+                open_by: record.hold_expires,
             })
             .await;
         match hold {

@@ -33,7 +33,8 @@ impl Wallet {
         // A journal for each issuer: what one of them has not answered yet must not be sent to another.
         let path = folder.join(format!("wallet-{}", client.issuer().entity()));
         let disk = DiskFile::open(&path)?;
-        let mut outbox = Outbox::default();
+        let currency = CurrencyId::issued_by(client.issuer().entity());
+        let mut outbox = Outbox::new(currency, client.holder());
         let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
             .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
         Ok(Self { inner: Mutex::new(Inner { outbox, journal }), client })

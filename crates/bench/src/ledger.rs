@@ -11,8 +11,8 @@ use std::{
 
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId};
-use fondaco_lcp::{Currency, Issuer, Request, RequestId, Response};
-use fondaco_ledger::Ledger;
+use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response};
+use fondaco_ledger::{Ledger, Terms};
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_testkit::Rng;
@@ -55,9 +55,11 @@ impl Town {
             symbol: Text::cut("HCR"),
             scale: Scale::new(2).expect("two decimals"),
             transfer_fee: FEE,
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
         };
         let holders: Vec<_> = (0..ACCOUNTS).map(|_| EntityId::from_bytes(rng.array())).collect();
-        let mut issuer = Issuer::new(currency.clone());
+        let mut issuer = Issuer::new(currency.clone(), IssuerOptions::default());
         let mints = holders.iter().map(|to| {
             let id = request_id(&mut rng);
             (bank, Request::Mint { id, to: *to, amount: Amount::new(1_000_000) })
@@ -103,7 +105,8 @@ fn in_memory(town: &Town) {
             timed(|| {
                 for (from, request) in &town.transfers {
                     let Request::Transfer { to, amount, fee_max, .. } = request else { continue };
-                    ledger.transfer(*from, *to, *amount, *fee_max).expect("money enough for all");
+                    let terms = Terms { fee: *fee_max, reserve: Amount::ZERO };
+                    ledger.transfer(*from, *to, *amount, terms).expect("money enough for all");
                 }
             })
         })],
@@ -188,7 +191,7 @@ fn recovery(town: &Town, folder: &Folder) {
     let length = usize::try_from(head.bytes.get()).expect("it was in memory just now");
     let open = || DiskFile::open(&path).expect("a file in our own folder");
     let recover = || {
-        let mut issuer = Issuer::new(town.currency.clone());
+        let mut issuer = Issuer::new(town.currency.clone(), IssuerOptions::default());
         let journal = Journal::open(open(), BENCH, |record| issuer.replay(record));
         assert_eq!(journal.expect("what was saved just now").head(), head);
         issuer

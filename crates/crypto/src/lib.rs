@@ -3,6 +3,7 @@
 //! - [`EntityId`]: an Ed25519 public key (RFC 8032), written `fon1…` (bech32m, BIP-350).
 //! - [`SecretKey`]: its secret half; wiped from memory when dropped, never shown.
 //! - [`Digest`]: 32 bytes of BLAKE3.
+//! - [`HashChain`]: steps from digest to digest that nobody can go back.
 //! - [`Domain`]: what a signature or a derived digest is for; part of what is hashed.
 //!
 //! # What always holds
@@ -25,9 +26,11 @@
 //! assert!(key.entity().verify(GREETING, b"HELLO", &signature).is_err());
 //! ```
 
+mod chain;
 mod digest;
 mod key;
 
+pub use chain::HashChain;
 pub use digest::{Digest, Hasher};
 pub use key::{CurrencyId, EntityId, ParseEntityIdError, SecretKey, Signature, SignatureError};
 

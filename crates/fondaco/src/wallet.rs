@@ -11,6 +11,7 @@ use fondaco_lcp::{Currency, Deposit, Refusal, Request, RequestId, Response};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, LcpClient};
+use fondaco_units::Duration;
 use serde_json::json;
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
@@ -212,7 +213,8 @@ pub(crate) async fn deposits(home: &Home, keep: bool, json: bool) -> Result<(), 
         let wallet = Wallet::open(&home.folder("agent")?, client)?;
         let (mut through, mut more) = (0, true);
         while more {
-            let page = wallet.ask(&Request::Deposits { after: through }).await?;
+            let page =
+                wallet.ask(&Request::Deposits { after: through, wait: Duration::ZERO }).await?;
             let Response::Deposits { list, more: is_more } = page else {
                 return Err(Failure::new("the issuer did not say what you were paid"));
             };

@@ -7,7 +7,7 @@
 use crate::{IssuerConfig, IssuerError, RecordError};
 use fondaco_codec::{Decode, Encode, Reader};
 use fondaco_crypto::{Digest, EntityId};
-use fondaco_lcp::{Currency, Issuer};
+use fondaco_lcp::{Currency, Issuer, IssuerOptions};
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_units::{Amount, Bytes};
 use std::{fs, path::Path};
@@ -15,7 +15,7 @@ use std::{fs, path::Path};
 const JOURNAL: &str = "journal";
 const KIND: Kind = Kind::new(*b"issuer\0\0", 1);
 
-const DEFINITION_VERSION: u8 = 1;
+const DEFINITION_VERSION: u8 = 2;
 /// Records of `lcp` have the kinds from 1 on.
 const DEFINITION_KIND: u8 = 0;
 
@@ -52,7 +52,7 @@ pub(crate) fn open(folder: &Path) -> Result<(Issuer, Journal<DiskFile>), IssuerE
     let mut issuer: Option<Issuer> = None;
     let journal = Journal::open(DiskFile::open(path)?, KIND, |record| match &mut issuer {
         None => {
-            issuer = Some(Issuer::new(read_definition(record)?));
+            issuer = Some(Issuer::new(read_definition(record)?, IssuerOptions::default()));
             Ok::<(), RecordError>(())
         }
         Some(issuer) => Ok(issuer.replay(record)?),
@@ -141,12 +141,14 @@ mod tests {
     fn the_layout_of_a_definition() {
         #[rustfmt::skip]
         let dump = [
-            &[0x01, 0x00][..],                                            // version 1, a definition
+            &[0x02, 0x00][..],                                            // version 2, a definition
             &[0x03; 32],                                                  // the issuer's key
             &[0x05, 0, 0, 0, 0x63, 0x72, 0x6f, 0x77, 0x6e],               // name: crown
             &[0x03, 0, 0, 0, 0x48, 0x43, 0x52],                           // symbol: HCR
             &[0x02],                                                      // two decimals
             &[0x01, 0, 0, 0, 0, 0, 0, 0],                                 // a transfer costs 1
+            &[0; 8],                                                      // a full handshake costs nothing
+            &[0; 8],                                                      // an account may be opened with anything
         ]
         .concat();
         assert_eq!(definition(&crown()), dump);
@@ -161,8 +163,8 @@ mod tests {
             bad[at] = byte;
             read_definition(&bad).unwrap_err()
         };
-        assert_eq!(with(0, 2), RecordError::Version { found: 2, kind: 0 });
-        assert_eq!(with(1, 1), RecordError::Version { found: 1, kind: 1 });
+        assert_eq!(with(0, 1), RecordError::Version { found: 1, kind: 0 });
+        assert_eq!(with(1, 1), RecordError::Version { found: 2, kind: 1 });
         for length in 0..good.len() {
             assert!(matches!(read_definition(&good[..length]), Err(RecordError::Definition(_))));
         }

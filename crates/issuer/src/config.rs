@@ -38,7 +38,15 @@ impl IssuerConfig {
     /// Returns the currency that `issuer` makes of it.
     pub(crate) fn currency(&self, issuer: EntityId) -> Currency {
         let Self { name, symbol, scale, transfer_fee } = self.clone();
-        Currency { id: CurrencyId::issued_by(issuer), name, symbol, scale, transfer_fee }
+        Currency {
+            id: CurrencyId::issued_by(issuer),
+            name,
+            symbol,
+            scale,
+            transfer_fee,
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
+        }
     }
 }
 

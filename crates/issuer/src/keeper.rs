@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use fondaco_codec::Text;
     use fondaco_crypto::CurrencyId;
-    use fondaco_lcp::{Currency, RequestId};
+    use fondaco_lcp::{Currency, IssuerOptions, RequestId};
     use fondaco_units::{Amount, Scale, Timestamp};
 
     const BANK: EntityId = EntityId::from_bytes([1; 32]);
@@ -190,13 +190,16 @@ mod tests {
     }
 
     fn issuer() -> Issuer {
-        Issuer::new(Currency {
+        let currency = Currency {
             id: CurrencyId::issued_by(BANK),
             name: Text::cut("crown"),
             symbol: Text::cut("C"),
             scale: Scale::default(),
             transfer_fee: Amount::ZERO,
-        })
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
+        };
+        Issuer::new(currency, IssuerOptions::default())
     }
 
     fn ask(queue: &mpsc::Sender<Message>, request: Request) -> oneshot::Receiver<Response> {

@@ -45,10 +45,17 @@ pub(crate) const fn named(request: &Request, response: &Response) -> Option<Enti
         | Request::Balance
         | Request::HoldInfo { .. }
         | Request::Deposits { .. }
+        | Request::History { .. }
+        | Request::Receipt { .. }
         | Request::Redeem { .. }
         | Request::HoldPost { .. }
         | Request::HoldVoid { .. }
-        | Request::AckDeposits { .. } => None,
+        | Request::AckDeposits { .. }
+        | Request::Batch { .. }
+        | Request::Accept { .. }
+        | Request::Rotate { .. }
+        | Request::Close { .. }
+        | Request::HoldPostWord { .. } => None,
     }
 }
 
@@ -57,19 +64,22 @@ mod tests {
     use super::*;
     use fondaco_codec::Text;
     use fondaco_crypto::{CurrencyId, Digest};
-    use fondaco_lcp::{Currency, RequestId};
+    use fondaco_lcp::{Currency, IssuerOptions, RequestId};
     use fondaco_units::{Amount, Scale, Timestamp};
 
     const BANK: EntityId = EntityId::from_bytes([1; 32]);
 
     fn issuer() -> Issuer {
-        Issuer::new(Currency {
+        let currency = Currency {
             id: CurrencyId::issued_by(BANK),
             name: Text::cut("crown"),
             symbol: Text::cut("C"),
             scale: Scale::default(),
             transfer_fee: Amount::ZERO,
-        })
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
+        };
+        Issuer::new(currency, IssuerOptions::default())
     }
 
     /// What is added answer by answer is what the books say when they are opened again.
@@ -84,6 +94,7 @@ mod tests {
             amount_max: amount,
             order: Digest::of(b"x"),
             expires: Timestamp::from_milliseconds(9_000_000),
+            open_by: Timestamp::from_milliseconds(9_000_000),
         };
         let id = RequestId::new;
         let mut issuer = issuer();

@@ -203,7 +203,7 @@ impl HandleError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fondaco_lcp::{Refusal, RequestId};
+    use fondaco_lcp::{IssuerOptions, Refusal, RequestId};
     use fondaco_store::JournalError;
     use fondaco_transport::{LcpClient, Protocol};
     use fondaco_units::{Amount, Scale, Timestamp};
@@ -237,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();
-        let core = Issuer::new(config.currency(key(1).entity()));
+        let core = Issuer::new(config.currency(key(1).entity()), IssuerOptions::default());
         let service = IssuerService::new(core, Box::new(FullAfter(1)), &key(1), Arc::new(Stopped));
         let handle = service.handle();
         let listen = Some("127.0.0.1:0".parse().unwrap());

@@ -147,6 +147,7 @@ async fn money_is_made_moved_held_and_cashed_and_is_there_after_a_restart() {
             amount_max: Amount::new(300),
             order: Digest::of(b"order 8"),
             expires: SystemClock.now().after(Duration::from_seconds(3600)),
+            open_by: SystemClock.now().after(Duration::from_seconds(3600)),
         })
         .await;
     assert!(matches!(opened, Ok(Response::HoldOpened { hold: found, .. }) if found == hold));
@@ -395,6 +396,7 @@ async fn strangers_cannot_fill_the_books() {
             amount_max,
             order: Digest::of(b"first"),
             expires: SystemClock.now().after(Duration::from_milliseconds(60_000)),
+            open_by: SystemClock.now().after(Duration::from_milliseconds(60_000)),
         })
         .await;
     let Ok(Response::HoldOpened { hold, .. }) = opened else { panic!("{opened:?}") };
@@ -438,6 +440,7 @@ async fn due_holds_expire_by_themselves() {
             amount_max: Amount::new(20),
             order: Digest::of(b"x"),
             expires: SystemClock.now().after(Duration::from_milliseconds(300)),
+            open_by: SystemClock.now().after(Duration::from_milliseconds(300)),
         })
         .await;
     assert!(matches!(opened, Ok(Response::HoldOpened { .. })), "{opened:?}");

@@ -1,48 +1,66 @@
 //! The issuer's machine: books, first answers, notices.
 
 use crate::{
-    Currency, DEPOSITS_WAITING_MAX, Refusal, ReplayError, Request, RequestId, Response,
+    ANSWERS_BYTES_MAX, Currency, Movement, Refusal, ReplayError, Request, RequestId, Response,
+    answers::{Answered, Answers, Encoded, RequestHash},
+    classic::Answer,
+    holders::{Holder, Strangers},
     journal::{
-        CommandHead, Mark, Record, Tick, answer_mark, command_record, journal_mark, read_record,
-        tick_record,
+        ClassicHead, CommandHead, Digests, Draft, Mark, Prices, Record, Tick, journal_mark,
+        read_record, tick_record,
     },
-    notices::Notices,
+    movements::Movements,
 };
-use fondaco_codec::{Decode, Encode, Text};
-use fondaco_crypto::{Digest, Domain, EntityId};
-use fondaco_ledger::{self as ledger, Account, HoldId, Imbalance, Ledger};
+use fondaco_codec::{Decode, Encode};
+use fondaco_crypto::EntityId;
+use fondaco_ledger::{Account, AccountIndex, Imbalance, Ledger, Terms};
 use fondaco_units::{Amount, Timestamp};
 use std::collections::BTreeMap;
 
-const REQUEST: Domain = Domain::new("fondaco 2026 lcp request v1");
+mod batch;
+mod classic;
+mod commands;
+mod queries;
+mod snapshot;
+
+pub use snapshot::SnapshotError;
 
 /// The books of one currency and what was answered to whom. See the [crate](crate) for the rules it keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Two are equal when they will answer alike: fences and collected movements, which are of this process only, do not count.
+#[derive(Clone, Debug)]
 pub struct Issuer {
     pub(crate) currency: Currency,
+    options: IssuerOptions,
     journal: Mark,
+    digests: Digests,
     ledger: Ledger,
-    holders: BTreeMap<EntityId, Holder>,
+    /// By account index, as many as the ledger has.
+    holders: Vec<Holder>,
+    strangers: Strangers,
+    answers: Answers,
     /// When the last record was made.
     last: Timestamp,
+    /// The newest connection of each key that has spoken in the dialect of 2003.
+    fences: BTreeMap<EntityId, u64>,
+    movements: Movements,
     /// The planted fault that the simulation must catch: every command is taken for a new one.
     #[cfg(test)]
     pub(crate) forgets_answers: bool,
 }
 
-/// What is kept of one holder beside its account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Holder {
-    answers: BTreeMap<RequestId, Answered>,
-    notices: Notices,
+impl PartialEq for Issuer {
+    fn eq(&self, other: &Self) -> bool {
+        self.currency == other.currency
+            && self.last == other.last
+            && self.ledger == other.ledger
+            && self.holders == other.holders
+            && self.strangers == other.strangers
+            && self.answers == other.answers
+    }
 }
 
-/// The first answer to a command, encoded: it is kept for ever, and a quarter as large as the value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Answered {
-    request: Digest,
-    answer: Box<[u8]>,
-}
+impl Eq for Issuer {}
 
 /// The outcome of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,26 +72,78 @@ pub struct Handled {
     pub record: Option<Vec<u8>>,
 }
 
+/// The outcome of one message of the dialect of 2003.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct HandledClassic {
+    /// What to answer, once the record is saved.
+    pub answer: Answer,
+    /// What to save first; nothing when nothing changed.
+    pub record: Option<Vec<u8>>,
+}
+
+/// What an issuer is told beside its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuerOptions {
+    /// Chance that nobody else knows: it keeps strangers from choosing keys and ids that slow the tables down. No answer
+    /// depends on it.
+    pub seed: u64,
+    /// How much of first answers is remembered before the oldest are forgotten, in bytes. Over the life of a journal it
+    /// may become smaller, never greater: what was told to be too old to be done would be done.
+    pub answers_bytes_max: usize,
+}
+
+impl Default for IssuerOptions {
+    fn default() -> Self {
+        Self { seed: 0, answers_bytes_max: ANSWERS_BYTES_MAX }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// The holder of an account, open or closed.
+    Account(AccountIndex),
+    /// Somebody who was never paid.
+    Stranger,
+    /// A key that an account had before.
+    Rotated { to: EntityId },
+}
+
 /// A command on its way into the books.
+#[derive(Clone, Copy)]
 struct Command<'a> {
     now: Timestamp,
     holder: EntityId,
-    transfer_fee: Amount,
+    who: Who,
+    prices: Prices,
     id: RequestId,
     request: &'a Request,
 }
 
+/// The ledger is halted: nothing was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Halted;
+
 impl Issuer {
     /// Creates an issuer without money or history; `replay` brings back what it had.
-    pub fn new(config: Currency) -> Self {
+    pub fn new(currency: Currency, options: IssuerOptions) -> Self {
+        let ledger = Ledger::new(currency.id, options.seed);
+        let answers = Answers::new(options.seed, options.answers_bytes_max);
         Self {
-            journal: journal_mark(config.id),
-            ledger: Ledger::new(config.id),
-            holders: BTreeMap::new(),
+            journal: journal_mark(currency.id),
+            digests: Digests::new(),
+            holders: vec![Holder::default(); ledger.indexes()],
+            ledger,
+            strangers: Strangers::default(),
+            answers,
             last: Timestamp::EPOCH,
+            fences: BTreeMap::new(),
+            movements: Movements::default(),
             #[cfg(test)]
             forgets_answers: false,
-            currency: config,
+            currency,
+            options,
         }
     }
 
@@ -87,7 +157,7 @@ impl Issuer {
         &self.ledger
     }
 
-    /// Returns the accounts, by entity.
+    /// Returns the accounts, in the order in which they were opened; the issuer's is the first.
     pub fn books(&self) -> impl Iterator<Item = (EntityId, Account)> + '_ {
         self.ledger.books()
     }
@@ -111,44 +181,58 @@ impl Issuer {
         self.ledger.halt();
     }
 
+    /// Begins, or ends, to collect [`Movement`]s, for the history of each account.
+    pub fn collect_movements(&mut self, collect: bool) {
+        self.movements = Movements::new(collect);
+    }
+
+    /// Takes what was collected since the last call, in order: by each command and tick, also during replay.
+    pub fn drain_movements(&mut self) -> Vec<Movement> {
+        self.movements.drain()
+    }
+
     /// Answers one request of `holder`, whom the caller has authenticated.
     ///
     /// The record is saved before the response is sent. A query, and a command that was handled before, has none.
     pub fn handle(&mut self, now: Timestamp, holder: EntityId, request: &Request) -> Handled {
         let refused = |refusal| Handled { response: Response::Refused { refusal }, record: None };
+        let who = self.who(holder);
         let Some(id) = request.id() else {
-            let response = self.query(holder, request);
+            let response = self.query(holder, who, request);
             return Handled { response, record: None };
         };
-        let bytes = request.to_bytes();
-        let hash = Digest::derive(REQUEST, &bytes);
-        if let Some(answered) = self.answered(holder, id) {
-            if answered.request != hash {
+        let draft = Draft::command(request);
+        let hash = self.digests.request(draft.message());
+        match self.answered(holder, who, request, id) {
+            Ok(None) => {}
+            Ok(Some(answered)) if answered.request != hash => {
                 return refused(Refusal::OtherContent { id });
             }
-            return match Response::from_bytes(&answered.answer) {
-                Ok(response) => Handled { response, record: None },
-                // What was encoded here decodes here: memory was damaged. Nothing new may be said of it.
-                Err(_) => {
-                    self.halt();
-                    refused(Refusal::Halted)
-                }
-            };
+            Ok(Some(answered)) => {
+                return match Response::from_bytes(answered.answer.as_slice()) {
+                    Ok(response) => Handled { response, record: None },
+                    // What was encoded here decodes here: memory was damaged. Nothing new may be said of it.
+                    Err(_) => {
+                        self.halt();
+                        refused(Refusal::Halted)
+                    }
+                };
+            }
+            Err(refusal) => return refused(refusal),
         }
         let now = now.max(self.last);
-        let transfer_fee = self.currency.transfer_fee;
-        match self.apply(Command { now, holder, transfer_fee, id, request }, hash) {
+        let prices = self.prices();
+        match self.apply(&Command { now, holder, who, prices, id, request }, hash) {
             Ok((response, answer)) => {
-                let head = CommandHead { now, holder, transfer_fee, answer };
-                let record = command_record(self.journal, &head, &bytes);
-                Handled { response, record: Some(record) }
+                let head = CommandHead { now, holder, prices, answer };
+                Handled { response, record: Some(draft.with_command(self.journal, &head)) }
             }
             Err(Halted) => refused(Refusal::Halted),
         }
     }
 
-    /// Expires holds that are due at `now`, at most [`ledger::EXPIRED_PER_CALL_MAX`] of them; the record to be
-    /// saved, or nothing when none was due. Call it again until there is none.
+    /// Expires holds that are due at `now`, at most [`EXPIRED_PER_CALL_MAX`](fondaco_ledger::EXPIRED_PER_CALL_MAX) of
+    /// them; the record to be saved, or nothing when none was due. Call it again until there is none.
     pub fn tick(&mut self, now: Timestamp) -> Option<Vec<u8>> {
         let now = now.max(self.last);
         let expired = self.expire(now).ok().filter(|expired| *expired > 0)?;
@@ -165,6 +249,7 @@ impl Issuer {
         let record = read_record(self.journal, record)?;
         let now = match &record {
             Record::Command { head, .. } => head.now,
+            Record::Classic { head, .. } => head.now,
             Record::Tick(tick) => tick.now,
         };
         if self.ledger.is_halted() {
@@ -179,15 +264,24 @@ impl Issuer {
                 self.last = now;
                 expired > 0 && done == Ok(expired)
             }
-            Record::Command { head, request } => {
+            Record::Command { head, request, bytes } => {
+                let CommandHead { holder, prices, answer, .. } = head;
+                let who = self.who(holder);
+                if let Who::Rotated { .. } = who {
+                    return Err(ReplayError::Rotated { holder });
+                }
                 let id = request.id().ok_or(ReplayError::NotACommand)?;
-                let CommandHead { holder, transfer_fee, answer, .. } = head;
-                if self.answered(holder, id).is_some() {
+                // Not whether it was forgotten: the memory of then may have been greater.
+                if self.remembered(who, holder, id).is_some() {
                     return Err(ReplayError::Repeated { holder, id });
                 }
-                let hash = Digest::derive(REQUEST, &request.to_bytes());
-                let command = Command { now, holder, transfer_fee, id, request: &request };
-                self.apply(command, hash).is_ok_and(|(_, found)| found == answer)
+                let hash = self.digests.request(bytes);
+                let command = Command { now, holder, who, prices, id, request: &request };
+                self.apply(&command, hash).is_ok_and(|(_, found)| found == answer)
+            }
+            Record::Classic { head, ask, bytes } => {
+                let ClassicHead { answer, .. } = head;
+                self.replay_classic(&head, &ask, bytes)? == Ok(answer)
             }
         };
         if same {
@@ -197,173 +291,144 @@ impl Issuer {
         Err(ReplayError::Diverged { now })
     }
 
-    fn answered(&self, holder: EntityId, id: RequestId) -> Option<&Answered> {
+    const fn prices(&self) -> Prices {
+        let Currency { transfer_fee, account_reserve, .. } = self.currency;
+        Prices { transfer_fee, account_reserve }
+    }
+
+    /// What `holder` is asked for a transfer: the issuer's own are free.
+    fn terms(&self, holder: EntityId, prices: Prices, surcharge: Amount) -> Terms {
+        let fee = match holder == self.currency.id.issuer() {
+            true => Amount::ZERO,
+            // A fee that does not fit is more than anybody has.
+            false => prices.transfer_fee.checked_add(surcharge).unwrap_or(Amount::MAX),
+        };
+        Terms { fee, reserve: prices.account_reserve }
+    }
+
+    fn who(&self, holder: EntityId) -> Who {
+        match self.ledger.find(holder) {
+            Some((at, key)) if key == holder => Who::Account(at),
+            Some((_, to)) => Who::Rotated { to },
+            None => Who::Stranger,
+        }
+    }
+
+    /// The first answer to this command, if there was one; or why that cannot be told.
+    fn answered(
+        &self,
+        holder: EntityId,
+        who: Who,
+        request: &Request,
+        id: RequestId,
+    ) -> Result<Option<&Answered>, Refusal> {
+        if let Who::Rotated { to } = who {
+            // Only its rotation is still answered to a key that is gone: that answer may have been lost.
+            let at = self.ledger.index_of(to).filter(|_| matches!(request, Request::Rotate { .. }));
+            let answered = at.and_then(|at| self.answers.find(at, id));
+            return answered.map(Some).ok_or(Refusal::Rotated { to });
+        }
+        if let Some(answered) = self.remembered(who, holder, id) {
+            return Ok(Some(answered));
+        }
+        let floor = match who {
+            Who::Account(at) => self.holders.get(at.get()).and_then(|known| known.floor),
+            Who::Stranger | Who::Rotated { .. } => match self.strangers.get(holder) {
+                Some(stranger) => stranger.floor,
+                None => self.strangers.newcomers_floor(),
+            },
+        };
+        match floor {
+            Some(floor) if id <= floor => Err(Refusal::Forgotten { floor }),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn remembered(&self, who: Who, holder: EntityId, id: RequestId) -> Option<&Answered> {
         #[cfg(test)]
         if self.forgets_answers {
             return None;
         }
-        self.holders.get(&holder)?.answers.get(&id)
+        match who {
+            Who::Account(at) => self.answers.find(at, id),
+            Who::Stranger => self.strangers.get(holder)?.find(id),
+            Who::Rotated { .. } => None,
+        }
     }
 
     /// Executes a new command and remembers its answer; the answer, and its mark for the journal.
-    fn apply(&mut self, command: Command<'_>, hash: Digest) -> Result<(Response, Mark), Halted> {
+    fn apply(
+        &mut self,
+        command: &Command<'_>,
+        hash: RequestHash,
+    ) -> Result<(Response, Mark), Halted> {
         self.expire(command.now)?;
-        let response = match self.execute(&command) {
+        let response = match self.execute(command) {
             Ok(response) => response,
             Err(Refusal::Halted) => return Err(Halted),
             Err(refusal) => Response::Refused { refusal },
         };
         self.last = command.now;
-        let answer = response.to_bytes().into_boxed_slice();
-        let mark = answer_mark(&answer);
-        let holder = self.holders.entry(command.holder).or_default();
-        holder.answers.insert(command.id, Answered { request: hash, answer });
+        let answer = response.to_bytes();
+        let mark = self.digests.answer(&answer);
+        let answered = Answered { id: command.id, request: hash, answer: Encoded::new(&answer) };
+        self.remember(command, answered);
         Ok((response, mark))
+    }
+
+    fn remember(&mut self, command: &Command<'_>, answered: Answered) {
+        let Command { now, holder, who, .. } = *command;
+        // A stranger's own command may have brought it an account: by a voucher.
+        let at = match who {
+            Who::Account(at) => Some(at),
+            Who::Stranger | Who::Rotated { .. } => self.ledger.index_of(holder),
+        };
+        match at {
+            Some(at) => {
+                self.answers.add(at, answered);
+                while let Some((at, id)) = self.answers.prune() {
+                    if let Some(holder) = self.holders.get_mut(at) {
+                        holder.floor = holder.floor.max(Some(id));
+                    }
+                }
+            }
+            None => self.hear(holder, now).remember(answered),
+        }
+    }
+
+    /// What is kept of a stranger, who is heard now.
+    fn hear(&mut self, holder: EntityId, now: Timestamp) -> &mut crate::holders::Stranger {
+        let (stranger, gone) = self.strangers.hear(holder, now);
+        if let Some(gone) = gone {
+            self.fences.remove(&gone);
+        }
+        stranger
     }
 
     fn expire(&mut self, now: Timestamp) -> Result<u64, Halted> {
         if self.ledger.is_halted() {
             return Err(Halted);
         }
-        self.ledger.expire(now).map(|expired| expired.len() as u64).map_err(|_| Halted)
-    }
-
-    /// Decides one command. A refusal changes nothing.
-    fn execute(&mut self, command: &Command<'_>) -> Result<Response, Refusal> {
-        let Command { now, holder, transfer_fee, id, request } = *command;
-        let issuer = self.currency.id.issuer();
-        let issuer_only = match holder == issuer {
-            true => Ok(()),
-            false => Err(Refusal::NotIssuer { issuer }),
-        };
-        match request {
-            Request::Describe
-            | Request::Balance
-            | Request::HoldInfo { .. }
-            | Request::Deposits { .. } => Ok(self.query(holder, request)),
-            Request::Transfer { to, amount, fee_max, order, .. } => {
-                let (to, amount, fee_max) = (*to, *amount, *fee_max);
-                let fee = if holder == issuer { Amount::ZERO } else { transfer_fee };
-                if fee > fee_max {
-                    return Err(Refusal::FeeOverMax { fee, fee_max });
-                }
-                self.has_room(to)?;
-                let done = self.ledger.transfer(holder, to, amount, fee)?;
-                self.notify(now, to, Some(holder), amount, order.clone());
-                Ok(Response::Transferred { fee, balance: done.balance })
-            }
-            Request::Mint { to, amount, .. } => {
-                issuer_only?;
-                self.has_room(*to)?;
-                let done = self.ledger.mint(*to, *amount)?;
-                self.notify(now, *to, None, *amount, Text::default());
-                Ok(Response::Minted { supply: done.supply })
-            }
-            Request::Redeem { amount, .. } => {
-                issuer_only?;
-                let done = self.ledger.redeem(issuer, *amount)?;
-                Ok(Response::Redeemed { supply: done.supply })
-            }
-            Request::HoldOpen { payee, amount_max, order, expires, .. } => {
-                let hold = HoldId::derive(self.currency.id, holder, id.get());
-                let (payee, amount_max, expires) = (*payee, *amount_max, *expires);
-                self.ledger.hold_open(hold, holder, payee, amount_max, *order, expires, now)?;
-                Ok(Response::HoldOpened { hold, expires })
-            }
-            Request::HoldPost { voucher, .. } => {
-                let hold = voucher.voucher.hold;
-                let done = self.ledger.hold_post(now, holder, voucher);
-                let done = done.map_err(|refusal| self.concealed(holder, hold, refusal))?;
-                // The order in hex is as long as an order may be.
-                let order = self.ledger.hold(hold).map(|hold| hold.order.to_string());
-                let order = Text::cut(&order.unwrap_or_default());
-                self.notify(now, holder, Some(done.payer), done.paid, order);
-                Ok(Response::HoldPosted { paid: done.paid, returned: done.returned })
-            }
-            Request::HoldVoid { hold, .. } => {
-                let done = self.ledger.hold_void(holder, *hold);
-                let done = done.map_err(|refusal| self.concealed(holder, *hold, refusal))?;
-                Ok(Response::HoldVoided { returned: done.returned })
-            }
-            Request::AckDeposits { through, .. } => {
-                self.holders.entry(holder).or_default().notices.acknowledge(*through)?;
-                Ok(Response::Acked)
-            }
+        let expired = self.ledger.expire(now).map_err(|_| Halted)?;
+        for each in &expired {
+            self.movements.returned(&self.ledger, each.hold, each.payer, each.returned, None);
         }
+        Ok(expired.len() as u64)
     }
 
-    /// Answers a query; changes nothing.
-    fn query(&self, holder: EntityId, request: &Request) -> Response {
-        match request {
-            Request::Describe => Response::Described {
-                currency: self.currency.clone(),
-                supply: self.ledger.supply(),
-                accounts: self.ledger.accounts(),
-            },
-            Request::Balance => {
-                let Account { available, held } = self.ledger.account(holder);
-                let notices = self.holders.get(&holder).map(|known| known.notices.waiting());
-                Response::Balance { available, held, deposits_waiting: notices.unwrap_or(0) }
-            }
-            Request::HoldInfo { hold: id } => match self.ledger.hold(*id) {
-                Some(info) if self.may_see(holder, info) => Response::HoldInfo { info: *info },
-                Some(_) | None => Response::Refused { refusal: unknown(*id).into() },
-            },
-            Request::Deposits { after } => {
-                let page = self.holders.get(&holder).map(|known| known.notices.page(*after));
-                let (list, more) = page.unwrap_or_else(|| Notices::default().page(0));
-                Response::Deposits { list, more }
-            }
-            // Commands are not asked here; none of them has an answer without being applied.
-            Request::Transfer { .. }
-            | Request::Mint { .. }
-            | Request::Redeem { .. }
-            | Request::HoldOpen { .. }
-            | Request::HoldPost { .. }
-            | Request::HoldVoid { .. }
-            | Request::AckDeposits { .. } => Response::Refused { refusal: Refusal::Halted },
+    /// Makes the list of holders as long as the ledger's, and takes over what was known of `holder` as a stranger.
+    fn welcome(&mut self, holder: EntityId) -> Option<AccountIndex> {
+        let floor = self.strangers.newcomers_floor();
+        self.holders.resize_with(self.ledger.indexes(), || Holder::above(floor));
+        let at = self.ledger.index_of(holder)?;
+        let Some(stranger) = self.strangers.take(holder) else { return Some(at) };
+        let known = &mut self.holders[at.get()];
+        known.floor = known.floor.max(stranger.floor);
+        known.classic = known.classic.take().or(stranger.classic);
+        for answered in stranger.answers {
+            // After a rotation the account has answers of its own; they come first.
+            self.answers.take_back(at, answered);
         }
+        Some(at)
     }
-
-    fn may_see(&self, holder: EntityId, hold: &ledger::Hold) -> bool {
-        [hold.payer, hold.payee, self.currency.id.issuer()].contains(&holder)
-    }
-
-    /// Turns the refusal that would tell a stranger of a hold into the one for a hold that is not there.
-    ///
-    /// The ledger asks who the payee is before it looks at anything else of the hold.
-    fn concealed(&self, holder: EntityId, id: HoldId, refusal: ledger::Refusal) -> Refusal {
-        let stranger = self.ledger.hold(id).is_some_and(|hold| !self.may_see(holder, hold));
-        match refusal {
-            ledger::Refusal::WrongPayee { .. } if stranger => unknown(id).into(),
-            refusal => refusal.into(),
-        }
-    }
-
-    fn has_room(&self, payee: EntityId) -> Result<(), Refusal> {
-        if self.holders.get(&payee).is_some_and(|known| known.notices.is_full()) {
-            let deposits_max = DEPOSITS_WAITING_MAX as u64;
-            return Err(Refusal::DepositsFull { payee, deposits_max });
-        }
-        Ok(())
-    }
-
-    fn notify(
-        &mut self,
-        at: Timestamp,
-        payee: EntityId,
-        payer: Option<EntityId>,
-        amount: Amount,
-        order: Text<64>,
-    ) {
-        self.holders.entry(payee).or_default().notices.add(at, payer, amount, order);
-    }
-}
-
-/// The ledger is halted: nothing was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Halted;
-
-const fn unknown(hold: HoldId) -> ledger::Refusal {
-    ledger::Refusal::UnknownHold { hold }
 }

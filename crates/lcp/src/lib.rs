@@ -52,7 +52,7 @@
 //! ```
 //! use fondaco_codec::Text;
 //! use fondaco_crypto::{CurrencyId, EntityId};
-//! use fondaco_lcp::{Currency, Issuer, Outbox, Request, RequestId, Response};
+//! use fondaco_lcp::{Currency, Issuer, IssuerOptions, Outbox, Request, RequestId, Response};
 //! use fondaco_units::{Amount, Scale, Timestamp};
 //!
 //! let [bank, alice] = [1, 2].map(|byte| EntityId::from_bytes([byte; 32]));
@@ -63,9 +63,11 @@
 //!     symbol: Text::cut("HCR"),
 //!     scale: Scale::new(2).unwrap(),
 //!     transfer_fee: Amount::new(1),
+//!     full_handshake_fee: Amount::ZERO,
+//!     account_reserve: Amount::ZERO,
 //! };
-//! let mut issuer = Issuer::new(currency);
-//! let mut outbox = Outbox::default();
+//! let mut issuer = Issuer::new(currency, IssuerOptions::default());
+//! let mut outbox = Outbox::new(issuer.currency().id, bank);
 //!
 //! let id = RequestId::new(0xfeed);
 //! let saved = outbox.prepare(Request::Mint { id, to: alice, amount: Amount::new(500) })?;
@@ -81,38 +83,68 @@
 //! # Ok::<(), fondaco_lcp::OutboxError>(())
 //! ```
 
+mod answers;
+pub mod classic;
+mod currency;
+mod frame;
+mod holders;
+mod id;
 mod issuer;
 mod journal;
 mod message;
+mod movements;
 mod notices;
 mod outbox;
 mod refusal;
+mod rotation;
+mod statement;
 
 #[cfg(test)]
 mod tests;
 
-pub use issuer::{Handled, Issuer};
+pub use currency::{Currency, Deposit, Limits};
+pub use frame::FrameError;
+pub use id::{ParseRequestIdError, RequestId};
+pub use issuer::{Handled, HandledClassic, Issuer, IssuerOptions, SnapshotError};
 pub use journal::{RECORD_BYTES_MAX, ReplayError};
-pub use message::{
-    Currency, Deposit, FrameError, ParseRequestIdError, Request, RequestId, Response,
-};
+pub use message::{Request, Response, Step, StepResult};
 pub use outbox::{Outbox, OutboxError};
 pub use refusal::Refusal;
+pub use rotation::Rotation;
+pub use statement::{Entry, EntryKind, Head, Movement, Receipt, SignedHead, SignedReceipt};
 
 /// The version of the protocol: the first byte of every frame body.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The most bytes of a request's frame body.
-pub const REQUEST_BYTES_MAX: usize = 4096;
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// The most bytes of a response's frame body.
-pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of a response's frame body: the receipt of the greatest batch, which has its answer too, is the longest.
+pub const RESPONSE_BYTES_MAX: usize = 2 << 20;
+
+/// The most steps of one batch.
+pub const STEPS_MAX: usize = 8192;
 
 /// The most deposits in one response.
 pub const DEPOSITS_PER_PAGE_MAX: usize = 256;
+
+/// The most entries of history in one response.
+pub const ENTRIES_PER_PAGE_MAX: usize = 256;
+
+/// How much of first answers an issuer remembers, of all holders together, unless it is told otherwise.
+pub const ANSWERS_BYTES_MAX: usize = 64 << 20;
+
+/// The most strangers, who were never paid, of whom answers are remembered.
+pub const STRANGERS_MAX: usize = 16_384;
+
+/// The most answers to one stranger that are remembered.
+pub const STRANGER_ANSWERS_MAX: usize = 8;
 
 /// The most deposit notices that wait for one holder before transfers and mints to it are refused.
 pub const DEPOSITS_WAITING_MAX: usize = 100_000;
 
 /// The most intents that one outbox has pending.
 pub const PENDING_MAX: usize = 65_536;
+
+/// How many settled intents an outbox keeps.
+pub const SETTLED_MAX: usize = 1024;

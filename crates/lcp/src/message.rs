@@ -1,102 +1,28 @@
 //! What holders ask and the issuer answers.
 
-use crate::{DEPOSITS_PER_PAGE_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Refusal, VERSION};
-use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, Text, choice, record};
-use fondaco_crypto::{CurrencyId, Digest, EntityId};
-use fondaco_ledger::{Hold, HoldId, SignedVoucher};
-use fondaco_units::{Amount, Scale, Timestamp};
-use std::{fmt, str::FromStr};
+use crate::{
+    Currency, DEPOSITS_PER_PAGE_MAX, Deposit, ENTRIES_PER_PAGE_MAX, Entry, Limits, Refusal,
+    RequestId, STEPS_MAX, SignedHead, SignedReceipt,
+};
+use fondaco_codec::{List, Text, choice, record};
+use fondaco_crypto::{Digest, EntityId, Signature};
+use fondaco_ledger::{Hold, HoldId, PayWord, SignedAnchor, SignedVoucher};
+use fondaco_units::{Amount, Duration, Timestamp};
 
-/// Names one command of one holder, which draws it at random: two draws never meet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(u128);
-
-impl RequestId {
-    /// Takes over 128 bits that the caller drew at random.
-    pub const fn new(random: u128) -> Self {
-        Self(random)
-    }
-
-    /// Returns the bits.
-    pub const fn get(self) -> u128 {
-        self.0
-    }
-}
-
-impl fmt::Display for RequestId {
-    /// Writes the one text form: `request:` and 32 lowercase hex digits.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "request:{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RequestId({self})")
-    }
-}
-
-/// The text is not `request:` and 32 lowercase hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a request id is written `request:` and 32 lowercase hex digits")]
-pub struct ParseRequestIdError;
-
-impl FromStr for RequestId {
-    type Err = ParseRequestIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.strip_prefix("request:").ok_or(ParseRequestIdError)?;
-        let lowercase = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        if digits.len() != 32 || !lowercase {
-            return Err(ParseRequestIdError);
-        }
-        u128::from_str_radix(digits, 16).map(Self).map_err(|_| ParseRequestIdError)
-    }
-}
-
-impl Encode for RequestId {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.0.encode(out);
-    }
-}
-
-impl Decode for RequestId {
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        u128::decode(input).map(Self)
-    }
-}
-
-/// What an issuer says of its currency.
+/// One payment of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Currency {
-    /// The currency; its issuer's key.
-    pub id: CurrencyId,
-    /// Its name, for people. Nobody vouches that it is the only one of this name.
-    pub name: Text<64>,
-    /// Its sign or short name, for people.
-    pub symbol: Text<12>,
-    /// How many decimals people see.
-    pub scale: Scale,
-    /// What a transfer costs its payer, on top of the amount. The issuer's own are free.
-    pub transfer_fee: Amount,
-}
-record!(Currency { id, name, symbol, scale, transfer_fee });
-
-/// The notice that money arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deposit {
-    /// Its place among all of this holder, from 1, without gaps.
-    pub number: u64,
-    /// Who paid; nobody when it was minted.
-    pub payer: Option<EntityId>,
-    /// What arrived.
+pub struct Step {
+    /// Who is paid.
+    pub to: EntityId,
+    /// What arrives there.
     pub amount: Amount,
-    /// What the payer said it is for; of a hold, its order in 64 hex digits; of a mint, nothing.
+    /// What it is for.
     pub order: Text<64>,
-    /// When it arrived, by the issuer's clock.
-    pub at: Timestamp,
+    /// Whether this step and the next are done together or not at all. Steps linked one to the other are a *chain*;
+    /// the last step of a batch ends its chain, whatever it says here.
+    pub linked: bool,
 }
-record!(Deposit { number, payer, amount, order, at });
+record!(Step { to, amount, order, linked });
 
 /// What a holder asks. Those with an `id` are commands, the others are queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +40,20 @@ pub enum Request {
     Deposits {
         /// Only those with a greater number; 0 for all that wait.
         after: u64,
+        /// How long the answer may wait until there is one. The issuer's service waits; the core answers at once.
+        wait: Duration,
+    },
+    /// What happened to my account, latest first? The issuer's service answers.
+    History {
+        /// Only entries with a smaller number; `u64::MAX` for the latest.
+        before: u64,
+        /// How many at most; the answer may have fewer.
+        count: u16,
+    },
+    /// A signed receipt for a command of mine. The issuer's service answers.
+    Receipt {
+        /// The command.
+        id: RequestId,
     },
     /// Pay.
     Transfer {
@@ -156,6 +96,8 @@ pub enum Request {
         order: Digest,
         /// When it goes back by itself.
         expires: Timestamp,
+        /// The last moment to open it: a payer that has given up waiting knows that no hold will come.
+        open_by: Timestamp,
     },
     /// Cash a voucher, once for each hold. No fee.
     HoldPost {
@@ -178,20 +120,85 @@ pub enum Request {
         /// The greatest number acknowledged.
         through: u64,
     },
+    /// Pay many, by one command with one answer.
+    Batch {
+        /// The command.
+        id: RequestId,
+        /// The greatest fee, on top of the amount, that the payer agrees to for each step.
+        fee_max: Amount,
+        /// The payments, done in order.
+        steps: List<Step, STEPS_MAX>,
+    },
+    /// Take no more than this: what would bring the account over it is refused.
+    Accept {
+        /// The command.
+        id: RequestId,
+        /// The most, available and held together; [`Amount::MAX`] is no limit.
+        balance_max: Amount,
+    },
+    /// Give the account another key. Notices, answers and holds go with it.
+    Rotate {
+        /// The command.
+        id: RequestId,
+        /// The new key, which has no account.
+        to: EntityId,
+        /// The [`Rotation`](crate::Rotation), signed by the key that asks.
+        by_old: Signature,
+        /// The same, signed by the new key.
+        by_new: Signature,
+    },
+    /// Close the account.
+    Close {
+        /// The command.
+        id: RequestId,
+        /// The most that may be left in it; it goes to the issuer.
+        forfeit_max: Amount,
+    },
+    /// Cash a word of a payer's hash chain, once for each hold. No fee.
+    HoldPostWord {
+        /// The command.
+        id: RequestId,
+        /// What the payer signed once, for all words.
+        anchor: SignedAnchor,
+        /// The highest word that the payee has.
+        word: PayWord,
+    },
 }
 choice!(Request {
     1 => Describe,
     2 => Balance,
     3 => HoldInfo { hold },
-    4 => Deposits { after },
+    4 => Deposits { after, wait },
+    5 => History { before, count },
+    6 => Receipt { id },
     16 => Transfer { id, to, amount, fee_max, order },
     17 => Mint { id, to, amount },
     18 => Redeem { id, amount },
-    19 => HoldOpen { id, payee, amount_max, order, expires },
+    19 => HoldOpen { id, payee, amount_max, order, expires, open_by },
     20 => HoldPost { id, voucher },
     21 => HoldVoid { id, hold },
     22 => AckDeposits { id, through },
+    23 => Batch { id, fee_max, steps },
+    24 => Accept { id, balance_max },
+    25 => Rotate { id, to, by_old, by_new },
+    26 => Close { id, forfeit_max },
+    27 => HoldPostWord { id, anchor, word },
 });
+
+/// What became of one step of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepResult {
+    /// It was paid.
+    Paid,
+    /// It was refused, and the rest of its chain was not done.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Another step of its chain was refused.
+    Undone,
+}
+choice!(StepResult { 1 => Paid, 2 => Refused { refusal }, 3 => Undone });
 
 /// What the issuer answers: the case that bears the request's name, or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,10 +207,14 @@ pub enum Response {
     Described {
         /// The currency.
         currency: Currency,
+        /// How much of everything the issuer takes.
+        limits: Limits,
         /// How much of it there is.
         supply: Amount,
         /// How many accounts there are.
         accounts: u64,
+        /// How far its journal has come; the issuer's service adds it.
+        head: Option<SignedHead>,
     },
     /// To `Balance`.
     Balance {
@@ -225,6 +236,18 @@ pub enum Response {
         list: List<Deposit, DEPOSITS_PER_PAGE_MAX>,
         /// Whether there are more after these.
         more: bool,
+    },
+    /// To `History`.
+    History {
+        /// The entries, latest first.
+        list: List<Entry, ENTRIES_PER_PAGE_MAX>,
+        /// Whether there are older ones.
+        more: bool,
+    },
+    /// To the query `Receipt`.
+    Receipt {
+        /// The receipt.
+        receipt: Box<SignedReceipt>,
     },
     /// To `Transfer`.
     Transferred {
@@ -250,7 +273,7 @@ pub enum Response {
         /// When it goes back by itself.
         expires: Timestamp,
     },
-    /// To `HoldPost`.
+    /// To `HoldPost` and `HoldPostWord`.
     HoldPosted {
         /// What the payee got.
         paid: Amount,
@@ -264,6 +287,25 @@ pub enum Response {
     },
     /// To `AckDeposits`.
     Acked,
+    /// To `Batch`.
+    Batched {
+        /// What the payer could spend when it was done.
+        balance: Amount,
+        /// What became of each step, in order.
+        results: List<StepResult, STEPS_MAX>,
+    },
+    /// To `Accept`.
+    Accepted,
+    /// To `Rotate`.
+    Rotated {
+        /// The key that the account has now.
+        to: EntityId,
+    },
+    /// To `Close`.
+    Closed {
+        /// What went to the issuer.
+        forfeited: Amount,
+    },
     /// To any: no, and nothing moved.
     Refused {
         /// Why.
@@ -271,10 +313,12 @@ pub enum Response {
     },
 }
 choice!(Response {
-    1 => Described { currency, supply, accounts },
+    1 => Described { currency, limits, supply, accounts, head },
     2 => Balance { available, held, deposits_waiting },
     3 => HoldInfo { info },
     4 => Deposits { list, more },
+    5 => History { list, more },
+    6 => Receipt { receipt },
     16 => Transferred { fee, balance },
     17 => Minted { supply },
     18 => Redeemed { supply },
@@ -282,107 +326,41 @@ choice!(Response {
     20 => HoldPosted { paid, returned },
     21 => HoldVoided { returned },
     22 => Acked,
+    23 => Batched { balance, results },
+    24 => Accepted,
+    25 => Rotated { to },
+    26 => Closed { forfeited },
     255 => Refused { refusal },
 });
-
-/// Why a frame body is no message. Listed by precedence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// It is longer than such a message can be; nothing of it was read.
-    #[error("the frame is of {length} bytes, of {length_max} at most")]
-    TooLong {
-        /// Its length.
-        length: usize,
-        /// The most.
-        length_max: usize,
-    },
-    /// It is in another version. To a request, answer [`Refusal::Version`].
-    #[error("the frame is in version {found}; this is version {VERSION}")]
-    Version {
-        /// The version found.
-        found: u8,
-    },
-    /// It is no encoding.
-    #[error("the frame is no message: {error}")]
-    Decode {
-        /// Where, and why not.
-        error: DecodeError,
-    },
-}
-
-impl FrameError {
-    /// Returns whether the same bytes, read again, can succeed: never.
-    pub const fn is_transient(self) -> bool {
-        match self {
-            Self::TooLong { .. } | Self::Version { .. } | Self::Decode { .. } => false,
-        }
-    }
-}
 
 impl Request {
     /// Returns the id of a command; nothing of a query.
     pub const fn id(&self) -> Option<RequestId> {
         match self {
-            Self::Describe | Self::Balance | Self::HoldInfo { .. } | Self::Deposits { .. } => None,
+            Self::Describe
+            | Self::Balance
+            | Self::HoldInfo { .. }
+            | Self::Deposits { .. }
+            | Self::History { .. }
+            // The id that it has is not its own.
+            | Self::Receipt { .. } => None,
             Self::Transfer { id, .. }
             | Self::Mint { id, .. }
             | Self::Redeem { id, .. }
             | Self::HoldOpen { id, .. }
             | Self::HoldPost { id, .. }
             | Self::HoldVoid { id, .. }
-            | Self::AckDeposits { id, .. } => Some(*id),
+            | Self::AckDeposits { id, .. }
+            | Self::Batch { id, .. }
+            | Self::Accept { id, .. }
+            | Self::Rotate { id, .. }
+            | Self::Close { id, .. }
+            | Self::HoldPostWord { id, .. } => Some(*id),
         }
-    }
-
-    /// Returns the frame body: the version and the encoding.
-    pub fn to_frame(&self) -> Vec<u8> {
-        to_frame(self)
-    }
-
-    /// Reads a frame body.
-    ///
-    /// # Errors
-    ///
-    /// It is too long, of another version, or no request.
-    pub fn from_frame(body: &[u8]) -> Result<Self, FrameError> {
-        from_frame(body, REQUEST_BYTES_MAX)
     }
 }
 
 impl Response {
-    /// Returns the frame body: the version and the encoding.
-    pub fn to_frame(&self) -> Vec<u8> {
-        to_frame(self)
-    }
-
-    /// Reads a frame body.
-    ///
-    /// # Errors
-    ///
-    /// It is too long, of another version, or no response.
-    pub fn from_frame(body: &[u8]) -> Result<Self, FrameError> {
-        from_frame(body, RESPONSE_BYTES_MAX)
-    }
-}
-
-fn to_frame(message: &impl Encode) -> Vec<u8> {
-    let mut body = vec![VERSION];
-    message.encode(&mut body);
-    body
-}
-
-fn from_frame<T: Decode>(body: &[u8], length_max: usize) -> Result<T, FrameError> {
-    if body.len() > length_max {
-        return Err(FrameError::TooLong { length: body.len(), length_max });
-    }
-    let mut input = Reader::new(body);
-    let decode = |error| FrameError::Decode { error };
-    match u8::decode(&mut input).map_err(decode)? {
-        VERSION => {
-            let message = T::decode(&mut input).map_err(decode)?;
-            input.finish().map_err(decode)?;
-            Ok(message)
-        }
-        found => Err(FrameError::Version { found }),
-    }
+    /// The first tag of an answer to a command; those below answer queries.
+    pub(crate) const TO_COMMANDS: u8 = 16;
 }

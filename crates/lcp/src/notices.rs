@@ -1,25 +1,68 @@
 //! The deposit notices that wait for one holder.
 
 use crate::{DEPOSITS_PER_PAGE_MAX, DEPOSITS_WAITING_MAX, Deposit, Refusal};
-use fondaco_codec::{List, Text};
+use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, Text, put_bytes, record};
 use fondaco_crypto::EntityId;
 use fondaco_units::{Amount, Timestamp};
 use std::collections::VecDeque;
 
+/// A deposit, but for its number, which is its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Notice {
+    payer: Option<EntityId>,
+    amount: Amount,
+    order: Order,
+    at: Timestamp,
+}
+record!(Notice { payer, amount, order, at });
+
+/// What a payment was for: of 64 bytes at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Order(Box<str>);
+
+impl Encode for Order {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, self.0.as_bytes());
+    }
+}
+
+impl Decode for Order {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(input.text(64)?.into()))
+    }
+}
+
 /// Numbered from 1 without gaps; those acknowledged are gone from the front.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notices {
-    waiting: VecDeque<Deposit>,
     last: u64,
+    /// Nothing where none waits: most holders have none.
+    #[expect(clippy::box_collection, reason = "24 bytes less for each of millions")]
+    waiting: Option<Box<VecDeque<Notice>>>,
 }
 
 impl Notices {
     pub(crate) fn waiting(&self) -> u64 {
-        self.waiting.len() as u64
+        self.count() as u64
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= DEPOSITS_WAITING_MAX
+    fn count(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
+    /// The number of the last that arrived.
+    pub(crate) const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Whether some with a greater number wait.
+    pub(crate) fn wait_after(&self, number: u64) -> bool {
+        self.waiting.is_some() && self.last > number
+    }
+
+    /// How many more can wait.
+    pub(crate) fn room(&self) -> usize {
+        DEPOSITS_WAITING_MAX.saturating_sub(self.count())
     }
 
     pub(crate) fn add(
@@ -27,19 +70,34 @@ impl Notices {
         at: Timestamp,
         payer: Option<EntityId>,
         amount: Amount,
-        order: Text<64>,
+        order: &str,
     ) {
         self.last += 1;
-        self.waiting.push_back(Deposit { number: self.last, payer, amount, order, at });
+        let notice = Notice { payer, amount, order: Order(order.into()), at };
+        self.waiting.get_or_insert_default().push_back(notice);
     }
 
-    /// Returns the first of those numbered over `after`, and whether there are more.
+    /// Returns the first of those numbered over `after`, at most a page, and whether there are more.
     pub(crate) fn page(&self, after: u64) -> (List<Deposit, DEPOSITS_PER_PAGE_MAX>, bool) {
-        let skipped = self.place_after(after);
-        let page = self.waiting.range(skipped..).take(DEPOSITS_PER_PAGE_MAX);
-        let page: Vec<Deposit> = page.cloned().collect();
-        let more = self.waiting.len() - skipped > page.len();
+        let page = self.some(after, DEPOSITS_PER_PAGE_MAX);
+        let more = self.count() - self.place_after(after) > page.len();
         (List::new(page).expect("no more than a page was taken"), more)
+    }
+
+    /// Returns the first of those numbered over `after`, at most `count`.
+    pub(crate) fn some(&self, after: u64, count: usize) -> Vec<Deposit> {
+        let Some(waiting) = &self.waiting else { return Vec::new() };
+        let skipped = self.place_after(after);
+        let first = self.last - self.waiting() + 1 + skipped as u64;
+        let numbered = waiting.range(skipped..).take(count).zip(first..);
+        let deposit = |(notice, number): (&Notice, u64)| Deposit {
+            number,
+            payer: notice.payer,
+            amount: notice.amount,
+            order: Text::cut(&notice.order.0),
+            at: notice.at,
+        };
+        numbered.map(deposit).collect()
     }
 
     /// Forgets those numbered up to `through`, if as many have arrived.
@@ -48,10 +106,13 @@ impl Notices {
             return Err(Refusal::DepositUnknown { through, last: self.last });
         }
         let gone = self.place_after(through);
-        self.waiting.drain(..gone);
-        // A box that was full once must not keep its memory for ever.
-        if self.waiting.capacity() / 4 > self.waiting.len() {
-            self.waiting.shrink_to_fit();
+        let Some(waiting) = &mut self.waiting else { return Ok(()) };
+        waiting.drain(..gone);
+        if waiting.is_empty() {
+            self.waiting = None;
+        } else if waiting.capacity() / 4 > waiting.len() {
+            // A box that was full once must not keep its memory for ever.
+            waiting.shrink_to_fit();
         }
         Ok(())
     }
@@ -60,6 +121,34 @@ impl Notices {
     fn place_after(&self, number: u64) -> usize {
         let before_first = self.last - self.waiting();
         let place = number.saturating_sub(before_first).min(self.waiting());
-        usize::try_from(place).unwrap_or(self.waiting.len())
+        usize::try_from(place).unwrap_or_else(|_| self.count())
+    }
+}
+
+impl Encode for Notices {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.last.encode(out);
+        self.waiting().encode(out);
+        self.waiting
+            .iter()
+            .flat_map(|waiting| waiting.iter())
+            .for_each(|notice| notice.encode(out));
+    }
+}
+
+impl Decode for Notices {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let last = u64::decode(input)?;
+        let at = input.at();
+        let count = u64::decode(input)?;
+        // A post goes in whether the box is full or not: there is no most but what was ever numbered.
+        if count > last {
+            return Err(Reader::invalid(at, "count of notices"));
+        }
+        let mut waiting = VecDeque::new();
+        for _ in 0..count {
+            waiting.push_back(Notice::decode(input)?);
+        }
+        Ok(Self { last, waiting: (count > 0).then(|| Box::new(waiting)) })
     }
 }

@@ -4,21 +4,31 @@
 //! prepare ──► Pending ──┬── settle with an answer, or a refusal that is remembered ──► Settled
 //!                       └── nothing heard, or a transient refusal: still pending; send it again
 //! ```
+//!
+//! Of those that are settled the newest [`SETTLED_MAX`] are kept. One that is forgotten and prepared again is sent again,
+//! and the issuer gives its first answer.
 
-use crate::{PENDING_MAX, Refusal, Request, RequestId, Response};
+use crate::{PENDING_MAX, Refusal, Request, RequestId, Response, SETTLED_MAX};
 use fondaco_codec::{Decode, DecodeError, Encode, Reader, choice};
-use std::collections::BTreeMap;
+use fondaco_crypto::{CurrencyId, EntityId};
+use fondaco_ledger::HoldId;
+use std::collections::{BTreeMap, VecDeque};
 
-const OUTBOX_VERSION: u8 = 1;
+const OUTBOX_VERSION: u8 = 2;
 
 /// What a holder has asked of one issuer, and what became of it.
 ///
 /// After a crash, `replay` each saved record, in order, into a new one; then send all that is pending again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbox {
+    currency: CurrencyId,
+    /// The holder's key, and those that it has asked to have instead.
+    keys: Vec<EntityId>,
     intents: BTreeMap<RequestId, Intent>,
     /// Those that are pending, by the order of their preparation.
     pending: BTreeMap<u64, RequestId>,
+    /// Those that are settled, the first settled first.
+    settled: VecDeque<RequestId>,
     prepared: u64,
 }
 
@@ -36,6 +46,19 @@ enum Record {
 choice!(Record { 1 => Prepared { request }, 2 => Settled { id, response } });
 
 impl Outbox {
+    /// Creates the outbox of what `holder` asks the issuer of `currency`. The holder is told by its first key, also after
+    /// a rotation: the records of the rotation tell the others.
+    pub fn new(currency: CurrencyId, holder: EntityId) -> Self {
+        Self {
+            currency,
+            keys: vec![holder],
+            intents: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            settled: VecDeque::new(),
+            prepared: 0,
+        }
+    }
+
     /// Takes in a command; the record to be saved before it is sent. Preparing the same again is harmless.
     ///
     /// # Errors
@@ -53,6 +76,12 @@ impl Outbox {
                 let number = self.prepared;
                 self.prepared += 1;
                 self.pending.insert(number, id);
+                // The new key may ask before the answer to the rotation is known here.
+                if let Request::Rotate { to, .. } = request
+                    && !self.keys.contains(&to)
+                {
+                    self.keys.push(to);
+                }
                 let intent = Intent { number, request: request.clone(), outcome: None };
                 self.intents.insert(id, intent);
             }
@@ -74,7 +103,8 @@ impl Outbox {
     /// first answer: then the issuer contradicts itself. Nothing changed.
     pub fn settle(&mut self, id: RequestId, response: &Response) -> Result<Vec<u8>, OutboxError> {
         let intent = self.intents.get_mut(&id).ok_or(OutboxError::Unknown { id })?;
-        if !fits(&intent.request, response) {
+        if !fits(&intent.request, response) || !is_own_hold(self.currency, &self.keys, id, response)
+        {
             return Err(OutboxError::DoesNotFit { id });
         }
         if let Response::Refused { refusal } = response
@@ -88,17 +118,23 @@ impl Outbox {
             None => {
                 intent.outcome = Some(response.clone());
                 self.pending.remove(&intent.number);
+                self.settled.push_back(id);
+                if self.settled.len() > SETTLED_MAX
+                    && let Some(oldest) = self.settled.pop_front()
+                {
+                    self.intents.remove(&oldest);
+                }
             }
         }
         Ok(to_record(&Record::Settled { id, response: response.clone() }))
     }
 
-    /// Returns the answer to a command that is settled.
+    /// Returns the answer to a command that is settled, if it is not forgotten.
     pub fn outcome(&self, id: RequestId) -> Option<&Response> {
         self.intents.get(&id)?.outcome.as_ref()
     }
 
-    /// Returns a command, pending or settled.
+    /// Returns a command, pending or settled and not forgotten.
     pub fn request(&self, id: RequestId) -> Option<&Request> {
         self.intents.get(&id).map(|intent| &intent.request)
     }
@@ -129,6 +165,18 @@ fn to_record(record: &Record) -> Vec<u8> {
     out
 }
 
+/// Whether a hold, if one was opened, is the one that one of these keys opens by this id: a hold of another's would be
+/// promised to a payee in vain.
+fn is_own_hold(
+    currency: CurrencyId,
+    keys: &[EntityId],
+    id: RequestId,
+    response: &Response,
+) -> bool {
+    let Response::HoldOpened { hold, .. } = response else { return true };
+    keys.iter().any(|key| HoldId::derive(currency, *key, id.get()) == *hold)
+}
+
 /// Whether `response` can be an answer to `request`.
 fn fits(request: &Request, response: &Response) -> bool {
     if let Response::Refused { .. } = response {
@@ -139,6 +187,8 @@ fn fits(request: &Request, response: &Response) -> bool {
         Request::Balance => matches!(response, Response::Balance { .. }),
         Request::HoldInfo { .. } => matches!(response, Response::HoldInfo { .. }),
         Request::Deposits { .. } => matches!(response, Response::Deposits { .. }),
+        Request::History { .. } => matches!(response, Response::History { .. }),
+        Request::Receipt { .. } => matches!(response, Response::Receipt { .. }),
         Request::Transfer { fee_max, .. } => {
             matches!(response, Response::Transferred { fee, .. } if fee <= fee_max)
         }
@@ -150,8 +200,22 @@ fn fits(request: &Request, response: &Response) -> bool {
         Request::HoldPost { voucher, .. } => {
             matches!(response, Response::HoldPosted { paid, .. } if *paid == voucher.voucher.cumulative)
         }
+        Request::HoldPostWord { anchor, word, .. } => {
+            let worth = anchor.anchor.worth(word.index).ok();
+            matches!(response, Response::HoldPosted { paid, .. } if worth == Some(*paid))
+        }
         Request::HoldVoid { .. } => matches!(response, Response::HoldVoided { .. }),
         Request::AckDeposits { .. } => matches!(response, Response::Acked),
+        Request::Batch { steps, .. } => {
+            matches!(response, Response::Batched { results, .. } if results.as_slice().len() == steps.as_slice().len())
+        }
+        Request::Accept { .. } => matches!(response, Response::Accepted),
+        Request::Rotate { to: asked, .. } => {
+            matches!(response, Response::Rotated { to } if to == asked)
+        }
+        Request::Close { forfeit_max, .. } => {
+            matches!(response, Response::Closed { forfeited } if forfeited <= forfeit_max)
+        }
     }
 }
 
@@ -191,7 +255,7 @@ pub enum OutboxError {
         /// The id.
         id: RequestId,
     },
-    /// The response cannot be the answer to this command: of another kind, a higher fee, another expiry or amount.
+    /// The response cannot be the answer to this command: of another kind, a higher fee, another expiry, amount or hold.
     #[error("the response does not answer {id}")]
     DoesNotFit {
         /// The id.

@@ -4,7 +4,7 @@ use crate::RequestId;
 use fondaco_codec::choice;
 use fondaco_crypto::EntityId;
 use fondaco_ledger as ledger;
-use fondaco_units::Amount;
+use fondaco_units::{Amount, Timestamp};
 
 /// Why an issuer refused a request. Listed by precedence: only the first that applies is reported. Nothing moved.
 ///
@@ -18,6 +18,10 @@ pub enum Refusal {
         version: u8,
     },
 
+    /// This cannot be told or done here now: history and receipts are the issuer's service's to give. Not remembered.
+    #[error("the issuer cannot answer this now")]
+    Unavailable,
+
     /// This holder used the id for something else. What is asked here was not done and never will be.
     #[error("{id} was used before, with other content")]
     OtherContent {
@@ -25,9 +29,32 @@ pub enum Refusal {
         id: RequestId,
     },
 
+    /// The id is not over those that were forgotten, so that it cannot be told here whether it was used before. The
+    /// issuer's history can. Not remembered.
+    #[error("ids up to {floor} are forgotten here")]
+    Forgotten {
+        /// The greatest id of this holder that was forgotten.
+        floor: RequestId,
+    },
+
+    /// The id is not over those that were forgotten, and the issuer's history does not have it: what is asked here was
+    /// not done and never will be. The issuer's service says so; the core cannot.
+    #[error("nothing was done under this id, and nothing will be: ids start over {floor}")]
+    Outdated {
+        /// The greatest id of this holder that was forgotten.
+        floor: RequestId,
+    },
+
     /// The issuer's books did not balance; it takes no commands until they are repaired. Not remembered.
     #[error("the issuer is halted: its books are being repaired")]
     Halted,
+
+    /// The account has another key now, which may ask for all that this one asked for. Not remembered.
+    #[error("the account has another key now, {to}")]
+    Rotated {
+        /// The key.
+        to: EntityId,
+    },
 
     /// Only the issuer's own key may ask for this.
     #[error("only the issuer, {issuer}, may do this")]
@@ -35,6 +62,19 @@ pub enum Refusal {
         /// Who may.
         issuer: EntityId,
     },
+
+    /// The command came after the last moment that its holder had set.
+    #[error("it was to be done by {open_by}; it is {now}")]
+    TooLate {
+        /// The last moment.
+        open_by: Timestamp,
+        /// What time it is.
+        now: Timestamp,
+    },
+
+    /// Not both keys have signed the rotation.
+    #[error("the rotation is not signed by both keys")]
+    BadRotation,
 
     /// The fee is over what the payer agreed to.
     #[error("the fee is {} units, over the {} agreed to", .fee.get(), .fee_max.get())]
@@ -72,13 +112,19 @@ pub enum Refusal {
 }
 choice!(Refusal {
     1 => Version { version },
-    2 => OtherContent { id },
-    3 => Halted,
-    4 => NotIssuer { issuer },
-    5 => FeeOverMax { fee, fee_max },
-    6 => DepositsFull { payee, deposits_max },
-    7 => DepositUnknown { through, last },
-    8 => Ledger { refusal },
+    2 => Unavailable,
+    3 => OtherContent { id },
+    4 => Forgotten { floor },
+    5 => Outdated { floor },
+    6 => Halted,
+    7 => Rotated { to },
+    8 => NotIssuer { issuer },
+    9 => TooLate { open_by, now },
+    10 => BadRotation,
+    11 => FeeOverMax { fee, fee_max },
+    12 => DepositsFull { payee, deposits_max },
+    13 => DepositUnknown { through, last },
+    14 => Ledger { refusal },
 });
 
 impl Refusal {
@@ -91,10 +137,16 @@ impl Refusal {
     pub const fn is_transient(self) -> bool {
         match self {
             Self::Version { .. }
+            | Self::Unavailable
+            | Self::Forgotten { .. }
             | Self::Halted
+            | Self::Rotated { .. }
             | Self::Ledger { refusal: ledger::Refusal::Halted } => true,
             Self::OtherContent { .. }
+            | Self::Outdated { .. }
             | Self::NotIssuer { .. }
+            | Self::TooLate { .. }
+            | Self::BadRotation
             | Self::FeeOverMax { .. }
             | Self::DepositsFull { .. }
             | Self::DepositUnknown { .. }

@@ -4,7 +4,7 @@ use crate::*;
 use fondaco_codec::{Encode, List, Text};
 use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
 use fondaco_ledger::{self as ledger, Hold, HoldId, HoldState, Voucher};
-use fondaco_units::{Amount, Scale, Timestamp};
+use fondaco_units::{Amount, Duration, Scale, Timestamp};
 use proptest::prelude::*;
 
 mod simulation;
@@ -37,11 +37,17 @@ fn currency(transfer_fee: u64) -> Currency {
         symbol: Text::cut("HCR"),
         scale: Scale::new(2).unwrap(),
         transfer_fee: units(transfer_fee),
+        full_handshake_fee: Amount::ZERO,
+        account_reserve: Amount::ZERO,
     }
 }
 
+fn outbox_of_alice() -> Outbox {
+    Outbox::new(currency(0).id, entity(ALICE))
+}
+
 fn issuer_of(currency: Currency) -> Issuer {
-    Issuer::new(currency)
+    Issuer::new(currency, IssuerOptions::default())
 }
 
 fn with_fee(mut issuer: Issuer, fee: u64) -> Issuer {
@@ -76,6 +82,7 @@ fn open(number: u128, payee: usize, amount: u64) -> Request {
         amount_max,
         order: Digest::of(b"order"),
         expires: LATER,
+        open_by: LATER,
     }
 }
 
@@ -222,7 +229,13 @@ fn answers_to_queries() {
         held: units(held),
         deposits_waiting,
     };
-    let described = Response::Described { currency: currency(5), supply: units(1000), accounts: 1 };
+    let described = Response::Described {
+        currency: currency(5),
+        limits: Limits::remembering(ANSWERS_BYTES_MAX),
+        supply: units(1000),
+        accounts: 1,
+        head: None,
+    };
     let other = hold_of(BOB, 1);
     let table = [
         (CAROL, Request::Describe, described),
@@ -233,10 +246,14 @@ fn answers_to_queries() {
         (ISSUER, Request::HoldInfo { hold }, Response::HoldInfo { info }),
         (CAROL, Request::HoldInfo { hold }, unknown(hold)),
         (ALICE, Request::HoldInfo { hold: other }, unknown(other)),
-        (ALICE, Request::Deposits { after: 0 }, Response::Deposits { list, more: false }),
-        (ALICE, Request::Deposits { after: 1 }, none()),
-        (ALICE, Request::Deposits { after: u64::MAX }, none()),
-        (CAROL, Request::Deposits { after: 0 }, none()),
+        (
+            ALICE,
+            Request::Deposits { after: 0, wait: Duration::ZERO },
+            Response::Deposits { list, more: false },
+        ),
+        (ALICE, Request::Deposits { after: 1, wait: Duration::ZERO }, none()),
+        (ALICE, Request::Deposits { after: u64::MAX, wait: Duration::ZERO }, none()),
+        (CAROL, Request::Deposits { after: 0, wait: Duration::ZERO }, none()),
     ];
     let mut issuer = issuer();
     let before = issuer.clone();
@@ -252,7 +269,9 @@ fn a_post_and_a_transfer_are_noticed_with_their_order() {
     let mut issuer = issuer();
     let _ = issuer.handle(NOW, entity(BOB), &post(1, hold_of(ALICE, 1), 30));
     let _ = issuer.handle(LATER, entity(ALICE), &transfer(2, BOB, 10));
-    let page = issuer.handle(LATER, entity(BOB), &Request::Deposits { after: 0 }).response;
+    let page = issuer
+        .handle(LATER, entity(BOB), &Request::Deposits { after: 0, wait: Duration::ZERO })
+        .response;
     let Response::Deposits { list, more: false } = page else { panic!("{page:?}") };
     let deposit = |number, amount, order: &str, at| Deposit {
         number,
@@ -304,7 +323,9 @@ fn a_full_box_refuses_transfers_and_mints_but_no_posts() {
     // All notices come, in pages, and acknowledging opens the box again.
     let (mut after, mut pages) = (0, 0);
     loop {
-        let page = issuer.handle(NOW, entity(BOB), &Request::Deposits { after }).response;
+        let page = issuer
+            .handle(NOW, entity(BOB), &Request::Deposits { after, wait: Duration::ZERO })
+            .response;
         let Response::Deposits { list, more } = page else { panic!("{page:?}") };
         for deposit in list.as_slice() {
             assert_eq!(deposit.number, after + 1);
@@ -319,7 +340,9 @@ fn a_full_box_refuses_transfers_and_mints_but_no_posts() {
     let _ = issuer.handle(NOW, entity(BOB), &Request::AckDeposits { id: id(2), through: 100_000 });
     let paid = issuer.handle(NOW, entity(ALICE), &transfer(3, BOB, 1)).response;
     assert!(matches!(paid, Response::Transferred { .. }));
-    let page = issuer.handle(NOW, entity(BOB), &Request::Deposits { after: 5 }).response;
+    let page = issuer
+        .handle(NOW, entity(BOB), &Request::Deposits { after: 5, wait: Duration::ZERO })
+        .response;
     let Response::Deposits { list, more: false } = page else { panic!("{page:?}") };
     assert!(list.as_slice().iter().map(|deposit| deposit.number).eq(100_001..=100_002));
 }
@@ -351,7 +374,7 @@ fn records_that_cannot_be_ours_are_refused() {
     };
     let foreign = Currency { id: CurrencyId::issued_by(entity(BOB)), ..currency(5) };
     let foreign = issuer_of(foreign).handle(LATER, entity(BOB), &mint(1, BOB, 1)).record.unwrap();
-    let query = [&second[..66], &Request::Balance.to_bytes()].concat();
+    let query = [&second[..74], &Request::Balance.to_bytes()].concat();
     let tick = {
         let mut idle = first[..18].to_vec();
         idle[1] = 2;
@@ -370,14 +393,14 @@ fn records_that_cannot_be_ours_are_refused() {
     decode(&patched(1, 4));
     let table = [
         ("the next one", second.clone(), Ok(())),
-        ("another version", patched(0, 3), Err(ReplayError::Version { found: 2 })),
+        ("another version", patched(0, 3), Err(ReplayError::Version { found: 1 })),
         ("another currency", foreign, Err(ReplayError::OtherCurrency)),
         ("an older one", old, Err(ReplayError::BackInTime { now: NOW, last: LATER })),
         ("a query", query, Err(ReplayError::NotACommand)),
         ("the same again", first.clone(), repeated),
         ("another holder", patched(20, 1), diverged),
         ("another fee", patched(50, 1), diverged),
-        ("another answer", patched(60, 1), diverged),
+        ("another answer", patched(68, 1), diverged),
         ("a tick that did nothing", tick, diverged),
     ];
     for (what, record, expected) in table {
@@ -398,7 +421,7 @@ fn records_that_cannot_be_ours_are_refused() {
 #[test]
 fn what_an_outbox_takes() {
     let done = |fee| Response::Transferred { fee: units(fee), balance: units(1) };
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox_of_alice();
     assert_eq!(outbox.prepare(Request::Balance), Err(OutboxError::NotACommand));
     let record = outbox.prepare(transfer(1, BOB, 10)).unwrap();
     assert_eq!(outbox.prepare(transfer(1, BOB, 10)), Ok(record.clone()), "again is harmless");
@@ -409,7 +432,7 @@ fn what_an_outbox_takes() {
     assert_eq!(pending(&outbox), [1, 0], "in order of preparation");
 
     let halted = Refusal::Halted;
-    let old = Refusal::Version { version: 2 };
+    let old = Refusal::Version { version: 3 };
     let no = ledger::Refusal::ZeroAmount;
     let fit = |response: Response| (id(1), response);
     let refusals = [
@@ -432,7 +455,7 @@ fn what_an_outbox_takes() {
     outbox.settle(id(0), &refused(no)).unwrap();
     assert_eq!(outbox.outcome(id(0)), Some(&refused(no)));
 
-    let mut replayed = Outbox::default();
+    let mut replayed = outbox_of_alice();
     assert_eq!(replayed.replay(&settled), Err(OutboxError::Unknown { id: id(1) }));
     assert_eq!(replayed.replay(&[9]), Err(OutboxError::Version { found: 9 }));
     assert!(matches!(
@@ -448,7 +471,7 @@ fn what_an_outbox_takes() {
 
 #[test]
 fn an_outbox_has_a_most() {
-    let mut outbox = Outbox::default();
+    let mut outbox = outbox_of_alice();
     for number in 0..PENDING_MAX as u128 {
         outbox.prepare(transfer(number, BOB, 1)).unwrap();
     }
@@ -482,7 +505,7 @@ fn the_largest_messages_fit_their_frames() {
     let long = vec![VERSION; REQUEST_BYTES_MAX + 1];
     let (length, length_max) = (long.len(), REQUEST_BYTES_MAX);
     assert_eq!(Request::from_frame(&long), Err(FrameError::TooLong { length, length_max }));
-    assert_eq!(Request::from_frame(&[2, 200]), Err(FrameError::Version { found: 2 }));
+    assert_eq!(Request::from_frame(&[1, 200]), Err(FrameError::Version { found: 1 }));
     assert!(matches!(Request::from_frame(&[]), Err(FrameError::Decode { .. })));
     assert!(matches!(Request::from_frame(&[VERSION, 1, 0]), Err(FrameError::Decode { .. })));
 }
@@ -490,7 +513,7 @@ fn the_largest_messages_fit_their_frames() {
 proptest! {
     /// Whatever bytes arrive, they are refused or they are the one encoding of what they say.
     #[test]
-    fn frames_are_canonical(tag in 0..24_u8, bytes in proptest::collection::vec(0..20_u8, 0..180)) {
+    fn frames_are_canonical(tag in 0..29_u8, bytes in proptest::collection::vec(0..20_u8, 0..180)) {
         let frame = [&[VERSION, tag], bytes.as_slice()].concat();
         for length in 0..=frame.len() {
             if let Ok(request) = Request::from_frame(&frame[..length]) {
@@ -505,9 +528,9 @@ proptest! {
     /// Whatever is read from a disk, an issuer and an outbox take it or refuse it.
     #[test]
     fn records_are_taken_or_refused(kind in 0..3_u8, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let record = [&[1, kind], bytes.as_slice()].concat();
+        let record = [&[2, kind], bytes.as_slice()].concat();
         prop_assert!(issuer_of(currency(0)).replay(&record).is_err());
-        let _ = Outbox::default().replay(&record);
+        let _ = outbox_of_alice().replay(&record);
     }
 
     #[test]
@@ -543,12 +566,12 @@ fn the_bytes_of_a_transfer() {
         "10{}{bob}64000000000000000500000000000000{}",
         "02000000000000000000000000000000", "03000000746561"
     );
-    assert_eq!(hex(&frame), format!("01{request_hex}"));
+    assert_eq!(hex(&frame), format!("02{request_hex}"));
     let handled = issuer.handle(NOW, alice, &request);
-    assert_eq!(hex(&handled.response.to_frame()), "011005000000000000007f03000000000000");
+    assert_eq!(hex(&handled.response.to_frame()), "021005000000000000007f03000000000000");
     let record = handled.record.unwrap();
     let (journal, answer) = ("e42a94a4933dad46", "2084c280ae5d2572");
-    let expected =
-        format!("0101{journal}40420f0000000000{alice_hex}0500000000000000{answer}{request_hex}");
+    let prices = "05000000000000000000000000000000";
+    let expected = format!("0201{journal}40420f0000000000{alice_hex}{prices}{answer}{request_hex}");
     assert_eq!(hex(&record), expected);
 }

@@ -1,31 +1,16 @@
-//! The books and the steps that move money in them.
+//! The books: what there is, and the steps that make, take back and pay money.
 //!
 //! Each step first decides, changing nothing, and then commits. [`Ledger::commit`] is the only code that
 //! changes a balance.
 
 use crate::{
-    EXPIRED_PER_CALL_MAX, HOLD_SPAN_MAX, HOLDS_PER_PAYER_MAX, Hold, HoldId, HoldState, Posting,
-    Postings, Refusal, Side, SignedVoucher,
+    ACCOUNTS_MAX, Account, AccountIndex, Hold, HoldId, Leg, Minted, Posting, Postings, Redeemed,
+    Refusal, Side, Transferred,
+    accounts::{Accounts, Payee, Role, Slot, Spender},
 };
-use fondaco_crypto::{CurrencyId, Digest, EntityId};
+use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_units::{Amount, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What one holder has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// What can be spent.
-    pub available: Amount,
-    /// What is set aside in open holds.
-    pub held: Amount,
-}
-
-/// An account, and what the ledger counts beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) account: Account,
-    pub(crate) holds_open: u32,
-}
 
 /// The books of one currency. See the [crate](crate) for the rules it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,92 +19,56 @@ pub struct Ledger {
     /// In 128 bits: money that is issued, redeemed and issued again is counted each time.
     pub(crate) issued: u128,
     pub(crate) redeemed: u128,
-    pub(crate) entries: BTreeMap<EntityId, Entry>,
+    pub(crate) accounts: Accounts,
     pub(crate) holds: BTreeMap<HoldId, Hold>,
     /// The open holds, by expiry.
     pub(crate) due: BTreeSet<(Timestamp, HoldId)>,
     pub(crate) halted: bool,
 }
 
-/// Money was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Minted {
-    /// The supply, now.
-    pub supply: Amount,
-    /// What moved.
-    pub postings: Postings,
+/// A [`Side`] whose account was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Liability,
+    Available(AccountIndex),
+    Held(AccountIndex),
 }
 
-/// Money was taken back by its issuer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Redeemed {
-    /// The supply, now.
-    pub supply: Amount,
-    /// What moved.
-    pub postings: Postings,
+/// A [`Posting`] whose accounts were found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Move {
+    pub(crate) from: Place,
+    pub(crate) to: Place,
+    pub(crate) amount: Amount,
 }
 
-/// Money went from one holder to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transferred {
-    /// What the payer can spend, now.
-    pub balance: Amount,
-    /// What moved.
-    pub postings: Postings,
+/// A transfer that was decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payment {
+    pub(crate) payer: AccountIndex,
+    pub(crate) payee: Payee,
 }
 
-/// Money was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// What moved.
-    pub postings: Postings,
-}
-
-/// A hold was paid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Posted {
-    /// Whose hold it was.
-    pub payer: EntityId,
-    /// What the payee got.
-    pub paid: Amount,
-    /// What went back to the payer.
-    pub returned: Amount,
-    /// What moved.
-    pub postings: Postings,
-}
-
-/// A hold was given up by its payee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Voided {
-    /// Whose hold it was.
-    pub payer: EntityId,
-    /// What went back to the payer.
-    pub returned: Amount,
-    /// What moved.
-    pub postings: Postings,
-}
-
-/// A hold's time ran out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// The hold.
-    pub hold: HoldId,
-    /// Whose hold it was.
-    pub payer: EntityId,
-    /// What went back to the payer.
-    pub returned: Amount,
-    /// What moved.
-    pub postings: Postings,
+/// What the issuer asks for a transfer, in smallest units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What the payer pays to the issuer on top.
+    pub fee: Amount,
+    /// The least that makes an account where there is none: an account costs the issuer memory for ever.
+    pub reserve: Amount,
 }
 
 impl Ledger {
     /// Creates the books of a currency, without any money.
-    pub const fn new(currency: CurrencyId) -> Self {
+    ///
+    /// The seed keeps strangers from choosing keys that collide in the table of accounts: take it from good entropy,
+    /// and tell nobody. Nothing that the books say depends on it.
+    pub fn new(currency: CurrencyId, seed: u64) -> Self {
         Self {
             currency,
             issued: 0,
             redeemed: 0,
-            entries: BTreeMap::new(),
+            accounts: Accounts::new(currency, seed),
             holds: BTreeMap::new(),
             due: BTreeSet::new(),
             halted: false,
@@ -137,19 +86,48 @@ impl Ledger {
         u64::try_from(self.issued.saturating_sub(self.redeemed)).map_or(Amount::MAX, Amount::new)
     }
 
-    /// Returns what `holder` has; nothing of either when it never had any.
+    /// Returns what `holder` has, by any key that it ever had; nothing of either when it has no account.
     pub fn account(&self, holder: EntityId) -> Account {
-        self.entries.get(&holder).map(|entry| entry.account).unwrap_or_default()
+        self.accounts.resolve(&holder).map(|at| self.accounts.at(at).account).unwrap_or_default()
     }
 
-    /// Returns the accounts, by entity.
+    /// Returns the accounts, in the order in which their holders were first paid; that of the issuer comes first.
     pub fn books(&self) -> impl Iterator<Item = (EntityId, Account)> + '_ {
-        self.entries.iter().map(|(holder, entry)| (*holder, entry.account))
+        let open = self.accounts.slots.iter();
+        let open = open.filter(|slot| matches!(slot.role, Role::Account { .. }));
+        open.map(|slot| (slot.key, slot.account))
     }
 
-    /// Returns how many accounts there are: of all that ever got money.
-    pub fn accounts(&self) -> u64 {
-        self.entries.len() as u64
+    /// Returns how many accounts there are: of all that ever got money and did not close.
+    pub const fn accounts(&self) -> u64 {
+        self.accounts.open
+    }
+
+    /// Returns where the account of `holder` is, by any key that it ever had: also of one that was closed, and of the
+    /// issuer. Nothing for those that were never paid.
+    pub fn index_of(&self, holder: EntityId) -> Option<AccountIndex> {
+        self.accounts.resolve(&holder)
+    }
+
+    /// Returns the key of the account that has, or had, the key `holder`; `holder` itself when there is none.
+    pub fn current_key(&self, holder: EntityId) -> EntityId {
+        self.accounts.resolve(&holder).map_or(holder, |at| self.accounts.at(at).key)
+    }
+
+    /// Returns where the account is that has, or had, the key `holder`, and the key that it has now.
+    pub fn find(&self, holder: EntityId) -> Option<(AccountIndex, EntityId)> {
+        self.accounts.resolve(&holder).map(|at| (at, self.accounts.at(at).key))
+    }
+
+    /// Returns the index at a place of a list by indexes, if there is one.
+    pub fn index_at(&self, place: usize) -> Option<AccountIndex> {
+        let index = u32::try_from(place).ok().filter(|_| place < self.indexes());
+        index.map(AccountIndex::new)
+    }
+
+    /// Returns how long a list by [`AccountIndex`] must be.
+    pub fn indexes(&self) -> usize {
+        self.accounts.slots.len()
     }
 
     /// Returns a hold, open or closed.
@@ -180,153 +158,82 @@ impl Ledger {
     /// Makes `amount` of money and gives it to `to`. The caller knows that the issuer asked.
     pub fn mint(&mut self, to: EntityId, amount: Amount) -> Result<Minted, Refusal> {
         self.may_move(amount)?;
+        let payee = self.accounts.payee(to);
         let supply = self.supply();
         let overflow = Refusal::SupplyOverflow { supply, wanted: amount };
         let supply = supply.checked_add(amount).ok_or(overflow)?;
-        let postings = self.commit(Postings::one(Posting {
-            debit: Side::Liability,
-            credit: Side::Available { entity: to },
-            amount,
-        }))?;
+        self.accepts(payee, to, amount)?;
+
+        let at = self.accounts.open(payee);
+        self.commit(&[Move { from: Place::Liability, to: Place::Available(at), amount }])?;
+        let credit = self.available(at);
+        let postings = Postings::one(Posting { debit: Side::Liability, credit, amount });
         Ok(Minted { supply, postings })
     }
 
     /// Takes `amount` out of the account of `from` and out of the supply: the opposite of [`Ledger::mint`].
     pub fn redeem(&mut self, from: EntityId, amount: Amount) -> Result<Redeemed, Refusal> {
         self.may_move(amount)?;
-        self.covered(from, amount, Amount::ZERO)?;
-        let postings = self.commit(Postings::one(Posting {
-            debit: Side::Available { entity: from },
-            credit: Side::Liability,
-            amount,
-        }))?;
+        let at = self.covered(self.spender(from)?, amount, Amount::ZERO)?;
+
+        self.commit(&[Move { from: Place::Available(at), to: Place::Liability, amount }])?;
+        let debit = Side::Available { entity: from };
+        let postings = Postings::one(Posting { debit, credit: Side::Liability, amount });
         Ok(Redeemed { supply: self.supply(), postings })
     }
 
-    /// Pays `amount` from `from` to `to`, and on top of it `fee` from `from` to the issuer.
+    /// Pays `amount` from `from` to `to`, and on top of it the fee from `from` to the issuer.
     pub fn transfer(
         &mut self,
         from: EntityId,
         to: EntityId,
         amount: Amount,
-        fee: Amount,
+        terms: Terms,
     ) -> Result<Transferred, Refusal> {
-        self.may_move(amount)?;
-        if from == to {
-            return Err(Refusal::SelfTransfer { holder: from });
-        }
-        self.covered(from, amount, fee)?;
+        let leg = Leg { from, to, amount, terms };
+        let payment = self.decide(&leg)?;
+        let payer = payment.payer;
+
+        let payee = self.pay(&leg, payment)?;
         let debit = Side::Available { entity: from };
         let issuer = Side::Available { entity: self.currency.issuer() };
-        let postings = self.commit(Postings::new([
-            Posting { debit, credit: Side::Available { entity: to }, amount },
-            Posting { debit, credit: issuer, amount: fee },
-        ]))?;
-        Ok(Transferred { balance: self.account(from).available, postings })
+        let postings = Postings::new([
+            Posting { debit, credit: self.available(payee), amount },
+            Posting { debit, credit: issuer, amount: terms.fee },
+        ]);
+        Ok(Transferred { balance: self.accounts.at(payer).account.available, postings })
     }
 
-    /// Sets `amount_max` of `payer` aside for `payee`, until it posts or voids it, or `expires`.
-    //
-    // The seven are one hold; a struct of them would be the hold itself without its state.
-    #[allow(clippy::too_many_arguments)]
-    pub fn hold_open(
-        &mut self,
-        id: HoldId,
-        payer: EntityId,
-        payee: EntityId,
-        amount_max: Amount,
-        order: Digest,
-        expires: Timestamp,
-        now: Timestamp,
-    ) -> Result<Opened, Refusal> {
-        self.may_move(amount_max)?;
-        if payer == payee {
-            return Err(Refusal::SelfTransfer { holder: payer });
+    /// Decides a transfer.
+    pub(crate) fn decide(&self, leg: &Leg) -> Result<Payment, Refusal> {
+        let Leg { from, to, amount, terms } = *leg;
+        self.may_move(amount)?;
+        let payer = self.spender(from)?;
+        let payee = self.accounts.payee(to);
+        if from == to || payer.is_some() && payer == payee.index() {
+            return Err(Refusal::SelfTransfer { holder: from });
         }
-        if expires <= now {
-            return Err(Refusal::ExpiryPast { expires, now });
+        if amount < terms.reserve && !payee.has_account() {
+            return Err(Refusal::UnderReserve { payee: to, reserve: terms.reserve });
         }
-        let expires_max = now.after(HOLD_SPAN_MAX);
-        if expires > expires_max {
-            return Err(Refusal::ExpiryTooFar { expires, expires_max });
-        }
-        if self.holds.contains_key(&id) {
-            return Err(Refusal::HoldExists { hold: id });
-        }
-        if self.entries.get(&payer).is_some_and(|entry| entry.holds_open >= HOLDS_PER_PAYER_MAX) {
-            return Err(Refusal::TooManyHolds { holds_max: HOLDS_PER_PAYER_MAX });
-        }
-        self.covered(payer, amount_max, Amount::ZERO)?;
-
-        let state = HoldState::Open;
-        self.holds.insert(id, Hold { payer, payee, amount_max, order, expires, state });
-        self.due.insert((expires, id));
-        self.entries.entry(payer).or_default().holds_open += 1;
-        let postings = self.commit(Postings::one(Posting {
-            debit: Side::Available { entity: payer },
-            credit: Side::Held { hold: id },
-            amount: amount_max,
-        }))?;
-        Ok(Opened { postings })
+        let payer = self.covered(payer, amount, terms.fee)?;
+        self.accepts(payee, to, amount)?;
+        Ok(Payment { payer, payee })
     }
 
-    /// Pays what the voucher says to the payee, `by`, and the rest of the hold back to its payer; closes the hold.
-    ///
-    /// The signature is checked last: it costs a thousand times as much as the rest.
-    pub fn hold_post(
-        &mut self,
-        now: Timestamp,
-        by: EntityId,
-        signed: &SignedVoucher,
-    ) -> Result<Posted, Refusal> {
-        let voucher = signed.voucher;
-        let (id, paid) = (voucher.hold, voucher.cumulative);
-        self.may_move(paid)?;
-        if voucher.currency != self.currency {
-            return Err(Refusal::OtherCurrency {
-                currency: self.currency,
-                found: voucher.currency,
-            });
-        }
-        let Hold { payer, payee, amount_max, expires, .. } = self.open_hold_for(by, id)?;
-        if expires <= now {
-            return Err(Refusal::HoldExpired { hold: id, expires });
-        }
-        let over = Refusal::OverHold { hold: id, cumulative: paid, amount_max };
-        let returned = amount_max.checked_sub(paid).ok_or(over)?;
-        signed.verify(payer).map_err(|_| Refusal::BadSignature { hold: id, payer })?;
-
-        let postings = self.close(id, HoldState::Posted { paid }, payee, paid, returned)?;
-        Ok(Posted { payer, paid, returned, postings })
+    /// Makes a transfer that was decided; where the payee is.
+    pub(crate) fn pay(&mut self, leg: &Leg, payment: Payment) -> Result<AccountIndex, Refusal> {
+        let payee = self.accounts.open(payment.payee);
+        let from = Place::Available(payment.payer);
+        let issuer = Place::Available(AccountIndex::ISSUER);
+        self.commit(&[
+            Move { from, to: Place::Available(payee), amount: leg.amount },
+            Move { from, to: issuer, amount: leg.terms.fee },
+        ])?;
+        Ok(payee)
     }
 
-    /// Gives the whole hold back to its payer, because its payee, `by`, says so; closes the hold.
-    pub fn hold_void(&mut self, by: EntityId, id: HoldId) -> Result<Voided, Refusal> {
-        self.may_move(Amount::MAX)?;
-        let Hold { payer, payee, amount_max, .. } = self.open_hold_for(by, id)?;
-        let postings = self.close(id, HoldState::Voided, payee, Amount::ZERO, amount_max)?;
-        Ok(Voided { payer, returned: amount_max, postings })
-    }
-
-    /// Closes the holds that are due at `now` and gives them back to their payers: earliest expiry first, then by
-    /// id, and at most [`EXPIRED_PER_CALL_MAX`] of them. Call again while [`Ledger::next_expiry`] is not after `now`.
-    pub fn expire(&mut self, now: Timestamp) -> Result<Vec<Expired>, Refusal> {
-        let mut expired = Vec::new();
-        while expired.len() < EXPIRED_PER_CALL_MAX
-            && let Some((expires, id)) = self.due.first().copied()
-            && expires <= now
-        {
-            self.may_move(Amount::MAX)?;
-            let Some(Hold { payer, payee, amount_max, .. }) = self.holds.get(&id).copied() else {
-                return Err(self.broken());
-            };
-            let postings = self.close(id, HoldState::Expired, payee, Amount::ZERO, amount_max)?;
-            expired.push(Expired { hold: id, payer, returned: amount_max, postings });
-        }
-        Ok(expired)
-    }
-
-    fn may_move(&self, amount: Amount) -> Result<(), Refusal> {
+    pub(crate) const fn may_move(&self, amount: Amount) -> Result<(), Refusal> {
         match amount {
             _ if self.halted => Err(Refusal::Halted),
             Amount::ZERO => Err(Refusal::ZeroAmount),
@@ -334,97 +241,116 @@ impl Ledger {
         }
     }
 
-    fn covered(&self, payer: EntityId, amount: Amount, fee: Amount) -> Result<(), Refusal> {
-        let available = self.account(payer).available;
-        match amount.checked_add(fee) {
-            Some(wanted) if wanted <= available => Ok(()),
-            wanted => {
-                Err(Refusal::InsufficientFunds { available, wanted: wanted.unwrap_or(Amount::MAX) })
+    /// Finds the account of whom asks to spend by this key; nothing when it has none.
+    pub(crate) fn spender(&self, key: EntityId) -> Result<Option<AccountIndex>, Refusal> {
+        match self.accounts.spender(&key) {
+            Spender::Open(at) => Ok(Some(at)),
+            Spender::Nobody => Ok(None),
+            Spender::Rotated(of) => Err(Refusal::KeyRotated { to: self.accounts.at(of).key }),
+        }
+    }
+
+    /// Checks that the payer has amount and fee.
+    pub(crate) fn covered(
+        &self,
+        payer: Option<AccountIndex>,
+        amount: Amount,
+        fee: Amount,
+    ) -> Result<AccountIndex, Refusal> {
+        let available = payer.map_or(Amount::ZERO, |at| self.accounts.at(at).account.available);
+        match (payer, amount.checked_add(fee)) {
+            (Some(at), Some(wanted)) if wanted <= available => Ok(at),
+            (_, wanted) => {
+                let wanted = wanted.unwrap_or(Amount::MAX);
+                Err(Refusal::InsufficientFunds { available, wanted })
             }
         }
     }
 
-    fn open_hold_for(&self, by: EntityId, id: HoldId) -> Result<Hold, Refusal> {
-        let hold = *self.holds.get(&id).ok_or(Refusal::UnknownHold { hold: id })?;
-        if hold.payee != by {
-            return Err(Refusal::WrongPayee { hold: id, payee: hold.payee });
-        }
-        match hold.state {
-            HoldState::Open => Ok(hold),
-            state @ (HoldState::Posted { .. } | HoldState::Voided | HoldState::Expired) => {
-                Err(Refusal::HoldClosed { hold: id, state })
+    /// Checks that the payee lets others pay it so much, and can have an account.
+    fn accepts(&self, payee: Payee, key: EntityId, amount: Amount) -> Result<(), Refusal> {
+        if let Payee::Open(at) = payee {
+            let Slot { account: Account { available, held }, balance_max, .. } =
+                *self.accounts.at(at);
+            let sum =
+                [available, held, amount].iter().map(|each| u128::from(each.get())).sum::<u128>();
+            if balance_max < Amount::MAX && sum > u128::from(balance_max.get()) {
+                return Err(Refusal::OverLimit { payee: key, balance_max });
             }
+        }
+        self.has_room(payee)
+    }
+
+    /// Checks that the payee can have an account.
+    pub(crate) fn has_room(&self, payee: Payee) -> Result<(), Refusal> {
+        match payee {
+            Payee::Open(_) | Payee::Closed(_) => Ok(()),
+            Payee::New(_) => self.has_room_for_key(),
         }
     }
 
-    /// Closes an open hold: `paid` to the payee, `returned` to the payer.
-    fn close(
-        &mut self,
-        id: HoldId,
-        state: HoldState,
-        payee: EntityId,
-        paid: Amount,
-        returned: Amount,
-    ) -> Result<Postings, Refusal> {
-        let Some(hold) = self.holds.get_mut(&id) else { return Err(self.broken()) };
-        hold.state = state;
-        let (payer, expires) = (hold.payer, hold.expires);
-        let queued = self.due.remove(&(expires, id));
-        let entry = self.entries.entry(payer).or_default();
-        let (Some(holds_open), true) = (entry.holds_open.checked_sub(1), queued) else {
-            return Err(self.broken());
-        };
-        entry.holds_open = holds_open;
-        let debit = Side::Held { hold: id };
-        self.commit(Postings::new([
-            Posting { debit, credit: Side::Available { entity: payee }, amount: paid },
-            Posting { debit, credit: Side::Available { entity: payer }, amount: returned },
-        ]))
+    /// Checks that one key more can be kept.
+    pub(crate) fn has_room_for_key(&self) -> Result<(), Refusal> {
+        let full = Refusal::BooksFull { accounts_max: ACCOUNTS_MAX };
+        if self.accounts.has_room() { Ok(()) } else { Err(full) }
+    }
+
+    /// The side that an account can spend from, under its key of now.
+    pub(crate) fn available(&self, at: AccountIndex) -> Side {
+        Side::Available { entity: self.accounts.at(at).key }
     }
 
     /// Moves the money. It cannot fail while the books balance; if it does, the ledger halts.
-    fn commit(&mut self, postings: Postings) -> Result<Postings, Refusal> {
-        for posting in postings.as_slice() {
-            if self.move_money(posting).is_none() {
+    pub(crate) fn commit(&mut self, moves: &[Move]) -> Result<(), Refusal> {
+        for each in moves {
+            if !each.amount.is_zero() && self.move_money(*each).is_none() {
                 return Err(self.broken());
             }
         }
-        Ok(postings)
+        Ok(())
     }
 
-    const fn broken(&mut self) -> Refusal {
+    pub(crate) const fn broken(&mut self) -> Refusal {
         self.halted = true;
         Refusal::Halted
     }
 
-    fn move_money(&mut self, posting: &Posting) -> Option<()> {
-        let Posting { debit, credit, amount } = *posting;
-        match debit {
-            Side::Liability => self.issued = self.issued.checked_add(u128::from(amount.get()))?,
-            Side::Available { entity } => {
-                let account = &mut self.entries.get_mut(&entity)?.account;
+    fn move_money(&mut self, Move { from, to, amount }: Move) -> Option<()> {
+        match from {
+            Place::Liability => self.issued = self.issued.checked_add(u128::from(amount.get()))?,
+            Place::Available(at) => {
+                let account = self.open_account(at)?;
                 account.available = account.available.checked_sub(amount)?;
             }
-            Side::Held { hold } => {
-                let payer = self.holds.get(&hold)?.payer;
-                let account = &mut self.entries.get_mut(&payer)?.account;
+            Place::Held(at) => {
+                let account = self.open_account(at)?;
                 account.held = account.held.checked_sub(amount)?;
             }
         }
-        match credit {
-            Side::Liability => {
+        match to {
+            Place::Liability => {
                 self.redeemed = self.redeemed.checked_add(u128::from(amount.get()))?;
             }
-            Side::Available { entity } => {
-                let account = &mut self.entries.entry(entity).or_default().account;
+            Place::Available(AccountIndex::ISSUER) => {
+                let at = self.accounts.open_issuer();
+                let account = &mut self.accounts.at_mut(at).account;
                 account.available = account.available.checked_add(amount)?;
             }
-            Side::Held { hold } => {
-                let payer = self.holds.get(&hold)?.payer;
-                let account = &mut self.entries.get_mut(&payer)?.account;
+            Place::Available(at) => {
+                let account = self.open_account(at)?;
+                account.available = account.available.checked_add(amount)?;
+            }
+            Place::Held(at) => {
+                let account = self.open_account(at)?;
                 account.held = account.held.checked_add(amount)?;
             }
         }
         Some(())
+    }
+
+    /// The account in this place; nothing when there is none, and so no money.
+    fn open_account(&mut self, at: AccountIndex) -> Option<&mut Account> {
+        let slot = self.accounts.at_mut(at);
+        matches!(slot.role, Role::Account { .. }).then_some(&mut slot.account)
     }
 }

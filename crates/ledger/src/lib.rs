@@ -34,45 +34,68 @@
 //! - Who may ask for a step, requests that are sent twice, notices to the payee: see `lcp`.
 //! - Clocks and disks: `now` is an argument, and the caller saves what it did.
 //! - Forgetting. A closed hold is kept (about 170 bytes), so that a second post is told why it is refused;
-//!   so is an account without money (about 60 bytes).
+//!   so is an account without money (69 bytes).
 //!
 //! ```
 //! use fondaco_crypto::{CurrencyId, EntityId};
-//! use fondaco_ledger::{Ledger, Refusal};
+//! use fondaco_ledger::{Ledger, Refusal, Terms};
 //! use fondaco_units::Amount;
 //! let [issuer, alice, bob] = [1, 2, 3].map(|byte| EntityId::from_bytes([byte; 32]));
-//! let mut ledger = Ledger::new(CurrencyId::issued_by(issuer));
+//! let mut ledger = Ledger::new(CurrencyId::issued_by(issuer), 7);
 //! ledger.mint(alice, Amount::new(150))?;
-//! let done = ledger.transfer(alice, bob, Amount::new(100), Amount::new(1))?;
+//! let terms = Terms { fee: Amount::new(1), reserve: Amount::new(10) };
+//! let done = ledger.transfer(alice, bob, Amount::new(100), terms)?;
 //! assert_eq!(done.balance, Amount::new(49));
 //! assert_eq!(ledger.account(bob).available, Amount::new(100));
 //! assert_eq!(ledger.account(issuer).available, Amount::new(1), "the fee");
 //! assert_eq!(
-//!     ledger.transfer(alice, bob, Amount::new(49), Amount::new(1)),
+//!     ledger.transfer(alice, bob, Amount::new(49), terms),
 //!     Err(Refusal::InsufficientFunds { available: Amount::new(49), wanted: Amount::new(50) }),
 //! );
 //! assert_eq!(ledger.check(), Ok(()));
 //! # Ok::<(), Refusal>(())
 //! ```
 
+mod accounts;
 mod books;
 mod check;
 mod hold;
+mod holder;
+mod holding;
+mod linked;
+mod outcome;
+mod payword;
 mod posting;
 mod refusal;
+mod snapshot;
 mod voucher;
 
 #[cfg(test)]
 mod tests;
 
-pub use books::{Account, Expired, Ledger, Minted, Opened, Posted, Redeemed, Transferred, Voided};
+pub use accounts::{Account, AccountIndex};
+pub use books::{Ledger, Terms};
 pub use check::Imbalance;
 pub use hold::{Hold, HoldId, HoldState, ParseHoldIdError};
+pub use linked::{Leg, LegRefused};
+pub use outcome::{
+    Closed, Expired, Minted, Opened, Posted, Redeemed, Rotated, Transferred, Voided,
+};
+pub use payword::{
+    Anchor, PAYWORD_LENGTH_MAX, PayWord, PayWordChain, PayWordError, PayWordMeter, SignedAnchor,
+};
 pub use posting::{Posting, Postings, Side};
 pub use refusal::Refusal;
+pub use snapshot::SnapshotError;
 pub use voucher::{SignedVoucher, Voucher};
 
 use fondaco_units::Duration;
+
+/// The most keys that one ledger keeps: accounts, closed accounts, and keys that accounts had before.
+pub const ACCOUNTS_MAX: u32 = if cfg!(test) { 5000 } else { 1 << 30 };
+
+/// The most transfers of one chain.
+pub const LINKED_MAX: u32 = 8192;
 
 /// The longest that a hold may be open.
 pub const HOLD_SPAN_MAX: Duration = Duration::from_seconds(400 * 86_400);

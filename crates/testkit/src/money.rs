@@ -181,6 +181,8 @@ impl World {
             symbol: Text::cut("CRN"),
             scale: Scale::new(2).unwrap_or_default(),
             transfer_fee: Amount::new(rng.below(3)),
+            full_handshake_fee: Amount::ZERO,
+            account_reserve: Amount::ZERO,
         };
         let mut entities = vec![bank.entity()];
         let mut holders = Vec::new();
@@ -189,7 +191,7 @@ impl World {
             entities.push(key.entity());
             let place = entities.len() - 1;
             let late = planted == Planted::SendsBeforeSaving;
-            holders.push(HolderNode::new(place, key, number == 0, late, rng.fork()));
+            holders.push(HolderNode::new(place, key, currency.id, number == 0, late, rng.fork()));
         }
         let mut villains: Vec<Box<dyn Villain>> = Vec::new();
         if rng.chance(70) {

@@ -10,6 +10,7 @@
 //! Sending again is safe: a command carries its id, and an issuer executes an id once; queries change nothing.
 
 use crate::{Connection, Endpoint, Protocol, TransportError};
+use fondaco_crypto::EntityId;
 use fondaco_lcp::{RESPONSE_BYTES_MAX, Request, Response};
 use fondaco_ports::Address;
 use std::{sync::Arc, time::Duration};
@@ -49,6 +50,11 @@ impl LcpClient {
     /// Creates the client of the issuer at this address; it dials when first asked. `endpoint` says who the holder is.
     pub fn new(endpoint: Endpoint, issuer: Address) -> Self {
         Self { endpoint, issuer, kept: Arc::default() }
+    }
+
+    /// Returns who the holder is.
+    pub fn holder(&self) -> EntityId {
+        self.endpoint.entity()
     }
 
     /// Returns the issuer and where it is.

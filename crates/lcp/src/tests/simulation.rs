@@ -131,6 +131,10 @@ struct World {
     holds: Vec<(usize, HoldId, usize)>,
 }
 
+fn outbox(who: usize) -> Outbox {
+    Outbox::new(currency(FEE).id, entity(who))
+}
+
 type Outcome = Result<(), TestCaseError>;
 
 impl World {
@@ -138,8 +142,8 @@ impl World {
         let mut issuer = issuer_of(currency(FEE));
         issuer.forgets_answers = forgets_answers;
         let holder =
-            || Holder { outbox: Outbox::default(), disk: Vec::new(), seen: Vec::new(), drawn: 0 };
-        let holders = (0..HOLDERS).map(|_| holder()).collect();
+            |who| Holder { outbox: outbox(who), disk: Vec::new(), seen: Vec::new(), drawn: 0 };
+        let holders = (0..HOLDERS).map(holder).collect();
         let (disk, requests, answers, holds) = Default::default();
         let mut world = Self { now: NOW, issuer, disk, holders, requests, answers, holds };
         // Without money to begin with, hardly anything but refusals would be simulated.
@@ -166,7 +170,7 @@ impl World {
     }
 
     fn restart_holder(&mut self, who: usize) -> Outcome {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox(who);
         for record in &self.holders[who].disk {
             prop_assert!(record.len() <= RECORD_BYTES_MAX);
             outbox.replay(record).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -203,6 +207,7 @@ impl World {
                     amount_max: Amount::new(amount),
                     order: Digest::of(b"order"),
                     expires: self.now.after(Duration::from_milliseconds(span)),
+                    open_by: self.now.after(Duration::from_milliseconds(span)),
                 }
             }
             Intent::Post { hold, cumulative } => {
@@ -329,7 +334,11 @@ impl World {
     /// Reads one page of notices; whether there are more.
     fn poll(&mut self, who: usize) -> Result<bool, TestCaseError> {
         let after = self.holders[who].seen.last().map_or(0, |deposit| deposit.number);
-        let handled = self.issuer.handle(self.now, entity(who), &Request::Deposits { after });
+        let handled = self.issuer.handle(
+            self.now,
+            entity(who),
+            &Request::Deposits { after, wait: Duration::ZERO },
+        );
         prop_assert!(handled.record.is_none());
         let Response::Deposits { list, more } = handled.response else {
             return Err(TestCaseError::fail("no deposits"));

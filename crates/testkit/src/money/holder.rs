@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fondaco_codec::{Decode, Encode, Text};
-use fondaco_crypto::{Digest, EntityId, SecretKey};
+use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
 use fondaco_lcp::{Deposit, Outbox, OutboxError, Request, RequestId, Response};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_store::{Journal, Kind, OpenError};
@@ -17,13 +17,17 @@ const OUTBOX: u8 = 1;
 const DEPOSIT: u8 = 2;
 
 /// What a holder must not forget.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct State {
     outbox: Outbox,
     deposits: Vec<Deposit>,
 }
 
 impl State {
+    fn new(outbox: Outbox) -> Self {
+        Self { outbox, deposits: Vec::new() }
+    }
+
     fn replay(&mut self, record: &[u8]) -> Result<(), String> {
         match record.split_first() {
             Some((&OUTBOX, rest)) => self.outbox.replay(rest).map_err(|error| error.to_string()),
@@ -45,6 +49,8 @@ pub(super) struct HolderNode {
     rng: Rng,
     up: Option<(Journal<SimDisk>, State)>,
     sound: State,
+    /// Its outbox before anything was in it.
+    fresh: Outbox,
     tried: Option<State>,
     /// The planted fault: records are saved one turn after they were acted on.
     saves_late: bool,
@@ -63,17 +69,20 @@ impl HolderNode {
     pub(super) fn new(
         place: Place,
         key: SecretKey,
+        currency: CurrencyId,
         is_treasurer: bool,
         saves_late: bool,
         mut rng: Rng,
     ) -> Self {
+        let outbox = Outbox::new(currency, key.entity());
         Self {
             place,
             key,
             is_treasurer,
             disk: SimDisk::new(),
             up: None,
-            sound: State::default(),
+            sound: State::new(outbox.clone()),
+            fresh: outbox,
             tried: None,
             saves_late,
             unsaved: Vec::new(),
@@ -130,7 +139,7 @@ impl HolderNode {
     }
 
     pub(super) fn restart(&mut self) -> Result<(), String> {
-        let mut state = State::default();
+        let mut state = State::new(self.fresh.clone());
         let replay = |record: &[u8]| state.replay(record);
         let journal = match Journal::open(self.disk.clone(), KIND, replay) {
             Ok(journal) => journal,
@@ -184,7 +193,11 @@ impl HolderNode {
         }
         if self.rng.chance(hurry) {
             let after = state.deposits.len() as u64;
-            sent.push((self.place, ISSUER, ask(&Request::Deposits { after }, None)));
+            sent.push((
+                self.place,
+                ISSUER,
+                ask(&Request::Deposits { after, wait: Duration::ZERO }, None),
+            ));
         }
         Ok(())
     }
@@ -209,7 +222,14 @@ impl HolderNode {
         let expires = now.after(Duration::from_milliseconds(rng.below(15_000)));
         if rng.chance(35) {
             let order = Digest::of(&id.get().to_le_bytes());
-            return Request::HoldOpen { id, payee: to, amount_max: amount, order, expires };
+            return Request::HoldOpen {
+                id,
+                payee: to,
+                amount_max: amount,
+                order,
+                expires,
+                open_by: expires,
+            };
         }
         // The order is the payer's name for the payment, so that the oracle can tell payments apart.
         let order = Text::cut(&id.to_string());

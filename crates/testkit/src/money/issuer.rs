@@ -2,7 +2,7 @@
 
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{
-    Currency, FrameError, Issuer, Refusal, ReplayError, Request, RequestId, Response,
+    Currency, FrameError, Issuer, IssuerOptions, Refusal, ReplayError, Request, RequestId, Response,
 };
 use fondaco_store::{Journal, Kind, OpenError};
 use fondaco_units::{Duration, Timestamp};
@@ -32,7 +32,7 @@ pub(super) struct IssuerNode {
 impl IssuerNode {
     pub(super) fn new(currency: Currency, disk: SimDisk, planted: Planted, rng: Rng) -> Self {
         Self {
-            sound: Issuer::new(currency.clone()),
+            sound: Issuer::new(currency.clone(), IssuerOptions::default()),
             currency,
             disk,
             planted,
@@ -100,7 +100,7 @@ impl IssuerNode {
     }
 
     fn replay(&self) -> Result<Option<(Journal<SimDisk>, Issuer)>, String> {
-        let mut issuer = Issuer::new(self.currency.clone());
+        let mut issuer = Issuer::new(self.currency.clone(), IssuerOptions::default());
         let replay = |record: &[u8]| -> Result<(), ReplayError> { issuer.replay(record) };
         match Journal::open(self.disk.clone(), KIND, replay) {
             Ok(journal) => Ok(Some((journal, issuer))),
@@ -201,13 +201,20 @@ fn with_other_id(mut request: Request, rng: &mut Rng) -> Request {
         | Request::Redeem { id, .. }
         | Request::HoldPost { id, .. }
         | Request::HoldVoid { id, .. }
-        | Request::AckDeposits { id, .. } => *id = RequestId::new(u128::from(rng.next_u64())),
+        | Request::AckDeposits { id, .. }
+        | Request::Batch { id, .. }
+        | Request::Accept { id, .. }
+        | Request::Rotate { id, .. }
+        | Request::Close { id, .. }
+        | Request::HoldPostWord { id, .. } => *id = RequestId::new(u128::from(rng.next_u64())),
         // The id of a hold comes from that of its request.
         Request::HoldOpen { .. }
         | Request::Describe
         | Request::Balance
         | Request::HoldInfo { .. }
-        | Request::Deposits { .. } => {}
+        | Request::Deposits { .. }
+        | Request::History { .. }
+        | Request::Receipt { .. } => {}
     }
     request
 }

@@ -75,7 +75,10 @@ impl Villain for DoubleSpender {
                 let (amount_max, payee) = (self.available, self.accomplice.entity());
                 let expires = now.after(Duration::from_milliseconds(rng.below(8000)));
                 let order = Digest::of(b"nothing");
-                sent.push(ask(one, &Request::HoldOpen { id, payee, amount_max, order, expires }));
+                sent.push(ask(
+                    one,
+                    &Request::HoldOpen { id, payee, amount_max, order, expires, open_by: expires },
+                ));
                 let hold = HoldId::derive(directory.currency.id, self.key.entity(), id.get());
                 self.holds.push((hold, amount_max));
                 let to = directory.any_payee(rng);

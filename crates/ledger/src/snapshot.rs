@@ -1,0 +1,189 @@
+//! The whole ledger as bytes, and back.
+
+use crate::{
+    ACCOUNTS_MAX, Account, AccountIndex, Hold, HoldId, HoldState, Imbalance, Ledger,
+    accounts::{Accounts, Role, Slot},
+};
+use fondaco_codec::{Decode, DecodeError, Encode, Reader};
+use fondaco_crypto::{CurrencyId, Digest, Domain, EntityId};
+use fondaco_units::Amount;
+use std::collections::{BTreeMap, BTreeSet};
+
+const SNAPSHOT: Domain = Domain::new("fondaco 2026 ledger snapshot v1");
+const VERSION: u8 = 1;
+
+/// The fewest bytes of an account, and of a hold with its id: what is reserved is never more than what came.
+const SLOT_BYTES_MIN: usize = 33;
+
+/// Why bytes are no snapshot of a ledger. Listed by precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// It is of another version.
+    #[error("the snapshot of the ledger has version {found}; this is version {VERSION}")]
+    Version {
+        /// Its version.
+        found: u8,
+    },
+    /// It is cut off.
+    #[error("the snapshot of the ledger is cut off: {0}")]
+    Truncated(DecodeError),
+    /// A byte was changed after it was made.
+    #[error("the snapshot of the ledger was altered")]
+    Altered,
+    /// It was made so.
+    #[error("the snapshot of the ledger has no such value: {0}")]
+    Decode(#[from] DecodeError),
+    /// Its books do not balance.
+    #[error("the books in the snapshot do not balance: {0}")]
+    Imbalance(#[from] Imbalance),
+}
+
+impl SnapshotError {
+    /// Returns whether the same bytes, read again, can succeed: never.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Version { .. }
+            | Self::Truncated(_)
+            | Self::Altered
+            | Self::Decode(_)
+            | Self::Imbalance(_) => false,
+        }
+    }
+}
+
+impl Ledger {
+    /// Appends the ledger as it is to `out`: the same ledger, the same bytes. See `docs/formats/ledger.md`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        let length_at = out.len();
+        0_u64.encode(out);
+        let body_at = out.len();
+        self.encode_body(out);
+        let length = (out.len() - body_at) as u64;
+        out[length_at..body_at].copy_from_slice(&length.to_le_bytes());
+        Digest::derive(SNAPSHOT, &out[body_at..]).encode(out);
+    }
+
+    fn encode_body(&self, out: &mut Vec<u8>) {
+        self.currency.encode(out);
+        self.issued.encode(out);
+        self.redeemed.encode(out);
+        self.halted.encode(out);
+        (self.accounts.slots.len() as u64).encode(out);
+        for slot in &self.accounts.slots {
+            encode_slot(slot, out);
+        }
+        (self.holds.len() as u64).encode(out);
+        for (id, hold) in &self.holds {
+            id.encode(out);
+            hold.encode(out);
+        }
+    }
+
+    /// Reads a ledger back, and recounts it; the seed may be another: see [`Ledger::new`].
+    ///
+    /// # Errors
+    ///
+    /// The bytes are none that [`Ledger::encode`] made, or of books that do not balance or are halted.
+    pub fn decode(input: &mut Reader<'_>, seed: u64) -> Result<Self, SnapshotError> {
+        let found = u8::decode(input).map_err(SnapshotError::Truncated)?;
+        if found != VERSION {
+            return Err(SnapshotError::Version { found });
+        }
+        let length = u64::decode(input).map_err(SnapshotError::Truncated)?;
+        // A length that memory cannot have is longer than the input.
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let body = input.take(length).map_err(SnapshotError::Truncated)?;
+        let digest = Digest::decode(input).map_err(SnapshotError::Truncated)?;
+        if Digest::derive(SNAPSHOT, body) != digest {
+            return Err(SnapshotError::Altered);
+        }
+        let mut body = Reader::new(body);
+        let ledger = Self::decode_body(&mut body, seed)?;
+        body.finish()?;
+        ledger.check()?;
+        Ok(ledger)
+    }
+
+    fn decode_body(input: &mut Reader<'_>, seed: u64) -> Result<Self, SnapshotError> {
+        let currency = CurrencyId::decode(input)?;
+        let (issued, redeemed) = (u128::decode(input)?, u128::decode(input)?);
+        let halted = bool::decode(input)?;
+        let accounts = decode_accounts(input, seed)?;
+        let (holds, due) = (BTreeMap::new(), BTreeSet::new());
+        let mut ledger = Self { currency, issued, redeemed, accounts, holds, due, halted };
+        // Before anything follows an alias: where it leads may not be there.
+        ledger.check_keys()?;
+        ledger.decode_holds(input)?;
+        Ok(ledger)
+    }
+
+    fn decode_holds(&mut self, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let mut last = None;
+        for _ in 0..u64::decode(input)? {
+            let at = input.at();
+            let (id, hold) = (HoldId::decode(input)?, Hold::decode(input)?);
+            if last.replace(id).is_some_and(|last| last >= id) {
+                return Err(Reader::invalid(at, "holds in order").into());
+            }
+            if hold.state == HoldState::Open {
+                self.due.insert((hold.expires, id));
+                let payer = self.accounts.resolve(&hold.payer);
+                let payer = payer.ok_or(Imbalance::Index { key: hold.payer })?;
+                // What is no account has nothing held, and the recount finds that.
+                if let Role::Account { holds_open } = &mut self.accounts.at_mut(payer).role {
+                    *holds_open = holds_open.saturating_add(1);
+                }
+            }
+            self.holds.insert(id, hold);
+        }
+        Ok(())
+    }
+}
+
+fn encode_slot(slot: &Slot, out: &mut Vec<u8>) {
+    let Slot { key, account: Account { available, held }, balance_max, role } = *slot;
+    key.encode(out);
+    match role {
+        // How many holds are open, the holds say.
+        Role::Account { holds_open: _ } => {
+            out.push(1);
+            [available, held, balance_max].iter().for_each(|amount| amount.encode(out));
+        }
+        Role::Alias { of } => {
+            out.push(2);
+            of.number().encode(out);
+        }
+        Role::Closed => out.push(3),
+    }
+}
+
+fn decode_slot(input: &mut Reader<'_>) -> Result<Slot, DecodeError> {
+    let key = EntityId::decode(input)?;
+    let at = input.at();
+    match u8::decode(input)? {
+        1 => {
+            let account =
+                Account { available: Amount::decode(input)?, held: Amount::decode(input)? };
+            let balance_max = Amount::decode(input)?;
+            Ok(Slot { key, account, balance_max, role: Role::Account { holds_open: 0 } })
+        }
+        2 => Ok(Slot::alias(key, AccountIndex::new(u32::decode(input)?))),
+        3 => Ok(Slot::closed(key)),
+        _ => Err(Reader::invalid(at, "account")),
+    }
+}
+
+fn decode_accounts(input: &mut Reader<'_>, seed: u64) -> Result<Accounts, DecodeError> {
+    let at = input.at();
+    let count = usize::try_from(u64::decode(input)?).unwrap_or(usize::MAX);
+    let length_max = ACCOUNTS_MAX as usize;
+    if count > length_max {
+        return Err(DecodeError::TooLong { at, length: count, length_max });
+    }
+    let mut accounts = Accounts::with_capacity(seed, count.min(input.left() / SLOT_BYTES_MIN));
+    for _ in 0..count {
+        accounts.add(decode_slot(input)?);
+    }
+    Ok(accounts)
+}

@@ -1,0 +1,65 @@
+//! Texts and bytes: one form of each.
+
+use super::*;
+use fondaco_codec::{Decode, Encode};
+use proptest::{collection::vec, prelude::*};
+
+proptest! {
+    #[test]
+    fn hold_ids_survive_their_text_form(digest: [u8; 32]) {
+        let id = HoldId::from_digest(Digest::from_bytes(digest));
+        prop_assert_eq!(id.to_string().parse(), Ok(id));
+        prop_assert_eq!(HoldId::from_bytes(&id.to_bytes()), Ok(id));
+    }
+
+    /// Whatever bytes arrive, they are refused or they are the one encoding of what they say.
+    #[test]
+    fn encodings_are_canonical(bytes in vec(any::<u8>(), 0..120), tag in 0..20_u8) {
+        let tagged = [&[tag], bytes.as_slice()].concat();
+        for length in 0..tagged.len() {
+            if let Ok(refusal) = Refusal::from_bytes(&tagged[..length]) {
+                prop_assert_eq!(refusal.to_bytes(), &tagged[..length]);
+            }
+            if let Ok(posting) = Posting::from_bytes(&tagged[..length]) {
+                prop_assert_eq!(posting.to_bytes(), &tagged[..length]);
+            }
+        }
+    }
+
+    /// Any bit of a signed voucher that is changed is found.
+    #[test]
+    fn a_changed_voucher_is_refused(cumulative: u64, bit in 0..136 * 8_usize) {
+        let mut bytes = voucher(1, cumulative).sign(&key(ALICE)).to_bytes();
+        prop_assert_eq!(bytes.len(), 136);
+        prop_assert!(SignedVoucher::from_bytes(&bytes).unwrap().verify(entity(ALICE)).is_ok());
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(SignedVoucher::from_bytes(&bytes).unwrap().verify(entity(ALICE)).is_err());
+    }
+}
+
+#[test]
+fn hold_ids_have_one_text_form() {
+    let text = hold_id(1).to_string();
+    assert_eq!(text.parse(), Ok(hold_id(1)));
+    for wrong in [&text[5..], &text.to_uppercase(), &text[..68], &format!("{text}0"), "hold:"] {
+        assert_eq!(wrong.parse::<HoldId>(), Err(ParseHoldIdError), "{wrong}");
+    }
+    assert_ne!(hold_id(1), HoldId::derive(currency(), entity(BOB), 1));
+    assert_ne!(hold_id(1), HoldId::derive(CurrencyId::issued_by(entity(BOB)), entity(ALICE), 1));
+}
+
+/// Pins the bytes that `docs/formats/ledger.md` shows.
+#[test]
+fn the_bytes_of_a_signed_voucher() {
+    let signed = Voucher {
+        currency: CurrencyId::issued_by(EntityId::from_bytes([0x11; 32])),
+        hold: HoldId::from_digest(Digest::from_bytes([0x22; 32])),
+        cumulative: units(1050),
+    }
+    .sign(&SecretKey::from_bytes(&[7; 32]));
+    let hex: String = signed.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = "1aeb1f601da6eca1a5518c9446889ee100331a1a91aad419b014fa3298a623e8\
+                     d606de05af92cc008e42369d3c86b9733a783a1d25c9250932d4c5e1ef4e1600";
+    let expected = format!("{}{}1a04000000000000{signature}", "11".repeat(32), "22".repeat(32));
+    assert_eq!(hex, expected);
+}
