@@ -30,24 +30,33 @@ pub(crate) struct Stranger {
     pub(crate) classic: Option<Box<Last>>,
     /// When it was last heard, by the time of the books.
     pub(crate) last: Timestamp,
-    /// Its place among all strangers by when they were last heard.
-    turn: u64,
 }
 
 /// Those who command and were never paid: only so many, as being one costs nothing. Whoever was not heard for longest
 /// makes room.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Strangers {
-    known: BTreeMap<EntityId, Stranger>,
+    /// Each with its turn.
+    known: BTreeMap<EntityId, (u64, Stranger)>,
+    /// Who was heard when, in turns: the first was not heard for longest.
     turns: BTreeMap<u64, EntityId>,
     turn: u64,
     /// When the last of those that made room was last heard.
     gone: Option<Timestamp>,
 }
 
+impl PartialEq for Strangers {
+    /// Compares who is known, in which order, and what of them; turns may be counted from elsewhere.
+    fn eq(&self, other: &Self) -> bool {
+        self.gone == other.gone && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Strangers {}
+
 impl Strangers {
     pub(crate) fn get(&self, who: EntityId) -> Option<&Stranger> {
-        self.known.get(&who)
+        self.known.get(&who).map(|(_, stranger)| stranger)
     }
 
     /// Returns what ids start over, of those of whom nothing is known: they may be one who made room, and an answer that
@@ -67,23 +76,19 @@ impl Strangers {
             && self.known.len() >= STRANGERS_MAX
             && let Some((_, oldest)) = self.turns.pop_first()
         {
-            let last = self.known.remove(&oldest).map(|stranger| stranger.last);
+            let last = self.known.remove(&oldest).map(|(_, stranger)| stranger.last);
             self.gone = self.gone.max(last);
             gone = Some(oldest);
         }
         let floor = self.newcomers_floor();
         self.turn += 1;
         let turn = self.turn;
-        let stranger = self.known.entry(who).or_insert_with(|| Stranger {
-            floor,
-            answers: VecDeque::new(),
-            classic: None,
-            last: now,
-            turn,
+        let (before, stranger) = self.known.entry(who).or_insert_with(|| {
+            (turn, Stranger { floor, answers: VecDeque::new(), classic: None, last: now })
         });
-        self.turns.remove(&stranger.turn);
+        self.turns.remove(before);
         self.turns.insert(turn, who);
-        (stranger.turn, stranger.last) = (turn, now);
+        (*before, stranger.last) = (turn, now);
         (stranger, gone)
     }
 
@@ -92,14 +97,14 @@ impl Strangers {
         if self.known.is_empty() {
             return None;
         }
-        let stranger = self.known.remove(&who)?;
-        self.turns.remove(&stranger.turn);
+        let (turn, stranger) = self.known.remove(&who)?;
+        self.turns.remove(&turn);
         Some(stranger)
     }
 
     /// Returns all, the one that was not heard for longest first.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (EntityId, &Stranger)> + '_ {
-        self.turns.values().map(|who| (*who, &self.known[who]))
+        self.turns.values().map(|who| (*who, &self.known[who].1))
     }
 
     pub(crate) const fn gone(&self) -> Option<Timestamp> {

@@ -38,12 +38,10 @@ pub enum Refusal {
     },
 
     /// The id is not over those that were forgotten, and the issuer's history does not have it: what is asked here was
-    /// not done and never will be. The issuer's service says so; the core cannot.
-    #[error("nothing was done under this id, and nothing will be: ids start over {floor}")]
-    Outdated {
-        /// The greatest id of this holder that was forgotten.
-        floor: RequestId,
-    },
+    /// not done and never will be. The issuer's service says so; the core cannot. As the last word on this id it bears
+    /// nothing that could change.
+    #[error("nothing was done under this id, and nothing will be: it is too old")]
+    Outdated,
 
     /// The issuer's books did not balance; it takes no commands until they are repaired. Not remembered.
     #[error("the issuer is halted: its books are being repaired")]
@@ -115,7 +113,7 @@ choice!(Refusal {
     2 => Unavailable,
     3 => OtherContent { id },
     4 => Forgotten { floor },
-    5 => Outdated { floor },
+    5 => Outdated,
     6 => Halted,
     7 => Rotated { to },
     8 => NotIssuer { issuer },
@@ -143,7 +141,7 @@ impl Refusal {
             | Self::Rotated { .. }
             | Self::Ledger { refusal: ledger::Refusal::Halted } => true,
             Self::OtherContent { .. }
-            | Self::Outdated { .. }
+            | Self::Outdated
             | Self::NotIssuer { .. }
             | Self::TooLate { .. }
             | Self::BadRotation

@@ -7,6 +7,8 @@ use fondaco_ledger::{self as ledger, Hold, HoldId, HoldState, Voucher};
 use fondaco_units::{Amount, Duration, Scale, Timestamp};
 use proptest::prelude::*;
 
+mod classic;
+mod commands;
 mod simulation;
 
 const ISSUER: usize = 0;

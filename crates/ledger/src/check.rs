@@ -104,17 +104,26 @@ impl Ledger {
         if self.is_halted() { Err(Imbalance::Halted) } else { Ok(()) }
     }
 
+    /// Each alias leads to a key that is none.
+    pub(crate) fn check_aliases(&self) -> Result<(), Imbalance> {
+        let slots = &self.accounts.slots;
+        let leads = |slot: &Slot| match slot.role {
+            Role::Account { .. } | Role::Closed => true,
+            Role::Alias { of } => slots.get(of.get()).is_some_and(|to| !to.is_alias()),
+        };
+        let astray = slots.iter().find(|slot| !leads(slot));
+        astray.map_or(Ok(()), |slot| Err(Imbalance::Index { key: slot.key }))
+    }
+
     /// Each key is found where it is, and stands for what it may: the issuer's for an account of its own, an alias for
     /// what is none.
-    pub(crate) fn check_keys(&self) -> Result<(), Imbalance> {
+    fn check_keys(&self) -> Result<(), Imbalance> {
+        self.check_aliases()?;
         let slots = &self.accounts.slots;
         let is_own = |at: AccountIndex, slot: &Slot| match slot.role {
             Role::Account { .. } => true,
             Role::Closed => *slot == Slot::closed(slot.key),
-            Role::Alias { of } => {
-                let leads = slots.get(of.get()).is_some_and(|to| !to.is_alias());
-                leads && at != AccountIndex::ISSUER && *slot == Slot::alias(slot.key, of)
-            }
+            Role::Alias { of } => at != AccountIndex::ISSUER && *slot == Slot::alias(slot.key, of),
         };
         for (number, slot) in (0..).zip(slots) {
             let at = AccountIndex::new(number);

@@ -3,7 +3,7 @@
 //! A [`Ledger`] keeps one currency. Every unit that moves leaves one [`Side`] and enters another: a
 //! [`Posting`]. The issuer's *liability* is one of the sides, so that the sum of all is always zero.
 //! A *hold* sets money of a payer aside for one payee; a [`Voucher`], signed by the payer, says how much
-//! of it the payee has earned.
+//! of it the payee has earned, and so does a [`PayWord`], for a hash instead of a signature.
 //!
 //! ```text
 //!              mint                    transfer
@@ -14,8 +14,12 @@
 //!                         Held(hold) ───────────────────┘
 //!
 //! hold: Open ──┬── hold_post by the payee, with a voucher ──► Posted { paid }
+//!              ├── hold_post_word by the payee, with a word ► Posted { paid }
 //!              ├── hold_void by the payee ──────────────────► Voided
 //!              └── expire, once it is due ──────────────────► Expired
+//!
+//! key: unknown ── first money ──► account ──┬── close ──► closed ── money ──► account, at the same index
+//!         └── rotate: an account's new key  └── rotate: an alias of the account, for ever
 //! ```
 //!
 //! # What always holds
@@ -24,6 +28,9 @@
 //!   The fees are in the issuer's own account, which is one of them.
 //! - What an account has held is the sum of its open holds.
 //! - A hold leaves `Open` once; what it paid and what it gave back is what it held.
+//! - An account has one key; its old keys lead to it, and nothing can be asked by them.
+//! - Who was refused and has no account leaves nothing behind.
+//! - A chain of linked transfers is done whole, or nothing of it is.
 //! - A refused step changes nothing. The first [`Refusal`] that applies, in the order of that enum, is given.
 //! - Each step hands back its postings, which alone rebuild the books.
 //! - [`Ledger::check`] recounts all this from scratch. Should a step find it broken, the ledger halts: it
@@ -33,8 +40,8 @@
 //!
 //! - Who may ask for a step, requests that are sent twice, notices to the payee: see `lcp`.
 //! - Clocks and disks: `now` is an argument, and the caller saves what it did.
-//! - Forgetting. A closed hold is kept (about 170 bytes), so that a second post is told why it is refused;
-//!   so is an account without money (69 bytes).
+//! - Forgetting. A closed hold is kept (about 170 bytes), so that a second post is told why it is refused; so is a
+//!   closed account, and a key that was changed (70 to 80 bytes each), so that an index never means another holder.
 //!
 //! ```
 //! use fondaco_crypto::{CurrencyId, EntityId};

@@ -112,8 +112,8 @@ impl Ledger {
         let accounts = decode_accounts(input, seed)?;
         let (holds, due) = (BTreeMap::new(), BTreeSet::new());
         let mut ledger = Self { currency, issued, redeemed, accounts, holds, due, halted };
-        // Before anything follows an alias: where it leads may not be there.
-        ledger.check_keys()?;
+        // Before anything follows an alias. All else about the keys, the recount finds.
+        ledger.check_aliases()?;
         ledger.decode_holds(input)?;
         Ok(ledger)
     }

@@ -6,6 +6,7 @@
 //! ```text
 //! treasurer ─┐                  network                ┌─ journal on a SimDisk
 //! holder ────┼──► lost, doubled, late, overtaken ──► issuer
+//! client ────┤  (of 2003: two devices with one key, a counter of one bit)
 //! villain ───┘
 //!
 //! chaos: crashes, kills, failing and full disks, foul weather
@@ -25,14 +26,17 @@
 //! At the end, by books of its own that share no code with the ledger ([`oracle`]):
 //!
 //! - money is conserved, nobody has spent what it had not, no hold was paid twice or over its amount;
-//! - every command of a holder was executed once or refused, and it knows which, as the issuer does;
-//! - every deposit was learnt once;
-//! - the issuer replayed anew is the issuer that lives.
+//! - every command of a holder was executed once or refused, and it knows which, as the issuer does; a batch's chains
+//!   were done whole or not at all; nobody was paid more than it takes;
+//! - every message of 2003 was done once, in order, and its answer is what its client was told;
+//! - every deposit was learnt once, or told at least once in the dialect of 2003;
+//! - the issuer replayed anew, from its beginning or behind a snapshot, is the issuer that lives.
 //!
 //! # What is not here
 //!
 //! Damage at rest, which a journal refuses (see the tests of `store`), and an issuer that cheats.
 
+mod client;
 mod holder;
 mod issuer;
 pub mod oracle;
@@ -41,7 +45,7 @@ use std::fmt;
 
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
-use fondaco_lcp::{Currency, RequestId};
+use fondaco_lcp::{Currency, RequestId, classic};
 use fondaco_ledger::SignedVoucher;
 use fondaco_units::{Amount, Duration, Scale, Timestamp};
 
@@ -49,6 +53,7 @@ use crate::{
     Rng, SimDisk, SimNetwork, Weather,
     villains::{DoubleSpender, Garbler, Impostor, Villain},
 };
+use client::ClassicNode;
 use holder::HolderNode;
 use issuer::IssuerNode;
 
@@ -63,6 +68,8 @@ pub const ISSUER: Place = 0;
 pub enum Wire {
     /// A request to the issuer, and which command it is: what a connection would tell.
     Ask {
+        /// Whose key the channel has proved.
+        by: EntityId,
         /// The command; nothing for a query.
         about: Option<RequestId>,
         /// The body of the frame.
@@ -74,6 +81,26 @@ pub enum Wire {
         about: Option<RequestId>,
         /// The body of the frame.
         frame: Vec<u8>,
+    },
+    /// A message of 2003.
+    Classic {
+        /// Whose key the channel has proved.
+        by: EntityId,
+        /// The connection it comes on.
+        connection: u64,
+        /// Its place among all on this connection: what comes out of order is lost with its connection.
+        sequence: u64,
+        /// The message.
+        ask: classic::Ask,
+    },
+    /// The answer to it, on the same connection.
+    ClassicAnswer {
+        /// The connection.
+        connection: u64,
+        /// The place of the message.
+        sequence: u64,
+        /// The answer.
+        answer: classic::Answer,
     },
     /// A payer's voucher, to its payee.
     Voucher(Box<SignedVoucher>),
@@ -92,6 +119,16 @@ pub enum Planted {
     ForgetsIds,
     /// Holders send first and save after.
     SendsBeforeSaving,
+    /// The issuer lets a connection speak though a newer one has.
+    KeepsNoFence,
+    /// The issuer deletes notices when it has told them: a query that is repeated is told nothing.
+    DeletesWhenTold,
+    /// The issuer does each step of a batch by itself, linked or not.
+    BreaksChains,
+    /// The issuer pays in whatever the payee would take.
+    IgnoresLimits,
+    /// What the issuer restores from a snapshot has the money, and no answers.
+    SnapshotForgets,
 }
 
 /// Why a run failed.
@@ -118,6 +155,16 @@ pub struct Report {
     pub refused: u64,
     /// Vouchers that were cashed.
     pub posted: u64,
+    /// Chains of more than one step, done or not.
+    pub chains: u64,
+    /// Accounts that got another key, or were closed.
+    pub changed: u64,
+    /// Messages of 2003 that were taken up.
+    pub messages: u64,
+    /// Restarts behind a snapshot.
+    pub restored: u64,
+    /// Commands that were settled by the issuer's history alone.
+    pub forgotten: u64,
     /// Times that a machine lost its power, its process or its disk.
     pub crashes: u64,
 }
@@ -153,6 +200,7 @@ struct World {
     issuer: IssuerNode,
     /// The treasurer, who holds the issuer's key, is the first.
     holders: Vec<HolderNode>,
+    clients: Vec<ClassicNode>,
     villains: Vec<Box<dyn Villain>>,
     crashes: u64,
 }
@@ -181,8 +229,8 @@ impl World {
             symbol: Text::cut("CRN"),
             scale: Scale::new(2).unwrap_or_default(),
             transfer_fee: Amount::new(rng.below(3)),
-            full_handshake_fee: Amount::ZERO,
-            account_reserve: Amount::ZERO,
+            full_handshake_fee: Amount::new(rng.below(3)),
+            account_reserve: Amount::new(if rng.chance(50) { 0 } else { rng.below(10) }),
         };
         let mut entities = vec![bank.entity()];
         let mut holders = Vec::new();
@@ -192,6 +240,12 @@ impl World {
             let place = entities.len() - 1;
             let late = planted == Planted::SendsBeforeSaving;
             holders.push(HolderNode::new(place, key, currency.id, number == 0, late, rng.fork()));
+        }
+        let mut clients = Vec::new();
+        for _ in 0..rng.below(3) {
+            let key = SecretKey::from_bytes(&rng.array());
+            entities.push(key.entity());
+            clients.push(ClassicNode::new(entities.len() - 1, key.entity(), rng.fork()));
         }
         let mut villains: Vec<Box<dyn Villain>> = Vec::new();
         if rng.chance(70) {
@@ -219,6 +273,7 @@ impl World {
             directory: Directory { currency, entities, payees },
             issuer,
             holders,
+            clients,
             villains,
             rng,
             crashes: 0,
@@ -277,6 +332,9 @@ impl World {
                 holder.restart()?;
             }
         }
+        for client in &mut self.clients {
+            client.turn(&mut self.issuer, &self.directory, chaos, &mut sent);
+        }
         if chaos {
             for villain in &mut self.villains {
                 villain.turn(self.now, &self.directory, &mut self.rng, &mut sent);
@@ -296,6 +354,9 @@ impl World {
                 to if to <= self.holders.len() => {
                     self.holders[to - 1].hear(delivery.message)?;
                 }
+                to if to <= self.holders.len() + self.clients.len() => {
+                    self.clients[to - 1 - self.holders.len()].hear(delivery.message)?;
+                }
                 to => {
                     let villain = |villain: &&mut Box<dyn Villain>| villain.is_at(to);
                     if let Some(villain) = self.villains.iter_mut().find(villain) {
@@ -307,7 +368,7 @@ impl World {
         // As a service does it: what came together is saved together, and then answered.
         while !asked.is_empty() {
             let batch = asked.split_off(asked.len().saturating_sub(1 + self.rng.index(8)));
-            for (to, wire) in self.issuer.serve(self.now, &self.directory, batch)? {
+            for (to, wire) in self.issuer.serve(self.now, batch)? {
                 self.network.send(self.now, ISSUER, to, wire);
             }
         }
@@ -321,23 +382,30 @@ impl World {
         for _ in 0..TURNS_TO_DRAIN {
             self.now = self.now.after(Duration::from_milliseconds(25));
             self.turn(false)?;
-            let arrived = |holder: &HolderNode| self.issuer.deposits_of(holder.entity());
-            let drained = |holder: &HolderNode| holder.is_drained(arrived(holder));
-            if self.holders.iter().all(drained) {
+            let rests = |holder: &HolderNode| holder.unrest(&self.issuer).is_none();
+            let is_told = |client: &ClassicNode| client.unrest(&self.issuer).is_none();
+            if self.holders.iter().all(rests) && self.clients.iter().all(is_told) {
                 // All holds come to their end.
                 self.now = self.now.after(Duration::from_seconds(86_400));
                 return self.issuer.tick(self.now);
             }
         }
-        Err("the machines do not come to rest".to_owned())
+        let holders = self.holders.iter().map(|holder| holder.unrest(&self.issuer));
+        let clients = self.clients.iter().map(|client| client.unrest(&self.issuer));
+        let unrest: Vec<String> = holders.chain(clients).flatten().collect();
+        Err(format!("the machines do not come to rest: {}", unrest.join("; ")))
     }
 
     fn check(&mut self) -> Result<Report, String> {
         self.issuer.check_replay()?;
         let holders: Vec<oracle::Holder<'_>> =
             self.holders.iter().map(HolderNode::for_oracle).collect();
-        let mut report = oracle::check(self.now, self.issuer.live()?, self.issuer.log(), &holders)?;
+        let clients: Vec<oracle::Client<'_>> =
+            self.clients.iter().map(ClassicNode::for_oracle).collect();
+        let (live, log) = (self.issuer.live()?, self.issuer.log());
+        let mut report = oracle::check(self.now, live, log, &holders, &clients)?;
         report.crashes = self.crashes;
+        (report.restored, report.forgotten) = self.issuer.restored_and_forgotten();
         Ok(report)
     }
 }

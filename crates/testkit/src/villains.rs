@@ -41,8 +41,8 @@ pub trait Villain {
     fn hear(&mut self, place: Place, wire: Wire);
 }
 
-fn ask(from: Place, request: &Request) -> (Place, Place, Wire) {
-    (from, ISSUER, Wire::Ask { about: request.id(), frame: request.to_frame() })
+fn ask(from: Place, by: EntityId, request: &Request) -> (Place, Place, Wire) {
+    (from, ISSUER, Wire::Ask { by, about: request.id(), frame: request.to_frame() })
 }
 
 fn any_id(rng: &mut Rng) -> RequestId {

@@ -117,7 +117,12 @@ impl Issuer {
     }
 
     fn place_of(&self, who: Who, holder: EntityId, counter: u32, hash: &RequestHash) -> Place {
-        self.last_of(who, holder).map_or(Place::New, |last| last.place(counter, hash))
+        let place = self.last_of(who, holder).map_or(Place::New, |last| last.place(counter, hash));
+        #[cfg(test)]
+        if self.forgets_answers && place == Place::Repeated {
+            return Place::New;
+        }
+        place
     }
 
     fn first_answer(&self, who: Who, holder: EntityId) -> Option<Answer> {

@@ -48,6 +48,10 @@ fn hold_ids_have_one_text_form() {
     assert_ne!(hold_id(1), HoldId::derive(CurrencyId::issued_by(entity(BOB)), entity(ALICE), 1));
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Pins the bytes that `docs/formats/ledger.md` shows.
 #[test]
 fn the_bytes_of_a_signed_voucher() {
@@ -57,9 +61,54 @@ fn the_bytes_of_a_signed_voucher() {
         cumulative: units(1050),
     }
     .sign(&SecretKey::from_bytes(&[7; 32]));
-    let hex: String = signed.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&signed.to_bytes());
     let signature = "1aeb1f601da6eca1a5518c9446889ee100331a1a91aad419b014fa3298a623e8\
                      d606de05af92cc008e42369d3c86b9733a783a1d25c9250932d4c5e1ef4e1600";
     let expected = format!("{}{}1a04000000000000{signature}", "11".repeat(32), "22".repeat(32));
     assert_eq!(hex, expected);
+}
+
+/// Pins the bytes that `docs/formats/ledger.md` shows.
+#[test]
+fn the_bytes_of_a_signed_anchor_and_its_word() {
+    let (payer, hold) = (SecretKey::from_bytes(&[7; 32]), Digest::from_bytes([0x22; 32]));
+    let chain = PayWordChain::new(
+        &payer,
+        CurrencyId::issued_by(EntityId::from_bytes([0x11; 32])),
+        HoldId::from_digest(hold),
+        units(1050),
+        units(3),
+        1000,
+    )
+    .unwrap();
+    let signed = chain.anchor().sign(&payer);
+    let word = chain.word(2).unwrap();
+    assert_eq!(signed.verify(payer.entity()), Ok(()));
+    assert_eq!(chain.anchor().check(&word), Ok(units(1056)));
+    let terms = "1a040000000000000300000000000000e8030000";
+    let root = "80c4b30457931c0dc35416cf08d0536567724b61406e9106891ad5af92ec87c8";
+    let signature = "f64318c1f068ec2f81e8bca25daff5aa301dd0ed91c332f87504eb4dec0f50aa\
+                     4c318ab48f9bdab35146c761c7cef5fc028f38df4c953ecaf148eb1b06dcbc01";
+    let expected = format!("{}{}{terms}{root}{signature}", "11".repeat(32), "22".repeat(32));
+    assert_eq!(hex(&signed.to_bytes()), expected);
+    let expected = "02000000\
+                    124faef36bfb9501d04e0266c54e10703a59d8c84d42d38f350c079f4ea0db29";
+    assert_eq!(hex(&word.to_bytes()), expected);
+}
+
+/// Pins the bytes that `docs/formats/ledger.md` shows.
+#[test]
+fn the_bytes_of_a_snapshot() {
+    let [issuer, alice, alice_new] =
+        [0x11, 0x22, 0x33].map(|byte| EntityId::from_bytes([byte; 32]));
+    let mut ledger = Ledger::new(CurrencyId::issued_by(issuer), 7);
+    ledger.mint(alice, units(1050)).unwrap();
+    ledger.accept(alice, units(2000)).unwrap();
+    ledger.rotate(alice, alice_new).unwrap();
+    let [issuer, old, new] = ["11", "22", "33"].map(|byte| byte.repeat(32));
+    let money = "1a040000000000000000000000000000";
+    let head = format!("01d000000000000000{issuer}{money}{}00", "00".repeat(16));
+    let slots = format!("0300000000000000{issuer}03{new}01{money}d007000000000000{old}0201000000");
+    let seal = "a6416ca01014a0d2874cabc87f704b4047d40ee700d6ee55ad8d2d0a698f3965";
+    assert_eq!(hex(&bytes(&ledger)), format!("{head}{slots}0000000000000000{seal}"));
 }

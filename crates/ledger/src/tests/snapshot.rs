@@ -22,8 +22,8 @@ fn canary_what_was_saved_broken_is_not_taken_back() {
         (|ledger| ledger.halt(), Imbalance::Halted.into()),
         (
             |ledger| {
-                let slot = ledger.accounts.slots[2];
-                ledger.accounts.slots.push(slot);
+                let twice = Slot::closed(entity(BOB));
+                ledger.accounts.slots.push(twice);
             },
             Imbalance::Index { key: entity(BOB) }.into(),
         ),
@@ -40,7 +40,13 @@ fn canary_what_was_saved_broken_is_not_taken_back() {
             },
             Imbalance::Index { key: entity(9) }.into(),
         ),
-        (|ledger| ledger.accounts.slots.clear(), Imbalance::Index { key: entity(ISSUER) }.into()),
+        (
+            |ledger| {
+                *ledger = Ledger::new(currency(), 7);
+                ledger.accounts.slots.clear();
+            },
+            Imbalance::Index { key: entity(ISSUER) }.into(),
+        ),
         (|ledger| ledger.accounts.slots.swap(0, 2), Imbalance::Index { key: entity(BOB) }.into()),
         (
             |ledger| {

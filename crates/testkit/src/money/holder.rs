@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fondaco_codec::{Decode, Encode, Text};
+use fondaco_codec::{Decode, Encode, List, Text};
 use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
-use fondaco_lcp::{Deposit, Outbox, OutboxError, Request, RequestId, Response};
+use fondaco_lcp::{
+    Deposit, Outbox, OutboxError, Refusal, Request, RequestId, Response, Rotation, Step,
+};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_store::{Journal, Kind, OpenError};
 use fondaco_units::{Amount, Duration, Timestamp};
 
-use super::{Directory, ISSUER, Place, Wire, oracle};
+use super::{Directory, ISSUER, Place, Wire, issuer::IssuerNode, oracle};
 use crate::{Rng, SimDisk};
 
 const KIND: Kind = Kind::new(*b"holder\0\0", 1);
@@ -43,7 +45,12 @@ impl State {
 
 pub(super) struct HolderNode {
     place: Place,
-    key: SecretKey,
+    /// The key that it begins with, and the one that it may change to.
+    keys: [SecretKey; 2],
+    /// The commands by which it tried to change its key.
+    rotations: Vec<RequestId>,
+    /// An answer has told that the key is changed, before the answer to the change itself came.
+    told_rotated: bool,
     is_treasurer: bool,
     disk: SimDisk,
     rng: Rng,
@@ -75,9 +82,12 @@ impl HolderNode {
         mut rng: Rng,
     ) -> Self {
         let outbox = Outbox::new(currency, key.entity());
+        let keys = [key, SecretKey::from_bytes(&rng.array())];
         Self {
             place,
-            key,
+            keys,
+            rotations: Vec::new(),
+            told_rotated: false,
             is_treasurer,
             disk: SimDisk::new(),
             up: None,
@@ -94,8 +104,18 @@ impl HolderNode {
         }
     }
 
+    /// Whom others know it as.
     pub(super) fn entity(&self) -> EntityId {
-        self.key.entity()
+        self.keys[0].entity()
+    }
+
+    /// The key that it has now, as far as it knows.
+    fn key(&self) -> &SecretKey {
+        let done = |id: &RequestId| {
+            let outcome = self.up.as_ref().and_then(|(_, state)| state.outbox.outcome(*id));
+            matches!(outcome, Some(Response::Rotated { .. }))
+        };
+        &self.keys[usize::from(self.told_rotated || self.rotations.iter().any(done))]
     }
 
     pub(super) const fn disk(&self) -> &SimDisk {
@@ -115,12 +135,18 @@ impl HolderNode {
         }
     }
 
-    /// Whether nothing is left to be sent or learnt, of `arrived` deposits.
-    pub(super) fn is_drained(&self, arrived: usize) -> bool {
-        let settled = |(_, state): &(_, State)| {
-            state.outbox.pending().next().is_none() && state.deposits.len() == arrived
+    /// What is left to be sent or learnt.
+    pub(super) fn unrest(&self, issuer: &IssuerNode) -> Option<String> {
+        let place = self.place;
+        let Some((_, state)) = self.up.as_ref().filter(|_| self.unsaved.is_empty()) else {
+            return Some(format!("holder {place} is down"));
         };
-        self.unsaved.is_empty() && self.up.as_ref().is_some_and(settled)
+        if let Some((_, request)) = state.outbox.pending().next() {
+            return Some(format!("holder {place} has {request:?} to send"));
+        }
+        let (arrived, known) = (issuer.deposits_of(self.entity()), state.deposits.len());
+        (arrived != known)
+            .then(|| format!("holder {place} has learnt of {known} of {arrived} deposits"))
     }
 
     /// Loses power, or its process only.
@@ -131,6 +157,7 @@ impl HolderNode {
         self.up = None;
         self.unsaved.clear();
         self.vouchers.clear();
+        self.told_rotated = false;
     }
 
     pub(super) fn heal(&mut self) {
@@ -176,35 +203,34 @@ impl HolderNode {
             self.intend(request, sent)?;
         }
         if self.rng.chance(15) {
-            self.cash(sent)?;
+            self.cash(now, sent)?;
         }
         if is_wanting && self.rng.chance(20) {
             self.hand_out_voucher(directory, sent);
         }
         if is_wanting && self.rng.chance(20) {
-            self.acknowledge(sent)?;
+            self.acknowledge(now, sent)?;
         }
         let hurry = if is_wanting { 25 } else { 100 };
+        let by = self.key().entity();
         let Some((_, state)) = &self.up else { return Ok(()) };
         for (id, request) in state.outbox.pending() {
             if self.rng.chance(hurry) {
-                sent.push((self.place, ISSUER, ask(request, Some(*id))));
+                sent.push((self.place, ISSUER, ask(by, request, Some(*id))));
             }
         }
         if self.rng.chance(hurry) {
             let after = state.deposits.len() as u64;
-            sent.push((
-                self.place,
-                ISSUER,
-                ask(&Request::Deposits { after, wait: Duration::ZERO }, None),
-            ));
+            let query = Request::Deposits { after, wait: Duration::ZERO };
+            sent.push((self.place, ISSUER, ask(by, &query, None)));
         }
         Ok(())
     }
 
     fn wish(&mut self, now: Timestamp, directory: &Directory) -> Request {
+        let holder = self.key().entity();
         let rng = &mut self.rng;
-        let id = RequestId::new(u128::from_le_bytes(rng.array()));
+        let id = RequestId::at(now, rng.array());
         let to = directory.any_payee(rng);
         // Zero and more than there is are asked for as well.
         let amount = Amount::new(match rng.below(8) {
@@ -218,6 +244,34 @@ impl HolderNode {
                 1 => {}
                 _ => return Request::Mint { id, to, amount },
             }
+        }
+        match rng.below(20) {
+            0..=2 => {
+                let fee_max = Amount::new(3);
+                let step = |rng: &mut Rng, number: u64| Step {
+                    to: directory.any_payee(rng),
+                    amount: Amount::new(if rng.chance(8) { 0 } else { rng.below(150) }),
+                    order: Text::cut(&format!("{id}:{number}")),
+                    linked: rng.chance(60),
+                };
+                let steps = (0..rng.below(6)).map(|number| step(rng, number)).collect();
+                let steps = List::new(steps).expect("few steps");
+                return Request::Batch { id, fee_max, steps };
+            }
+            3 => {
+                let most = [Amount::MAX, Amount::new(rng.below(3000))];
+                return Request::Accept { id, balance_max: most[rng.index(2)] };
+            }
+            4 => return Request::Close { id, forfeit_max: Amount::new(rng.below(500)) },
+            5 if holder == self.keys[0].entity() => {
+                let [old, new] = &self.keys;
+                let (currency, to) = (directory.currency.id, new.entity());
+                let rotation = Rotation { currency, old: holder, new: to };
+                let (by_old, by_new) = (rotation.sign(old), rotation.sign(new));
+                self.rotations.push(id);
+                return Request::Rotate { id, to, by_old, by_new };
+            }
+            _ => {}
         }
         let expires = now.after(Duration::from_milliseconds(rng.below(15_000)));
         if rng.chance(35) {
@@ -237,7 +291,7 @@ impl HolderNode {
     }
 
     /// Cashes the voucher of a hold, or gives the hold up.
-    fn cash(&mut self, sent: &mut Sent) -> Result<(), String> {
+    fn cash(&mut self, now: Timestamp, sent: &mut Sent) -> Result<(), String> {
         let held: Vec<SignedVoucher> = self.vouchers.values().copied().collect();
         let Some(voucher) = self.rng.pick(&held).copied() else { return Ok(()) };
         let hold = voucher.voucher.hold;
@@ -246,7 +300,7 @@ impl HolderNode {
         if !self.cashed.insert(hold) {
             return Ok(());
         }
-        let id = RequestId::new(u128::from_le_bytes(self.rng.array()));
+        let id = RequestId::at(now, self.rng.array());
         let gives_up = self.rng.chance(15);
         let request = match gives_up {
             true => Request::HoldVoid { id, hold },
@@ -267,24 +321,30 @@ impl HolderNode {
         let Some(place) = directory.place_of(*payee) else { return };
         let cumulative = Amount::new(self.rng.below(amount_max.get() + 1));
         let voucher = Voucher { currency: directory.currency.id, hold: *hold, cumulative };
-        sent.push((self.place, place, Wire::Voucher(Box::new(voucher.sign(&self.key)))));
+        // Vouchers are of the key that opened the hold.
+        let opened = |key: &&SecretKey| {
+            HoldId::derive(directory.currency.id, key.entity(), id.get()) == *hold
+        };
+        let Some(key) = self.keys.iter().find(opened) else { return };
+        sent.push((self.place, place, Wire::Voucher(Box::new(voucher.sign(key)))));
     }
 
-    fn acknowledge(&mut self, sent: &mut Sent) -> Result<(), String> {
+    fn acknowledge(&mut self, now: Timestamp, sent: &mut Sent) -> Result<(), String> {
         let Some((_, state)) = &self.up else { return Ok(()) };
         let through = state.deposits.len() as u64;
         if through == 0 || self.rng.chance(70) {
             return Ok(());
         }
-        let id = RequestId::new(u128::from_le_bytes(self.rng.array()));
+        let id = RequestId::at(now, self.rng.array());
         self.intend(Request::AckDeposits { id, through }, sent)
     }
 
     /// Takes up a command: saves it first, so that it can be sent.
     fn intend(&mut self, request: Request, sent: &mut Sent) -> Result<(), String> {
+        let by = self.key().entity();
         let Some((_, state)) = &mut self.up else { return Ok(()) };
         let Some(id) = request.id() else { return Ok(()) };
-        let message = ask(&request, Some(id));
+        let message = ask(by, &request, Some(id));
         let record = state.outbox.prepare(request).map_err(|error| error.to_string())?;
         self.ids.insert(id);
         let record = [&[OUTBOX], &record[..]].concat();
@@ -306,8 +366,9 @@ impl HolderNode {
             return true;
         }
         if journal.append(&records).is_ok() {
-            self.sound = state.clone();
-            return true;
+            // What is saved is replayed at once: that is cheaper than to copy the state, and a test more.
+            let sound = &mut self.sound;
+            return records.iter().all(|record| sound.replay(record).is_ok());
         }
         self.tried = Some(state.clone());
         self.go_down();
@@ -324,7 +385,7 @@ impl HolderNode {
                 }
                 return Ok(());
             }
-            Wire::Ask { .. } => return Ok(()),
+            Wire::Ask { .. } | Wire::Classic { .. } | Wire::ClassicAnswer { .. } => return Ok(()),
             Wire::Answer { about, frame } => {
                 (about, Response::from_frame(&frame).map_err(|error| error.to_string())?)
             }
@@ -335,8 +396,18 @@ impl HolderNode {
                 let is_new = state.outbox.outcome(id).is_none();
                 match state.outbox.settle(id, &response) {
                     Ok(record) if is_new => records.push([&[OUTBOX], &record[..]].concat()),
+                    Err(OutboxError::NotYet { refusal: Refusal::Rotated { to }, .. })
+                        if to == self.keys[1].entity() =>
+                    {
+                        self.told_rotated = true;
+                    }
                     Ok(_) | Err(OutboxError::NotYet { .. }) => {}
-                    Err(error) => return Err(format!("holder {}: {error}", self.place)),
+                    Err(error) => {
+                        let (place, before) = (self.place, state.outbox.outcome(id));
+                        return Err(format!(
+                            "holder {place}: {error}: {before:?}, then {response:?}"
+                        ));
+                    }
                 }
             }
             (None, Response::Deposits { list, .. }) => {
@@ -346,6 +417,11 @@ impl HolderNode {
                         records.push([&[DEPOSIT], &deposit.to_bytes()[..]].concat());
                     }
                 }
+            }
+            (None, Response::Refused { refusal: Refusal::Rotated { to } })
+                if to == self.keys[1].entity() =>
+            {
+                self.told_rotated = true;
             }
             (None, _) => {}
         }
@@ -358,6 +434,6 @@ impl HolderNode {
     }
 }
 
-fn ask(request: &Request, about: Option<RequestId>) -> Wire {
-    Wire::Ask { about, frame: request.to_frame() }
+fn ask(by: EntityId, request: &Request, about: Option<RequestId>) -> Wire {
+    Wire::Ask { by, about, frame: request.to_frame() }
 }

@@ -1,19 +1,39 @@
 //! The issuer's service: the production machine over the production journal.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use fondaco_codec::List;
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{
-    Currency, FrameError, Issuer, IssuerOptions, Refusal, ReplayError, Request, RequestId, Response,
+    Currency, FrameError, Issuer, IssuerOptions, Refusal, Request, RequestId, Response, Step,
+    classic::{Answer, Ask, AskBody},
 };
 use fondaco_store::{Journal, Kind, OpenError};
-use fondaco_units::{Duration, Timestamp};
+use fondaco_units::{Amount, Duration, Timestamp};
 
-use super::{Directory, Place, Planted, Wire, oracle::Entry};
+use super::{
+    Place, Planted, Wire,
+    oracle::{Act, Entry},
+};
 use crate::{Rng, SimDisk, network::Delivery};
 
 const KIND: Kind = Kind::new(*b"issuer\0\0", 1);
 
+/// How many snapshots are kept.
+const SNAPSHOTS_MAX: usize = 3;
+
+/// A snapshot on a disk of its own, which tells when it is damaged.
+struct Snapshot {
+    /// How many records are before it.
+    records: u64,
+    /// How many entries of the log.
+    entries: usize,
+    bytes: Vec<u8>,
+}
+
 pub(super) struct IssuerNode {
     currency: Currency,
+    options: IssuerOptions,
     disk: SimDisk,
     planted: Planted,
     rng: Rng,
@@ -27,13 +47,42 @@ pub(super) struct IssuerNode {
     unsaved: (Vec<Vec<u8>>, Vec<Entry>),
     /// How far its clock goes wrong.
     slow: Duration,
+    snapshots: Vec<Snapshot>,
+    /// How many connections of 2003 there were, and how many of them ended with their process.
+    connections: u64,
+    ended: u64,
+    /// How many messages have come on each connection.
+    lines: BTreeMap<u64, u64>,
+    restored: u64,
+    forgotten: u64,
+    /// What [`Planted::SnapshotForgets`] has no answers to.
+    lost: BTreeSet<(EntityId, RequestId)>,
+    /// What [`Planted::DeletesWhenTold`] has told.
+    told: BTreeMap<EntityId, Ask>,
+}
+
+/// What a batch of requests leads to.
+#[derive(Default)]
+struct Served {
+    records: Vec<Vec<u8>>,
+    entries: Vec<Entry>,
+    answers: Vec<(Place, Wire)>,
 }
 
 impl IssuerNode {
-    pub(super) fn new(currency: Currency, disk: SimDisk, planted: Planted, rng: Rng) -> Self {
+    pub(super) fn new(currency: Currency, disk: SimDisk, planted: Planted, mut rng: Rng) -> Self {
+        let seed = rng.next_u64();
+        let mut options = IssuerOptions { seed, ..IssuerOptions::default() };
+        // From the memory for a dozen answers to that for all.
+        let few = [1200, 5000, 20_000];
+        let forgets = matches!(planted, Planted::ForgetsIds | Planted::SnapshotForgets);
+        if rng.chance(60) && !forgets {
+            options.answers_bytes_max = few[rng.index(few.len())];
+        }
         Self {
-            sound: Issuer::new(currency.clone(), IssuerOptions::default()),
+            sound: Issuer::new(currency.clone(), options),
             currency,
+            options,
             disk,
             planted,
             rng,
@@ -42,6 +91,14 @@ impl IssuerNode {
             tried: None,
             unsaved: (Vec::new(), Vec::new()),
             slow: Duration::ZERO,
+            snapshots: Vec::new(),
+            connections: 0,
+            ended: 0,
+            lines: BTreeMap::new(),
+            restored: 0,
+            forgotten: 0,
+            lost: BTreeSet::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -57,13 +114,26 @@ impl IssuerNode {
         &self.log
     }
 
+    pub(super) const fn restored_and_forgotten(&self) -> (u64, u64) {
+        (self.restored, self.forgotten)
+    }
+
     pub(super) fn live(&self) -> Result<&Issuer, String> {
         self.up.as_ref().map(|(_, issuer)| issuer).ok_or_else(|| "the issuer is down".to_owned())
     }
 
-    /// Returns how many deposits ever arrived for `holder`.
+    /// Returns how many deposits ever arrived for the account that has, or had, the key `holder`.
     pub(super) fn deposits_of(&self, holder: EntityId) -> usize {
-        self.log.iter().filter(|entry| entry.deposit().is_some_and(|(to, ..)| to == holder)).count()
+        let key = |key| self.sound.ledger().current_key(key);
+        let holder = key(holder);
+        self.log.iter().flat_map(Entry::payees).filter(|to| key(*to) == holder).count()
+    }
+
+    /// Takes a connection of 2003; its number. Nothing when the machine is down.
+    pub(super) fn accept(&mut self) -> Option<u64> {
+        self.up.as_ref()?;
+        self.connections += 1;
+        Some(self.connections)
     }
 
     /// Loses power, or its process only.
@@ -72,6 +142,8 @@ impl IssuerNode {
         self.disk = if power { self.disk.crash(&mut self.rng) } else { self.disk.kill() };
         self.up = None;
         self.unsaved = (Vec::new(), Vec::new());
+        self.ended = self.connections;
+        self.lines.clear();
         // The operator frees some space.
         self.disk.set_capacity(u64::MAX);
         self.slow = Duration::from_milliseconds(self.rng.below(3000));
@@ -83,7 +155,8 @@ impl IssuerNode {
     }
 
     pub(super) fn restart(&mut self) -> Result<(), String> {
-        let Some((journal, issuer)) = self.replay()? else {
+        let pick = self.rng.index(SNAPSHOTS_MAX + 1);
+        let Some((journal, issuer)) = self.replay(pick)? else {
             self.go_down();
             return Ok(());
         };
@@ -99,25 +172,58 @@ impl IssuerNode {
         Ok(())
     }
 
-    fn replay(&self) -> Result<Option<(Journal<SimDisk>, Issuer)>, String> {
-        let mut issuer = Issuer::new(self.currency.clone(), IssuerOptions::default());
-        let replay = |record: &[u8]| -> Result<(), ReplayError> { issuer.replay(record) };
+    /// Begins behind the snapshot at this place, if there is one and it is whole; how many records are before it.
+    fn begin(&mut self, pick: usize) -> (Issuer, u64) {
+        let IssuerOptions { seed, answers_bytes_max } = self.options;
+        if let Some(snapshot) = self.snapshots.get(pick) {
+            let cut = if self.rng.chance(15) { self.rng.index(snapshot.bytes.len()) } else { 0 };
+            let bytes = &snapshot.bytes[..snapshot.bytes.len() - cut];
+            if let Ok(issuer) = Issuer::restore(seed, answers_bytes_max, bytes) {
+                self.restored += 1;
+                if self.planted == Planted::SnapshotForgets {
+                    let before = &self.log[..snapshot.entries.min(self.log.len())];
+                    let lost = before.iter().filter_map(|entry| match &entry.act {
+                        Act::Command { request, .. } => Some((entry.holder, request.id()?)),
+                        Act::Message { .. } => None,
+                    });
+                    self.lost.extend(lost);
+                }
+                return (issuer, snapshot.records);
+            }
+        }
+        (Issuer::new(self.currency.clone(), self.options), 0)
+    }
+
+    fn replay(&mut self, pick: usize) -> Result<Option<(Journal<SimDisk>, Issuer)>, String> {
+        let (mut issuer, skipped) = self.begin(pick);
+        let mut records = 0;
+        let replay = |record: &[u8]| {
+            records += 1;
+            if records <= skipped { Ok(()) } else { issuer.replay(record) }
+        };
         match Journal::open(self.disk.clone(), KIND, replay) {
+            // A journal that ends before the snapshot has lost what it had.
+            Ok(_) if records < skipped => self.replay(usize::MAX),
             Ok(journal) => Ok(Some((journal, issuer))),
             Err(OpenError::Disk { .. }) => Ok(None),
             Err(error) => Err(format!("the issuer does not start: {error}")),
         }
     }
 
-    /// Replays the journal anew and compares.
+    /// Replays the journal anew, whole and behind each snapshot, and compares.
     pub(super) fn check_replay(&mut self) -> Result<(), String> {
         let live = self.live()?.clone();
         self.disk = self.disk.crash(&mut self.rng);
-        let (journal, issuer) = self.replay()?.ok_or("the healed disk fails")?;
-        if issuer != live {
-            return Err("the issuer replayed is not the issuer that lived".to_owned());
+        for pick in (0..=self.snapshots.len()).rev() {
+            let (journal, issuer) = self.replay(pick)?.ok_or("the healed disk fails")?;
+            if issuer != live {
+                return Err("the issuer replayed is not the issuer that lived".to_owned());
+            }
+            self.up = Some((journal, issuer));
+            if self.rng.chance(70) {
+                break;
+            }
         }
-        self.up = Some((journal, issuer));
         Ok(())
     }
 
@@ -129,7 +235,7 @@ impl IssuerNode {
         }
         let (mut late, entries) = std::mem::take(&mut self.unsaved);
         late.extend(records);
-        self.save(late, entries);
+        self.save(late, entries)?;
         Ok(())
     }
 
@@ -137,60 +243,182 @@ impl IssuerNode {
     pub(super) fn serve(
         &mut self,
         now: Timestamp,
-        directory: &Directory,
         batch: Vec<Delivery<Place, Wire>>,
     ) -> Result<Vec<(Place, Wire)>, String> {
-        let Some((_, issuer)) = &mut self.up else { return Ok(Vec::new()) };
+        if self.up.is_none() {
+            return Ok(Vec::new());
+        }
         let now = Timestamp::from_milliseconds(
             now.milliseconds().saturating_sub(self.slow.milliseconds()),
         );
-        let (mut records, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut served = Served::default();
         for Delivery { from, message, .. } in batch {
-            let Wire::Ask { about, frame } = message else { continue };
-            let holder = directory.entities[from];
-            let response = match Request::from_frame(&frame) {
-                Ok(request) => {
-                    let request = match self.planted {
-                        Planted::ForgetsIds => with_other_id(request, &mut self.rng),
-                        _ => request,
+            match message {
+                Wire::Ask { by, about, frame } => {
+                    let Some(response) = self.command(now, by, &frame, &mut served) else {
+                        continue;
                     };
-                    let handled = issuer.handle(now, holder, &request);
-                    if let Some(record) = handled.record {
-                        records.push(record);
-                        let response = handled.response.clone();
-                        entries.push(Entry { at: issuer.last(), holder, request, response });
-                    }
-                    handled.response
+                    let frame = response.to_frame();
+                    served.answers.push((from, Wire::Answer { about, frame }));
                 }
-                Err(FrameError::Version { .. }) => Response::Refused {
-                    refusal: Refusal::Version { version: fondaco_lcp::VERSION },
-                },
-                Err(FrameError::TooLong { .. } | FrameError::Decode { .. }) => continue,
-            };
-            answers.push((from, Wire::Answer { about, frame: response.to_frame() }));
+                Wire::Classic { by, connection, sequence, ask } => {
+                    let answer = self.message(now, by, (connection, sequence), ask, &mut served);
+                    let wire =
+                        answer.map(|answer| Wire::ClassicAnswer { connection, sequence, answer });
+                    served.answers.extend(wire.map(|wire| (from, wire)));
+                }
+                Wire::Answer { .. } | Wire::ClassicAnswer { .. } | Wire::Voucher(_) => {}
+            }
         }
+        let Served { records, entries, answers } = served;
         if self.planted == Planted::AnswersBeforeSaving {
             self.unsaved.0.extend(records);
             self.unsaved.1.extend(entries);
             return Ok(answers);
         }
-        Ok(if self.save(records, entries) { answers } else { Vec::new() })
+        Ok(if self.save(records, entries)? { answers } else { Vec::new() })
+    }
+
+    fn command(
+        &mut self,
+        now: Timestamp,
+        by: EntityId,
+        frame: &[u8],
+        served: &mut Served,
+    ) -> Option<Response> {
+        let request = match Request::from_frame(frame) {
+            Ok(request) => request,
+            Err(FrameError::Version { .. }) => {
+                let refusal = Refusal::Version { version: fondaco_lcp::VERSION };
+                return Some(Response::Refused { refusal });
+            }
+            Err(FrameError::TooLong { .. } | FrameError::Decode { .. }) => return None,
+        };
+        let asked = self.falsified(by, request.clone());
+        let (_, issuer) = self.up.as_mut()?;
+        let handled = issuer.handle(now, by, &asked);
+        let mut response = handled.response;
+        if let Response::Refused { refusal: Refusal::Forgotten { .. } } = response {
+            self.forgotten += 1;
+            response = self.from_history(by, &request, &served.entries);
+        }
+        if let Some(record) = handled.record {
+            let at = self.live().map_or(now, Issuer::last);
+            served.records.push(record);
+            let act = Act::Command { request, response: response.clone() };
+            served.entries.push(Entry { at, holder: by, act });
+        }
+        Some(response)
+    }
+
+    /// What a planted fault makes of a request.
+    fn falsified(&mut self, by: EntityId, request: Request) -> Request {
+        let lost = |id| self.lost.contains(&(by, id));
+        match (self.planted, request) {
+            (Planted::ForgetsIds, request) => with_other_id(request, &mut self.rng),
+            (Planted::SnapshotForgets, request) if request.id().is_some_and(lost) => {
+                with_other_id(request, &mut self.rng)
+            }
+            (Planted::BreaksChains, Request::Batch { id, fee_max, steps }) => {
+                let steps = steps.into_vec().into_iter().map(|step| Step { linked: false, ..step });
+                let steps = List::new(steps.collect()).expect("as many as there were");
+                Request::Batch { id, fee_max, steps }
+            }
+            (Planted::IgnoresLimits, Request::Accept { id, .. }) => {
+                Request::Accept { id, balance_max: Amount::MAX }
+            }
+            (_, request) => request,
+        }
+    }
+
+    /// Answers what the core has forgotten, as the service does: from what was recorded.
+    fn from_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
+        let Ok(issuer) = self.live() else { return Response::Refused { refusal: Refusal::Halted } };
+        let all = self.log.iter().chain(&self.unsaved.1).chain(fresh);
+        let known = all
+            .filter_map(|entry| match &entry.act {
+                Act::Command { request, response } => Some((entry.holder, request, response)),
+                Act::Message { .. } => None,
+            })
+            .find(|(holder, known, _)| {
+                known.id() == request.id() && issuer.ledger().current_key(*holder) == by
+            });
+        let refusal = match (known, request.id()) {
+            (Some((_, known, response)), _) if known == request => return response.clone(),
+            (Some(_), Some(id)) => Refusal::OtherContent { id },
+            (Some(_) | None, _) => Refusal::Outdated,
+        };
+        Response::Refused { refusal }
+    }
+
+    fn message(
+        &mut self,
+        now: Timestamp,
+        by: EntityId,
+        (connection, sequence): (u64, u64),
+        ask: Ask,
+        served: &mut Served,
+    ) -> Option<Answer> {
+        if connection <= self.ended {
+            return None;
+        }
+        let before = self.lines.insert(connection, sequence);
+        if before.is_some_and(|before| before >= sequence) {
+            // It was overtaken: a connection keeps the order, or breaks.
+            self.lines.insert(connection, u64::MAX);
+            return None;
+        }
+        let (_, issuer) = self.up.as_mut()?;
+        if self.planted == Planted::DeletesWhenTold
+            && ask.body == AskBody::Query
+            && self.told.insert(by, ask.clone()).as_ref() == Some(&ask)
+        {
+            let deposits = List::new(Vec::new())?;
+            let balance = issuer.ledger().account(by).available;
+            return Some(Answer::Told { deposits, fee: Amount::ZERO, balance });
+        }
+        // A full handshake, until it was charged.
+        let surcharge = match before {
+            None => self.currency.full_handshake_fee,
+            Some(_) => Amount::ZERO,
+        };
+        let number = if self.planted == Planted::KeepsNoFence { u64::MAX } else { connection };
+        let handled = issuer.handle_classic(now, by, number, surcharge, &ask);
+        if let Some(record) = handled.record {
+            let at = issuer.last();
+            served.records.push(record);
+            let act = Act::Message { ask, surcharge, answer: handled.answer.clone() };
+            served.entries.push(Entry { at, holder: by, act });
+        }
+        Some(handled.answer)
     }
 
     /// Whether the records are durable; if not, the machine is down.
-    fn save(&mut self, records: Vec<Vec<u8>>, entries: Vec<Entry>) -> bool {
-        let Some((journal, issuer)) = &mut self.up else { return false };
+    fn save(&mut self, records: Vec<Vec<u8>>, entries: Vec<Entry>) -> Result<bool, String> {
+        let Some((journal, issuer)) = &mut self.up else { return Ok(false) };
         if records.is_empty() {
-            return true;
+            return Ok(true);
         }
-        if journal.append(&records).is_ok() {
-            self.log.extend(entries);
-            self.sound = issuer.clone();
-            return true;
+        if journal.append(&records).is_err() {
+            self.tried = Some((issuer.clone(), entries));
+            self.go_down();
+            return Ok(false);
         }
-        self.tried = Some((issuer.clone(), entries));
-        self.go_down();
-        false
+        // What is saved is replayed at once: that is cheaper than to copy the state, and a test more.
+        for record in &records {
+            self.sound.replay(record).map_err(|error| format!("a new record: {error}"))?;
+        }
+        self.log.extend(entries);
+        let often = if self.planted == Planted::SnapshotForgets { 30 } else { 4 };
+        if self.rng.chance(often) {
+            if self.snapshots.len() == SNAPSHOTS_MAX {
+                self.snapshots.remove(self.rng.index(SNAPSHOTS_MAX));
+            }
+            let (records, entries) = (journal.head().records, self.log.len());
+            let bytes = self.sound.snapshot();
+            self.snapshots.push(Snapshot { records, entries, bytes });
+        }
+        Ok(true)
     }
 }
 

@@ -2,42 +2,111 @@
 //!
 //! Nothing here uses the ledger's code: money is a table of signed numbers.
 
+mod books;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use fondaco_crypto::EntityId;
-use fondaco_lcp::{Deposit, Issuer, Outbox, Request, RequestId, Response};
-use fondaco_ledger::HoldId;
+use fondaco_lcp::{
+    Deposit, Issuer, Outbox, Refusal, Request, RequestId, Response, Step, StepResult,
+    classic::{Answer, Ask, AskBody},
+};
 use fondaco_units::{Amount, Timestamp};
 
 use super::Report;
+use books::Books;
 
-/// A command that the issuer recorded, and its answer.
+/// What the issuer recorded, and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// When, by the time of the books.
     pub at: Timestamp,
-    /// Who asked.
+    /// Who asked, by the key of that time.
     pub holder: EntityId,
-    /// What.
-    pub request: Request,
-    /// What was answered.
-    pub response: Response,
+    /// What was asked and answered.
+    pub act: Act,
+}
+
+/// What was asked and answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A command.
+    Command {
+        /// What.
+        request: Request,
+        /// What was answered.
+        response: Response,
+    },
+    /// A message of 2003.
+    Message {
+        /// What.
+        ask: Ask,
+        /// What it was to cost beside the fee.
+        surcharge: Amount,
+        /// What was answered.
+        answer: Answer,
+    },
+}
+
+/// Somebody was paid.
+struct Paid<'a> {
+    to: EntityId,
+    /// Who paid, where the entry tells it.
+    payer: Option<EntityId>,
+    amount: Amount,
+    /// What for, where it was told in words.
+    order: Option<&'a str>,
 }
 
 impl Entry {
-    /// Returns who was paid by whom, how much, and for which order as far as it was told in words.
-    pub fn deposit(&self) -> Option<(EntityId, Option<EntityId>, Amount, Option<&str>)> {
-        match (&self.request, &self.response) {
-            (Request::Transfer { to, amount, order, .. }, Response::Transferred { .. }) => {
-                Some((*to, Some(self.holder), *amount, Some(order.as_str())))
-            }
-            (Request::Mint { to, amount, .. }, Response::Minted { .. }) => {
-                Some((*to, None, *amount, None))
-            }
-            (Request::HoldPost { .. }, Response::HoldPosted { paid, .. }) => {
-                Some((self.holder, None, *paid, None))
-            }
-            _ => None,
+    /// Returns the keys that were paid, once for each payment.
+    pub(super) fn payees(&self) -> impl Iterator<Item = EntityId> + '_ {
+        self.paid().into_iter().map(|paid| paid.to)
+    }
+
+    fn paid(&self) -> Vec<Paid<'_>> {
+        let by = self.holder;
+        let one = |to, payer, amount, order| vec![Paid { to, payer, amount, order }];
+        match &self.act {
+            Act::Command { request, response } => match (request, response) {
+                (Request::Transfer { to, amount, order, .. }, Response::Transferred { .. }) => {
+                    one(*to, Some(by), *amount, Some(order.as_str()))
+                }
+                (Request::Mint { to, amount, .. }, Response::Minted { .. }) => {
+                    one(*to, None, *amount, None)
+                }
+                (Request::HoldPost { .. }, Response::HoldPosted { paid, .. }) => {
+                    one(by, None, *paid, None)
+                }
+                (Request::Batch { steps, .. }, Response::Batched { results, .. }) => {
+                    let steps = steps.as_slice().iter().zip(results.as_slice());
+                    let paid = steps.filter(|(_, result)| **result == StepResult::Paid);
+                    let paid = paid.map(|(step, _)| {
+                        let Step { to, amount, order, .. } = step;
+                        Paid {
+                            to: *to,
+                            payer: Some(by),
+                            amount: *amount,
+                            order: Some(order.as_str()),
+                        }
+                    });
+                    paid.collect()
+                }
+                _ => Vec::new(),
+            },
+            Act::Message { ask, answer, .. } => match (&ask.body, answer) {
+                (AskBody::Transfer { to, amount, order }, Answer::Paid { .. }) => {
+                    one(*to, Some(by), *amount, Some(order.as_str()))
+                }
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        match &self.act {
+            Act::Command { response, .. } => matches!(response, Response::Refused { .. }),
+            Act::Message { answer, .. } => matches!(answer, Answer::Fault { .. }),
         }
     }
 }
@@ -45,7 +114,7 @@ impl Entry {
 /// What an honest holder has on its disk at the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder<'a> {
-    /// Who.
+    /// Who, by its first key.
     pub entity: EntityId,
     /// Its commands.
     pub outbox: &'a Outbox,
@@ -53,6 +122,39 @@ pub struct Holder<'a> {
     pub deposits: &'a [Deposit],
     /// Every command that it ever thought of.
     pub ids: &'a BTreeSet<RequestId>,
+}
+
+/// What a client of 2003 knows at the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Who.
+    pub entity: EntityId,
+    /// What it asked and was answered, in order.
+    pub settled: &'a [(Ask, Answer)],
+    /// What it was told of deposits, by number.
+    pub deposits: &'a BTreeMap<u64, Deposit>,
+}
+
+/// Which key became which.
+#[derive(Default)]
+struct Keys(BTreeMap<EntityId, EntityId>);
+
+impl Keys {
+    fn of(log: &[Entry]) -> Self {
+        let changed = log.iter().filter_map(|entry| match &entry.act {
+            Act::Command { response: Response::Rotated { to }, .. } => Some((entry.holder, *to)),
+            Act::Command { .. } | Act::Message { .. } => None,
+        });
+        Self(changed.collect())
+    }
+
+    /// The last key of whoever ever had this one.
+    fn last(&self, mut key: EntityId) -> EntityId {
+        while let Some(next) = self.0.get(&key) {
+            key = *next;
+        }
+        key
+    }
 }
 
 /// Checks the end of a run: the issuer's log of what it did, its state, and what the holders know.
@@ -65,32 +167,49 @@ pub fn check(
     issuer: &Issuer,
     log: &[Entry],
     holders: &[Holder<'_>],
+    clients: &[Client<'_>],
 ) -> Result<Report, String> {
     issuer.check().map_err(|imbalance| imbalance.to_string())?;
-    once(log)?;
-    let books = Books::of(log, issuer)?;
-    books.compare(issuer)?;
+    let keys = Keys::of(log);
+    once(log, &keys)?;
+    Books::of(log, issuer, &keys)?.compare(issuer)?;
+    let mut asked = issuer.clone();
     for holder in holders {
-        outcomes(now, issuer, log, holder)?;
-        deposits(log, holder)?;
+        outcomes(now, &mut asked, log, &keys, holder)?;
+        deposits(log, &keys, holder.entity, holder.deposits.iter())?;
     }
-    let refused = |entry: &&Entry| matches!(entry.response, Response::Refused { .. });
-    let refused = log.iter().filter(refused).count() as u64;
-    let posted = |entry: &&Entry| matches!(entry.response, Response::HoldPosted { .. });
-    Ok(Report {
-        executed: log.len() as u64 - refused,
-        refused,
-        posted: log.iter().filter(posted).count() as u64,
-        crashes: 0,
-    })
+    for client in clients {
+        messages(log, client)?;
+        deposits(log, &keys, client.entity, client.deposits.values())?;
+    }
+    let refused = log.iter().filter(|entry| entry.is_refused()).count() as u64;
+    let mut report = Report { executed: log.len() as u64 - refused, refused, ..Report::default() };
+    for entry in log {
+        match &entry.act {
+            Act::Message { .. } => report.messages += 1,
+            Act::Command { response: Response::HoldPosted { .. }, .. } => report.posted += 1,
+            Act::Command {
+                response: Response::Rotated { .. } | Response::Closed { .. }, ..
+            } => {
+                report.changed += 1;
+            }
+            Act::Command { request: Request::Batch { steps, .. }, .. } => {
+                let chains = steps.as_slice().chunk_by(|step, _| step.linked);
+                report.chains += chains.filter(|chain| chain.len() > 1).count() as u64;
+            }
+            Act::Command { .. } => {}
+        }
+    }
+    Ok(report)
 }
 
 /// No command was taken up twice.
-fn once(log: &[Entry]) -> Result<(), String> {
+fn once(log: &[Entry], keys: &Keys) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for entry in log {
-        let id = entry.request.id().ok_or("a query was recorded")?;
-        if !seen.insert((entry.holder, id)) {
+        let Act::Command { request, .. } = &entry.act else { continue };
+        let id = request.id().ok_or("a query was recorded")?;
+        if !seen.insert((keys.last(entry.holder), id)) {
             return Err(format!("{id} was executed twice"));
         }
     }
@@ -100,172 +219,94 @@ fn once(log: &[Entry]) -> Result<(), String> {
 /// Every command that a holder saved has an outcome, which is the issuer's; and the other way round.
 fn outcomes(
     now: Timestamp,
-    issuer: &Issuer,
+    asked: &mut Issuer,
     log: &[Entry],
+    keys: &Keys,
     holder: &Holder<'_>,
 ) -> Result<(), String> {
     if let Some((id, _)) = holder.outbox.pending().next() {
         return Err(format!("{id} was never answered"));
     }
-    let mut asked = issuer.clone();
+    let entity = keys.last(holder.entity);
+    let mut done = BTreeMap::new();
+    for entry in log.iter().filter(|entry| keys.last(entry.holder) == entity) {
+        let Act::Command { request, response } = &entry.act else { continue };
+        let Some(id) = request.id() else { continue };
+        if holder.outbox.outcome(id) != Some(response) {
+            return Err(format!("{id} was executed, and its holder does not know it"));
+        }
+        done.insert(id, response);
+    }
     for id in holder.ids {
         let Some(request) = holder.outbox.request(*id) else { continue };
         let told = holder.outbox.outcome(*id).ok_or_else(|| format!("{id} has no outcome"))?;
-        let handled = asked.handle(now, holder.entity, request);
+        let handled = asked.handle(now, entity, request);
         if handled.record.is_some() {
             return Err(format!("{id} was answered, and the issuer does not know it"));
         }
-        if handled.response != *told {
-            return Err(format!("{id} has one outcome for its holder and another for the issuer"));
-        }
-    }
-    for entry in log.iter().filter(|entry| entry.holder == holder.entity) {
-        let Some(id) = entry.request.id() else { continue };
-        if holder.outbox.outcome(id) != Some(&entry.response) {
-            return Err(format!("{id} was executed, and its holder does not know it"));
+        match (&handled.response, done.get(id)) {
+            (Response::Refused { refusal: Refusal::Forgotten { .. } }, Some(_)) => {}
+            // Nothing was done, and never will be.
+            (Response::Refused { refusal: Refusal::Forgotten { .. } }, None)
+                if matches!(told, Response::Refused { refusal: Refusal::Outdated }) => {}
+            (response, Some(_)) if response == told => {}
+            _ => {
+                let what = "has one outcome for its holder and another for the issuer";
+                return Err(format!("{id} {what}"));
+            }
         }
     }
     Ok(())
 }
 
-/// A holder has learnt of each payment once, in order, and of nothing else.
-fn deposits(log: &[Entry], holder: &Holder<'_>) -> Result<(), String> {
-    let paid = log.iter().filter_map(Entry::deposit).filter(|(to, ..)| *to == holder.entity);
+/// Each message of a client was taken up once, in order, and its answer is what the client was told.
+fn messages(log: &[Entry], client: &Client<'_>) -> Result<(), String> {
+    let taken = log.iter().filter(|entry| entry.holder == client.entity);
+    let taken = taken.filter_map(|entry| match &entry.act {
+        Act::Message { ask, answer, .. } => Some((ask, answer)),
+        Act::Command { .. } => None,
+    });
+    let settled = client.settled.iter().map(|(ask, answer)| (ask, answer));
+    if !taken.clone().map(|(ask, _)| ask).eq(settled.clone().map(|(ask, _)| ask)) {
+        let (taken, settled) = (taken.count(), client.settled.len());
+        return Err(format!("a client sent {settled} messages, and {taken} were done"));
+    }
+    match taken.zip(settled).find(|(done, told)| done.1 != told.1) {
+        Some(((ask, _), _)) => Err(format!("a client was told another answer to {ask:?}")),
+        None => Ok(()),
+    }
+}
+
+/// A holder has learnt of each payment, in order, and of nothing else.
+fn deposits<'a>(
+    log: &[Entry],
+    keys: &Keys,
+    entity: EntityId,
+    known: impl ExactSizeIterator<Item = &'a Deposit>,
+) -> Result<(), String> {
+    let entity = keys.last(entity);
+    let paid = log.iter().flat_map(Entry::paid).filter(|paid| keys.last(paid.to) == entity);
     let paid: Vec<_> = paid.collect();
-    if paid.len() != holder.deposits.len() {
-        let (paid, known) = (paid.len(), holder.deposits.len());
-        return Err(format!("{} was paid {paid} times and knows of {known}", holder.entity));
+    if paid.len() != known.len() {
+        let (paid, known) = (paid.len(), known.len());
+        return Err(format!("{entity} was paid {paid} times and knows of {known}"));
     }
     let mut orders = BTreeSet::new();
-    for (place, ((_, payer, amount, order), deposit)) in
-        paid.iter().zip(holder.deposits).enumerate()
+    for (place, (Paid { payer, amount, order, .. }, deposit)) in paid.iter().zip(known).enumerate()
     {
         let same = deposit.number == place as u64 + 1
             && deposit.amount == *amount
             && (payer.is_none() || deposit.payer == *payer)
             && order.is_none_or(|order| deposit.order.as_str() == order);
         if !same {
-            return Err(format!("{} was told of another payment: {deposit:?}", holder.entity));
+            return Err(format!("{entity} was told of another payment: {deposit:?}"));
         }
         // An honest payer has one order for one payment.
-        if order.is_some_and(|order| order.starts_with("request:") && !orders.insert(order)) {
-            return Err(format!("{} was paid twice for {order:?}", holder.entity));
+        let is_honest =
+            |order: &&str| order.starts_with("request:") || order.starts_with("client:");
+        if order.filter(is_honest).is_some_and(|order| !orders.insert(order)) {
+            return Err(format!("{entity} was paid twice for {order:?}"));
         }
     }
     Ok(())
-}
-
-/// The books by hand.
-#[derive(Default)]
-struct Books {
-    available: BTreeMap<EntityId, i128>,
-    /// Payer, payee, amount and expiry of the open holds.
-    holds: BTreeMap<HoldId, (EntityId, EntityId, i128, Timestamp)>,
-    supply: i128,
-}
-
-impl Books {
-    fn of(log: &[Entry], issuer: &Issuer) -> Result<Self, String> {
-        let mut books = Self::default();
-        let bank = issuer.currency().id.issuer();
-        for entry in log {
-            books.expire(entry.at);
-            books.enter(entry, bank)?;
-            if let Some((who, _)) = books.available.iter().find(|(_, amount)| **amount < 0) {
-                return Err(format!("{who} has spent what it had not: {:?}", entry.request));
-            }
-        }
-        books.expire(issuer.last());
-        Ok(books)
-    }
-
-    fn add(&mut self, to: EntityId, amount: i128) {
-        *self.available.entry(to).or_default() += amount;
-    }
-
-    fn expire(&mut self, now: Timestamp) {
-        let due: Vec<_> =
-            self.holds.iter().filter(|(_, hold)| hold.3 <= now).map(|(id, _)| *id).collect();
-        for id in due {
-            if let Some((payer, _, amount, _)) = self.holds.remove(&id) {
-                self.add(payer, amount);
-            }
-        }
-    }
-
-    fn enter(&mut self, entry: &Entry, bank: EntityId) -> Result<(), String> {
-        let by = entry.holder;
-        let number = |amount: &Amount| i128::from(amount.get());
-        let closed = || format!("a hold was closed that was not open: {:?}", entry.request);
-        match (&entry.request, &entry.response) {
-            (_, Response::Refused { .. }) | (Request::AckDeposits { .. }, Response::Acked) => {}
-            (Request::Transfer { to, amount, fee_max, .. }, Response::Transferred { fee, .. }) => {
-                if fee > fee_max {
-                    return Err("a fee is over what was agreed to".to_owned());
-                }
-                self.add(by, -number(amount) - number(fee));
-                self.add(*to, number(amount));
-                self.add(bank, number(fee));
-            }
-            (Request::Mint { to, amount, .. }, Response::Minted { .. }) if by == bank => {
-                self.add(*to, number(amount));
-                self.supply += number(amount);
-            }
-            (Request::Redeem { amount, .. }, Response::Redeemed { .. }) if by == bank => {
-                self.add(bank, -number(amount));
-                self.supply -= number(amount);
-            }
-            (
-                Request::HoldOpen { payee, amount_max, expires, .. },
-                Response::HoldOpened { hold, .. },
-            ) => {
-                self.add(by, -number(amount_max));
-                let entered = (by, *payee, number(amount_max), *expires);
-                if self.holds.insert(*hold, entered).is_some() {
-                    return Err(format!("{hold} was opened twice"));
-                }
-            }
-            (Request::HoldPost { voucher, .. }, Response::HoldPosted { paid, returned }) => {
-                let hold = self.holds.remove(&voucher.voucher.hold).ok_or_else(closed)?;
-                let (payer, payee, amount, _) = hold;
-                let whole = number(paid) + number(returned) == amount;
-                if payee != by || !whole || voucher.verify(payer).is_err() {
-                    return Err(format!("a hold was cashed wrongly: {:?}", entry.request));
-                }
-                self.add(payee, number(paid));
-                self.add(payer, number(returned));
-            }
-            (Request::HoldVoid { hold, .. }, Response::HoldVoided { .. }) => {
-                let (payer, payee, amount, _) = self.holds.remove(hold).ok_or_else(closed)?;
-                if payee != by {
-                    return Err(format!("{hold} was given up by a stranger"));
-                }
-                self.add(payer, amount);
-            }
-            (request, response) => {
-                return Err(format!("{request:?} was answered with {response:?}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn compare(&self, issuer: &Issuer) -> Result<(), String> {
-        let supply = i128::from(issuer.ledger().supply().get());
-        if self.supply != supply {
-            return Err(format!("the supply is {supply}, and should be {}", self.supply));
-        }
-        if let Some(hold) = self.holds.keys().next() {
-            return Err(format!("{hold} is still open"));
-        }
-        let named: BTreeSet<EntityId> =
-            self.available.keys().copied().chain(issuer.books().map(|(who, _)| who)).collect();
-        for who in named {
-            let account = issuer.ledger().account(who);
-            let should = self.available.get(&who).copied().unwrap_or_default();
-            if i128::from(account.available.get()) != should || account.held != Amount::ZERO {
-                return Err(format!("{who} has {account:?}, and should have {should}"));
-            }
-        }
-        Ok(())
-    }
 }

@@ -52,7 +52,8 @@ impl Villain for DoubleSpender {
             return;
         }
         let (one, other, accomplice) = (self.first, self.first + 1, self.first + 2);
-        sent.push(ask(one, &Request::Balance));
+        let (own, other_key) = (self.key.entity(), self.accomplice.entity());
+        sent.push(ask(one, own, &Request::Balance));
         match rng.below(3) {
             // All it has, from both machines at once, to whoever believes it.
             0 => {
@@ -65,6 +66,7 @@ impl Villain for DoubleSpender {
                     let (amount, fee_max) = (self.available, Amount::new(3));
                     sent.push(ask(
                         from,
+                        own,
                         &Request::Transfer { id, to, amount, fee_max, order: Text::cut("all") },
                     ));
                 }
@@ -77,6 +79,7 @@ impl Villain for DoubleSpender {
                 let order = Digest::of(b"nothing");
                 sent.push(ask(
                     one,
+                    own,
                     &Request::HoldOpen { id, payee, amount_max, order, expires, open_by: expires },
                 ));
                 let hold = HoldId::derive(directory.currency.id, self.key.entity(), id.get());
@@ -85,6 +88,7 @@ impl Villain for DoubleSpender {
                 let fee_max = Amount::new(3);
                 sent.push(ask(
                     other,
+                    own,
                     &Request::Transfer {
                         id: any_id(rng),
                         to,
@@ -102,11 +106,15 @@ impl Villain for DoubleSpender {
                 for cumulative in [amount_max.get() / 2, amount_max.get(), amount_max.get() + 1] {
                     let cumulative = Amount::new(cumulative);
                     let voucher = Voucher { currency, hold, cumulative }.sign(&self.key);
-                    sent.push(ask(accomplice, &Request::HoldPost { id, voucher }));
-                    sent.push(ask(accomplice, &Request::HoldPost { id: any_id(rng), voucher }));
-                    sent.push(ask(one, &Request::HoldPost { id, voucher }));
+                    sent.push(ask(accomplice, other_key, &Request::HoldPost { id, voucher }));
+                    sent.push(ask(
+                        accomplice,
+                        other_key,
+                        &Request::HoldPost { id: any_id(rng), voucher },
+                    ));
+                    sent.push(ask(one, own, &Request::HoldPost { id, voucher }));
                 }
-                sent.push(ask(accomplice, &Request::HoldVoid { id: any_id(rng), hold }));
+                sent.push(ask(accomplice, other_key, &Request::HoldVoid { id: any_id(rng), hold }));
             }
         }
     }

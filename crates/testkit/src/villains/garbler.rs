@@ -59,7 +59,7 @@ impl Villain for Garbler {
                 frame[at] ^= 1 << rng.below(8);
             }
         }
-        sent.push((self.place, ISSUER, Wire::Ask { about: None, frame }));
+        sent.push((self.place, ISSUER, Wire::Ask { by: self.key.entity(), about: None, frame }));
     }
 
     fn hear(&mut self, _place: Place, _wire: Wire) {}

@@ -86,7 +86,7 @@ impl Villain for Impostor {
                 order: Text::cut(""),
             },
         };
-        sent.push(ask(self.place, &request));
+        sent.push(ask(self.place, self.key.entity(), &request));
     }
 
     fn hear(&mut self, _place: Place, wire: Wire) {
