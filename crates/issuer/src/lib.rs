@@ -56,6 +56,7 @@
 mod books;
 mod config;
 mod error;
+pub mod history;
 mod keeper;
 mod known;
 mod pace;

@@ -20,9 +20,11 @@ use std::collections::BTreeMap;
 mod batch;
 mod classic;
 mod commands;
+mod past;
 mod queries;
 mod snapshot;
 
+pub use past::Recorded;
 pub use snapshot::SnapshotError;
 
 /// The books of one currency and what was answered to whom. See the [crate](crate) for the rules it keeps.

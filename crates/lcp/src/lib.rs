@@ -105,7 +105,7 @@ mod tests;
 pub use currency::{Currency, Deposit, Limits};
 pub use frame::FrameError;
 pub use id::{ParseRequestIdError, RequestId};
-pub use issuer::{Handled, HandledClassic, Issuer, IssuerOptions, SnapshotError};
+pub use issuer::{Handled, HandledClassic, Issuer, IssuerOptions, Recorded, SnapshotError};
 pub use journal::{RECORD_BYTES_MAX, ReplayError};
 pub use message::{Request, Response, Step, StepResult};
 pub use outbox::{Outbox, OutboxError};
