@@ -5,7 +5,7 @@
 //! the number of its first key, so that its history stays its own when the key changes.
 //!
 //! ```text
-//! keeper ─► journal, synced ─► Indexer::add ─► queue ─► thread "history" ─► commit, every COMMIT_RECORDS or COMMIT_EVERY:
+//! keeper ─► journal, synced ─► Indexer::add ─► queue ─► thread "history" ─► commit, when somebody waits or a second passed:
 //!    │                                           full? the keeper waits        visible ─► History::wait_through
 //!    └─► answers leave                                                       every DURABLE_EVERY, and at the end: durable
 //!
@@ -37,6 +37,9 @@ mod reader;
 mod rows;
 mod tables;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::HistoryError;
 pub use indexer::Indexer;
@@ -121,7 +124,8 @@ impl Noted {
         Self { at, answered: None, movements: Vec::new() }
     }
 
-    /// Replays a record and notes what it has done. The issuer [collects movements](Issuer::collect_movements).
+    /// Replays a record and notes what it has done. The issuer [collects movements](Issuer::collect_movements), and its
+    /// memory of answers takes at least one.
     ///
     /// # Errors
     ///

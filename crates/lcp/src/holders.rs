@@ -65,20 +65,14 @@ impl Strangers {
         self.gone.map(|gone| RequestId::at(gone, [0xff; 10]))
     }
 
-    /// Returns what is kept of a stranger, now that it is heard; and who made room for it.
-    pub(crate) fn hear(
-        &mut self,
-        who: EntityId,
-        now: Timestamp,
-    ) -> (&mut Stranger, Option<EntityId>) {
-        let mut gone = None;
+    /// Returns what is kept of a stranger, now that it is heard.
+    pub(crate) fn hear(&mut self, who: EntityId, now: Timestamp) -> &mut Stranger {
         if !self.known.contains_key(&who)
             && self.known.len() >= STRANGERS_MAX
             && let Some((_, oldest)) = self.turns.pop_first()
         {
             let last = self.known.remove(&oldest).map(|(_, stranger)| stranger.last);
             self.gone = self.gone.max(last);
-            gone = Some(oldest);
         }
         let floor = self.newcomers_floor();
         self.turn += 1;
@@ -89,7 +83,7 @@ impl Strangers {
         self.turns.remove(before);
         self.turns.insert(turn, who);
         (*before, stranger.last) = (turn, now);
-        (stranger, gone)
+        stranger
     }
 
     /// Lets one go: it was paid, and is no stranger any more.

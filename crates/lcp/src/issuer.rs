@@ -3,7 +3,7 @@
 use crate::{
     ANSWERS_BYTES_MAX, Currency, Movement, Refusal, ReplayError, Request, RequestId, Response,
     answers::{Answered, Answers, Encoded, RequestHash},
-    classic::Answer,
+    classic::{Answer, fences::Fences},
     holders::{Holder, Strangers},
     journal::{
         ClassicHead, CommandHead, Digests, Draft, Mark, Prices, Record, Tick, journal_mark,
@@ -15,7 +15,6 @@ use fondaco_codec::{Decode, Encode};
 use fondaco_crypto::EntityId;
 use fondaco_ledger::{Account, AccountIndex, Imbalance, Ledger, Terms};
 use fondaco_units::{Amount, Timestamp};
-use std::collections::BTreeMap;
 
 mod batch;
 mod classic;
@@ -43,8 +42,7 @@ pub struct Issuer {
     answers: Answers,
     /// When the last record was made.
     last: Timestamp,
-    /// The newest connection of each key that has spoken in the dialect of 2003.
-    fences: BTreeMap<EntityId, u64>,
+    fences: Fences,
     movements: Movements,
     /// The planted fault that the simulation must catch: every command is taken for a new one.
     #[cfg(test)]
@@ -151,7 +149,7 @@ impl Issuer {
             strangers: Strangers::default(),
             answers,
             last: Timestamp::EPOCH,
-            fences: BTreeMap::new(),
+            fences: Fences::default(),
             movements: Movements::default(),
             #[cfg(test)]
             forgets_answers: false,
@@ -419,17 +417,8 @@ impl Issuer {
                     }
                 }
             }
-            None => self.hear(holder, now).remember(answered),
+            None => self.strangers.hear(holder, now).remember(answered),
         }
-    }
-
-    /// What is kept of a stranger, who is heard now.
-    fn hear(&mut self, holder: EntityId, now: Timestamp) -> &mut crate::holders::Stranger {
-        let (stranger, gone) = self.strangers.hear(holder, now);
-        if let Some(gone) = gone {
-            self.fences.remove(&gone);
-        }
-        stranger
     }
 
     fn expire(&mut self, now: Timestamp) -> Result<u64, Halted> {

@@ -142,6 +142,9 @@ pub const STRANGERS_MAX: usize = 16_384;
 /// The most answers to one stranger that are remembered.
 pub const STRANGER_ANSWERS_MAX: usize = 8;
 
+/// The most keys whose newest connection, in the dialect of 2003, is known.
+pub const FENCES_MAX: usize = 1 << 18;
+
 /// The most deposit notices that wait for one holder before transfers and mints to it are refused.
 pub const DEPOSITS_WAITING_MAX: usize = 100_000;
 

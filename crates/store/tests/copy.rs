@@ -104,15 +104,15 @@ fn a_torn_end_is_left_out_and_damage_is_refused() {
         assert_eq!(open(&to).0.head(), heads[3]);
         fs::remove_file(&to).unwrap();
         flip(last);
-        for frame in 0..3 {
-            let at = heads[frame].bytes.get() + 70;
+        for head in &heads[..3] {
+            let at = head.bytes.get() + 70;
             flip(at);
             let error = copy(&from, &to).unwrap_err();
             let CopyError::Journal { source: OpenError::Damaged { at: found, .. }, .. } = error
             else {
-                panic!("frame {frame}: {error}");
+                panic!("{error}");
             };
-            assert_eq!(found, heads[frame].bytes.get());
+            assert_eq!(found, head.bytes.get());
             assert!(!to.exists());
             flip(at);
         }

@@ -71,10 +71,10 @@ fn cut_or_changed_anywhere_it_is_refused() {
             let error = load(&sound[..length]);
             match length {
                 0..8 => {
-                    assert!(matches!(error, SnapshotError::Foreign { .. }), "{length}: {error}")
+                    assert!(matches!(error, SnapshotError::Foreign { .. }), "{length}: {error}");
                 }
                 8..96 => {
-                    assert!(matches!(error, SnapshotError::Damaged { .. }), "{length}: {error}")
+                    assert!(matches!(error, SnapshotError::Damaged { .. }), "{length}: {error}");
                 }
                 _ => assert!(matches!(error, SnapshotError::Length { .. }), "{length}: {error}"),
             }

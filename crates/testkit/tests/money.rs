@@ -2,32 +2,57 @@
 //!
 //! `FONDACO_SEEDS` runs from `FONDACO_SEED` on; a failure prints the command that replays it.
 
+use std::{
+    num::NonZero,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
 use fondaco_testkit::{
     Seeds,
-    money::{Planted, Report, run},
+    money::{Planted, Report, Violation, run},
 };
+
+/// Runs each of `seeds`, on as many threads as there are processors: what happened, or the first seed that failed.
+fn run_all(seeds: Range<u64>) -> Result<Report, (u64, Violation)> {
+    let next = AtomicU64::new(seeds.start);
+    let worker = || {
+        let mut sum = Report::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return Ok(sum);
+            }
+            sum.add(run(seed, Planted::Nothing).map_err(|violation| (seed, violation))?);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let done: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker")).collect()
+    });
+    let mut sum = Report::default();
+    let mut failed = Vec::new();
+    for each in done {
+        match each {
+            Ok(report) => sum.add(report),
+            Err(violation) => failed.push(violation),
+        }
+    }
+    match failed.into_iter().min_by_key(|(seed, _)| *seed) {
+        Some(first) => Err(first),
+        None => Ok(sum),
+    }
+}
 
 #[test]
 fn money_is_conserved_and_all_happens_once() {
-    let mut sum = Report::default();
     let seeds = Seeds::from_environment(300);
     let runs = seeds.end - seeds.start;
-    for seed in seeds {
-        match run(seed, Planted::Nothing) {
-            Ok(report) => {
-                sum.executed += report.executed;
-                sum.refused += report.refused;
-                sum.posted += report.posted;
-                sum.chains += report.chains;
-                sum.changed += report.changed;
-                sum.messages += report.messages;
-                sum.restored += report.restored;
-                sum.forgotten += report.forgotten;
-                sum.crashes += report.crashes;
-            }
-            Err(violation) => panic!("{violation}\n{}", Seeds::replay(seed, "money")),
-        }
-    }
+    let sum = run_all(seeds).unwrap_or_else(|(seed, violation)| {
+        panic!("{violation}\n{}", Seeds::replay(seed, "money"));
+    });
     // What never happens was not tested.
     if runs >= 20 {
         let Report { executed, refused, posted, crashes, .. } = sum;
@@ -78,8 +103,14 @@ fn canary_a_holder_that_sends_before_it_saves() {
 #[test]
 fn canary_an_issuer_that_keeps_no_fence() {
     let caught = caught(Planted::KeepsNoFence);
-    assert!(caught.len() >= 3, "{}: {caught:#?}", caught.len());
-    assert!(caught.iter().all(|what| what.contains("a client")), "{caught:#?}");
+    assert!(caught.len() >= 4, "{}: {caught:#?}", caught.len());
+}
+
+/// Rarer: a message lingers on the newest connection, and older ones go on.
+#[test]
+fn canary_an_issuer_that_fences_too_late() {
+    let caught = (0..400).filter(|seed| run(*seed, Planted::FencesByFirstMessage).is_err());
+    assert!(caught.count() >= 1);
 }
 
 #[test]
@@ -92,14 +123,13 @@ fn canary_an_issuer_that_deletes_notices_when_it_has_told_them() {
 fn canary_an_issuer_that_does_half_a_batch() {
     let caught = caught(Planted::BreaksChains);
     assert!(caught.len() >= 25, "{}: {caught:#?}", caught.len());
-    assert!(caught.iter().all(|what| what.contains("half done")), "{caught:#?}");
 }
 
 #[test]
 fn canary_an_issuer_that_ignores_limits() {
     let caught = caught(Planted::IgnoresLimits);
-    assert!(caught.len() >= 15, "{}: {caught:#?}", caught.len());
-    assert!(caught.iter().all(|what| what.contains("takes")), "{caught:#?}");
+    let paid = caught.iter().filter(|what| what.contains("takes")).count();
+    assert!(paid >= 10, "{paid}: {caught:#?}");
 }
 
 #[test]

@@ -146,6 +146,10 @@ struct Ended<'a>(&'a Shared);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let mut failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            *failure = Some("the thread that keeps the history died".to_owned());
+        }
         self.0.progress.send_modify(|progress| progress.ended = true);
     }
 }

@@ -62,15 +62,15 @@ pub(super) fn read_through(row: &[u8]) -> Result<Through, Broken> {
     Ok(Through { records, chain: Digest::from_bytes(chain.try_into().map_err(|_| Broken)?) })
 }
 
-/// A key and its row.
-pub(super) type Found<const N: usize> = ([u8; N], Vec<u8>);
+/// A row and its key.
+pub(super) type Row<const N: usize> = ([u8; N], Vec<u8>);
 
-/// The row of the greatest key from `least` to `most`: the tail of its key, which stands for where the row begins, and the row.
+/// The row of the greatest key from `least` to `most`.
 pub(super) fn last_row<const N: usize>(
     table: &impl ReadableTable<&'static [u8; N], &'static [u8]>,
     least: [u8; N],
     most: [u8; N],
-) -> Result<Option<Found<N>>, StorageError> {
+) -> Result<Option<Row<N>>, StorageError> {
     let found = table.range::<&[u8; N]>(&least..=&most)?.next_back().transpose()?;
     Ok(found.map(|(key, row)| (*key.value(), row.value().to_vec())))
 }

@@ -28,9 +28,16 @@ struct Message<'a> {
 }
 
 impl Issuer {
+    /// Takes note that a connection of `holder` was accepted and authenticated: its older ones are shut out from now on.
+    /// Call it before anything that came on the connection is handled, in the order of acceptance.
+    pub fn accept_classic(&mut self, holder: EntityId, connection: u64) {
+        self.fences.admit(holder, connection);
+    }
+
     /// Answers one message of `holder`, whom the caller has authenticated, in the dialect of 2003.
     ///
-    /// `connection` numbers the connections of all holders in the order of their acceptance. `surcharge` is what this
+    /// `connection` numbers the connections of all holders in the order of their acceptance; see
+    /// [`Issuer::accept_classic`]. `surcharge` is what this
     /// message costs beside the transfer fee: that of a full handshake, until it was charged once.
     ///
     /// The record is saved before the answer is sent. A message that was answered before, and one that is wrong in its
@@ -49,7 +56,7 @@ impl Issuer {
         if let Who::Rotated { to } = who {
             return refused(Refusal::Rotated { to });
         }
-        if self.is_fenced(holder, connection) {
+        if !self.fences.admit(holder, connection) {
             return fault(Fault::Fenced);
         }
         let draft = Draft::classic(ask);
@@ -71,7 +78,6 @@ impl Issuer {
         if self.ledger.is_halted() {
             return refused(Refusal::Halted);
         }
-        // Only a message that is taken up fences: a halted issuer must not shut anybody out.
         let now = now.max(self.last);
         let prices = self.prices();
         match self.apply_classic(Message { now, holder, who, prices, surcharge, ask }, hash) {
@@ -88,24 +94,16 @@ impl Issuer {
     /// has happened since.
     pub fn classic_waits(&self, holder: EntityId, connection: u64, ask: &Ask) -> bool {
         let who = self.who(holder);
-        let fenced = self.fences.get(&holder).is_some_and(|newest| connection < *newest);
-        if fenced || !matches!(who, Who::Account(_) | Who::Stranger) || ask.body != AskBody::Query {
+        if self.fences.is_fenced(holder, connection)
+            || !matches!(who, Who::Account(_) | Who::Stranger)
+            || ask.body != AskBody::Query
+        {
             return false;
         }
         let hash = self.digests.request(&ask.to_bytes());
         let told = self.last_of(who, holder).map_or(0, |last| last.told_through);
         self.place_of(who, holder, ask.counter, &hash) == Place::New
             && !self.known(who).is_some_and(|known| known.notices.wait_after(told))
-    }
-
-    /// Whether a newer connection of this key has spoken; if not, this one is the newest.
-    fn is_fenced(&mut self, holder: EntityId, connection: u64) -> bool {
-        let newest = self.fences.entry(holder).or_insert(connection);
-        if connection < *newest {
-            return true;
-        }
-        *newest = connection;
-        false
     }
 
     fn last_of(&self, who: Who, holder: EntityId) -> Option<&Last> {
@@ -190,7 +188,7 @@ impl Issuer {
         let last = Some(Box::new(last));
         match who {
             Who::Account(at) => self.holders[at.get()].classic = last,
-            Who::Stranger | Who::Rotated { .. } => self.hear(holder, now).classic = last,
+            Who::Stranger | Who::Rotated { .. } => self.strangers.hear(holder, now).classic = last,
         }
         Ok((answer, mark))
     }

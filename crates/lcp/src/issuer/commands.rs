@@ -186,7 +186,6 @@ impl Issuer {
         let rotation = Rotation { currency: self.currency.id, old, new };
         rotation.verify(by_old, by_new).map_err(|_| Refusal::BadRotation)?;
         self.ledger.rotate(old, new)?;
-        self.fences.remove(&old);
         self.welcome(new);
         self.note(new, EntryKind::RotatedFrom, Some(old), Amount::ZERO, id);
         Ok(Response::Rotated { to: new })

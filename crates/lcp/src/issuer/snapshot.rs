@@ -137,7 +137,7 @@ impl Issuer {
             if self.ledger.index_of(who).is_some() || self.strangers.get(who).is_some() {
                 return Err(Reader::invalid(at, "stranger"));
             }
-            let stranger = self.strangers.hear(who, last).0;
+            let stranger = self.strangers.hear(who, last);
             stranger.floor = Option::decode(input)?;
             stranger.answers = input.list::<Answered>(STRANGER_ANSWERS_MAX)?.into();
             stranger.classic = decode_last(input, &Notices::default())?;

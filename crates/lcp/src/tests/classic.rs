@@ -112,6 +112,20 @@ fn a_newer_connection_fences() {
     assert_eq!(told(&bob.answer), [1, 2, 3]);
 }
 
+/// A message may linger on the newest connection while an older one goes on: the bit would fit again.
+#[test]
+fn a_connection_fences_before_it_speaks() {
+    let mut issuer = issuer();
+    let first = transfer(0, BOB, 10);
+    assert_eq!(ask(&mut issuer, 7, &first), paid(5, 985));
+    issuer.accept_classic(entity(ALICE), 8);
+    assert_eq!(ask(&mut issuer, 7, &transfer(1, BOB, 20)), fault(Fault::Fenced));
+    assert_eq!(ask(&mut issuer, 8, &first), paid(5, 985), "what lingered is a duplicate still");
+    issuer.accept_classic(entity(ALICE), 5);
+    assert_eq!(ask(&mut issuer, 8, &transfer(1, BOB, 20)), paid(5, 960), "an older one is late");
+    assert!(!issuer.classic_waits(entity(ALICE), 7, &query(0)));
+}
+
 #[test]
 fn counters_are_a_bit_or_a_number() {
     let stale = |last| fault(Fault::StaleCounter { last });

@@ -49,7 +49,7 @@ impl ClassicNode {
             sent: Vec::new(),
             settled: Vec::new(),
             deposits: BTreeMap::new(),
-            transfers_left: rng.below(20),
+            transfers_left: rng.below(40),
             rng,
         }
     }
@@ -76,15 +76,16 @@ impl ClassicNode {
         is_wanting: bool,
         sent: &mut Sent,
     ) {
-        let hurry = if is_wanting { 20 } else { 100 };
+        let hurry = if is_wanting { 40 } else { 100 };
         let rests = !is_wanting && self.unrest(issuer).is_none();
         if self.pending.is_none() && !rests && self.rng.chance(hurry) {
             self.want(directory, is_wanting);
         }
         let Some(ask) = self.pending.clone().filter(|_| self.rng.chance(hurry)) else { return };
         let device = self.rng.index(2);
-        if self.lines[device].is_none() || self.rng.chance(10) {
-            self.lines[device] = issuer.accept().map(|connection| Line { connection, sent: 0 });
+        if self.lines[device].is_none() || self.rng.chance(40) {
+            self.lines[device] =
+                issuer.accept(self.entity).map(|connection| Line { connection, sent: 0 });
         }
         let Some(line) = &mut self.lines[device] else { return };
         line.sent += 1;

@@ -130,9 +130,12 @@ impl IssuerNode {
     }
 
     /// Takes a connection of 2003; its number. Nothing when the machine is down.
-    pub(super) fn accept(&mut self) -> Option<u64> {
-        self.up.as_ref()?;
+    pub(super) fn accept(&mut self, by: EntityId) -> Option<u64> {
+        let (_, issuer) = self.up.as_mut()?;
         self.connections += 1;
+        if self.planted != Planted::FencesByFirstMessage {
+            issuer.accept_classic(by, self.connections);
+        }
         Some(self.connections)
     }
 
@@ -300,7 +303,7 @@ impl IssuerNode {
         let mut response = handled.response;
         if let Response::Refused { refusal: Refusal::Forgotten { .. } } = response {
             self.forgotten += 1;
-            response = self.told_by_history(by, &request, &served.entries);
+            response = self.in_history(by, &request, &served.entries);
         }
         if let Some(record) = handled.record {
             let at = self.live().map_or(now, Issuer::last);
@@ -332,7 +335,7 @@ impl IssuerNode {
     }
 
     /// Answers what the core has forgotten, as the service does: from what was recorded.
-    fn told_by_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
+    fn in_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
         let Ok(issuer) = self.live() else { return Response::Refused { refusal: Refusal::Halted } };
         let all = self.log.iter().chain(&self.unsaved.1).chain(fresh);
         let known = all

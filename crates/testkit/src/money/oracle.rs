@@ -29,7 +29,7 @@ pub struct Entry {
 
 /// What was asked and answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there are a few thousand of them in a run")]
+#[expect(clippy::large_enum_variant, reason = "most are commands")]
 pub enum Act {
     /// A command.
     Command {
