@@ -116,7 +116,10 @@ impl AgentError {
         match self {
             Self::Transport(error) => error.hint().map(str::to_owned),
             Self::Issuer(_) => Some("see `fondaco balance` for what you hold".to_owned()),
-            Self::Provider { .. } | Self::Caught { .. } | Self::Misanswer { .. } => {
+            Self::Misanswer { .. } => {
+                Some("if this peer is to be believed all the same, add it again".to_owned())
+            }
+            Self::Provider { .. } | Self::Caught { .. } => {
                 Some("the others serve on; name another host with --host to replace it".to_owned())
             }
             Self::HoldSpent { .. } | Self::ContractFull { .. } => {

@@ -128,6 +128,11 @@ impl From<IssuerError> for Failure {
         match &error {
             IssuerError::File(file) => failure.code(file_code(file)),
             IssuerError::NoIssuer { .. } => failure.code(Code::NotFound),
+            IssuerError::Open(error) if !error.is_transient() => failure.code(Code::Verification),
+            IssuerError::OtherKey { .. }
+            | IssuerError::Lost { .. }
+            | IssuerError::Books(_)
+            | IssuerError::Halted => failure.code(Code::Verification),
             _ => failure,
         }
     }

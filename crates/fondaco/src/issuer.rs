@@ -185,7 +185,12 @@ async fn up(
     if let Some(pem) = serving.certificate() {
         write_atomic(&certificate, pem.as_bytes(), 0o644)?;
     }
-    let (soap, http) = (serving.soap_address(), serving.http_address());
+    // As others reach it: no address in particular is the first that this machine has.
+    let seen = |at: SocketAddr| match address.sockets().first() {
+        Some(socket) if at.ip().is_unspecified() => SocketAddr::new(socket.ip(), at.port()),
+        Some(_) | None => at,
+    };
+    let (soap, http) = (serving.soap_address().map(seen), serving.http_address().map(seen));
     let page_at = page.as_ref().and_then(MetricsPage::address);
     if json {
         let line = json!({

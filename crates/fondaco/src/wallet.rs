@@ -81,7 +81,8 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     };
     config.currency.push(currency.clone());
     home.save_wallet(&config)?;
-    let limited = limit(&wallet, &currency).await?;
+    // Without a limit, one that was set before is lifted.
+    let limited = set_limit(&wallet, trust.unwrap_or(Amount::MAX)).await?;
     let trust = currency.trust.as_deref();
     if json {
         let line = json!({
@@ -108,7 +109,11 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
 /// Tells the issuer the most of its currency that is accepted here; whether it keeps to it, or none was set.
 async fn limit(wallet: &Wallet, currency: &CurrencyConfig) -> Result<bool, Failure> {
     let Some(trust) = &currency.trust else { return Ok(true) };
-    match wallet.accept(&SystemClock, amount_in(currency.scale()?, trust)?).await {
+    set_limit(wallet, amount_in(currency.scale()?, trust)?).await
+}
+
+async fn set_limit(wallet: &Wallet, balance_max: Amount) -> Result<bool, Failure> {
+    match wallet.accept(&SystemClock, balance_max).await {
         Ok(()) => Ok(true),
         // There is nothing to limit yet.
         Err(AgentError::Issuer(Refusal::Ledger {
@@ -252,8 +257,9 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
     }
     for currency in &config.currency {
         let wallet = open(home, currency).await?;
+        // Whether the issuer's books are those seen before is worth a question.
+        wallet.describe().await?;
         let Balance { available, held, .. } = wallet.balance().await?;
-        limit(&wallet, currency).await?;
         let scale = currency.scale()?;
         if json {
             let line = json!({

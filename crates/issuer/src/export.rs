@@ -81,10 +81,8 @@ fn post(postings: &mut Postings, issuer: EntityId, holder: EntityId, movement: &
             add(held, amount);
             add(own, -amount);
         }
-        EntryKind::Forfeited => {
-            add(own, amount);
-            add(Account::Holder(issuer), -amount);
-        }
+        // The issuer's side is a movement of its own.
+        EntryKind::Forfeited => add(own, amount),
         EntryKind::RotatedFrom => {}
     }
     if fee > 0 {

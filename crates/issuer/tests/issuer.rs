@@ -583,7 +583,7 @@ async fn the_books_open_from_their_snapshot() {
     let journal = std::fs::read(copy.join("journal")).unwrap();
     std::fs::copy(&path, copy.join("snapshot")).unwrap();
     let end = usize::try_from(after.bytes.get()).unwrap();
-    let mut cut = journal.clone();
+    let mut cut = journal;
     cut[end - 100..].fill(0);
     std::fs::write(copy.join("journal"), cut).unwrap();
     let refused = IssuerService::open(&copy, &bank(), std::sync::Arc::new(SystemClock));

@@ -21,7 +21,7 @@
 //! # What always holds
 //!
 //! - A command is named by its holder and its [`RequestId`]. The first answer to it, a refusal included, is its
-//!   answer for ever; under the same id, other content is refused.
+//!   answer; under the same id, other content is refused.
 //! - A record is replayed to the same books and the same answers; each carries a check of its answer, so that a
 //!   program that would decide otherwise stops instead of telling another story.
 //! - Money that arrives by transfer, post or mint leaves a numbered *deposit* notice, kept until its holder
@@ -37,10 +37,9 @@
 //! - *Time.* `now` is the caller's clock; a jump ahead expires holds, and cannot be taken back.
 //! - *Who is there.* The caller has authenticated `holder`, and limits how fast it may ask. A stranger's refused
 //!   command is remembered like any other.
-//! - *Forgetting.* Ids are never pruned in this version: a command costs the issuer about 150 bytes of memory for
-//!   ever, and about 200 bytes of journal; the outbox keeps its settled intents too. A notice costs about 150 bytes
-//!   until it is acknowledged.
-//! - The dialect of 2003 (SOAP, counters, fences): see `lcp-wire`.
+//! - *Asking the past.* Answers of all holders weigh [`ANSWERS_BYTES_MAX`] at most, and the oldest are forgotten; the
+//!   issuer's service finds them in its history. A notice is kept until it is acknowledged.
+//! - SOAP, and who is at the other end: see `lcp-wire`; what its messages mean is in [`classic`].
 //!
 //! # A full box of notices
 //!
