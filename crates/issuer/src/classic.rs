@@ -12,7 +12,7 @@ use tracing::debug;
 
 impl Accounts for Server {
     fn classic(&self, exchange: Exchange) -> BoxFuture<'_, Result<Answered, Unavailable>> {
-        let Exchange { holder, connection, full_handshake, ask, wait } = exchange;
+        let Exchange { holder, connection, accepted, full_handshake, ask, wait } = exchange;
         Box::pin(async move {
             let known = self.knows(holder);
             // Every message consumes a counter and is recorded, a query too.
@@ -26,7 +26,7 @@ impl Accounts for Server {
                 false => Amount::ZERO,
             };
             let (answer, answered) = oneshot::channel();
-            let job = ClassicJob { holder, connection, surcharge, ask, wait, answer };
+            let job = ClassicJob { holder, connection, accepted, surcharge, ask, wait, answer };
             self.send(Message::Classic(Box::new(job))).await.ok_or(Unavailable)?;
             answered.await.map_err(|_| Unavailable)
         })

@@ -76,6 +76,8 @@ pub(crate) struct ClassicJob {
     pub(crate) holder: EntityId,
     /// The number of its connection, in order of acceptance.
     pub(crate) connection: u64,
+    /// The newest connection, of anybody, when this had been read.
+    pub(crate) accepted: u64,
     pub(crate) surcharge: Amount,
     pub(crate) ask: Ask,
     /// How long a query may wait for something to tell.
@@ -287,6 +289,7 @@ impl Keeper {
             }
             Waiting::Classic(job) => {
                 let (holder, connection) = (job.holder, job.connection);
+                self.issuer.accepted_classic(job.accepted);
                 let waits = matches!(job.ask.body, AskBody::Query)
                     && job.wait > Duration::default()
                     && self.issuer.classic_waits(holder, connection, &job.ask);

@@ -66,6 +66,8 @@ pub struct Exchange {
     pub holder: EntityId,
     /// The connection's number: they rise in the order in which connections were accepted.
     pub connection: u64,
+    /// The newest connection, of anybody, that was accepted when this had been read.
+    pub accepted: u64,
     /// Whether the holder has made a full handshake and did not pay for it yet.
     pub full_handshake: bool,
     /// What is asked.

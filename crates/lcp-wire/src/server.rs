@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each connection has a number that rises with the order in which connections were accepted: `lcp::classic` shuts out
-//! a holder's older connections by it.
+//! a holder's other connections by it.
 
 mod connection;
 mod pace;
@@ -267,7 +267,7 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, tasks: TaskTracker, 
                 continue;
             }
         };
-        let number = shared.next_connection.fetch_add(1, Ordering::Relaxed);
+        let number = shared.next_connection.fetch_add(1, Ordering::SeqCst);
         let Some(seat) = seats::take(&shared.seats, peer.ip()) else {
             debug!(%peer, "refused a connection: too many");
             continue;

@@ -1,7 +1,7 @@
 //! The dialect of 2003 over the same books: a counter for each holder, and one entry that remembers the last message.
 //!
 //! ```text
-//! message ── older connection than the newest accepted? ──► Fenced
+//! message ── another connection than the last, and accepted before that spoke last? ──► Fenced
 //!   │ no
 //!   ├─ the last counter ──┬─ same content ──► the first answer again, byte for byte
 //!   │                     └─ other content ─► OtherContent
@@ -16,9 +16,9 @@
 //!
 //! - *Notices* told by a query are forgotten only when the holder's next message with another counter arrives.
 //! - A *duplicate* is answered with the first answer again, whatever arrived since, and executed once.
-//! - A newer *connection* of a holder shuts its older ones out from the moment it is accepted: what lingers there is too
-//!   late. To shut them out with its first message is not enough: that message may itself linger while an older
-//!   connection goes on, and be done after it once more. A connection keeps the order of its messages, or breaks.
+//! - With each message of a holder, all its other *connections* that are accepted by then are shut out: what lingers
+//!   there is too late. That a newer connection shuts out the older ones is not enough: a message may linger on the newer
+//!   one while an older goes on, and be done once more after it. A connection keeps the order of its messages, or breaks.
 //! - A notice names its *payer*, so that an order is not settled by a stranger's payment: the seller matches payer and
 //!   amount too.
 //! - A *refused* message consumes its counter, and its fault is its answer for ever.

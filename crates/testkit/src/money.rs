@@ -121,8 +121,8 @@ pub enum Planted {
     SendsBeforeSaving,
     /// The issuer lets a connection speak though a newer one has.
     KeepsNoFence,
-    /// The issuer fences by the first message of a connection, and not when it is accepted.
-    FencesByFirstMessage,
+    /// A connection that has spoken shuts out those that are older, and no newer one.
+    FencesOlderOnly,
     /// The issuer deletes notices when it has told them: a query that is repeated is told nothing.
     DeletesWhenTold,
     /// The issuer does each step of a batch by itself, linked or not.

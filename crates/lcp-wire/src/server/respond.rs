@@ -18,7 +18,10 @@ use hyper::{
     body::{Body, Bytes, Incoming},
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue},
 };
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+};
 use tracing::debug;
 
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
@@ -99,6 +102,8 @@ async fn ask(shared: &Shared, guest: &Guest, question: Question) -> Reply {
     let exchange = |wait| Exchange {
         holder: guest.holder,
         connection: guest.connection,
+        // The request has been read: whatever was sent before it was sent on a connection that is counted here.
+        accepted: shared.next_connection.load(Ordering::SeqCst).saturating_sub(1),
         full_handshake: guest.debt.is_open(),
         ask: ask.clone(),
         wait,

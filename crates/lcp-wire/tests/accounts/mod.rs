@@ -101,6 +101,7 @@ impl Memory {
             false => Amount::ZERO,
         };
         let Exchange { holder, connection, ask, .. } = exchange;
+        self.issuer().accepted_classic(exchange.accepted);
         let handled = self.issuer().handle_classic(now(), *holder, *connection, surcharge, ask);
         self.arrived.notify_waiters();
         let took = match &handled.answer {

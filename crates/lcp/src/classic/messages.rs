@@ -62,8 +62,9 @@ choice!(Answer { 1 => Paid { fee, balance }, 2 => Told { deposits, fee, balance 
 /// Why a message was not done. Listed by precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A newer connection of this holder has spoken: this one is shut out. Not remembered, the counter not consumed.
-    #[error("a newer connection of this holder has taken over")]
+    /// The holder has spoken on another connection since this one was accepted: this one is shut out, and a new one is
+    /// not. Not remembered, the counter not consumed.
+    #[error("another connection of this holder has taken over")]
     Fenced,
     /// The counter was used for something else. That was done, or refused; this was not. Not remembered.
     #[error("counter {counter} was used before, with other content")]

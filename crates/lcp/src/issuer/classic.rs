@@ -28,16 +28,16 @@ struct Message<'a> {
 }
 
 impl Issuer {
-    /// Takes note that a connection of `holder` was accepted and authenticated: its older ones are shut out from now on.
-    /// Call it before anything that came on the connection is handled, in the order of acceptance.
-    pub fn accept_classic(&mut self, holder: EntityId, connection: u64) {
-        self.fences.admit(holder, connection);
+    /// Takes note that connections up to this number, of all holders together, are accepted. Call it before each message
+    /// is handled, with the newest that was accepted when the message had been read.
+    pub fn accepted_classic(&mut self, connection: u64) {
+        self.fences.accepted(connection);
     }
 
     /// Answers one message of `holder`, whom the caller has authenticated, in the dialect of 2003.
     ///
     /// `connection` numbers the connections of all holders in the order of their acceptance; see
-    /// [`Issuer::accept_classic`]. `surcharge` is what this
+    /// [`Issuer::accepted_classic`]. `surcharge` is what this
     /// message costs beside the transfer fee: that of a full handshake, until it was charged once.
     ///
     /// The record is saved before the answer is sent. A message that was answered before, and one that is wrong in its

@@ -84,8 +84,7 @@ impl ClassicNode {
         let Some(ask) = self.pending.clone().filter(|_| self.rng.chance(hurry)) else { return };
         let device = self.rng.index(2);
         if self.lines[device].is_none() || self.rng.chance(40) {
-            self.lines[device] =
-                issuer.accept(self.entity).map(|connection| Line { connection, sent: 0 });
+            self.lines[device] = issuer.accept().map(|connection| Line { connection, sent: 0 });
         }
         let Some(line) = &mut self.lines[device] else { return };
         line.sent += 1;

@@ -130,12 +130,9 @@ impl IssuerNode {
     }
 
     /// Takes a connection of 2003; its number. Nothing when the machine is down.
-    pub(super) fn accept(&mut self, by: EntityId) -> Option<u64> {
-        let (_, issuer) = self.up.as_mut()?;
+    pub(super) fn accept(&mut self) -> Option<u64> {
+        self.up.as_ref()?;
         self.connections += 1;
-        if self.planted != Planted::FencesByFirstMessage {
-            issuer.accept_classic(by, self.connections);
-        }
         Some(self.connections)
     }
 
@@ -303,7 +300,7 @@ impl IssuerNode {
         let mut response = handled.response;
         if let Response::Refused { refusal: Refusal::Forgotten { .. } } = response {
             self.forgotten += 1;
-            response = self.in_history(by, &request, &served.entries);
+            response = self.told_by_history(by, &request, &served.entries);
         }
         if let Some(record) = handled.record {
             let at = self.live().map_or(now, Issuer::last);
@@ -335,7 +332,7 @@ impl IssuerNode {
     }
 
     /// Answers what the core has forgotten, as the service does: from what was recorded.
-    fn in_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
+    fn told_by_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
         let Ok(issuer) = self.live() else { return Response::Refused { refusal: Refusal::Halted } };
         let all = self.log.iter().chain(&self.unsaved.1).chain(fresh);
         let known = all
@@ -386,6 +383,9 @@ impl IssuerNode {
             Some(_) => Amount::ZERO,
         };
         let number = if self.planted == Planted::KeepsNoFence { u64::MAX } else { connection };
+        if self.planted != Planted::FencesOlderOnly {
+            issuer.accepted_classic(self.connections);
+        }
         let handled = issuer.handle_classic(now, by, number, surcharge, &ask);
         if let Some(record) = handled.record {
             let at = issuer.last();
