@@ -18,8 +18,8 @@ use fondaco_transport::{Endpoint, Protocol};
 use fondaco_units::Scale;
 use serde_json::json;
 use std::fs::File;
-use std::io::BufWriter;
-use std::net::SocketAddr;
+use std::io::{BufWriter, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -140,11 +140,23 @@ const HTTP_PORT: u16 = 4480;
 impl Classic {
     /// The settings, beside LCP/2 on `listen`; nothing if it is not to be served.
     fn settings(self, listen: SocketAddr) -> Option<Settings> {
-        let soap = self.soap.unwrap_or(Socket(Some(listen))).0?;
+        let soap = self.soap.unwrap_or_else(|| Socket(Some(free(listen)))).0?;
         // A port of the system's choice is one of its choice here too.
         let port = if listen.port() == 0 { 0 } else { HTTP_PORT };
-        let http = self.http.unwrap_or(Socket(Some(SocketAddr::new(listen.ip(), port)))).0;
+        let usual = || Socket(Some(free(SocketAddr::new(listen.ip(), port))));
+        let http = self.http.unwrap_or_else(usual).0;
         Some(Settings { http, url: self.url, ..Settings::at(soap) })
+    }
+}
+
+/// The socket that nobody asked for by name, or one of the system's choice where another program has it.
+fn free(usual: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(usual) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(%usual, "another program has this socket; the system chooses one");
+            SocketAddr::new(usual.ip(), 0)
+        }
+        Ok(_) | Err(_) => usual,
     }
 }
 
