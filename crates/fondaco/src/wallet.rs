@@ -249,6 +249,8 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
 }
 
 pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
+    // Who has no key is told that first.
+    home.key_file()?;
     let config = home.wallet()?;
     if config.currency.is_empty() {
         return Err(Failure::new("no currency is accepted here yet")

@@ -67,7 +67,7 @@ async fn pay(key: SecretKey, issuer: Address, stop: Arc<AtomicBool>) -> Paid {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_stays_and_nothing_is_doubled() {
     let mut world = World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap();
-    world.ask("issuer", ["init"]).await.unwrap();
+    world.ask("issuer", ["init", "--no-passphrase"]).await.unwrap();
     let define = ["issuer", "init", "--name", "Test", "--symbol", "TST", "--scale", "0"];
     world.ask("issuer", define).await.unwrap();
     let address = world.start("issuer", ["issuer", "up", "--listen", "127.0.0.1:0"]).await.unwrap();

@@ -149,7 +149,8 @@ fn a_damaged_key_is_named() {
     succeed(top.path(), &["init", "--no-passphrase"]);
     let path = top.path().join("key");
     let text = std::fs::read_to_string(&path).unwrap();
-    let mistyped = text.replace(&text[30..31], if &text[30..31] == "0" { "1" } else { "0" });
+    let mut mistyped = text.clone();
+    mistyped.replace_range(30..31, if &text[30..31] == "0" { "1" } else { "0" });
     let age = "-----BEGIN AGE ENCRYPTED FILE-----\n";
     // One line for each: what is in the file, its permissions, exit code, what must be said.
     let table = [
