@@ -14,7 +14,7 @@ pub enum FrameError {
         /// The most.
         length_max: usize,
     },
-    /// It is in another version. To a request, answer [`Refusal::Version`].
+    /// It is in another version. To a request, answer [`Refusal::Version`](crate::Refusal::Version).
     #[error("the frame is in version {found}; this is version {VERSION}")]
     Version {
         /// The version found.

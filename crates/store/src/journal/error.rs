@@ -41,7 +41,7 @@ pub enum JournalError {
     /// The disk failed before; nothing more is taken until the journal is opened anew.
     #[error("the journal is halted, because its disk failed before")]
     Halted,
-    /// A record is over [`Journal::RECORD_BYTES_MAX`].
+    /// A record is over [`Journal::RECORD_BYTES_MAX`](super::Journal::RECORD_BYTES_MAX).
     #[error("record {index} has {bytes} bytes, over the maximum of {bytes_max}")]
     RecordTooLong {
         /// Which of the records given, from 0.
@@ -51,7 +51,7 @@ pub enum JournalError {
         /// The longest allowed.
         bytes_max: usize,
     },
-    /// The records together are over [`Journal::FRAME_BYTES_MAX`].
+    /// The records together are over [`Journal::FRAME_BYTES_MAX`](super::Journal::FRAME_BYTES_MAX).
     #[error("the records take up {bytes} bytes, over the maximum of {bytes_max} at once")]
     FrameTooLong {
         /// What they would take up.
