@@ -4,18 +4,13 @@
 use fondaco_ports::Disk;
 use fondaco_store::{Journal, Kind, read_frame};
 use fondaco_units::Bytes;
-use libfuzzer_sys::{arbitrary::Arbitrary, fuzz_target};
+use libfuzzer_sys::fuzz_target;
 use std::{convert::Infallible, io};
 
 const KIND: Kind = Kind::new(*b"fuzz\0\0\0\0", 1);
 
-#[derive(Arbitrary, Debug)]
-enum Input<'a> {
-    /// Any bytes at all.
-    Raw(&'a [u8]),
-    /// A journal of these records, one frame each, then cut and changed.
-    Written { frames: Vec<Vec<&'a [u8]>>, length: Option<u32>, changes: Vec<(u32, u8)> },
-}
+/// Any bytes at all; or a journal of these records, one frame each, then cut and changed.
+type Input<'a> = (Option<&'a [u8]>, Vec<Vec<&'a [u8]>>, Option<u32>, Vec<(u32, u8)>);
 
 #[derive(Clone, Debug, Default)]
 struct Memory(Vec<u8>);
@@ -63,14 +58,15 @@ fn opened(disk: Memory) -> Option<Vec<Vec<u8>>> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    match input {
-        Input::Raw(bytes) => {
+    let (raw, frames, length, changes) = input;
+    match raw {
+        Some(bytes) => {
             let disk = Memory(bytes.to_vec());
             let _ = read_frame(&disk, KIND, Bytes::new(0));
             let _ = read_frame(&disk, KIND, Bytes::new(40));
             let _ = opened(disk);
         }
-        Input::Written { frames, length, changes } => {
+        None => {
             let mut journal = Journal::open(Memory::default(), KIND, |_| Ok::<(), Infallible>(()))
                 .expect("an empty disk");
             let mut written: Vec<Vec<u8>> = Vec::new();

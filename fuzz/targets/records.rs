@@ -68,7 +68,9 @@ fuzz_target!(|input: (u8, u8, Vec<&[u8]>)| {
             }
         }
         _ => {
-            let mut outbox = Outbox::default();
+            let bank = EntityId::from_bytes([1; 32]);
+            let mut outbox =
+                Outbox::new(CurrencyId::issued_by(bank), EntityId::from_bytes([2; 32]));
             for record in parts {
                 let _ = outbox.replay(record);
             }

@@ -69,7 +69,8 @@ fn run(home: &Path, target: &str, seconds: u64) -> Result<(), Failed> {
     let program = home.join(TRIPLE).join("release").join(target);
     let mut fuzz = shell::command(&program.to_string_lossy());
     fuzz.arg(format!("-max_total_time={seconds}"))
-        .args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=70000", "-print_final_stats=0"])
+        .args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=70000", "-verbosity=0"])
+        // Nobody reads what it says while it runs: of much, the pipe would be full.
         .arg(format!("-artifact_prefix={}/{target}-", failed.display()))
         .arg(&found);
     let seeds = root().join("fuzz/corpus").join(target);
