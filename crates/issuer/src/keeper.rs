@@ -293,18 +293,18 @@ impl Keeper {
                 let waits = matches!(job.ask.body, AskBody::Query)
                     && job.wait > Duration::default()
                     && self.issuer.classic_waits(holder, connection, &job.ask);
-                // A query that still waits on an older connection is shut out by this one.
-                let older = |waiting: &Waiting| match waiting {
-                    Waiting::Classic(other) => other.connection < connection,
-                    Waiting::Lcp2(_) => false,
-                };
-                let older = parked.wake(holder, older);
                 let wait = job.wait;
                 match waits {
                     true => self.park(batch, parked, holder, wait, Waiting::Classic(job)),
                     false => self.answer(batch, Waiting::Classic(job)),
                 }
-                for waiting in older {
+                // A query that still waits on a connection that is shut out by now would answer nobody.
+                let issuer = &self.issuer;
+                let fenced = |waiting: &Waiting| match waiting {
+                    Waiting::Classic(other) => issuer.classic_fenced(holder, other.connection),
+                    Waiting::Lcp2(_) => false,
+                };
+                for waiting in parked.wake(holder, fenced) {
                     self.answer(batch, waiting);
                 }
             }
@@ -373,12 +373,6 @@ impl Keeper {
                 let refused = matches!(handled.answer, Answer::Fault { .. });
                 let new = handled.record.is_some();
                 batch.counts.add(false, new, refused);
-                if let (AskBody::Transfer { to, .. }, Answer::Paid { .. }) =
-                    (&ask.body, &handled.answer)
-                    && !self.known.contains(*to)
-                {
-                    batch.fresh.push(*to);
-                }
                 if let Some(record) = handled.record {
                     self.record(batch, record, None);
                 }
@@ -403,6 +397,8 @@ impl Keeper {
             matches!(movement.kind, Received | Minted | HoldReceived)
         };
         batch.paid.extend(movements.iter().filter(paid).map(|movement| movement.holder));
+        let holders = movements.iter().map(|movement| movement.holder);
+        batch.fresh.extend(holders.filter(|holder| !self.known.contains(*holder)));
         batch.bytes += record.len();
         batch.records.push(record);
         batch.done.push(Noted { at: self.issuer.last(), answered, movements });
@@ -684,5 +680,33 @@ mod tests {
         queue.try_send(Message::Stop).unwrap();
         keeper.run(&mut waiting).unwrap();
         told(0)(stopped.try_recv().unwrap());
+    }
+
+    /// A query of 2003 that is sent again on a new connection is answered there, and not on the one that broke.
+    #[test]
+    fn a_query_that_is_sent_again_waits_where_it_was_sent_last() {
+        let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
+        let send = |connection: u64| {
+            let (answer, answered) = oneshot::channel();
+            let job = ClassicJob {
+                holder: BANK,
+                connection,
+                accepted: connection,
+                surcharge: Amount::ZERO,
+                ask: Ask { counter: 1, body: AskBody::Query },
+                wait: Duration::from_seconds(9),
+                answer,
+            };
+            queue.try_send(Message::Classic(Box::new(job))).unwrap();
+            answered
+        };
+        let (mut broken, mut second) = (send(1), send(2));
+        drop(ask(&queue, mint(1)));
+        queue.try_send(Message::Stop).unwrap();
+        keeper(&failing(9)).run(&mut waiting).unwrap();
+        let answer = |answered: &mut oneshot::Receiver<Told>| answered.try_recv().unwrap().answer;
+        assert_eq!(answer(&mut broken), Answer::Fault { fault: Fault::Fenced });
+        let Answer::Told { deposits, .. } = answer(&mut second) else { panic!("no notice") };
+        assert_eq!(deposits.as_slice().len(), 1);
     }
 }

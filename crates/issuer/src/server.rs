@@ -188,27 +188,24 @@ impl Server {
             debug!(peer = %peer.short(), known, "commands too fast");
             return None;
         }
-        if let Some(past) = &self.past {
-            match request {
-                Request::History { before, count } => {
-                    return Some(past.entries(holder, before, count).await);
-                }
-                Request::Receipt { id } => return Some(past.receipt(holder, id).await),
-                _ => {}
-            }
-        }
         let (answer, answered) = oneshot::channel();
         let asked = self.past.is_some().then(|| request.clone());
         self.send(Message::Job(Box::new(Job { holder, request, answer }))).await?;
         let response = answered.await.ok()?;
-        match (&self.past, asked, &response) {
-            (
-                Some(past),
-                Some(asked),
-                Response::Refused { refusal: Refusal::Forgotten { floor } },
-            ) => {
-                let id = asked.id()?;
-                Some(past.forgotten(holder, &asked, id, *floor).await)
+        let (Some(past), Some(asked), Response::Refused { refusal }) =
+            (&self.past, asked, &response)
+        else {
+            return Some(response);
+        };
+        // The books decide who may ask; of what they do not keep, the history tells.
+        match (refusal, asked) {
+            (Refusal::Unavailable, Request::History { before, count }) => {
+                Some(past.entries(holder, before, count).await)
+            }
+            (Refusal::Unavailable, Request::Receipt { id }) => Some(past.receipt(holder, id).await),
+            (Refusal::Forgotten { floor }, asked) => {
+                let (id, floor) = (asked.id()?, *floor);
+                Some(past.forgotten(holder, &asked, id, floor).await)
             }
             _ => Some(response),
         }

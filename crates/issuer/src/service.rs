@@ -10,7 +10,7 @@ use crate::{
     IssuerConfig, IssuerError, RecordError,
     behind::Standing,
     books::{self, Visit},
-    history::{Batch, History, HistoryError, Indexer, Noted, Through},
+    history::{self, Batch, History, HistoryError, Indexer, Noted, Through},
     keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
     metrics::{Dialect, Metrics},
@@ -23,7 +23,7 @@ use fondaco_lcp_wire::{self as lcp_wire, Identity, ServerName, Settings};
 use fondaco_ports::Clock;
 use fondaco_store::{Appended, DiskFile, Journal};
 use fondaco_transport::Endpoint;
-use std::{net::SocketAddr, path::Path, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, ops::Range, path::Path, sync::Arc, thread, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -310,33 +310,27 @@ fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
     if !books::journal_path(folder).is_file() {
         return Err(IssuerError::NoIssuer { folder: folder.to_owned() });
     }
-    // Once as it is found; and once more, written anew, where it is of another journal.
-    for _ in 0..2 {
-        let history = match History::open(folder) {
-            Ok(history) => history,
-            Err(error) => return without(error),
-        };
-        if let Some(why) = history.set_aside() {
-            warn!(why, "the history is written anew from the journal");
-        }
-        let indexer = match Indexer::start(&history) {
-            Ok(indexer) => indexer,
-            Err(error) => return without(error),
-        };
-        let through = history.durable_through();
-        let mut feed = Feed { indexer, through, foreign: false };
-        let (core, journal) = books::open(folder, through.records, seed, &mut feed)?;
-        let ahead = journal.head().records < through.records;
-        if !feed.foreign && !ahead {
-            return Ok((core, journal, Some((history, feed.indexer))));
-        }
-        warn!("the history is of another journal; it is written anew");
-        drop((core, journal, feed, history));
-        if let Err(error) = History::move_aside(folder) {
-            return without(error);
-        }
+    let history = match History::open(folder) {
+        Ok(history) => history,
+        Err(error) => return without(error),
+    };
+    if let Some(why) = history.set_aside() {
+        warn!(why, "the history is written anew from the journal");
     }
-    books::open(folder, u64::MAX, seed, &mut ()).map(|(core, journal)| (core, journal, None))
+    let indexer = match Indexer::start(&history) {
+        Ok(indexer) => indexer,
+        Err(error) => return without(error),
+    };
+    let through = history.durable_through();
+    let mut feed = Feed { indexer, through, parted: false };
+    let (core, journal) = books::open(folder, through.records, seed, &mut feed)?;
+    let found = journal.head().records;
+    // It only ever learnt of records that were durable, and perhaps acknowledged.
+    if feed.parted || found < through.records {
+        let (behind, known) = (history::FILE, through.records);
+        return Err(IssuerError::Lost { behind, known, found });
+    }
+    Ok((core, journal, Some((history, feed.indexer))))
 }
 
 /// Hands the history what is replayed.
@@ -344,18 +338,18 @@ struct Feed {
     indexer: Indexer,
     /// What the history has already.
     through: Through,
-    /// Whether the journal has another chain where the history ends.
-    foreign: bool,
+    /// Whether the journal has another chain where the history ends, or no frame that ends there.
+    parted: bool,
 }
 
 impl Visit for Feed {
     const WANTED: bool = true;
 
     fn frame(&mut self, _: &Issuer, at: &Appended, done: Vec<Noted>) -> Result<(), RecordError> {
-        if at.records.end == self.through.records && at.chain != self.through.chain {
-            self.foreign = true;
-        }
-        if !self.foreign && at.records.end > self.through.records {
+        let Range { start, end } = at.records;
+        let Through { records, chain } = self.through;
+        self.parted |= end == records && at.chain != chain || start < records && records < end;
+        if !self.parted && end > records {
             // What fails is told by the history itself.
             let _ = self.indexer.add(Batch { frame: at.clone(), records: done });
         }
