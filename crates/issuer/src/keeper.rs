@@ -56,6 +56,8 @@ pub(crate) enum Message {
     Job(Box<Job>),
     /// Answer this, in the dialect of 2003.
     Classic(Box<ClassicJob>),
+    /// The service stops soon: answer the queries that wait with what there is, and let none wait any more.
+    Leave,
     /// A moment passed: let holds expire that are due, and answer queries that waited long enough.
     Tick,
     /// End after what came before.
@@ -148,6 +150,10 @@ pub(crate) struct Keeper {
     pub(crate) metrics: Metrics,
     pub(crate) behind: Box<dyn Behind>,
     pub(crate) past: Option<Past>,
+    /// Where keys go that an account had and gave up, once that is durable.
+    pub(crate) former: mpsc::UnboundedSender<EntityId>,
+    /// Whether the service stops soon.
+    pub(crate) leaving: bool,
 }
 
 /// The batch that is being made.
@@ -162,6 +168,8 @@ struct Batch {
     fresh: Vec<EntityId>,
     /// Who was paid.
     paid: Vec<EntityId>,
+    /// Keys that were given up.
+    former: Vec<EntityId>,
     counts: Counts,
 }
 
@@ -201,7 +209,7 @@ pub(crate) fn keep(
         match message {
             Message::Job(job) => refuse(Waiting::Lcp2(*job)),
             Message::Classic(job) => refuse(Waiting::Classic(*job)),
-            Message::Tick => {}
+            Message::Tick | Message::Leave => {}
             Message::Stop => return,
         }
     }
@@ -247,6 +255,12 @@ impl Keeper {
                     Message::Job(job) => self.take(&mut batch, parked, Waiting::Lcp2(*job)),
                     Message::Classic(job) => self.take(&mut batch, parked, Waiting::Classic(*job)),
                     Message::Tick => self.tick(&mut batch, parked),
+                    Message::Leave => {
+                        self.leaving = true;
+                        for waiting in parked.all() {
+                            self.answer(&mut batch, waiting);
+                        }
+                    }
                     Message::Stop => stop = true,
                 }
                 let full = batch.answers.len() >= BATCH_MAX || batch.bytes >= BATCH_BYTES_MAX;
@@ -333,8 +347,9 @@ impl Keeper {
         waiting: Waiting,
     ) {
         let until = batch.now.after(wait.min(WAIT_MAX));
-        // Without room it is answered at once: that nothing is there.
-        if let Err(waiting) = parked.park(holder, until, waiting) {
+        // Without room, or time, it is answered at once: that nothing is there.
+        let kept = if self.leaving { Err(waiting) } else { parked.park(holder, until, waiting) };
+        if let Err(waiting) = kept {
             self.answer(batch, waiting);
         }
     }
@@ -399,6 +414,8 @@ impl Keeper {
         batch.paid.extend(movements.iter().filter(paid).map(|movement| movement.holder));
         let holders = movements.iter().map(|movement| movement.holder);
         batch.fresh.extend(holders.filter(|holder| !self.known.contains(*holder)));
+        let rotated = movements.iter().filter(|movement| movement.kind == EntryKind::RotatedFrom);
+        batch.former.extend(rotated.filter_map(|movement| movement.counterparty));
         batch.bytes += record.len();
         batch.records.push(record);
         batch.done.push(Noted { at: self.issuer.last(), answered, movements });
@@ -406,7 +423,7 @@ impl Keeper {
 
     /// Makes the batch durable, and lets its answers leave.
     fn finish(&mut self, batch: Batch, shown: &mut Option<SignedHead>) -> Result<(), IssuerError> {
-        let Batch { now, answers, records, done, fresh, counts, .. } = batch;
+        let Batch { now, answers, records, done, fresh, former, counts, .. } = batch;
         let (before, started) = (self.journal.head(), Instant::now());
         if let Err(error) = self.journal.save(&records) {
             for ready in answers {
@@ -427,6 +444,10 @@ impl Keeper {
         // Before anybody can learn from an answer that it has something to ask for.
         if !fresh.is_empty() {
             self.known.add(fresh.into_iter());
+        }
+        for key in former {
+            // Who listens ends with the service.
+            let _ = self.former.send(key);
         }
         counts.tell(&self.metrics);
         for ready in answers {
@@ -541,6 +562,8 @@ mod tests {
             metrics: Metrics::default(),
             behind: Box::new(()),
             past: None,
+            former: mpsc::unbounded_channel().0,
+            leaving: false,
         }
     }
 
@@ -677,9 +700,12 @@ mod tests {
 
         let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
         let mut stopped = ask(&queue, query(1));
-        queue.try_send(Message::Stop).unwrap();
+        queue.try_send(Message::Leave).unwrap();
+        let mut late = ask(&queue, query(1));
+        drop(queue);
         keeper.run(&mut waiting).unwrap();
         told(0)(stopped.try_recv().unwrap());
+        told(0)(late.try_recv().unwrap());
     }
 
     /// A query of 2003 that is sent again on a new connection is answered there, and not on the one that broke.

@@ -176,12 +176,19 @@ impl IssuerService {
                 Some(lcp_wire::Server::start(identity, scale, accounts, settings).await?)
             }
         };
-        let keeper = Keeper { issuer: core, journal, clock, key, known, metrics, behind, past };
+        let (former, former_keys) = mpsc::unbounded_channel();
+        if let Some(soap) = &soap {
+            core.ledger().former_keys().for_each(|key| soap.revoke(key));
+        }
+        let issuer = core;
+        let leaving = false;
+        let keeper =
+            Keeper { issuer, journal, clock, key, known, metrics, behind, past, former, leaving };
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || keep(keeper, &mut waiting, halt))
             .map_err(|error| IssuerError::Thread { detail: error.to_string() })?;
-        Ok(Serving { endpoint, soap, certificate, server, halted, keeper })
+        Ok(Serving { endpoint, soap, certificate, server, halted, keeper, former_keys })
     }
 }
 
@@ -193,6 +200,8 @@ pub struct Serving {
     server: Server,
     halted: oneshot::Receiver<IssuerError>,
     keeper: thread::JoinHandle<()>,
+    /// Keys that accounts give up while it serves.
+    former_keys: mpsc::UnboundedReceiver<EntityId>,
 }
 
 impl Serving {
@@ -217,7 +226,8 @@ impl Serving {
     ///
     /// As [`IssuerService::serve`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), IssuerError> {
-        let Self { endpoint, soap, server, mut halted, keeper, certificate: _ } = self;
+        let Self { endpoint, soap, server, mut halted, keeper, mut former_keys, certificate: _ } =
+            self;
         let connections = TaskTracker::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -242,6 +252,10 @@ impl Serving {
                     // With a full queue the next tick will do; commands let holds expire too.
                     let _ = server.queue.try_send(Message::Tick);
                 }
+                // A session outlives the key that it was made with, unless it is told.
+                Some(key) = former_keys.recv() => if let Some(soap) = &soap {
+                    soap.revoke(key);
+                },
                 accepted = endpoint.accept() => match accepted {
                     Some(connection) => {
                         connections.spawn(server.clone().connection(connection));
@@ -251,6 +265,8 @@ impl Serving {
             }
         }
         server.stopping.cancel();
+        // Connections wait for their requests, and so for the queries that wait. Fails only if the keeper is gone.
+        let _ = server.queue.send(Message::Leave).await;
         connections.close();
         let soap_stopped = async {
             if let Some(soap) = soap {

@@ -6,6 +6,7 @@ use crate::{
 };
 use fondaco_crypto::EntityId;
 use iroh::endpoint::ConnectionError;
+use std::net::IpAddr;
 
 /// An open connection to one entity, for one protocol. Clones are the same connection; it closes
 /// when the last of them, and of its streams, is dropped.
@@ -14,23 +15,30 @@ pub struct Connection {
     quic: iroh::endpoint::Connection,
     peer: EntityId,
     protocol: Protocol,
+    from: Option<IpAddr>,
 }
 
 impl Connection {
-    /// Takes over a connection whose handshake is complete; nothing if its protocol is none of ours.
-    pub(crate) fn new(quic: iroh::endpoint::Connection) -> Option<Self> {
+    /// Takes over a connection whose handshake is complete; nothing if its protocol is none of ours. `from` is the
+    /// address of who dialled.
+    pub(crate) fn new(quic: iroh::endpoint::Connection, from: Option<IpAddr>) -> Option<Self> {
         let protocol = Protocol::from_alpn(quic.alpn())?;
         let peer = EntityId::from_bytes(*quic.remote_id().as_bytes());
         if protocol == Protocol::Storage {
             // Shards are large. For the rest, the room a peer may fill stays small.
             quic.set_receive_window(STORAGE_WINDOW_BYTES);
         }
-        Some(Self { quic, peer, protocol })
+        Some(Self { quic, peer, protocol, from })
     }
 
     /// Returns who is at the other end, as its key proved.
     pub const fn peer(&self) -> EntityId {
         self.peer
+    }
+
+    /// Returns the address that the peer dialled from; nothing where this side dialled.
+    pub const fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Returns what is spoken.

@@ -191,7 +191,8 @@ impl Endpoint {
             Ok(Err(error)) => return Err(refused(address, protocol, error)),
             Err(_) => return Err(unreachable()),
         };
-        Connection::new(quic).ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
+        Connection::new(quic, None)
+            .ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
     }
 
     /// Waits for the next connection that a peer makes; `None` once the endpoint is closed.
@@ -295,9 +296,13 @@ fn network(quic: &iroh::Endpoint, incoming: &Incoming) -> Option<Network> {
 
 async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, _slot: Slot) {
     let allowed = if incoming.remote_addr_validated() { PROVED_TIMEOUT } else { HANDSHAKE_TIMEOUT };
+    let from = match incoming.remote_addr() {
+        IncomingAddr::Ip(socket) => Some(socket.ip()),
+        _ => None,
+    };
     match timeout(allowed, incoming).await {
         Ok(Ok(quic)) => {
-            let Some(connection) = Connection::new(quic.clone()) else {
+            let Some(connection) = Connection::new(quic.clone(), from) else {
                 quic.close(CloseReason::Misbehaved.code(), b"");
                 return;
             };
