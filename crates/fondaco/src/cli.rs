@@ -253,7 +253,8 @@ pub(crate) enum WalletCommand {
     Add {
         /// The issuer's address: ENTITY@IP:PORT
         issuer: String,
-        /// The most of it that you accept to hold: what would bring you over it is refused to who pays
+        /// The most of it that you accept to hold: what would bring you over it is refused to who pays; `any` lifts the
+        /// limit [default: that of before]
         #[arg(long, value_name = "AMOUNT")]
         trust: Option<String>,
     },

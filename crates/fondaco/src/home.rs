@@ -287,6 +287,9 @@ pub(crate) struct CurrencyConfig {
     /// The most of it that is accepted here, as people write it; without one, any amount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trust: Option<String>,
+    /// Whether the issuer was told of that, and keeps to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) limited: bool,
 }
 
 impl CurrencyConfig {

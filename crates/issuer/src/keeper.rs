@@ -3,6 +3,7 @@
 //! ```text
 //!           ┌──────────────── next batch ◄───────────────┐
 //! Keeping ──┼─ saved ──► every answer leaves ────────────┘
+//!           ├─ no room on the disk ──► commands are Refused(NoSpace), queries answered, until there is room
 //!           ├─ not saved ──► Halted: every answer, of this batch too, is Refused(Halted)
 //!           ├─ the core halted itself ──► its answers leave, then Halted
 //!           └─ Stop ──► the batch before it is finished ──► ended
@@ -20,13 +21,13 @@ use crate::{
 };
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{
-    EntryKind, Issuer, Movement, Refusal, Request, Response, SignedHead,
+    EntryKind, Issuer, Movement, REQUEST_BYTES_MAX, Refusal, Request, Response, SignedHead,
     classic::{Answer, Ask, AskBody, Fault},
 };
 use fondaco_lcp_wire::Answered as Told;
 use fondaco_ports::{Clock, Disk};
 use fondaco_store::{Appended, Head, Journal, JournalError};
-use fondaco_units::{Amount, Duration, Timestamp};
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
@@ -42,6 +43,12 @@ pub const WAIT_MAX: Duration = Duration::from_seconds(60);
 
 /// The most bytes of records in one batch, well below what the journal takes at once.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// What a batch takes up in the journal at most: its records, the last of which may come on top, and their frame.
+const ROOM: Bytes = Bytes::new((BATCH_BYTES_MAX + REQUEST_BYTES_MAX + (256 << 10)) as u64);
+
+/// How long a full disk is left alone before room is asked for again.
+const ROOM_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The most calls of [`Issuer::tick`] for one tick; the next one goes on.
 const TICKS_MAX: usize = 64;
@@ -96,6 +103,9 @@ enum Waiting {
 
 /// Where records are saved: the journal, and in tests one that fails.
 pub(crate) trait Save: Send {
+    /// Makes room for so many bytes; whether there is.
+    fn reserve(&mut self, bytes: Bytes) -> Result<bool, JournalError>;
+
     /// Makes all of these records durable, or fails for ever.
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError>;
 
@@ -104,6 +114,10 @@ pub(crate) trait Save: Send {
 }
 
 impl<D: Disk> Save for Journal<D> {
+    fn reserve(&mut self, bytes: Bytes) -> Result<bool, JournalError> {
+        self.reserve(bytes)
+    }
+
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
         self.append(records).map(drop)
     }
@@ -154,6 +168,8 @@ pub(crate) struct Keeper {
     pub(crate) former: mpsc::UnboundedSender<EntityId>,
     /// Whether the service stops soon.
     pub(crate) leaving: bool,
+    /// When the disk was found full; nothing when there is room.
+    pub(crate) full_since: Option<Instant>,
 }
 
 /// The batch that is being made.
@@ -248,6 +264,7 @@ impl Keeper {
         self.issuer.collect_movements(true);
         loop {
             let Some(first) = queue.blocking_recv() else { return Ok(()) };
+            self.make_room()?;
             let mut batch = Batch { now: self.clock.now(), ..Batch::default() };
             let (mut next, mut stop) = (Some(first), false);
             while let Some(message) = next {
@@ -283,6 +300,21 @@ impl Keeper {
                 return Ok(());
             }
         }
+    }
+
+    /// Sees to it that the next batch has room on the disk, or takes note that it has none.
+    fn make_room(&mut self) -> Result<(), IssuerError> {
+        if self.full_since.is_some_and(|since| since.elapsed() < ROOM_AGAIN) {
+            return Ok(());
+        }
+        let (was_full, has_room) = (self.full_since.is_some(), self.journal.reserve(ROOM)?);
+        self.full_since = (!has_room).then(Instant::now);
+        match (was_full, has_room) {
+            (false, false) => error!("THE DISK IS FULL: no commands are taken. Hint: free space"),
+            (true, true) => info!("there is room on the disk again"),
+            (false, true) | (true, false) => {}
+        }
+        Ok(())
     }
 
     /// Answers or parks what came, and answers those that it wakes.
@@ -355,7 +387,8 @@ impl Keeper {
     }
 
     fn tick(&mut self, batch: &mut Batch, parked: &mut Parked<Waiting>) {
-        for _ in 0..TICKS_MAX {
+        let ticks = if self.full_since.is_some() { 0 } else { TICKS_MAX };
+        for _ in 0..ticks {
             let Some(record) = self.issuer.tick(batch.now) else { break };
             self.record(batch, record, None);
         }
@@ -366,7 +399,19 @@ impl Keeper {
 
     /// Has the core answer, and puts the answer with its record into the batch.
     fn answer(&mut self, batch: &mut Batch, waiting: Waiting) {
+        let refusal = Refusal::NoSpace;
         match waiting {
+            Waiting::Lcp2(job) if self.full_since.is_some() && job.request.id().is_some() => {
+                let response = Box::new(Response::Refused { refusal });
+                batch.counts.refused += 1;
+                batch.answers.push(Ready::Lcp2(job.answer, response));
+            }
+            // A query of 2003 is recorded too.
+            Waiting::Classic(job) if self.full_since.is_some() => {
+                let answer = Answer::Fault { fault: Fault::Refused { refusal } };
+                batch.counts.refused += 1;
+                batch.answers.push(Ready::Classic(job.answer, Told { answer, surcharged: false }));
+            }
             Waiting::Lcp2(Job { holder, request, answer }) => {
                 let handled = self.issuer.handle(batch.now, holder, &request);
                 let named = named(&request, &handled.response);
@@ -525,7 +570,7 @@ mod tests {
     use fondaco_codec::Text;
     use fondaco_crypto::{CurrencyId, Digest};
     use fondaco_lcp::{Currency, IssuerOptions, RequestId};
-    use fondaco_units::{Amount, Bytes, Scale, Timestamp};
+    use fondaco_units::Scale;
     use std::sync::Mutex;
 
     const BANK: EntityId = EntityId::from_bytes([1; 32]);
@@ -544,12 +589,13 @@ mod tests {
     struct Failing(Arc<Mutex<Inner>>);
 
     struct Inner {
+        full: bool,
         left: usize,
         saved: Vec<usize>,
     }
 
     fn failing(left: usize) -> Failing {
-        Failing(Arc::new(Mutex::new(Inner { left, saved: vec![] })))
+        Failing(Arc::new(Mutex::new(Inner { full: false, left, saved: vec![] })))
     }
 
     fn keeper(journal: &Failing) -> Keeper {
@@ -564,10 +610,15 @@ mod tests {
             past: None,
             former: mpsc::unbounded_channel().0,
             leaving: false,
+            full_since: None,
         }
     }
 
     impl Save for Failing {
+        fn reserve(&mut self, _: Bytes) -> Result<bool, JournalError> {
+            Ok(!self.0.lock().unwrap().full)
+        }
+
         fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
             let mut inner = self.0.lock().unwrap();
             inner.left = inner.left.checked_sub(1).ok_or(JournalError::Halted)?;
@@ -653,6 +704,28 @@ mod tests {
             let refusal = Refusal::Halted;
             assert_eq!(answer.try_recv(), Ok(Response::Refused { refusal }));
         }
+    }
+
+    /// On a full disk nothing is done, everybody is told so, and what is there can be asked for; with room it goes on.
+    #[test]
+    fn a_full_disk_refuses_commands_and_answers_queries() {
+        let journal = failing(9);
+        let mut keeper = keeper(&journal);
+        let run = |keeper: &mut Keeper| {
+            let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
+            let mut answers = [ask(&queue, mint(1)), ask(&queue, Request::Balance)];
+            queue.try_send(Message::Stop).unwrap();
+            keeper.run(&mut waiting).unwrap();
+            answers.each_mut().map(|answer| answer.try_recv().unwrap())
+        };
+        journal.0.lock().unwrap().full = true;
+        let refused = Response::Refused { refusal: Refusal::NoSpace };
+        assert_eq!(run(&mut keeper), [refused, balance(0, 0)]);
+        assert_eq!(journal.0.lock().unwrap().saved, [0]);
+        journal.0.lock().unwrap().full = false;
+        keeper.full_since = None;
+        let minted = Response::Minted { supply: Amount::new(1) };
+        assert_eq!(run(&mut keeper), [minted, balance(1, 1)]);
     }
 
     #[test]

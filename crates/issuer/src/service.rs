@@ -181,9 +181,20 @@ impl IssuerService {
             core.ledger().former_keys().for_each(|key| soap.revoke(key));
         }
         let issuer = core;
-        let leaving = false;
-        let keeper =
-            Keeper { issuer, journal, clock, key, known, metrics, behind, past, former, leaving };
+        let (leaving, full_since) = (false, None);
+        let keeper = Keeper {
+            issuer,
+            journal,
+            clock,
+            key,
+            known,
+            metrics,
+            behind,
+            past,
+            former,
+            leaving,
+            full_since,
+        };
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || keep(keeper, &mut waiting, halt))
@@ -424,10 +435,14 @@ mod tests {
         }
     }
 
-    /// A journal on a disk that is full after so many batches that were not empty.
-    struct FullAfter(usize);
+    /// A journal on a disk that fails after so many batches that were not empty.
+    struct FailsAfter(usize);
 
-    impl Save for FullAfter {
+    impl Save for FailsAfter {
+        fn reserve(&mut self, _: Bytes) -> Result<bool, JournalError> {
+            Ok(true)
+        }
+
         fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
             if !records.is_empty() {
                 self.0 = self.0.checked_sub(1).ok_or(JournalError::Halted)?;
@@ -446,10 +461,10 @@ mod tests {
 
     /// The canary of durability: what was not saved is told to nobody, and the service ends with an error.
     #[tokio::test]
-    async fn a_full_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
+    async fn a_failing_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();
         let core = Issuer::new(config.currency(key(1).entity()), IssuerOptions::default());
-        let (journal, clock) = (Box::new(FullAfter(1)), Arc::new(Stopped));
+        let (journal, clock) = (Box::new(FailsAfter(1)), Arc::new(Stopped));
         let metrics = Metrics::default();
         let service = IssuerService::new(core, journal, Box::new(()), metrics, &key(1), clock);
         let handle = service.handle();
