@@ -115,6 +115,9 @@ impl AgentError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Transport(error) => error.hint().map(str::to_owned),
+            Self::Issuer(Refusal::NoSpace) => {
+                Some("its keeper must free space; then run the same again".to_owned())
+            }
             Self::Issuer(_) => Some("see `fondaco balance` for what you hold".to_owned()),
             Self::Misanswer { .. } => {
                 Some("if this peer is to be believed all the same, add it again".to_owned())

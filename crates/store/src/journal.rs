@@ -260,7 +260,7 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Sees to it that frames which take up `bytes` have room in the file, zeros made durable, so that [`Journal::append`]
-    /// does not find the disk full. Returns whether they have; if not, nothing changed but zeros.
+    /// does not find the disk full. Returns whether they have; if not, nothing changed.
     ///
     /// # Errors
     ///
@@ -282,6 +282,8 @@ impl<D: Disk> Journal<D> {
                 source,
                 ..
             }) if is_full(&source) => {
+                // The zeros that did fit are given back: others need the rest of the disk, too.
+                self.disk.set_len(self.length).map_err(failed(Operation::Grow, self.length))?;
                 self.halted = false;
                 return Ok(false);
             }
