@@ -133,14 +133,13 @@ pub(super) struct Bars(pub(super) Arc<dyn Progress>);
 
 impl rustic_core::ProgressBars for Bars {
     fn progress(&self, kind: rustic_core::ProgressType, prefix: &str) -> rustic_core::Progress {
-        match kind {
-            rustic_core::ProgressType::Bytes => {
-                rustic_core::Progress::new(Bar(self.0.begin(prefix)))
-            }
+        let begun = match kind {
+            rustic_core::ProgressType::Bytes => self.0.begin(prefix),
             rustic_core::ProgressType::Spinner | rustic_core::ProgressType::Counter => {
-                rustic_core::Progress::hidden()
+                self.0.begin_steps(prefix)
             }
-        }
+        };
+        rustic_core::Progress::new(Bar(begun))
     }
 }
 
