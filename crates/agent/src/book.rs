@@ -455,7 +455,7 @@ impl Book {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use fondaco_codec::{Decode as _, Encode as _};
     use fondaco_contract::PriceList;
@@ -463,7 +463,7 @@ mod tests {
     use fondaco_units::{Duration, Price};
     use proptest::prelude::*;
 
-    fn terms(nonce: u128) -> Terms {
+    pub(crate) fn terms(nonce: u128) -> Terms {
         let key = SecretKey::from_bytes(&[1; 32]);
         let prices = PriceList {
             provider: key.entity(),
@@ -484,7 +484,7 @@ mod tests {
         Terms::new(key.entity(), &prices.sign(&key), size, Timestamp::EPOCH, span, nonce)
     }
 
-    fn intended(nonce: u128) -> Event {
+    pub(crate) fn intended(nonce: u128) -> Event {
         Event::ContractIntended {
             terms: terms(nonce),
             address: Address::new(EntityId::from_bytes([7; 32]), ["127.0.0.1:1".parse().unwrap()]),
@@ -494,7 +494,7 @@ mod tests {
         }
     }
 
-    fn opened(nonce: u128) -> Event {
+    pub(crate) fn opened(nonce: u128) -> Event {
         let provider_signature = Signature::from_bytes([5; 64]);
         Event::ContractOpened { contract: terms(nonce).id(), provider_signature }
     }
@@ -504,7 +504,7 @@ mod tests {
         Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
     }
 
-    fn set(k: u8, nonces: &[u128]) -> Event {
+    pub(crate) fn set(k: u8, nonces: &[u128]) -> Event {
         let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
         let contracts = List::new(contracts).unwrap();
         Event::SetFormed { coding: Coding::Leopard16, k, contracts }

@@ -7,7 +7,7 @@
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
-//! Repo          rustic_core on Objects: back up, list, restore
+//! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
 //! auditing      unforeseen places, proven or not
 //! Book          the journal of all this
 //! state         the book itself, sealed, with every host; and back from the key alone
@@ -46,8 +46,8 @@ pub use objects::{Objects, Traffic};
 pub use opening::{NEWCOMER_LOSS, Opened, Opening, Quote, Quoted, Wish};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use repository::{
-    BackupReport, Change, CheckReport, Difference, Entry, EntryKind, Forget, ForgetReport, Keep,
-    PruneReport, Repo, RestoreReport, SnapshotInfo,
+    Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
+    Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
 };
 pub use session::{Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
@@ -306,4 +306,55 @@ fn lost(book: &Book, over: &BTreeSet<ContractId>) -> Vec<ObjectId> {
     let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
     let lost = book.objects().filter(|(_, record)| all || is_lost(record));
     lost.map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use book::tests::{intended, opened, set, terms};
+    use fondaco_audit::ShardId;
+    use fondaco_codec::List;
+    use fondaco_crypto::Digest;
+    use fondaco_units::Bytes;
+
+    #[test]
+    fn what_has_too_few_contracts_left_is_lost() {
+        let object = |kind, name| ObjectId { kind, name: Digest::from_bytes([name; 32]) };
+        let stored = |object, set, k| Event::ObjectCoded {
+            object,
+            length: Bytes::new(10),
+            set,
+            k,
+            shards: List::new(vec![ShardId::of(&[1]), ShardId::of(&[2])]).unwrap(),
+        };
+        let (config, key) = (object(ObjectKind::Config, 0), object(ObjectKind::Key, 1));
+        let (one, two) = (object(ObjectKind::Pack, 2), object(ObjectKind::Pack, 3));
+        let mut book = Book::default();
+        let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        let objects = [
+            set(2, &[1, 2]),
+            set(2, &[3, 4]),
+            stored(config, 0, 1),
+            stored(key, 0, 1),
+            stored(one, 0, 2),
+            stored(two, 1, 2),
+        ];
+        contracts.chain(objects).for_each(|event| book.apply(&event).unwrap());
+        // One line for each: which contracts are over, and what is lost by that.
+        let table: [(&[u128], &[ObjectId]); 6] = [
+            (&[], &[]),
+            (&[1], &[one]), // configuration and key need one shard of two
+            (&[4], &[two]),
+            (&[2, 3], &[one, two]),
+            (&[1, 2], &[config, key, one, two]), // nothing can be opened any more
+            (&[1, 2, 3, 4], &[config, key, one, two]),
+        ];
+        for (over, expected) in table {
+            let over = over.iter().map(|&nonce| terms(nonce).id()).collect();
+            assert_eq!(lost(&book, &over), expected, "{over:?}");
+        }
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        book.apply(&Event::ContractEnded { contract: terms(1).id(), tab, paid }).unwrap();
+        assert_eq!(lost(&book, &BTreeSet::new()), [one], "an ended one is over for everybody");
+    }
 }

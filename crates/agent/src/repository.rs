@@ -13,10 +13,12 @@ mod backend;
 mod looking;
 mod restoring;
 mod tending;
+mod view;
 
 pub use looking::{Change, Difference, Entry, EntryKind};
 pub use restoring::RestoreReport;
 pub use tending::{CheckReport, Forget, ForgetReport, Keep, PruneReport};
+pub use view::{Attributes, EntryNumber, Special, TOP, View};
 
 use crate::AgentError;
 use crate::book::{Event, ObjectKind};
@@ -187,7 +189,7 @@ impl Repo {
             files: summary.total_files_processed,
             bytes: summary.total_bytes_processed,
             added: summary.data_added_packed,
-            problems: self.progress.problems(),
+            problems: left_out(path, self.progress.problems()),
         })
     }
 
@@ -230,8 +232,61 @@ impl std::fmt::Debug for Repo {
     }
 }
 
+/// Says of each thing that could not be read where it is and why, once. The library tells it at length, and of folders
+/// twice.
+fn left_out(folder: &str, told: Vec<String>) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
+    for text in told {
+        let why = text.rsplit(": ").next().unwrap_or_default().trim_end();
+        let problem = match text.find(folder) {
+            Some(at) => {
+                let rest = &text[at..];
+                let ends = ["`", "\n", ": "].into_iter().filter_map(|end| rest.find(end));
+                format!("{}: {why}", &rest[..ends.min().unwrap_or(rest.len())])
+            }
+            None => text.lines().next().unwrap_or_default().to_owned(),
+        };
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
 fn short(snapshot: &SnapshotFile) -> String {
     let mut name = snapshot.id.to_hex().as_str().to_owned();
     name.truncate(8);
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As version 0.13 of the library says it.
+    #[test]
+    fn what_is_left_out_is_told_once_and_short() {
+        let denied = "Permission denied (os error 13)";
+        let told = [
+            format!(
+                "ignoring error /a/src/closed: IO error for operation on /a/src/closed: {denied}"
+            ),
+            format!(
+                "ignoring error: Error: Failed to get next entry from walk iterator. (kind: related to internal \
+                 operations): caused by: /a/src/closed: IO error for operation on /a/src/closed: {denied}"
+            ),
+            format!(
+                "ignoring error: Error: Failed to open ReadSourceOpen at `/a/src/secret`\nFailed to open file at \
+                 `/a/src/secret`. Please make sure the file exists and is accessible. (kind: related to input/output \
+                 operations): caused by: {denied}"
+            ),
+            "error determining backup size: no\nmore".to_owned(),
+        ];
+        let expected = [
+            format!("/a/src/closed: {denied}"),
+            format!("/a/src/secret: {denied}"),
+            "error determining backup size: no".to_owned(),
+        ];
+        assert_eq!(left_out("/a/src", told.to_vec()), expected);
+    }
 }

@@ -4,6 +4,7 @@ mod contracts;
 mod cost;
 mod create;
 mod look;
+mod mount;
 mod restore;
 mod state;
 mod tend;
@@ -37,6 +38,7 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
         BackupCommand::Prune(args) => tend::prune(home, args, json).await,
         BackupCommand::Diff(args) => look::diff(home, args, json).await,
         BackupCommand::Cost => cost::cost(home, json).await,
+        BackupCommand::Mount(args) => mount::mount(home, args, json).await,
         BackupCommand::Recover(args) => state::recover(home, args, json).await,
     }
 }

@@ -3,8 +3,8 @@
 mod backup;
 
 pub(crate) use backup::{
-    BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, PruneArgs, ReadArgs,
-    RecoverArgs, RestoreArgs,
+    BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
+    ReadArgs, RecoverArgs, RestoreArgs,
 };
 
 use crate::home::Identity;

@@ -52,8 +52,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         services::stop_with_stdin();
     }
     // A service ends in good order by itself; see `services::stop_switch`.
-    let serves =
-        matches!(cli.command, Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }));
+    let serves = matches!(
+        cli.command,
+        Command::Up(_)
+            | Command::Issuer(cli::IssuerCommand::Up { .. })
+            | Command::Backup(cli::BackupCommand::Mount(_))
+    );
     let work = async {
         match cli.command {
             Command::Init(args) => keys::init(&home, args, json),

@@ -24,7 +24,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    const fn of(node: &NodeType) -> Self {
+    pub(super) const fn of(node: &NodeType) -> Self {
         match node {
             NodeType::File => Self::File,
             NodeType::Dir => Self::Folder,

@@ -200,7 +200,7 @@ impl Create<'_> {
                 Bytes::new(sent)
             ));
             say(&format!(
-                "It cost {}; your contracts have cost {} so far.",
+                "Sending it cost {}; your contracts have cost {} so far.",
                 currency.show(spent),
                 currency.show(owed)
             ));
@@ -415,7 +415,7 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Adds the hosts named to those known, the newest address of each, and returns all.
-fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+pub(super) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
     let parse = |text: &str| address(text, "`fondaco up` prints the address to give here");
     let mut addresses = hosts.host.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,6 @@
 //! `fondaco backup recover`, and what makes it possible: the books, sealed, with every host.
 
-use super::{open, say_progress};
+use super::{create, open, say_progress};
 use crate::cli::RecoverArgs;
 use crate::entities::address;
 use crate::failure::{Code, Failure};
@@ -83,9 +83,15 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
             fondaco_store::write_atomic(&path, note.text.as_str().as_bytes(), 0o644)?;
         }
     }
+    create::remember_hosts(home, &args.host)?;
     if json {
+        let failed: Vec<_> = found
+            .failed
+            .iter()
+            .map(|(host, why)| json!({ "provider": host.to_string(), "why": why }))
+            .collect();
         let line = json!({
-            "event": "recovered", "sequence": found.sequence, "made": found.made.to_string(),
+            "event": "recovered", "failed": failed, "sequence": found.sequence, "made": found.made.to_string(),
             "bytes": found.bytes.get(), "from": found.from.to_string(), "contracts": found.contracts,
             "objects": found.objects, "snapshots": found.snapshots,
         });

@@ -30,6 +30,9 @@ pub(crate) enum BackupCommand {
     Prune(PruneArgs),
     /// Show how one snapshot differs from another
     Diff(DiffArgs),
+    /// Show a snapshot as a folder, until stopped
+    #[command(after_help = "Example:\n  fondaco backup mount latest ~/Old")]
+    Mount(MountArgs),
     /// Show what is paid for an epoch and a month, host by host, and what is held
     Cost,
     /// Get your books back from your hosts, on a new machine that has only your key
@@ -155,6 +158,19 @@ pub(crate) struct DiffArgs {
     pub(crate) first: String,
     /// The second snapshot
     pub(crate) second: String,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    /// Which snapshot: its name, the front of it, or `latest`
+    pub(crate) snapshot: String,
+    /// The folder to show it in
+    pub(crate) folder: PathBuf,
+    /// What of it, below the folder that was backed up
+    #[arg(long)]
+    pub(crate) path: Option<String>,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
