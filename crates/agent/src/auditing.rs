@@ -100,7 +100,7 @@ fn shards(book: &Book, contract: ContractId) -> Vec<(ShardId, u64)> {
         .filter_map(|(_, object)| {
             let set = book.set(object.set)?;
             let index = set.contracts.iter().position(|&other| other == contract)?;
-            let layout = Layout::new(set.code, object.length.get()).ok()?;
+            let layout = Layout::new(object.code, object.length.get()).ok()?;
             Some((*object.shards.get(index)?, layout.shard_len()))
         })
         .collect()

@@ -3,8 +3,9 @@
 //! ```text
 //! contract   ContractIntended ──► ContractOpened ──► ContractEnded
 //!                    └──────────────────────────────────► ContractEnded (never opened)
-//! object     ObjectStored ──► ObjectRemoved
+//! object     ObjectStored, ObjectCoded ──► ObjectRemoved
 //! backup     BackupStarted ──► BackupFinished
+//! state      StateNumbered: the book itself is about to be kept by the hosts
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -133,6 +134,24 @@ pub enum Event {
         /// What it did.
         why: Text<200>,
     },
+    /// As `ObjectStored`, of an object with a code of its own: fewer shards than the set's k rebuild it.
+    ObjectCoded {
+        /// Which object.
+        object: ObjectId,
+        /// Its length.
+        length: Bytes,
+        /// The index of its set.
+        set: u32,
+        /// How many shards rebuild it.
+        k: u8,
+        /// Its shards, in the order of the set's contracts.
+        shards: List<ShardId, SHARDS_MAX>,
+    },
+    /// The book is about to be given to the hosts under this number, which is never used again.
+    StateNumbered {
+        /// The number: higher than all before.
+        sequence: u64,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -144,6 +163,8 @@ choice!(Event {
     7 => BackupStarted,
     8 => BackupFinished,
     9 => ProviderDistrusted { provider, why },
+    23 => ObjectCoded { object, length, set, k, shards },
+    24 => StateNumbered { sequence },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -195,6 +216,8 @@ pub struct ObjectRecord {
     pub length: Bytes,
     /// The index of its set.
     pub set: u32,
+    /// Its code, which may need fewer shards than the set's.
+    pub code: Code,
     /// Its shards, in the order of the set's contracts.
     pub shards: Vec<ShardId>,
 }
@@ -234,6 +257,10 @@ pub struct Book {
     /// What was ever acknowledged under each contract.
     given: BTreeMap<ContractId, Bytes>,
     distrusted: BTreeMap<EntityId, String>,
+    /// What providers signed, so that it can be told again.
+    signatures: BTreeMap<ContractId, Signature>,
+    /// The number under which the book was given to the hosts last.
+    sequence: u64,
     unfinished: bool,
 }
 
@@ -256,8 +283,9 @@ impl Book {
                 };
                 self.contracts.insert(contract, record);
             }
-            Event::ContractOpened { contract, provider_signature: _ } => {
+            Event::ContractOpened { contract, provider_signature } => {
                 self.step(*contract, |stage| (stage == Stage::Intended).then_some(Stage::Open))?;
+                self.signatures.insert(*contract, *provider_signature);
             }
             Event::ContractEnded { contract, tab, paid } => {
                 let ended = Stage::Ended { tab: *tab, paid: *paid };
@@ -278,19 +306,13 @@ impl Book {
                 self.sets.push(Set { code, contracts: contracts.to_vec() });
             }
             Event::ObjectStored { object, length, set, shards } => {
-                let fits = self
-                    .set(*set)
-                    .is_some_and(|set| set.contracts.len() == shards.as_slice().len());
-                if !fits {
-                    return Err(BookError::Set { set: *set });
-                }
-                for (contract, length) in self.shares(*set, *length) {
-                    let given = self.given.entry(contract).or_default();
-                    *given = given.checked_add(length).unwrap_or(Bytes::MAX);
-                }
-                let shards = shards.as_slice().to_vec();
-                self.objects.insert(*object, ObjectRecord { length: *length, set: *set, shards });
+                let k = self.set(*set).map_or(0, |set| set.code.k());
+                self.store(*object, *length, *set, k, shards.as_slice())?;
             }
+            Event::ObjectCoded { object, length, set, k, shards } => {
+                self.store(*object, *length, *set, *k, shards.as_slice())?;
+            }
+            Event::StateNumbered { sequence } => self.sequence = self.sequence.max(*sequence),
             Event::ObjectRemoved { object } => {
                 self.objects.remove(object);
             }
@@ -303,15 +325,28 @@ impl Book {
         Ok(())
     }
 
-    /// Returns what an object of this length puts under each contract of a set.
-    fn shares(&self, set: u32, length: Bytes) -> Vec<(ContractId, Bytes)> {
-        self.set(set)
-            .and_then(|set| {
-                let layout = Layout::new(set.code, length.get()).ok()?;
-                let share = |contract: &ContractId| (*contract, Bytes::new(layout.shard_len()));
-                Some(set.contracts.iter().map(share).collect())
-            })
-            .unwrap_or_default()
+    fn store(
+        &mut self,
+        object: ObjectId,
+        length: Bytes,
+        set: u32,
+        k: u8,
+        shards: &[ShardId],
+    ) -> Result<(), BookError> {
+        let refused = BookError::Set { set };
+        let contracts = &self.sets.get(set as usize).ok_or(refused)?.contracts;
+        let n = u8::try_from(shards.len()).map_err(|_| refused)?;
+        let code = Code::new(k, n).map_err(|_| refused)?;
+        if contracts.len() != shards.len() {
+            return Err(refused);
+        }
+        let share = Layout::new(code, length.get()).map_or(0, |layout| layout.shard_len());
+        for &contract in contracts {
+            let given = self.given.entry(contract).or_default();
+            *given = given.checked_add(Bytes::new(share)).unwrap_or(Bytes::MAX);
+        }
+        self.objects.insert(object, ObjectRecord { length, set, code, shards: shards.to_vec() });
+        Ok(())
     }
 
     fn step(
@@ -366,6 +401,53 @@ impl Book {
         self.distrusted.get(&provider).map(String::as_str)
     }
 
+    /// Returns the number under which the book was given to the hosts last; 0 before the first time.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Returns events that lead to a book like this one: as it is kept by the hosts.
+    ///
+    /// What was removed is in none of them, so [`Book::given`] counts less after them: no more than what lies there.
+    pub fn events(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (&contract, record) in &self.contracts {
+            events.push(Event::ContractIntended {
+                terms: record.terms,
+                address: record.address.clone(),
+                hold_request: record.hold_request,
+                hold_max: record.hold_max,
+                hold_expires: record.hold_expires,
+            });
+            if let Some(&provider_signature) = self.signatures.get(&contract) {
+                events.push(Event::ContractOpened { contract, provider_signature });
+            }
+            if let Stage::Ended { tab, paid } = record.stage {
+                events.push(Event::ContractEnded { contract, tab, paid });
+            }
+        }
+        for set in &self.sets {
+            let contracts = List::new(set.contracts.clone()).expect("a set that was read");
+            let (coding, k) = (Coding::Leopard16, set.code.k());
+            events.push(Event::SetFormed { coding, k, contracts });
+        }
+        for (&object, record) in &self.objects {
+            let &ObjectRecord { length, set, code, .. } = record;
+            let shards = List::new(record.shards.clone()).expect("an object that was read");
+            events.push(Event::ObjectCoded { object, length, set, k: code.k(), shards });
+        }
+        for (&provider, why) in &self.distrusted {
+            events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });
+        }
+        if self.unfinished {
+            events.push(Event::BackupStarted);
+        }
+        if self.sequence > 0 {
+            events.push(Event::StateNumbered { sequence: self.sequence });
+        }
+        events
+    }
+
     /// Returns whether a backup began and did not finish.
     pub const fn unfinished(&self) -> bool {
         self.unfinished
@@ -373,7 +455,7 @@ impl Book {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use fondaco_codec::{Decode as _, Encode as _};
     use fondaco_contract::PriceList;
@@ -381,7 +463,7 @@ mod tests {
     use fondaco_units::{Duration, Price};
     use proptest::prelude::*;
 
-    fn terms(nonce: u128) -> Terms {
+    pub(crate) fn terms(nonce: u128) -> Terms {
         let key = SecretKey::from_bytes(&[1; 32]);
         let prices = PriceList {
             provider: key.entity(),
@@ -402,7 +484,7 @@ mod tests {
         Terms::new(key.entity(), &prices.sign(&key), size, Timestamp::EPOCH, span, nonce)
     }
 
-    fn intended(nonce: u128) -> Event {
+    pub(crate) fn intended(nonce: u128) -> Event {
         Event::ContractIntended {
             terms: terms(nonce),
             address: Address::new(EntityId::from_bytes([7; 32]), ["127.0.0.1:1".parse().unwrap()]),
@@ -412,7 +494,7 @@ mod tests {
         }
     }
 
-    fn opened(nonce: u128) -> Event {
+    pub(crate) fn opened(nonce: u128) -> Event {
         let provider_signature = Signature::from_bytes([5; 64]);
         Event::ContractOpened { contract: terms(nonce).id(), provider_signature }
     }
@@ -422,7 +504,7 @@ mod tests {
         Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
     }
 
-    fn set(k: u8, nonces: &[u128]) -> Event {
+    pub(crate) fn set(k: u8, nonces: &[u128]) -> Event {
         let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
         let contracts = List::new(contracts).unwrap();
         Event::SetFormed { coding: Coding::Leopard16, k, contracts }
@@ -435,6 +517,11 @@ mod tests {
     fn stored(name: u8, set: u32, shards: usize) -> Event {
         let shards = List::new(vec![ShardId::of(&[name]); shards]).unwrap();
         Event::ObjectStored { object: object(name), length: Bytes::new(10), set, shards }
+    }
+
+    fn coded(name: u8, set: u32, k: u8, shards: usize) -> Event {
+        let shards = List::new(vec![ShardId::of(&[name]); shards]).unwrap();
+        Event::ObjectCoded { object: object(name), length: Bytes::new(10), set, k, shards }
     }
 
     #[test]
@@ -457,6 +544,15 @@ mod tests {
             (vec![intended(1), set(1, &[1]), stored(1, 0, 1)], Ok(())),
             (vec![intended(1), set(1, &[1]), stored(1, 0, 2)], Err(BookError::Set { set: 0 })),
             (vec![intended(1), set(1, &[1]), stored(1, 1, 1)], Err(BookError::Set { set: 1 })),
+            (vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 1, 2)], Ok(())),
+            (
+                vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 3, 2)],
+                Err(BookError::Set { set: 0 }),
+            ),
+            (
+                vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 0, 2)],
+                Err(BookError::Set { set: 0 }),
+            ),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
         ];
         for (events, expected) in table {
@@ -500,6 +596,9 @@ mod tests {
             (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
             (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
             (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),
+            (0..4_u8, 0..2_u32, 0..3_u8, 0..3_usize)
+                .prop_map(|(name, set, k, n)| coded(name, set, k, n)),
+            (0..9_u64).prop_map(|sequence| Event::StateNumbered { sequence }),
             Just(Event::BackupStarted),
             Just(Event::BackupFinished),
         ]
@@ -521,7 +620,15 @@ mod tests {
             for record in journal {
                 again.apply(&Event::from_bytes(&record).unwrap()).unwrap();
             }
-            prop_assert_eq!(again, book);
+            prop_assert_eq!(&again, &book);
+            // As the hosts keep it: all is there, but what was given and removed is not counted any more.
+            let mut kept = Book::default();
+            book.events().iter().for_each(|event| kept.apply(event).unwrap());
+            for contract in book.contracts.keys() {
+                prop_assert!(kept.given(*contract) <= book.given(*contract));
+            }
+            kept.given.clone_from(&book.given);
+            prop_assert_eq!(kept, book);
         }
     }
 }

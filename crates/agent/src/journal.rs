@@ -10,6 +10,9 @@ use std::sync::Mutex;
 /// The kind of an agent's journal, version 1.
 const KIND: Kind = Kind::new(*b"agent\0\0\0", 1);
 
+/// The most events that are written at once.
+const BATCH_MAX: usize = 500;
+
 /// Why a record of the journal is no event of this book. Listed by precedence.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
@@ -45,6 +48,22 @@ impl BookFile {
     /// Looks something up.
     pub fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         look(&self.0.lock().expect("no panic under this lock").book)
+    }
+
+    /// Writes many events into the book, some at a time; all are on disk when this returns.
+    pub(crate) fn record_all(&self, events: &[Event]) -> Result<(), AgentError> {
+        let mut inner = self.0.lock().expect("no panic under this lock");
+        let Inner { book, journal } = &mut *inner;
+        for events in events.chunks(BATCH_MAX) {
+            for event in events {
+                book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
+            }
+            let records: Vec<Vec<u8>> = events.iter().map(Event::to_bytes).collect();
+            journal
+                .append(&records)
+                .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))?;
+        }
+        Ok(())
     }
 
     /// Writes an event into the book; it is on disk when this returns.

@@ -7,9 +7,10 @@
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
-//! Repo          rustic_core on Objects: back up, list, restore
+//! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
 //! auditing      unforeseen places, proven or not
 //! Book          the journal of all this
+//! state         the book itself, sealed, with every host; and back from the key alone
 //! ```
 //!
 //! # What always holds
@@ -35,19 +36,24 @@ pub mod progress;
 mod receipt;
 mod repository;
 mod session;
+mod state;
 mod wallet;
 
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{NEWCOMER_LOSS, Opened, Opening, Wish};
+pub use opening::{NEWCOMER_LOSS, Opened, Opening, Quote, Quoted, Wish};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
-pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
+pub use repository::{
+    Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
+    Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
+};
 pub use session::{Put, Session};
+pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
 pub use wallet::Wallet;
 
-use book::{ContractRecord, Event, ObjectKind, Stage};
+use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
 use fondaco_contract::{ContractId, Tab};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Clock;
@@ -59,6 +65,9 @@ use std::sync::Arc;
 
 /// A set that is over sooner than this takes no new objects.
 const SET_TIME_LEFT_MIN: Duration = Duration::from_seconds(60);
+
+/// How long a host may take to say whether a contract is over.
+const OVER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// An owner's dealings with storage hosts.
 #[derive(Debug)]
@@ -123,27 +132,15 @@ impl Agent {
 
     /// Forgets the objects of which too few contracts are left to rebuild them: ended, or over. Returns how many.
     ///
-    /// What they held must be stored anew, so a backup comes after this as if the last had been cut off.
-    pub fn forget_lost(&self) -> Result<usize, AgentError> {
-        let now = self.clock.now();
-        let lost: Vec<_> = self.book.read(|book| {
-            let lives = |contract: &ContractId| {
-                book.contract(*contract)
-                    .is_some_and(|record| record.stage == Stage::Open && record.terms.ends > now)
-            };
-            let is_lost = |set: u32| {
-                book.set(set).is_none_or(|set| {
-                    let living = set.contracts.iter().filter(|contract| lives(contract)).count();
-                    living < usize::from(set.code.k())
-                })
-            };
-            // Without the configuration or a key nothing else can be opened.
-            let is_there =
-                |kind| book.objects().any(|(id, record)| id.kind == kind && !is_lost(record.set));
-            let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
-            let lost = book.objects().filter(|(_, record)| all || is_lost(record.set));
-            lost.map(|(id, _)| id).collect()
-        });
+    /// What they held must be stored anew, so a backup comes after this as if the last had been cut off. A clock alone
+    /// ends no contract: of those that are over by this machine's, the hosts are asked first.
+    ///
+    /// # Errors
+    ///
+    /// A host still serves a contract that is over by this machine's clock; or the journal failed.
+    pub async fn forget_lost(&self) -> Result<usize, AgentError> {
+        let over = self.over().await?;
+        let lost = self.book.read(|book| lost(book, &over));
         if !lost.is_empty() {
             self.book.record(&Event::BackupStarted)?;
         }
@@ -151,6 +148,46 @@ impl Agent {
             self.book.record(&Event::ObjectRemoved { object })?;
         }
         Ok(lost.len())
+    }
+
+    /// Returns the contracts that are over though nobody has ended them: by this machine's clock, and by what their
+    /// hosts say, or by the clock of any of these hosts. While nobody answers, there are none.
+    async fn over(&self) -> Result<BTreeSet<ContractId>, AgentError> {
+        let now = self.clock.now();
+        let sessions = self.sessions();
+        if sessions.values().all(|session| session.ends() > now) {
+            return Ok(BTreeSet::new());
+        }
+        let mut asking = tokio::task::JoinSet::new();
+        for (contract, session) in sessions {
+            asking.spawn(async move {
+                let asked = tokio::time::timeout(OVER_PATIENCE, session.is_over(now)).await;
+                (contract, session, asked)
+            });
+        }
+        let (mut all, mut over, mut is_clock_right) = (BTreeSet::new(), BTreeSet::new(), false);
+        for (contract, session, asked) in asking.join_all().await {
+            let answer = asked.ok().and_then(Result::ok);
+            is_clock_right |= answer.is_some_and(|(_, agrees)| agrees);
+            if session.ends() > now {
+                continue;
+            }
+            all.insert(contract);
+            let Some((is_over, _)) = answer else { continue };
+            if is_over {
+                over.insert(contract);
+            } else {
+                return Err(AgentError::Invalid {
+                    what: format!(
+                        "the clock shows {now}, but provider {} still serves a contract that ends at {}",
+                        session.provider().short(),
+                        session.ends()
+                    ),
+                    hint: "set the clock of this machine, then run this again".to_owned(),
+                });
+            }
+        }
+        Ok(if is_clock_right { all } else { over })
     }
 
     /// Returns until when everything stored is kept: when the first contract that holds a shard of it ends.
@@ -249,5 +286,75 @@ impl Agent {
         let mut ended = ending.join_all().await;
         ended.sort_by_key(|(contract, _)| *contract);
         ended
+    }
+}
+
+/// Returns the objects of which too few shards are left, when these contracts are over.
+fn lost(book: &Book, over: &BTreeSet<ContractId>) -> Vec<ObjectId> {
+    let lives = |contract: &ContractId| {
+        book.contract(*contract).is_some_and(|record| record.stage == Stage::Open)
+            && !over.contains(contract)
+    };
+    let is_lost = |record: &ObjectRecord| {
+        book.set(record.set).is_none_or(|set| {
+            let living = set.contracts.iter().filter(|contract| lives(contract)).count();
+            living < usize::from(record.code.k())
+        })
+    };
+    // Without the configuration or a key nothing else can be opened.
+    let is_there = |kind| book.objects().any(|(id, record)| id.kind == kind && !is_lost(record));
+    let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
+    let lost = book.objects().filter(|(_, record)| all || is_lost(record));
+    lost.map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use book::tests::{intended, opened, set, terms};
+    use fondaco_audit::ShardId;
+    use fondaco_codec::List;
+    use fondaco_crypto::Digest;
+    use fondaco_units::Bytes;
+
+    #[test]
+    fn what_has_too_few_contracts_left_is_lost() {
+        let object = |kind, name| ObjectId { kind, name: Digest::from_bytes([name; 32]) };
+        let stored = |object, set, k| Event::ObjectCoded {
+            object,
+            length: Bytes::new(10),
+            set,
+            k,
+            shards: List::new(vec![ShardId::of(&[1]), ShardId::of(&[2])]).unwrap(),
+        };
+        let (config, key) = (object(ObjectKind::Config, 0), object(ObjectKind::Key, 1));
+        let (one, two) = (object(ObjectKind::Pack, 2), object(ObjectKind::Pack, 3));
+        let mut book = Book::default();
+        let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        let objects = [
+            set(2, &[1, 2]),
+            set(2, &[3, 4]),
+            stored(config, 0, 1),
+            stored(key, 0, 1),
+            stored(one, 0, 2),
+            stored(two, 1, 2),
+        ];
+        contracts.chain(objects).for_each(|event| book.apply(&event).unwrap());
+        // One line for each: which contracts are over, and what is lost by that.
+        let table: [(&[u128], &[ObjectId]); 6] = [
+            (&[], &[]),
+            (&[1], &[one]), // configuration and key need one shard of two
+            (&[4], &[two]),
+            (&[2, 3], &[one, two]),
+            (&[1, 2], &[config, key, one, two]), // nothing can be opened any more
+            (&[1, 2, 3, 4], &[config, key, one, two]),
+        ];
+        for (over, expected) in table {
+            let over = over.iter().map(|&nonce| terms(nonce).id()).collect();
+            assert_eq!(lost(&book, &over), expected, "{over:?}");
+        }
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        book.apply(&Event::ContractEnded { contract: terms(1).id(), tab, paid }).unwrap();
+        assert_eq!(lost(&book, &BTreeSet::new()), [one], "an ended one is over for everybody");
     }
 }

@@ -9,6 +9,7 @@
 //! # What always holds
 //!
 //! - An object is reported as stored only after each of its n shards was, and the book has it on disk.
+//! - Packs have the set's code; everything else needs half as many shards, so that it outlives them.
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
 use crate::AgentError;
@@ -90,6 +91,12 @@ impl Objects {
         Arc::clone(&self.traffic)
     }
 
+    /// Returns what this process signed for, over what its hosts had before.
+    pub fn spent(&self) -> Amount {
+        let spent = self.sessions.values().map(|session| session.spent());
+        spent.fold(Amount::ZERO, |sum, one| sum.checked_add(one).unwrap_or(Amount::MAX))
+    }
+
     /// Returns the hosts that this process found down or lying, and why.
     pub fn down(&self) -> BTreeMap<ContractId, String> {
         let down = self.down.lock().expect("no panic under this lock");
@@ -116,11 +123,12 @@ impl Objects {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
                 what: "there are no contracts to store anything under".to_owned(),
-                hint: "run `fondaco backup FOLDER --host ADDRESS …`".to_owned(),
+                hint: "run `fondaco backup create FOLDER --host ADDRESS …`".to_owned(),
             });
         };
         let set = self.set(index)?;
-        let layout = layout(set.code, Bytes::of(bytes), object)?;
+        let code = code(set.code, object.kind);
+        let layout = layout(code, Bytes::of(bytes), object)?;
         let shards = ReedSolomon
             .encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
@@ -157,7 +165,8 @@ impl Objects {
         let shards: Vec<ShardId> = names.into_iter().flatten().collect();
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
         let length = Bytes::of(bytes);
-        self.book.record(&Event::ObjectStored { object, length, set: index, shards })?;
+        let k = code.k();
+        self.book.record(&Event::ObjectCoded { object, length, set: index, k, shards })?;
         self.traffic.objects.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -168,11 +177,12 @@ impl Objects {
             self.book.read(|book: &Book| book.object(object).cloned()).ok_or_else(|| {
                 AgentError::Invalid {
                     what: format!("there is no {}", show(object)),
-                    hint: "run `fondaco backup` once, or restore the agent's folder".to_owned(),
+                    hint: "run `fondaco backup create` once, or restore the agent's folder"
+                        .to_owned(),
                 }
             })?;
         let set = self.set(record.set)?;
-        let layout = layout(set.code, record.length, object)?;
+        let layout = layout(record.code, record.length, object)?;
         let pieces = layout
             .locate(range.start, range.end.saturating_sub(range.start))
             .map_err(|error| AgentError::Store(format!("{}: {error}", show(object))))?;
@@ -229,8 +239,8 @@ impl Objects {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
         let rows = piece.rows();
-        let others: Vec<u8> = (0..set.code.n()).filter(|&other| other != shard).collect();
-        let needed = usize::from(set.code.k());
+        let others: Vec<u8> = (0..record.code.n()).filter(|&other| other != shard).collect();
+        let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
         let mut slow = Vec::new();
         // As many at once as are still needed: one that fails, or is slow, is replaced by the next.
@@ -244,14 +254,14 @@ impl Objects {
                 patient = true;
                 let known: Vec<u8> = found.iter().map(|(index, _)| *index).collect();
                 slow.clear();
-                batch = (0..set.code.n())
+                batch = (0..record.code.n())
                     .filter(|other| *other != shard && !known.contains(other))
                     .collect();
             }
             if batch.is_empty() {
                 return Err(AgentError::Unreadable {
                     object: show(object),
-                    needed: set.code.k(),
+                    needed: record.code.k(),
                     found: found.len(),
                     last: self.down().into_values().next_back().unwrap_or_default(),
                 });
@@ -453,6 +463,17 @@ pub(crate) fn show(object: ObjectId) -> String {
         ObjectKind::Pack => "pack",
     };
     format!("{kind} {:.8}", object.name)
+}
+
+/// Returns the code of an object: without its configuration, keys, indexes and snapshots a repository is lost whatever is
+/// left of its packs, and they are small, so half as many shards rebuild one.
+fn code(set: Code, kind: ObjectKind) -> Code {
+    match kind {
+        ObjectKind::Pack => set,
+        ObjectKind::Config | ObjectKind::Key | ObjectKind::Snapshot | ObjectKind::Index => {
+            Code::new(set.k().div_ceil(2), set.n()).unwrap_or(set)
+        }
+    }
 }
 
 fn layout(code: Code, length: Bytes, object: ObjectId) -> Result<Layout, AgentError> {

@@ -11,6 +11,10 @@
 //! when it expires: a payer cannot void it. One that its issuer has not opened in a quarter of an hour is not opened
 //! any more.
 
+mod quoting;
+
+pub use quoting::{Quote, Quoted};
+
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
 use crate::entropy;

@@ -10,6 +10,11 @@
 //! was paid, nor the buyer of what was served. The buyer keeps no running total on disk: after any break
 //! it asks the host, who can only show a voucher that this buyer signed (decision 1).
 
+mod marking;
+mod over;
+
+pub(crate) use marking::mine;
+
 use crate::AgentError;
 use crate::book::ContractRecord;
 use fondaco_audit::{ShardId, check};
@@ -50,6 +55,8 @@ pub struct Session {
     hold_max: Amount,
     /// Bytes that the host was given and acknowledged, as far as this agent knows.
     stored: AtomicU64,
+    /// What was signed for by this process, over what the host had before.
+    spent: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -118,12 +125,18 @@ impl Session {
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
-        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, state }
+        let spent = AtomicU64::new(0);
+        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, spent, state }
     }
 
     /// Returns what the host was given and acknowledged, as far as this agent knows.
     fn stored(&self) -> Bytes {
         Bytes::new(self.stored.load(Ordering::Relaxed))
+    }
+
+    /// Returns what was signed for by this process, over what the host had before.
+    pub fn spent(&self) -> Amount {
+        Amount::new(self.spent.load(Ordering::Relaxed))
     }
 
     /// Returns whose host this is.
@@ -417,6 +430,8 @@ impl Session {
             let (contract, hold_max) = (self.contract(), self.hold_max);
             return Err(AgentError::HoldSpent { contract, hold_max, wanted: cumulative });
         }
+        let more = cumulative.saturating_sub(state.authorised);
+        self.spent.fetch_add(more.get(), Ordering::Relaxed);
         state.authorised = cumulative;
         let voucher = Voucher { currency: self.terms.prices.currency, hold: self.hold, cumulative };
         Ok(voucher.sign(&self.key))

@@ -1,5 +1,12 @@
 //! The arguments of the command.
 
+mod backup;
+
+pub(crate) use backup::{
+    BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
+    ReadArgs, RecoverArgs, RestoreArgs,
+};
+
 use crate::home::Identity;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -16,8 +23,8 @@ use std::path::PathBuf;
     after_help = "Examples:\n  \
         fondaco demo ~/Pictures                 watch the whole market work on a folder of yours\n  \
         fondaco init                            make your key\n  \
-        fondaco backup ~/Documents --host ADDR --host ADDR …\n  \
-        fondaco restore latest --to ~/Restored\n\n\
+        fondaco backup create ~/Documents --host ADDR --host ADDR …\n  \
+        fondaco backup restore latest --to ~/Restored\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 locked, 5 too little money,\n\
         6 unreachable, 8 data or proof is wrong."
 )]
@@ -79,16 +86,9 @@ pub(crate) enum Command {
     Sell(SellCommand),
     /// Serve what you sell, until stopped
     Up(UpArgs),
-    /// Back a folder up to storage hosts; also takes up a backup that was cut off
-    #[command(
-        after_help = "Example:\n  fondaco backup ~/Documents --host fon1…@192.0.2.7:4433 --survive 0.999"
-    )]
-    Backup(BackupArgs),
-    /// List the snapshots
-    Snapshots(ReadArgs),
-    /// Restore a snapshot
-    #[command(after_help = "Example:\n  fondaco restore latest --to ~/Restored")]
-    Restore(RestoreArgs),
+    /// Back folders up to storage hosts, and get them back
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Ask every host to prove that it keeps what it is paid for
     Audit(AuditArgs),
     /// Show or end your contracts
@@ -381,50 +381,6 @@ pub(crate) struct UpArgs {
     /// The socket to listen on
     #[arg(long, default_value = "0.0.0.0:4433", value_name = "IP:PORT")]
     pub(crate) listen: SocketAddr,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BackupArgs {
-    /// The folder to back up
-    pub(crate) folder: PathBuf,
-    /// A storage host, as ENTITY@IP:PORT; it is remembered
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) host: Vec<String>,
-    /// The probability with which every object must survive an epoch, as 0.999
-    #[arg(long, default_value_t = 0.999, value_name = "P")]
-    pub(crate) survive: f64,
-    /// The most that new contracts may cost in all
-    #[arg(long, value_name = "AMOUNT")]
-    pub(crate) budget: Option<String>,
-    /// The currency to pay in; may be left out when you accept only one
-    #[arg(long, value_name = "SYMBOL")]
-    pub(crate) currency: Option<String>,
-    /// Leave out folders that are caches, by the file CACHEDIR.TAG in them
-    #[arg(long)]
-    pub(crate) exclude_caches: bool,
-    /// How many epochs new contracts last; each is paid for by the first `backup` or `audit` in it, and a
-    /// contract lapses when a whole epoch goes by unpaid
-    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
-    pub(crate) epochs: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReadArgs {
-    /// Read everything from the hosts, nothing from the local cache
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RestoreArgs {
-    /// Which snapshot: its name, the front of it, or `latest`
-    #[arg(default_value = "latest")]
-    pub(crate) snapshot: String,
-    /// The folder to restore into
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: PathBuf,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, Args)]

@@ -52,8 +52,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         services::stop_with_stdin();
     }
     // A service ends in good order by itself; see `services::stop_switch`.
-    let serves =
-        matches!(cli.command, Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }));
+    let serves = matches!(
+        cli.command,
+        Command::Up(_)
+            | Command::Issuer(cli::IssuerCommand::Up { .. })
+            | Command::Backup(cli::BackupCommand::Mount(_))
+    );
     let work = async {
         match cli.command {
             Command::Init(args) => keys::init(&home, args, json),
@@ -67,9 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Receipt(command) => history::receipt(&home, command, json).await,
             Command::Sell(command) => sell::sell(&home, command, json).await,
             Command::Up(args) => sell::up(&home, args, json).await,
-            Command::Backup(args) => backup::backup(&home, args, json).await,
-            Command::Snapshots(args) => backup::snapshots(&home, args, json).await,
-            Command::Restore(args) => backup::restore(&home, args, json).await,
+            Command::Backup(command) => backup::run(&home, command, json).await,
             Command::Audit(args) => backup::audit(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,

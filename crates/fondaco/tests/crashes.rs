@@ -68,7 +68,7 @@ async fn market() -> Market {
 impl Market {
     fn backup_args(&self) -> Vec<String> {
         let source = self.source.to_str().unwrap();
-        let mut args = vec!["backup".to_owned(), source.to_owned()];
+        let mut args = vec!["backup".to_owned(), "create".to_owned(), source.to_owned()];
         for host in &self.hosts {
             args.push("--host".to_owned());
             args.push(self.world.address(host).unwrap().to_owned());
@@ -108,7 +108,7 @@ impl Market {
 
     async fn restored_equals_the_source(&self) {
         let to = self.world.home("restored");
-        let args = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+        let args = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
         self.world.ask("buyer", args).await.unwrap();
         compare::compare(&self.source, &to, None).unwrap();
     }
@@ -285,11 +285,11 @@ async fn after_the_contracts_end_a_backup_begins_anew() {
     std::fs::create_dir(&small).unwrap();
     std::fs::write(small.join("file"), b"kept in two sets, one after the other").unwrap();
     let mut args = market.backup_args();
-    args[1] = small.to_str().unwrap().to_owned();
+    args[2] = small.to_str().unwrap().to_owned();
     market.world.run("buyer", &args).await.unwrap();
     market.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
     let to = market.world.home("restored");
-    let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+    let restore = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     let failure = market.world.ask("buyer", restore).await.unwrap_err().to_string();
     assert!(failure.contains("shards"), "{failure}");
     market.world.run("buyer", &args).await.unwrap();
@@ -305,7 +305,7 @@ async fn a_host_that_is_gone_is_replaced() {
     std::fs::create_dir(&small).unwrap();
     std::fs::write(small.join("one"), b"while all hosts were there").unwrap();
     let mut args = market.backup_args();
-    args[1] = small.to_str().unwrap().to_owned();
+    args[2] = small.to_str().unwrap().to_owned();
     args.extend(["--survive".to_owned(), "0.99".to_owned()]);
     market.world.run("buyer", &args).await.unwrap();
     // The dearest host may not have been chosen; one that was is gone for good.
@@ -320,7 +320,7 @@ async fn a_host_that_is_gone_is_replaced() {
     std::fs::write(small.join("two"), b"and after one was gone").unwrap();
     market.world.run("buyer", &args).await.unwrap();
     let to = market.world.home("restored");
-    let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+    let restore = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     market.world.ask("buyer", restore).await.unwrap();
     compare::compare(&small, &to, None).unwrap();
     market.world.end().await;

@@ -13,6 +13,8 @@
 //! Get{contract, shard, offset, length, voucher} ──► Slice          an audit is a Get
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
 //! Delete, Close, Status, List ────────────────────► Deleted, Closed, Status, Shards
+//! Mark{mark} ─────────────────────────────────────► Marked         what to find everything by
+//! Mine ───────────────────────────────────────────► Mine           the buyer's contracts and marks
 //! any of them ────────────────────────────────────► Refused{reason}
 //! ```
 //!
@@ -33,8 +35,10 @@
 //! assert_eq!(Request::from_frame(&[9, 1]), Err(FrameError::Version { found: 9 }));
 //! ```
 
+mod mark;
 mod reason;
 
+pub use mark::{Mark, SignedMark};
 pub use reason::Reason;
 
 use fondaco_audit::{ShardId, slice_len_max};
@@ -49,6 +53,9 @@ pub const VERSION: u8 = 1;
 
 /// The most shards that one answer lists.
 pub const LIST_MAX: usize = 1000;
+
+/// The most contracts that one answer lists.
+pub const MINE_MAX: usize = 256;
 
 /// The most bytes of one [`Step`], whatever the provider's price list says.
 #[allow(clippy::cast_possible_truncation)] // one mebibyte
@@ -231,6 +238,16 @@ pub enum Request {
         /// Which.
         contract: ContractId,
     },
+    /// Which open contracts do I have with you? For who has lost its book.
+    Mine {
+        /// Only those after this one, in order of their ids.
+        after: Option<ContractId>,
+    },
+    /// Remember a shard that you keep, instead of the one marked before, which is deleted.
+    Mark {
+        /// Under which contract, and which.
+        mark: SignedMark,
+    },
 }
 choice!(Request {
     1 => Prices,
@@ -242,6 +259,8 @@ choice!(Request {
     7 => Advance { contract, voucher },
     8 => Delete { contract, shard },
     9 => Close { contract },
+    23 => Mine { after },
+    24 => Mark { mark },
 });
 
 impl Frame for Request {
@@ -271,6 +290,16 @@ pub struct Listed {
     pub size: Bytes,
 }
 record!(Listed { shard, size });
+
+/// One line of a list of contracts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mine {
+    /// What was agreed.
+    pub terms: Terms,
+    /// The buyer's highest mark under it.
+    pub mark: Option<SignedMark>,
+}
+record!(Mine { terms, mark });
 
 /// What a provider answers, to a request or a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -336,6 +365,16 @@ pub enum Response {
         /// Why.
         reason: Reason,
     },
+    /// To [`Request::Mine`]; when the list is full, ask again after its last.
+    Mine {
+        /// The contracts, in order of their ids.
+        list: List<Mine, MINE_MAX>,
+    },
+    /// To [`Request::Mark`].
+    Marked {
+        /// The highest there is: another than was sent, if that came too late.
+        sequence: u64,
+    },
 }
 choice!(Response {
     1 => Prices { list },
@@ -351,6 +390,8 @@ choice!(Response {
     11 => Deleted,
     12 => Closed { total, paid },
     13 => Refused { reason },
+    27 => Mine { list },
+    28 => Marked { sequence },
 });
 
 impl Frame for Response {
@@ -385,6 +426,19 @@ mod tests {
         SignedVoucher { voucher, signature: SIGNATURE }
     }
 
+    fn mark() -> SignedMark {
+        let hold = voucher().voucher.hold;
+        let (hold_max, sequence, size) = (Amount::new(7), 8, Bytes::new(9));
+        let mark = Mark { contract: contract(), hold, hold_max, sequence, shard: shard(), size };
+        SignedMark { mark, signature: SIGNATURE }
+    }
+
+    fn terms() -> Terms {
+        let size = Bytes::new(1 << 16);
+        let buyer = EntityId::from_bytes([2; 32]);
+        Terms::new(buyer, &list(), size, Timestamp::EPOCH, Duration::ZERO, 1)
+    }
+
     fn list() -> SignedPriceList {
         let key = SecretKey::from_bytes(&[1; 32]);
         PriceList {
@@ -407,17 +461,9 @@ mod tests {
     fn requests() -> Vec<Request> {
         let (contract, shard, voucher, size) =
             (contract(), shard(), voucher(), Bytes::new(1 << 16));
-        let terms = Terms::new(
-            EntityId::from_bytes([2; 32]),
-            &list(),
-            size,
-            Timestamp::EPOCH,
-            Duration::ZERO,
-            1,
-        );
         vec![
             Request::Prices,
-            Request::Open { terms, buyer_signature: SIGNATURE, voucher },
+            Request::Open { terms: terms(), buyer_signature: SIGNATURE, voucher },
             Request::Status { contract },
             Request::List { contract, after: Some(shard) },
             Request::List { contract, after: None },
@@ -426,6 +472,9 @@ mod tests {
             Request::Advance { contract, voucher },
             Request::Delete { contract, shard },
             Request::Close { contract },
+            Request::Mine { after: Some(contract) },
+            Request::Mine { after: None },
+            Request::Mark { mark: mark() },
         ]
     }
 
@@ -449,6 +498,11 @@ mod tests {
             Response::Advanced { epochs_paid: 2 },
             Response::Deleted,
             Response::Closed { total: Amount::new(9), paid: Amount::new(8) },
+            Response::Mine {
+                list: List::new(vec![Mine { terms: terms(), mark: Some(mark()) }; MINE_MAX])
+                    .unwrap(),
+            },
+            Response::Marked { sequence: 3 },
         ];
         all.extend(reason::tests::reasons().map(|reason| Response::Refused { reason }));
         all
@@ -517,7 +571,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "74180915d0a80c9a9a3576e0d34ead938e8e42542efc77386dfde57e810226a0"
+            "72dbd523068dc50db5f053bd03a14e01d081bc8aa89a568267255a969ad49c62"
         );
     }
 

@@ -7,6 +7,7 @@ use fondaco_audit::ShardId;
 use fondaco_codec::{Decode, DecodeError, Encode, choice};
 use fondaco_contract::{ContractId, Ending, Tab, Terms};
 use fondaco_ledger::SignedVoucher;
+use fondaco_ports::market::SignedMark;
 use fondaco_units::{Amount, Bytes, Timestamp};
 
 /// The first byte of every record.
@@ -72,6 +73,11 @@ pub enum Event {
         /// What was paid.
         paid: Amount,
     },
+    /// The buyer marked a shard; the one marked before is kept no longer.
+    Marked {
+        /// Under which contract, and which.
+        mark: SignedMark,
+    },
 }
 choice!(Event {
     1 => Opened { terms, voucher, amount_max, expires },
@@ -80,6 +86,7 @@ choice!(Event {
     4 => Deleted { contract, shard },
     5 => Ended { contract, at, why },
     6 => Posted { contract, paid },
+    15 => Marked { mark },
 });
 
 impl Event {
@@ -107,6 +114,7 @@ impl Event {
     pub fn contract(&self) -> ContractId {
         match self {
             Self::Opened { terms, .. } => terms.id(),
+            Self::Marked { mark } => mark.mark.contract,
             Self::Stored { contract, .. }
             | Self::Metered { contract, .. }
             | Self::Deleted { contract, .. }

@@ -8,7 +8,7 @@
 //! put_begin ── put_step, write bytes … ── hash, sync ── put_commit      or put_abort, wherever it broke
 //! get_begin ── read and prove ── get_commit
 //! close_begin, due ── post the voucher, or void the hold ── close_finish
-//! advance, delete, status, list, prices: at once
+//! advance, delete, mark, mine, status, list, prices: at once
 //! ```
 //!
 //! # What always holds
@@ -45,6 +45,7 @@
 //! assert_eq!(list.prices.capacity, host.free());
 //! ```
 
+mod marks;
 mod serve;
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ use fondaco_contract::{
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
 use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
-use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response};
+use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response, SignedMark};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 use std::{collections::BTreeMap, ops::Range};
 
@@ -217,6 +218,8 @@ struct Contract {
     state: State,
     /// What was paid out, once that is done.
     paid: Option<Amount>,
+    /// What the buyer finds everything by.
+    mark: Option<SignedMark>,
 }
 
 impl Contract {
@@ -375,7 +378,7 @@ impl Host {
     /// Returns events that lead to the present state, for a journal written anew. Puts under way are not in them.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         self.contracts.iter().flat_map(|(id, contract)| {
-            let Contract { terms, amount_max, expires, voucher, tab, shards, state, paid } =
+            let Contract { terms, amount_max, expires, voucher, tab, shards, state, paid, mark } =
                 contract;
             let id = *id;
             let (amount_max, expires, voucher, tab) = (*amount_max, *expires, *voucher, *tab);
@@ -393,7 +396,9 @@ impl Host {
                 State::Ended { at, why } => Some(Event::Ended { contract: id, at, why }),
             };
             let posted = paid.map(|paid| Event::Posted { contract: id, paid });
-            [opened, metered].into_iter().chain(stored).chain(ended).chain(posted)
+            let marked = mark.map(|mark| Event::Marked { mark });
+            let first = [opened, metered].into_iter().chain(stored);
+            first.chain(marked).chain(ended).chain(posted)
         })
     }
 
@@ -409,6 +414,7 @@ impl Host {
                 shards: BTreeMap::new(),
                 state: State::Open,
                 paid: None,
+                mark: None,
             });
             return Ok(Vec::new());
         }
@@ -432,6 +438,7 @@ impl Host {
                     dropped.push(*shard);
                 }
             }
+            Event::Marked { mark } => dropped.extend(contract.marked(mark)),
             Event::Ended { at, why, .. } => contract.state = contract.state.end(*at, *why),
             Event::Posted { paid, .. } => {
                 contract.paid = Some(*paid);

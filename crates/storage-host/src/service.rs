@@ -434,6 +434,14 @@ impl Shared {
             }
             Request::Status { contract } => Some(self.lock().host.status(now, peer, contract)),
             Request::List { contract, after } => Some(self.lock().host.list(peer, contract, after)),
+            Request::Mine { after } => {
+                let (mine, durable) = {
+                    let state = self.lock();
+                    (state.host.mine(now, peer, after), state.barrier())
+                };
+                wait(Some(durable)).await.map(|()| mine)
+            }
+            Request::Mark { mark } => self.decide(|host| host.mark(now, peer, &mark)).await,
             Request::Put { .. } => Some(Response::Refused { reason: Reason::Malformed }),
             Request::Get { contract, shard, offset, length, voucher } => {
                 let plan = self
