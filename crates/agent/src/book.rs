@@ -6,6 +6,8 @@
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
+//! slot       SlotIntended ──► SlotReplaced
+//!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -16,7 +18,8 @@
 //! # What always holds
 //!
 //! - Replaying the events gives the same book; an event that does not fit is refused and changes nothing.
-//! - A [`Set`] never changes: an object names its set, and its shard `i` lies under contract `i` of it.
+//! - A [`Set`] keeps its code: an object names its set, and its shard `i` lies under contract `i` of it, slot `i`.
+//! - A slot changes its contract in one event, after every object of the set has its shard under the new one.
 
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
@@ -26,7 +29,7 @@ use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The greatest number of shards of an object.
 pub const SHARDS_MAX: usize = 255;
@@ -152,6 +155,24 @@ pub enum Event {
         /// The number: higher than all before.
         sequence: u64,
     },
+    /// A slot is lost; its shards are about to be made anew under another contract.
+    SlotIntended {
+        /// The index of the set.
+        set: u32,
+        /// Which slot of it.
+        index: u8,
+        /// The contract that is to take it.
+        contract: ContractId,
+    },
+    /// Every object of the set has its shard under the contract intended, which takes the slot.
+    SlotReplaced {
+        /// The index of the set.
+        set: u32,
+        /// Which slot of it.
+        index: u8,
+        /// The contract that takes it.
+        contract: ContractId,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -165,6 +186,8 @@ choice!(Event {
     9 => ProviderDistrusted { provider, why },
     23 => ObjectCoded { object, length, set, k, shards },
     24 => StateNumbered { sequence },
+    27 => SlotIntended { set, index, contract },
+    28 => SlotReplaced { set, index, contract },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -222,6 +245,14 @@ pub struct ObjectRecord {
     pub shards: Vec<ShardId>,
 }
 
+impl ObjectRecord {
+    /// Returns the length of each of its shards.
+    pub fn share(&self) -> Bytes {
+        let layout = Layout::new(self.code, self.length.get());
+        Bytes::new(layout.map_or(0, |layout| layout.shard_len()))
+    }
+}
+
 /// Why an event does not fit a book. Listed by precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BookError {
@@ -237,13 +268,21 @@ pub enum BookError {
         /// Which set.
         set: u32,
     },
+    /// The event speaks of a slot that the set does not have, or of a contract that is not the one to take it.
+    #[error("slot {index} of set {set} is not as the event says")]
+    Slot {
+        /// Which set.
+        set: u32,
+        /// Which slot.
+        index: u8,
+    },
 }
 
 impl BookError {
     /// Returns whether the same event can fit later: never.
     pub const fn is_transient(self) -> bool {
         match self {
-            Self::Contract { .. } | Self::Set { .. } => false,
+            Self::Contract { .. } | Self::Set { .. } | Self::Slot { .. } => false,
         }
     }
 }
@@ -262,6 +301,8 @@ pub struct Book {
     /// The number under which the book was given to the hosts last.
     sequence: u64,
     unfinished: bool,
+    /// The contracts that are to take slots, by set and index.
+    repairs: BTreeMap<(u32, u8), ContractId>,
 }
 
 impl Book {
@@ -292,6 +333,7 @@ impl Book {
                 self.step(*contract, |stage| {
                     (!matches!(stage, Stage::Ended { .. })).then_some(ended)
                 })?;
+                self.repairs.retain(|_, intended| intended != contract);
             }
             Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
                 let contracts = contracts.as_slice();
@@ -299,7 +341,8 @@ impl Book {
                 let n = u8::try_from(contracts.len()).map_err(|_| refused)?;
                 let code = Code::new(*k, n).map_err(|_| refused)?;
                 for &contract in contracts {
-                    if !self.contracts.contains_key(&contract) {
+                    let is_promised = self.repairs.values().any(|intended| *intended == contract);
+                    if is_promised || !self.contracts.contains_key(&contract) {
                         return Err(BookError::Contract { contract });
                     }
                 }
@@ -311,6 +354,19 @@ impl Book {
             }
             Event::ObjectCoded { object, length, set, k, shards } => {
                 self.store(*object, *length, *set, *k, shards.as_slice())?;
+            }
+            Event::SlotIntended { set, index, contract } => {
+                self.intend_slot(*set, *index, *contract)?;
+            }
+            Event::SlotReplaced { set, index, contract } => {
+                let refused = BookError::Slot { set: *set, index: *index };
+                if self.repairs.get(&(*set, *index)) != Some(contract) {
+                    return Err(refused);
+                }
+                let slots = self.sets.get_mut(*set as usize).map(|set| &mut set.contracts);
+                let slot = slots.and_then(|slots| slots.get_mut(usize::from(*index)));
+                *slot.ok_or(refused)? = *contract;
+                self.repairs.remove(&(*set, *index));
             }
             Event::StateNumbered { sequence } => self.sequence = self.sequence.max(*sequence),
             Event::ObjectRemoved { object } => {
@@ -340,12 +396,40 @@ impl Book {
         if contracts.len() != shards.len() {
             return Err(refused);
         }
-        let share = Layout::new(code, length.get()).map_or(0, |layout| layout.shard_len());
-        for &contract in contracts {
+        let record = ObjectRecord { length, set, code, shards: shards.to_vec() };
+        let share = record.share();
+        let intended = self.repairs.range((set, 0)..=(set, u8::MAX)).map(|(_, contract)| contract);
+        for &contract in contracts.iter().chain(intended) {
             let given = self.given.entry(contract).or_default();
-            *given = given.checked_add(Bytes::new(share)).unwrap_or(Bytes::MAX);
+            *given = given.checked_add(share).unwrap_or(Bytes::MAX);
         }
-        self.objects.insert(object, ObjectRecord { length, set, code, shards: shards.to_vec() });
+        self.objects.insert(object, record);
+        Ok(())
+    }
+
+    /// Notes which contract is to take a slot. All that the slot will hold counts as given to it from now on: a crash
+    /// later, it may have any part of that.
+    fn intend_slot(&mut self, set: u32, index: u8, contract: ContractId) -> Result<(), BookError> {
+        let refused = BookError::Slot { set, index };
+        let record = self.contracts.get(&contract).ok_or(BookError::Contract { contract })?;
+        if record.stage != Stage::Open {
+            return Err(BookError::Contract { contract });
+        }
+        let slots = &self.sets.get(set as usize).ok_or(BookError::Set { set })?.contracts;
+        if usize::from(index) >= slots.len() {
+            return Err(refused);
+        }
+        let is_taken = self.sets.iter().any(|set| set.contracts.contains(&contract))
+            || self.repairs.values().any(|intended| *intended == contract);
+        if is_taken {
+            return Err(refused);
+        }
+        let of_set = self.objects.values().filter(|object| object.set == set);
+        let share = of_set
+            .fold(Bytes::ZERO, |sum, object| sum.checked_add(object.share()).unwrap_or(Bytes::MAX));
+        let given = self.given.entry(contract).or_default();
+        *given = given.checked_add(share).unwrap_or(Bytes::MAX);
+        self.repairs.insert((set, index), contract);
         Ok(())
     }
 
@@ -368,6 +452,17 @@ impl Book {
     /// Returns every contract, by id.
     pub fn contracts(&self) -> impl Iterator<Item = (ContractId, &ContractRecord)> {
         self.contracts.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// Returns the slots that are being repaired, by set and index, each with the contract that is to take it.
+    pub fn repairs(&self) -> impl Iterator<Item = (u32, u8, ContractId)> {
+        self.repairs.iter().map(|(&(set, index), &contract)| (set, index, contract))
+    }
+
+    /// Returns every contract that holds shards, or is to.
+    pub fn holding(&self) -> BTreeSet<ContractId> {
+        let slots = self.sets.iter().flat_map(|set| &set.contracts);
+        slots.chain(self.repairs.values()).copied().collect()
     }
 
     /// Returns a set.
@@ -435,6 +530,9 @@ impl Book {
             let &ObjectRecord { length, set, code, .. } = record;
             let shards = List::new(record.shards.clone()).expect("an object that was read");
             events.push(Event::ObjectCoded { object, length, set, k: code.k(), shards });
+        }
+        for (&(set, index), &contract) in &self.repairs {
+            events.push(Event::SlotIntended { set, index, contract });
         }
         for (&provider, why) in &self.distrusted {
             events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });
@@ -524,6 +622,44 @@ pub(crate) mod tests {
         Event::ObjectCoded { object: object(name), length: Bytes::new(10), set, k, shards }
     }
 
+    fn slot(set: u32, index: u8, nonce: u128) -> Event {
+        Event::SlotIntended { set, index, contract: terms(nonce).id() }
+    }
+
+    fn replaced(set: u32, index: u8, nonce: u128) -> Event {
+        Event::SlotReplaced { set, index, contract: terms(nonce).id() }
+    }
+
+    /// A set of one contract, another that is open, a third that is not; and what follows.
+    fn repairing(more: &[Event]) -> Vec<Event> {
+        let before = [intended(1), intended(2), intended(3), opened(1), opened(2), set(1, &[1])];
+        before.into_iter().chain(more.iter().cloned()).collect()
+    }
+
+    #[test]
+    fn a_slot_moves_with_all_that_it_holds() {
+        let mut book = Book::default();
+        let (old, new) = (terms(1).id(), terms(2).id());
+        repairing(&[stored(1, 0, 1)]).iter().for_each(|event| book.apply(event).unwrap());
+        assert_eq!((book.given(old).get(), book.given(new).get()), (64, 0));
+        // While it is being repaired, the old contract has the slot; what is stored now is to go to both.
+        for event in [slot(0, 0, 2), stored(2, 0, 1)] {
+            book.apply(&event).unwrap();
+        }
+        assert_eq!(book.set(0).unwrap().contracts, [old]);
+        assert_eq!((book.given(old).get(), book.given(new).get()), (128, 128));
+        assert_eq!(book.repairs().collect::<Vec<_>>(), [(0, 0, new)]);
+        assert_eq!(book.holding(), BTreeSet::from([old, new]));
+        book.apply(&replaced(0, 0, 2)).unwrap();
+        assert_eq!(book.set(0).unwrap().contracts, [new]);
+        assert_eq!(book.holding(), BTreeSet::from([new]));
+        assert_eq!(book.repairs().count(), 0);
+        // As the hosts keep it.
+        let mut kept = Book::default();
+        book.events().iter().for_each(|event| kept.apply(event).unwrap());
+        assert_eq!((kept.set(0), kept.given(new)), (book.set(0), book.given(new)));
+    }
+
     #[test]
     fn events_must_fit() {
         let contract = terms(1).id();
@@ -554,6 +690,39 @@ pub(crate) mod tests {
                 Err(BookError::Set { set: 0 }),
             ),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
+            (repairing(&[slot(0, 0, 2)]), Ok(())),
+            (repairing(&[slot(1, 0, 2)]), Err(BookError::Set { set: 1 })),
+            (repairing(&[slot(0, 1, 2)]), Err(BookError::Slot { set: 0, index: 1 })),
+            (repairing(&[slot(0, 0, 1)]), Err(BookError::Slot { set: 0, index: 0 })),
+            (repairing(&[slot(0, 0, 3)]), Err(BookError::Contract { contract: terms(3).id() })),
+            (repairing(&[slot(0, 0, 2), slot(0, 0, 2)]), Err(BookError::Slot { set: 0, index: 0 })),
+            (
+                repairing(&[ended(2), slot(0, 0, 2)]),
+                Err(BookError::Contract { contract: terms(2).id() }),
+            ),
+            (repairing(&[replaced(0, 0, 2)]), Err(BookError::Slot { set: 0, index: 0 })),
+            (repairing(&[slot(0, 0, 2), replaced(0, 0, 2)]), Ok(())),
+            (
+                repairing(&[slot(0, 0, 2), set(1, &[2])]),
+                Err(BookError::Contract { contract: terms(2).id() }),
+            ),
+            (
+                repairing(&[slot(0, 0, 2), replaced(0, 1, 2)]),
+                Err(BookError::Slot { set: 0, index: 1 }),
+            ),
+            (
+                repairing(&[slot(0, 0, 2), replaced(0, 0, 1)]),
+                Err(BookError::Slot { set: 0, index: 0 }),
+            ),
+            (
+                repairing(&[slot(0, 0, 2), replaced(0, 0, 2), replaced(0, 0, 2)]),
+                Err(BookError::Slot { set: 0, index: 0 }),
+            ),
+            // A contract that ended takes nothing any more.
+            (
+                repairing(&[slot(0, 0, 2), ended(2), replaced(0, 0, 2)]),
+                Err(BookError::Slot { set: 0, index: 0 }),
+            ),
         ];
         for (events, expected) in table {
             let mut book = Book::default();
@@ -599,6 +768,8 @@ pub(crate) mod tests {
             (0..4_u8, 0..2_u32, 0..3_u8, 0..3_usize)
                 .prop_map(|(name, set, k, n)| coded(name, set, k, n)),
             (0..9_u64).prop_map(|sequence| Event::StateNumbered { sequence }),
+            (0..2_u32, 0..3_u8, 0..3_u128).prop_map(|(set, index, of)| slot(set, index, of)),
+            (0..2_u32, 0..3_u8, 0..3_u128).prop_map(|(set, index, of)| replaced(set, index, of)),
             Just(Event::BackupStarted),
             Just(Event::BackupFinished),
         ]

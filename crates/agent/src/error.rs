@@ -122,9 +122,9 @@ impl AgentError {
             Self::Misanswer { .. } => {
                 Some("if this peer is to be believed all the same, add it again".to_owned())
             }
-            Self::Provider { .. } | Self::Caught { .. } => {
-                Some("the others serve on; name another host with --host to replace it".to_owned())
-            }
+            Self::Provider { .. } | Self::Caught { .. } => Some(
+                "the others serve on; `fondaco backup repair` gives its part to another".to_owned(),
+            ),
             Self::HoldSpent { .. } | Self::ContractFull { .. } => {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())
             }

@@ -7,6 +7,7 @@
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
+//! repair        lost slots of a set ──► new hosts, shard by shard
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
 //! auditing      unforeseen places, proven or not
 //! Book          the journal of all this
@@ -21,7 +22,7 @@
 //!
 //! # What is not here
 //!
-//! Renewal and repair of contracts, and the choice of hosts by their record: every host is a newcomer
+//! Renewal of contracts, and the choice of hosts by their record: every host is a newcomer
 //! to this version (see [`NEWCOMER_LOSS`]).
 
 pub mod auditing;
@@ -34,6 +35,7 @@ mod objects;
 mod opening;
 pub mod progress;
 mod receipt;
+pub mod repair;
 mod repository;
 mod session;
 mod state;

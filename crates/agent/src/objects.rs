@@ -4,6 +4,7 @@
 //! put    object ──► n shards ──► one host each, in parallel, all acknowledged ──► the book ──► done
 //! read   range ──► the data shards it touches ──► done
 //!                    └── one is missing or lies ──► the same rows of any k shards ──► rebuilt
+//! remake lost shards ──► window by window, the same rows of any k others ──► checked against the book
 //! ```
 //!
 //! # What always holds
@@ -40,6 +41,9 @@ const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
 
 /// How long a host may take for a read before the others are asked to make up for it.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many rows of a lost shard are made at once; each takes k bytes of memory.
+const WINDOW_ROWS: u64 = 1 << 20;
 
 /// What went over the wire since the program began.
 #[derive(Debug, Default)]
@@ -239,7 +243,65 @@ impl Objects {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
         let rows = piece.rows();
-        let others: Vec<u8> = (0..record.code.n()).filter(|&other| other != shard).collect();
+        let data = self.data_rows(object, record, set, layout, &[shard], rows.clone()).await?;
+        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
+        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
+        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+    }
+
+    /// Makes shards of an object anew from any k of the others, in the order asked for; each is what the book says it is.
+    ///
+    /// # Errors
+    ///
+    /// Fewer than k others can be read; or what they make is not what the book has.
+    pub(crate) async fn remake(
+        &self,
+        object: ObjectId,
+        record: &ObjectRecord,
+        lost: &[u8],
+    ) -> Result<Vec<Vec<u8>>, AgentError> {
+        let set = self.set(record.set)?;
+        let layout = layout(record.code, record.length, object)?;
+        let broken = |error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object)));
+        let mut shards = vec![Vec::new(); lost.len()];
+        let mut start = 0;
+        while start < layout.shard_len() {
+            let rows = start..(start + WINDOW_ROWS).min(layout.shard_len());
+            let data = self.data_rows(object, record, &set, layout, lost, rows.clone()).await?;
+            // Blocks are independent, so the window is coded as an object of its own.
+            let data = data.concat();
+            let window = self::layout(record.code, Bytes::of(&data), object)?;
+            let coded = ReedSolomon.encode(window, &data).map_err(broken)?;
+            for (shard, &index) in shards.iter_mut().zip(lost) {
+                shard.extend_from_slice(&coded[usize::from(index)]);
+            }
+            start = rows.end;
+        }
+        for (shard, &index) in shards.iter().zip(lost) {
+            let (made, expected) = (ShardId::of(shard), record.shards[usize::from(index)]);
+            if made != expected {
+                return Err(AgentError::Store(format!(
+                    "shard {index} of {}, made of {} others that are what the book says, is {made}, and the book says \
+                     {expected}: the book is not of one piece",
+                    show(object),
+                    record.code.k()
+                )));
+            }
+        }
+        Ok(shards)
+    }
+
+    /// Returns what all data shards hold in some rows, from the same rows of any k shards but those that are lost.
+    async fn data_rows(
+        &self,
+        object: ObjectId,
+        record: &ObjectRecord,
+        set: &Set,
+        layout: Layout,
+        lost: &[u8],
+        rows: Range<u64>,
+    ) -> Result<Vec<Vec<u8>>, AgentError> {
+        let others: Vec<u8> = (0..record.code.n()).filter(|other| !lost.contains(other)).collect();
         let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
         let mut slow = Vec::new();
@@ -255,7 +317,7 @@ impl Objects {
                 let known: Vec<u8> = found.iter().map(|(index, _)| *index).collect();
                 slow.clear();
                 batch = (0..record.code.n())
-                    .filter(|other| *other != shard && !known.contains(other))
+                    .filter(|other| !lost.contains(other) && !known.contains(other))
                     .collect();
             }
             if batch.is_empty() {
@@ -291,12 +353,9 @@ impl Objects {
         }
         let known: Vec<(u8, &[u8])> =
             found.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
-        let data = ReedSolomon.rebuild(layout, rows.clone(), &known).map_err(|error| {
-            AgentError::Store(format!("cannot rebuild {}: {error}", show(object)))
-        })?;
-        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
-        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
-        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+        ReedSolomon
+            .rebuild(layout, rows, &known)
+            .map_err(|error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object))))
     }
 
     /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered. With `again`, a
@@ -390,22 +449,32 @@ impl Objects {
         };
         let set = self.set(record.set)?;
         self.book.record(&Event::ObjectRemoved { object })?;
+        let intended: Vec<(u8, ContractId)> = self.book.read(|book| {
+            let of_set = book.repairs().filter(|(set, ..)| *set == record.set);
+            of_set.map(|(_, index, contract)| (index, contract)).collect()
+        });
+        let slots = (0..).zip(set.contracts.iter().copied()).chain(intended);
         // Small equal objects have equal shards: one that another object still names must stay.
-        let deletions = set.contracts.iter().zip(&record.shards).filter(|(contract, shard)| {
-            !self.book.read(|book| {
+        let is_named = |index: u8, contract: ContractId, shard: ShardId| {
+            self.book.read(|book| {
                 book.objects().any(|(_, other)| {
-                    book.set(other.set).is_some_and(|set| {
-                        set.contracts
-                            .iter()
-                            .zip(&other.shards)
-                            .any(|pair| pair == (*contract, *shard))
-                    })
+                    let of_slot = other.set == record.set
+                        && other.shards.get(usize::from(index)) == Some(&shard);
+                    of_slot
+                        || book.set(other.set).is_some_and(|set| {
+                            let mut pairs = set.contracts.iter().zip(&other.shards);
+                            pairs.any(|pair| pair == (&contract, &shard))
+                        })
                 })
             })
-        });
-        for (contract, shard) in deletions {
-            let Some(session) = self.sessions.get(contract) else { continue };
-            if let Err(error) = session.delete(*shard).await {
+        };
+        for (index, contract) in slots {
+            let Some(&shard) = record.shards.get(usize::from(index)) else { continue };
+            if is_named(index, contract, shard) {
+                continue;
+            }
+            let Some(session) = self.sessions.get(&contract) else { continue };
+            if let Err(error) = session.delete(shard).await {
                 tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
             }
         }
@@ -427,6 +496,11 @@ impl Objects {
             self.put(object, &bytes).await?;
         }
         Ok(old.len())
+    }
+
+    /// Takes up the session of a contract that was opened after this was made.
+    pub(crate) fn admit(&mut self, contract: ContractId, session: Arc<Session>) {
+        self.sessions.insert(contract, session);
     }
 
     /// Returns the sessions, by contract.
@@ -481,7 +555,7 @@ fn layout(code: Code, length: Bytes, object: ObjectId) -> Result<Layout, AgentEr
         .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))
 }
 
-fn is_transient(error: &AgentError) -> bool {
+pub(crate) fn is_transient(error: &AgentError) -> bool {
     match error {
         AgentError::Transport(error) => error.is_transient(),
         AgentError::Provider { reason, .. } => reason.is_transient(),
@@ -489,7 +563,11 @@ fn is_transient(error: &AgentError) -> bool {
     }
 }
 
-async fn put_patiently(session: &Session, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
+pub(crate) async fn put_patiently(
+    session: &Session,
+    shard: ShardId,
+    bytes: &[u8],
+) -> Result<Put, AgentError> {
     let mut pauses = PUT_PAUSES_SECONDS.into_iter();
     loop {
         match session.put(shard, bytes).await {

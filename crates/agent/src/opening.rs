@@ -12,8 +12,10 @@
 //! any more.
 
 mod quoting;
+mod slot;
 
 pub use quoting::{Quote, Quoted};
+pub(crate) use slot::SlotWish;
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
@@ -253,12 +255,15 @@ impl Opening<'_> {
         Ok(list)
     }
 
-    /// Ends contracts that were opened for a choice that came to nothing, so that their holds return; returns what
-    /// is still held for those whose hosts cannot be reached.
-    async fn close_strays(&self, wanted: &[ContractRecord]) -> Result<Amount, AgentError> {
+    /// Ends contracts that were opened for a choice that came to nothing, or whose slots others have taken, so that
+    /// their holds return; returns what is still held for the former where the host cannot be reached.
+    pub(crate) async fn close_strays(
+        &self,
+        wanted: &[ContractRecord],
+    ) -> Result<Amount, AgentError> {
         let wanted: BTreeSet<ContractId> = wanted.iter().map(|record| record.terms.id()).collect();
         let strays: Vec<ContractRecord> = self.book.read(|book| {
-            let in_sets = in_sets(book);
+            let in_sets = book.holding();
             book.contracts()
                 .filter(|(id, record)| {
                     record.stage == Stage::Open
@@ -281,7 +286,11 @@ impl Opening<'_> {
                 }
                 Err(error) => {
                     tracing::info!(%error, "a contract that is not wanted could not be ended");
-                    held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
+                    // What once served is no part of what is being opened.
+                    let served = self.book.read(|book| book.given(record.terms.id()));
+                    if served == Bytes::ZERO {
+                        held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
+                    }
                 }
             }
         }
@@ -291,7 +300,7 @@ impl Opening<'_> {
     /// Finds a contract that an earlier run left half opened with the same provider, and that still will do.
     fn take_up(&self, offer: &Offer, share: Bytes, epochs: u32) -> Option<ContractRecord> {
         self.book.read(|book: &Book| {
-            let in_sets = in_sets(book);
+            let in_sets = book.holding();
             book.contracts()
                 .find(|(id, record)| {
                     let terms = &record.terms;
@@ -396,12 +405,6 @@ impl Opening<'_> {
             }
         }
     }
-}
-
-/// Returns the contracts that hold shards, or may.
-fn in_sets(book: &Book) -> BTreeSet<ContractId> {
-    let sets = (0..book.set_count()).filter_map(|set| book.set(set));
-    sets.flat_map(|set| set.contracts.iter().copied()).collect()
 }
 
 /// Chooses the providers and the code.

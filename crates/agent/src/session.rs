@@ -177,6 +177,29 @@ impl Session {
         self.after(&mut state, done)
     }
 
+    /// Asks whether a shard of so many bytes is on the host's disk under this contract; nothing is charged.
+    pub(crate) async fn has(&self, shard: ShardId, size: Bytes) -> Result<bool, AgentError> {
+        let mut state = self.state.lock().await;
+        let done = async {
+            let (connection, _, epoch) = self.ready(&mut state).await?;
+            let mut stream = connection.open().await?;
+            let request = Request::Put { contract: self.contract(), shard, size, epoch };
+            stream.send_bytes(&request.to_frame()).await?;
+            match receive(&mut stream).await? {
+                Response::Have => Ok(true),
+                Response::Ready => {
+                    // No step follows: the host gives it up, and then ends the stream.
+                    stream.finish();
+                    stream.recv_bytes(Response::FRAME_MAX).await?;
+                    Ok(false)
+                }
+                other => Err(misanswer(self.provider(), &other)),
+            }
+        };
+        let done = done.await;
+        self.after(&mut state, done)
+    }
+
     async fn put_steps(
         &self,
         state: &mut State,

@@ -1,0 +1,96 @@
+//! One contract with one fresh host, to take a lost slot of a set: the cheapest that fits, by the same saved steps.
+
+use super::{Blame, Opening, Wish, period};
+use crate::AgentError;
+use crate::book::{ContractRecord, Stage};
+use fondaco_contract::PriceList;
+use fondaco_crypto::EntityId;
+use fondaco_ports::Address;
+use fondaco_units::{Amount, Bytes, Timestamp};
+use std::collections::BTreeSet;
+
+/// What a buyer wants of the contract for a slot.
+#[derive(Debug)]
+pub(crate) struct SlotWish<'a> {
+    /// The room, as the other contracts of the set have it.
+    pub(crate) size_max: Bytes,
+    /// Until when the set is kept; the contract lasts as long, in whole epochs.
+    pub(crate) until: Timestamp,
+    /// Whose contracts would not help.
+    pub(crate) not: &'a BTreeSet<EntityId>,
+    /// The most that it may cost.
+    pub(crate) budget: Option<Amount>,
+}
+
+impl Opening<'_> {
+    /// Opens one contract with the cheapest host that fits. A host that has no room or does not sign is passed over.
+    ///
+    /// # Errors
+    ///
+    /// No host is left, with the reason for each; the issuer refused; or the journal failed.
+    pub(crate) async fn open_slot(
+        &self,
+        hosts: &[Address],
+        wish: &SlotWish<'_>,
+    ) -> Result<ContractRecord, AgentError> {
+        let fresh = hosts.iter().filter(|host| !wish.not.contains(&host.entity()));
+        let fresh: Vec<Address> = fresh.cloned().collect();
+        // How many epochs it takes depends on the host, and is looked at below.
+        let any = Wish { bytes: wish.size_max, survive: 0.0, epochs: 1, budget: None };
+        let (mut offers, mut passed_over) = self.ask(&fresh, any).await;
+        let epochs_of = |prices: &PriceList| {
+            let left = wish.until.since(self.now).div_ceil(prices.epoch);
+            u32::try_from(left).unwrap_or(u32::MAX).max(1)
+        };
+        offers.sort_by_key(|offer| {
+            let prices = &offer.list.prices;
+            u128::from(prices.store.parts()) * u128::from(epochs_of(prices))
+                + u128::from(prices.write.parts())
+                + u128::from(prices.read.parts())
+        });
+        for offer in offers {
+            let prices = offer.list.prices;
+            let epochs = epochs_of(&prices);
+            let mut pass_over = |why: String| passed_over.push((prices.provider, why));
+            if prices.period_max < period(&prices, epochs) {
+                pass_over(format!("it takes contracts of at most {}", prices.period_max));
+                continue;
+            }
+            let mut record = match self.take_up(&offer, wish.size_max, epochs) {
+                Some(record) => record,
+                None if prices.capacity < wish.size_max => {
+                    let (room, size_max) = (prices.capacity, wish.size_max);
+                    pass_over(format!("it has room for {room}, not for {size_max}"));
+                    continue;
+                }
+                None => self.intend(&offer, wish.size_max, epochs)?,
+            };
+            let held = record.hold_max;
+            if let Some(budget) = wish.budget
+                && held > budget
+            {
+                pass_over(format!(
+                    "its contract may cost up to {} units, the budget is {}",
+                    held.get(),
+                    budget.get()
+                ));
+                continue;
+            }
+            match self.complete(&record).await {
+                Ok(()) => {
+                    record.stage = Stage::Open;
+                    return Ok(record);
+                }
+                Err(Blame::Host(error)) => pass_over(error.to_string()),
+                Err(Blame::Other(error)) => return Err(error),
+            }
+        }
+        let away: Vec<String> =
+            passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
+        Err(AgentError::Placement {
+            what: format!("no other host is known that can take a lost slot{}", away.concat()),
+            hint: "name one that is not in the set with --host ADDRESS, or raise --budget"
+                .to_owned(),
+        })
+    }
+}

@@ -1,0 +1,537 @@
+//! Make lost shards anew on other hosts, slot by slot, before too few are left.
+//!
+//! A *slot* is a place in a set: shard `i` of every object of the set lies under contract `i`. It is *lost* when its
+//! provider was caught, its contract is over, or its host answers neither a connection nor an audit.
+//!
+//! ```text
+//! survey   audit all ──► which slots are lost? ──► few enough: nothing to do
+//!                            └──► r or fewer live ──► repair
+//! repair   open one contract (saved) ──► SlotIntended (saved) ──► for each object: is it there?
+//!            └─ no: any k others ──► the shard ──► is its name in the book? ──► put ──► all there: SlotReplaced (saved)
+//! ```
+//!
+//! A crash before `SlotIntended` leaves a contract that is in no set, which the next run takes up or ends. After it, the
+//! next run asks the new host for each shard first: what it has is neither read, nor sent, nor paid for again.
+//!
+//! # What always holds
+//!
+//! - Until every object has its shard there, the slot is the old contract's, and reads and audits go by that.
+//! - A shard made anew has the name that the book has for it; anything else stops the repair.
+//! - The hosts of a set are different providers.
+//!
+//! # What is not here
+//!
+//! Renewal: a repaired slot ends when its set does. Doing this by itself, again and again: the caller decides when.
+
+use crate::auditing::{Outcome, audit};
+use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
+use crate::objects::{Objects, is_transient, put_patiently};
+use crate::opening::{Opening, SlotWish};
+use crate::progress::Progress;
+use crate::session::{Put, Session};
+use crate::{Agent, AgentError, NEWCOMER_LOSS, Wallet};
+use fondaco_contract::ContractId;
+use fondaco_crypto::{CurrencyId, EntityId};
+use fondaco_erasure::Code;
+use fondaco_placement::loss_probability;
+use fondaco_ports::Address;
+use fondaco_units::Amount;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a host may take to end a contract whose slot another has taken.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A slot whose shards are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Which slot.
+    pub index: u8,
+    /// Its contract.
+    pub contract: ContractId,
+    /// Whose.
+    pub provider: EntityId,
+    /// How it was lost.
+    pub why: String,
+}
+
+/// How a set with objects stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The index of the set.
+    pub set: u32,
+    /// Its code.
+    pub code: Code,
+    /// The currency that its hosts are paid in.
+    pub currency: CurrencyId,
+    /// How many objects lie in it.
+    pub objects: usize,
+    /// The slots that are lost.
+    pub lost: Vec<Lost>,
+    /// The slots that an earlier run began to repair, each with the contract that is to take it and still can.
+    pub begun: BTreeMap<u8, ContractId>,
+    /// Providers that do not answer now, in this set or elsewhere.
+    silent: BTreeSet<EntityId>,
+}
+
+impl Health {
+    /// Returns how many slots live.
+    pub fn live(&self) -> u8 {
+        let lost = u8::try_from(self.lost.len()).unwrap_or(u8::MAX);
+        self.code.n().saturating_sub(lost)
+    }
+
+    /// Returns how many slots may live at most for a repair to be due.
+    pub fn threshold(&self) -> u8 {
+        threshold(self.code)
+    }
+
+    /// Returns whether a repair is due: one was begun, or few enough slots live; with `now`, one lost is enough.
+    pub fn is_due(&self, now: bool) -> bool {
+        let is_low = now || self.live() <= self.threshold();
+        !self.is_hopeless() && (!self.begun.is_empty() || (!self.lost.is_empty() && is_low))
+    }
+
+    /// Returns whether too few slots live for anything to be rebuilt, unless hosts return.
+    pub fn is_hopeless(&self) -> bool {
+        self.live() < self.code.k()
+    }
+
+    /// Returns the probability that a pack survives an epoch, if so many slots live and each is lost with
+    /// [`NEWCOMER_LOSS`].
+    pub fn survive(&self, live: u8) -> f64 {
+        1.0 - loss_probability(&vec![NEWCOMER_LOSS; usize::from(live)], self.code.k())
+    }
+}
+
+/// Returns how many slots may live at most for a repair to be due: half-way from n to k, always below n, and above k
+/// where there is room.
+fn threshold(code: Code) -> u8 {
+    let spare = code.n() - code.k();
+    (code.k() + (spare / 2).max(1)).min(code.n() - 1).max(code.k())
+}
+
+/// A slot that has another contract now.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// Which slot.
+    pub index: u8,
+    /// Whose it was.
+    pub from: EntityId,
+    /// Why it is not any more.
+    pub why: String,
+    /// Whose it is.
+    pub to: EntityId,
+    /// Under which contract.
+    pub contract: ContractId,
+}
+
+/// What a repair of a set came to.
+#[derive(Clone, Debug, Default)]
+pub struct Repaired {
+    /// The slots that have another contract now.
+    pub replaced: Vec<Replaced>,
+    /// Slots for which this did not work, and why. What was sent is found again by the next repair.
+    pub problems: Vec<String>,
+    /// How many slots live.
+    pub live: u8,
+    /// What opening contracts cost.
+    pub opening: Amount,
+    /// The most that the contracts opened may cost.
+    pub held: Amount,
+}
+
+/// A slot that is being repaired.
+struct Slot {
+    index: u8,
+    contract: ContractId,
+    session: Arc<Session>,
+    /// Whether an earlier run may have put something there.
+    is_resumed: bool,
+    failed: Option<AgentError>,
+}
+
+/// Returns how every set with objects stands, when these contracts are gone.
+fn health(book: &Book, gone: &BTreeMap<ContractId, String>) -> Vec<Health> {
+    let provider =
+        |contract: ContractId| book.contract(contract).map(|record| record.terms.prices.provider);
+    let why = |contract: ContractId| {
+        let Some(record) = book.contract(contract) else { return Some("it is unknown".to_owned()) };
+        if let Some(why) = book.distrusted(record.terms.prices.provider) {
+            return Some(format!("it was caught: {why}"));
+        }
+        match record.stage {
+            Stage::Open => gone.get(&contract).cloned(),
+            Stage::Intended => Some("its contract was never signed".to_owned()),
+            Stage::Ended { .. } => Some("its contract has ended".to_owned()),
+        }
+    };
+    let silent: BTreeSet<EntityId> = gone.keys().filter_map(|&gone| provider(gone)).collect();
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for (_, object) in book.objects() {
+        *counts.entry(object.set).or_default() += 1;
+    }
+    let of_set = |(index, objects): (u32, usize)| {
+        let set = book.set(index)?;
+        let first = book.contract(*set.contracts.first()?)?;
+        let lost = (0..).zip(&set.contracts).filter_map(|(index, &contract)| {
+            let (provider, why) = (provider(contract)?, why(contract)?);
+            Some(Lost { index, contract, provider, why })
+        });
+        let begun =
+            book.repairs().filter(|&(set, _, contract)| set == index && why(contract).is_none());
+        Some(Health {
+            set: index,
+            code: set.code,
+            currency: first.terms.prices.currency,
+            objects,
+            lost: lost.collect(),
+            begun: begun.map(|(_, index, contract)| (index, contract)).collect(),
+            silent: silent.clone(),
+        })
+    };
+    counts.into_iter().filter_map(of_set).collect()
+}
+
+impl Agent {
+    /// Audits every open contract at `samples` places, and says how every set with objects stands.
+    ///
+    /// # Errors
+    ///
+    /// A host still serves a contract that is over by this machine's clock; or the journal failed.
+    pub async fn survey(
+        &self,
+        objects: &Objects,
+        samples: u32,
+        nonce: [u8; 32],
+    ) -> Result<Vec<Health>, AgentError> {
+        let mut gone = BTreeMap::new();
+        for contract in self.over().await? {
+            gone.insert(contract, "its contract is over".to_owned());
+        }
+        for audited in audit(objects, samples, nonce).await? {
+            if let Outcome::Silent { what } = audited.outcome {
+                gone.insert(audited.contract, format!("it does not answer: {what}"));
+            }
+        }
+        Ok(self.book.read(|book| health(book, &gone)))
+    }
+
+    /// Repairs the lost slots of a set, and those that an earlier run began with. `budget` is the most that all
+    /// contracts opened for this may cost.
+    ///
+    /// # Errors
+    ///
+    /// No slot could be given to another host; too few shards of an object can be read; what was made is not what the
+    /// book has; or the journal failed. Whatever comes, the same again goes on from there.
+    pub async fn repair(
+        &self,
+        objects: &mut Objects,
+        wallet: &Wallet,
+        hosts: &[Address],
+        health: &Health,
+        budget: Option<Amount>,
+        progress: &dyn Progress,
+    ) -> Result<Repaired, AgentError> {
+        let mut repaired = Repaired { live: health.live(), ..Repaired::default() };
+        let mut slots = Vec::new();
+        for (&index, &contract) in &health.begun {
+            if let Some(session) = objects.sessions().get(&contract).cloned() {
+                slots.push(Slot { index, contract, session, is_resumed: true, failed: None });
+            }
+        }
+        for lost in health.lost.iter().filter(|lost| !health.begun.contains_key(&lost.index)) {
+            let left = budget.map(|budget| budget.saturating_sub(repaired.held));
+            let record = match self.open_for(objects, wallet, hosts, health, lost, left).await {
+                Ok(record) => record,
+                // Those that there are hosts for are better than none.
+                Err(error @ AgentError::Placement { .. }) if !slots.is_empty() => {
+                    repaired.problems.push(format!("slot {}: {error}", lost.index));
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let add = |sum: Amount, more| sum.checked_add(more).unwrap_or(Amount::MAX);
+            repaired.opening = add(repaired.opening, record.terms.prices.open);
+            repaired.held = add(repaired.held, record.hold_max);
+            let (set, index, contract) = (health.set, lost.index, record.terms.id());
+            self.book.record(&Event::SlotIntended { set, index, contract })?;
+            let session = self.session(&record);
+            objects.admit(contract, Arc::clone(&session));
+            slots.push(Slot { index, contract, session, is_resumed: false, failed: None });
+        }
+        if repaired.held > Amount::ZERO {
+            // What is wanted is in the book by now; what an earlier run opened and did not come to use is not.
+            let away: Vec<ContractRecord> = self.book.read(|book| {
+                let records = book.contracts().map(|(_, record)| record);
+                let of = |record: &&ContractRecord| {
+                    health.silent.contains(&record.terms.prices.provider)
+                };
+                records.filter(of).cloned().collect()
+            });
+            self.opening(wallet).close_strays(&away).await?;
+        }
+        self.fill(objects, health.set, &mut slots, progress).await?;
+        for slot in slots {
+            self.take_over(objects, health, slot, &mut repaired).await?;
+        }
+        Ok(repaired)
+    }
+
+    fn session(&self, record: &ContractRecord) -> Arc<Session> {
+        let given = self.book.read(|book| book.given(record.terms.id()));
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        Arc::new(Session::new(key, endpoint, Arc::clone(&self.clock), record, given))
+    }
+
+    /// Opens a contract like the lost one, with a provider that has nothing of this set.
+    async fn open_for(
+        &self,
+        objects: &Objects,
+        wallet: &Wallet,
+        hosts: &[Address],
+        health: &Health,
+        lost: &Lost,
+        budget: Option<Amount>,
+    ) -> Result<ContractRecord, AgentError> {
+        let mut not = objects.to_be_replaced();
+        not.extend(&health.silent);
+        let (size_max, until) = self.book.read(|book| {
+            let intended = book.repairs().filter(|(set, ..)| *set == health.set);
+            let intended = intended.map(|(.., contract)| contract);
+            let slots = book.set(health.set).map(|set| set.contracts.clone()).unwrap_or_default();
+            let records = slots
+                .iter()
+                .copied()
+                .chain(intended)
+                .filter_map(|contract| Some((contract, book.contract(contract)?.terms)));
+            let (mut size_max, mut until) = (None, None);
+            for (contract, terms) in records {
+                not.insert(terms.prices.provider);
+                if contract == lost.contract {
+                    size_max = Some(terms.size_max);
+                }
+                if !health.lost.iter().any(|lost| lost.contract == contract) {
+                    until = until.max(Some(terms.ends));
+                }
+            }
+            (size_max, until)
+        });
+        let (Some(size_max), Some(until)) = (size_max, until) else {
+            let what = format!("set {} has no contract {}", health.set, lost.contract);
+            return Err(AgentError::Store(what));
+        };
+        let wish = SlotWish { size_max, until, not: &not, budget };
+        self.opening(wallet).open_slot(hosts, &wish).await
+    }
+
+    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
+        let Self { key, endpoint, clock, book } = self;
+        let (currency, now) = (wallet.currency(), clock.now());
+        Opening { key, endpoint, book, wallet, currency, clock, now }
+    }
+
+    /// Brings the shards of every object of a set to the slots that have not got them.
+    async fn fill(
+        &self,
+        objects: &Objects,
+        set: u32,
+        slots: &mut [Slot],
+        progress: &dyn Progress,
+    ) -> Result<(), AgentError> {
+        // The configuration and keys come first: without them all else is worth nothing.
+        let all: Vec<(ObjectId, ObjectRecord)> = self.book.read(|book| {
+            let of_set = book.objects().filter(|(_, record)| record.set == set);
+            of_set.map(|(object, record)| (object, record.clone())).collect()
+        });
+        let stage = progress.begin("repairing");
+        stage.set_length(all.iter().map(|(_, record)| record.share().get()).sum());
+        for (object, record) in &all {
+            let mut missing = Vec::new();
+            for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.failed.is_none()) {
+                let name = record.shards[usize::from(slot.index)];
+                // A host that cannot say is offered the shard, and tried for longer.
+                let is_there = slot.is_resumed
+                    && matches!(slot.session.has(name, record.share()).await, Ok(true));
+                if !is_there {
+                    missing.push(at);
+                }
+            }
+            if !missing.is_empty() {
+                let lost: Vec<u8> = missing.iter().map(|&at| slots[at].index).collect();
+                let shards = objects.remake(*object, record, &lost).await?;
+                let mut puts: FuturesUnordered<_> = missing
+                    .into_iter()
+                    .zip(&shards)
+                    .map(|(at, shard)| {
+                        let slot = &slots[at];
+                        let name = record.shards[usize::from(slot.index)];
+                        let session = Arc::clone(&slot.session);
+                        async move { (at, shard, put_patiently(&session, name, shard).await) }
+                    })
+                    .collect();
+                while let Some((at, shard, put)) = puts.next().await {
+                    match put {
+                        Ok(Put::Stored) => {
+                            let sent = shard.len() as u64;
+                            objects.traffic().sent.fetch_add(sent, Ordering::Relaxed);
+                        }
+                        Ok(Put::Had) => {}
+                        Err(error) => {
+                            let slot = &mut slots[at];
+                            objects.note_failure(slot.contract, &slot.session, &error)?;
+                            slot.failed = Some(error);
+                        }
+                    }
+                }
+            }
+            if slots.iter().all(|slot| slot.failed.is_some()) {
+                break;
+            }
+            stage.advance(record.share().get());
+        }
+        stage.finish();
+        Ok(())
+    }
+
+    /// Gives a slot to its new contract, and ends the old one if its host still answers.
+    async fn take_over(
+        &self,
+        objects: &Objects,
+        health: &Health,
+        slot: Slot,
+        repaired: &mut Repaired,
+    ) -> Result<(), AgentError> {
+        let Slot { index, contract, session, failed, .. } = slot;
+        let to = session.provider();
+        if let Some(error) = failed {
+            repaired
+                .problems
+                .push(format!("slot {index}, which {} was to take: {error}", to.short()));
+            // A host that is away may return. One that can take no more never fills the slot, so another is to.
+            if !is_transient(&error) {
+                self.end(contract, &session).await?;
+            }
+            return Ok(());
+        }
+        let old = self.book.read(|book| {
+            let set = book.set(health.set)?;
+            let old = *set.contracts.get(usize::from(index))?;
+            Some((old, book.contract(old)?.clone()))
+        });
+        let Some((old, record)) = old else {
+            return Err(AgentError::Store(format!("set {} has no slot {index}", health.set)));
+        };
+        self.book.record(&Event::SlotReplaced { set: health.set, index, contract })?;
+        let lost = health.lost.iter().find(|lost| lost.index == index);
+        if lost.is_some() {
+            repaired.live = repaired.live.saturating_add(1);
+        }
+        let why = lost.map_or_else(
+            || "it was away when its replacement began".to_owned(),
+            |lost| lost.why.clone(),
+        );
+        let from = record.terms.prices.provider;
+        repaired.replaced.push(Replaced { index, from, why, to, contract });
+        if !health.silent.contains(&from)
+            && let Some(session) = objects.sessions().get(&old)
+        {
+            self.end(old, session).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a contract, so that the rest of its hold returns; a host that does not answer keeps it until it expires.
+    async fn end(&self, contract: ContractId, session: &Session) -> Result<(), AgentError> {
+        let is_open =
+            |book: &Book| book.contract(contract).is_some_and(|record| record.stage == Stage::Open);
+        if !self.book.read(is_open) {
+            return Ok(()); // Its host said so before.
+        }
+        match timeout(CLOSE_PATIENCE, session.close()).await {
+            Ok(Ok((tab, paid))) => self.book.record(&Event::ContractEnded { contract, tab, paid }),
+            Ok(Err(error)) => {
+                tracing::info!(%error, "a contract that holds nothing could not be ended");
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::ObjectKind;
+    use crate::book::tests::{intended, opened, set, terms};
+    use fondaco_audit::ShardId;
+    use fondaco_codec::List;
+    use fondaco_contract::Tab;
+    use fondaco_crypto::Digest;
+    use fondaco_units::Bytes;
+
+    #[test]
+    fn a_threshold_is_between_k_and_n() {
+        // k, n, and the most that may live for a repair to be due.
+        let table =
+            [(1, 1, 1), (1, 2, 1), (2, 3, 2), (2, 4, 3), (2, 5, 3), (10, 30, 20), (40, 80, 60)];
+        for (k, n, expected) in table {
+            assert_eq!(threshold(Code::new(k, n).unwrap()), expected, "{k} of {n}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_and_when_it_is_due() {
+        let object = ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([1; 32]) };
+        let shards = List::new(vec![ShardId::of(&[1]); 4]).unwrap();
+        let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
+        let mut before = Book::default();
+        let contracts = (1..=6).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        let more = [set(2, &[1, 2, 3, 4]), set(1, &[6]), stored];
+        contracts.chain(more).for_each(|event| before.apply(&event).unwrap());
+        let id = |nonce| terms(nonce).id();
+        let ended = |nonce| {
+            let (tab, paid) = (Tab::default(), Amount::ZERO);
+            Event::ContractEnded { contract: id(nonce), tab, paid }
+        };
+        let begun = || Event::SlotIntended { set: 0, index: 1, contract: id(5) };
+        // What happened, and who does not answer; the slots lost, those begun, whether a repair is due, whether with `now`.
+        type Line<'a> = (&'a [Event], &'a [u128], &'a [u8], &'a [u8], bool, bool);
+        let table: &[Line<'_>] = &[
+            (&[], &[], &[], &[], false, false),
+            (&[], &[6], &[], &[], false, false), // a set without objects
+            (&[], &[2], &[1], &[], true, true),
+            (&[ended(1)], &[2], &[0, 1], &[], true, true),
+            (&[ended(1)], &[2, 3], &[0, 1, 2], &[], false, false), // too few are left
+            (&[begun()], &[2], &[1], &[1], true, true),
+            (&[begun()], &[], &[], &[1], true, true), // it returned
+            (&[begun()], &[2, 5], &[1], &[], true, true), // the new one is gone, too
+            (&[begun(), ended(5)], &[], &[], &[], false, false),
+        ];
+        for (events, silent, lost, open, due, due_now) in table {
+            let mut book = before.clone();
+            events.iter().for_each(|event| book.apply(event).unwrap());
+            let gone = silent.iter().map(|&nonce| (id(nonce), "it is away".to_owned())).collect();
+            let found = health(&book, &gone);
+            assert_eq!(found.len(), 1, "only sets with objects count");
+            let indices: Vec<u8> = found[0].lost.iter().map(|lost| lost.index).collect();
+            let begun: Vec<u8> = found[0].begun.keys().copied().collect();
+            assert_eq!((&indices[..], &begun[..]), (*lost, *open), "{events:?} {silent:?}");
+            assert_eq!(
+                (found[0].is_due(false), found[0].is_due(true)),
+                (*due, *due_now),
+                "{events:?} {silent:?}"
+            );
+        }
+        // All contracts of this test are of one provider.
+        let provider = terms(1).prices.provider;
+        let why = fondaco_codec::Text::cut("it lied");
+        before.apply(&Event::ProviderDistrusted { provider, why }).unwrap();
+        assert_eq!(health(&before, &BTreeMap::new())[0].lost.len(), 4);
+        assert!(health(&before, &BTreeMap::new())[0].is_hopeless());
+    }
+}
