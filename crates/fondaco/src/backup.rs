@@ -5,6 +5,7 @@ mod cost;
 mod create;
 mod look;
 mod mount;
+mod repair;
 mod restore;
 mod state;
 mod tend;
@@ -39,6 +40,7 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
         BackupCommand::Diff(args) => look::diff(home, args, json).await,
         BackupCommand::Cost => cost::cost(home, json).await,
         BackupCommand::Mount(args) => mount::mount(home, args, json).await,
+        BackupCommand::Repair(args) => repair::repair(home, args, json).await,
         BackupCommand::Recover(args) => state::recover(home, args, json).await,
     }
 }

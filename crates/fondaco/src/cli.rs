@@ -4,7 +4,7 @@ mod backup;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
-    ReadArgs, RecoverArgs, RestoreArgs,
+    ReadArgs, RecoverArgs, RepairArgs, RestoreArgs,
 };
 
 use crate::home::Identity;

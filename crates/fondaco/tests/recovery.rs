@@ -12,22 +12,6 @@ mod world;
 use market::{Market, market};
 use serde_json::Value;
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
-/// Makes a home on a new machine, from words alone.
-fn init_from_words(market: &Market, who: &str, words: &str) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fondaco"))
-        .arg("--home")
-        .arg(market.world.home(who))
-        .args(["init", "--restore", "--no-passphrase"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
-}
 
 fn find<'a>(lines: &'a [Value], event: &str) -> &'a Value {
     lines.iter().rev().find(|line| line["event"] == event).unwrap()
@@ -58,7 +42,7 @@ async fn everything_comes_back_from_the_words_and_one_host() {
 
     // Everything that the buyer had is gone.
     fs::remove_dir_all(market.world.home("buyer")).unwrap();
-    init_from_words(&market, "phoenix", &words);
+    market.init_from_words("phoenix", &words);
     let one = address(&market, host);
     let back = market.backup("phoenix", &["recover", "--host", &one]).await;
     let recovered = find(&back, "recovered");
@@ -85,7 +69,7 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     let away = away.clone();
     market.world.kill(&away).await.unwrap();
     let other = address(&market, contracts[1]["provider"].as_str().unwrap());
-    init_from_words(&market, "third", &words);
+    market.init_from_words("third", &words);
     let back = market.backup("third", &["recover", "--host", &other]).await;
     let recovered = find(&back, "recovered");
     assert_eq!(recovered["snapshots"], 2);

@@ -43,7 +43,7 @@ pub(crate) async fn audit(home: &Home, args: AuditArgs, json: bool) -> Result<()
         _ => {
             Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
                 .code(Code::Verification)
-                .hint("run `fondaco backup create` again: it opens contracts with others"))
+                .hint("run `fondaco backup repair --now`: others take over what they kept"))
         }
     }
 }

@@ -22,8 +22,8 @@ const TRIES_MAX: u32 = 3;
 
 /// The most that new contracts may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Budget {
-    amount: Amount,
+pub(super) struct Budget {
+    pub(super) amount: Amount,
     is_monthly: bool,
 }
 
@@ -41,14 +41,14 @@ impl Budget {
 
 /// A budget as it is written: `5`, `5 CLR`, `5 CLR/month`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BudgetText<'a> {
+pub(super) struct BudgetText<'a> {
     amount: &'a str,
-    symbol: Option<&'a str>,
-    is_monthly: bool,
+    pub(super) symbol: Option<&'a str>,
+    pub(super) is_monthly: bool,
 }
 
 impl<'a> BudgetText<'a> {
-    fn parse(text: &'a str) -> Result<Self, Failure> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Failure> {
         let wrong = || {
             Failure::new(format!("--budget {text:?} is no sum of money"))
                 .code(Code::Usage)
@@ -66,7 +66,7 @@ impl<'a> BudgetText<'a> {
         }
     }
 
-    fn read(self, scale: Scale) -> Result<Budget, Failure> {
+    pub(super) fn read(self, scale: Scale) -> Result<Budget, Failure> {
         let Self { amount, is_monthly, .. } = self;
         let amount = scale.parse(amount).map_err(|error| {
             Failure::new(format!("--budget {amount}: {error}")).code(Code::Usage)

@@ -35,6 +35,10 @@ pub(crate) enum BackupCommand {
     Mount(MountArgs),
     /// Show what is paid for an epoch and a month, host by host, and what is held
     Cost,
+    /// Make what hosts have lost anew on others; also goes on with a repair that was cut off
+    #[command(after_help = "Examples:\n  fondaco backup repair\n  \
+                      fondaco backup repair --now --host fon1…@192.0.2.7:4433 --budget \"5 CLR\"")]
+    Repair(RepairArgs),
     /// Get your books back from your hosts, on a new machine that has only your key
     #[command(
         after_help = "Example:\n  fondaco init --restore && fondaco backup recover --host fon1…@192.0.2.7:4433"
@@ -173,6 +177,22 @@ pub(crate) struct MountArgs {
     pub(crate) path: Option<String>,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// Repair as soon as one slot is lost, and not only when few are left
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// A storage host that may take over, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Vec<String>,
+    /// The most that the contracts opened for this may cost, as "5 CLR"
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<String>,
+    /// How many places of each host's shards to check first
+    #[arg(long, default_value_t = 44)]
+    pub(crate) samples: u32,
 }
 
 #[derive(Debug, Args)]

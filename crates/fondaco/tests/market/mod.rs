@@ -3,7 +3,9 @@
 use crate::compare;
 use crate::world::World;
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// An issuer, some hosts, and a buyer with a hundred coins.
 pub(crate) struct Market {
@@ -58,6 +60,20 @@ impl Market {
     pub(crate) async fn backup(&self, who: &str, args: &[&str]) -> Vec<Value> {
         let args = ["backup"].iter().chain(args);
         self.world.run(who, args.copied()).await.unwrap()
+    }
+
+    /// Makes a home on a new machine, from words alone.
+    pub(crate) fn init_from_words(&self, who: &str, words: &str) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fondaco"))
+            .arg("--home")
+            .arg(self.world.home(who))
+            .args(["init", "--restore", "--no-passphrase"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
     }
 
     /// Restores `latest` from the hosts alone, and compares.
