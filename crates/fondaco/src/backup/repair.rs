@@ -7,8 +7,8 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::{Bars, say};
 use crate::wallet::{open as open_wallet, random};
-use fondaco_agent::Objects;
 use fondaco_agent::repair::{Health, Repaired};
+use fondaco_agent::{AgentError, Objects};
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -66,6 +66,19 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
                 }
                 let after = Sums::of(&objects);
                 report.show_repaired(health, &repaired, currency, before, after)?;
+            }
+            // Another set may have more luck.
+            Err(error @ (AgentError::Placement { .. } | AgentError::Unreadable { .. })) => {
+                report.problem(format!("set {}: {error}", health.set));
+                if limit.is_some() && matches!(error, AgentError::Unreadable { .. }) {
+                    left.insert(issuer, Amount::ZERO); // Contracts may have been opened before.
+                }
+                if json {
+                    let line = json!({
+                        "event": "unrepaired", "set": health.set, "why": error.to_string(), "hint": error.hint(),
+                    });
+                    say(&line.to_string());
+                }
             }
             Err(error) => {
                 let failure = Failure::from(error).during(&format!("set {}", health.set));
