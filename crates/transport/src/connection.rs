@@ -2,7 +2,7 @@
 
 use crate::{
     CloseReason, Protocol, STREAM_TIMEOUT, Stream, TransportError, endpoint::STORAGE_WINDOW_BYTES,
-    stream::within,
+    fabric, stream::within,
 };
 use fondaco_crypto::EntityId;
 use iroh::endpoint::ConnectionError;
@@ -11,9 +11,16 @@ use iroh::endpoint::ConnectionError;
 /// when the last of them, and of its streams, is dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    quic: iroh::endpoint::Connection,
+    way: Way,
     peer: EntityId,
     protocol: Protocol,
+}
+
+/// What carries it.
+#[derive(Clone, Debug)]
+enum Way {
+    Quic(iroh::endpoint::Connection),
+    Fabric(fabric::Handle),
 }
 
 impl Connection {
@@ -25,7 +32,16 @@ impl Connection {
             // Shards are large. For the rest, the room a peer may fill stays small.
             quic.set_receive_window(STORAGE_WINDOW_BYTES);
         }
-        Some(Self { quic, peer, protocol })
+        Some(Self { way: Way::Quic(quic), peer, protocol })
+    }
+
+    /// Takes over one side of a connection in memory.
+    pub(crate) const fn on_fabric(
+        handle: fabric::Handle,
+        peer: EntityId,
+        protocol: Protocol,
+    ) -> Self {
+        Self { way: Way::Fabric(handle), peer, protocol }
     }
 
     /// Returns who is at the other end, as its key proved.
@@ -46,9 +62,14 @@ impl Connection {
     pub async fn open(&self) -> Result<Stream, TransportError> {
         let peer = self.peer;
         within(peer, "open", STREAM_TIMEOUT, async {
-            let halves =
-                self.quic.open_bi().await.map_err(|error| TransportError::ended(peer, error))?;
-            Ok(Stream::new(peer, halves))
+            match &self.way {
+                Way::Quic(quic) => {
+                    let halves =
+                        quic.open_bi().await.map_err(|error| TransportError::ended(peer, error))?;
+                    Ok(Stream::new(peer, halves))
+                }
+                Way::Fabric(handle) => Ok(Stream::on_fabric(peer, handle.open()?)),
+            }
         })
         .await
     }
@@ -56,9 +77,15 @@ impl Connection {
     /// Waits for the peer to open a stream, as long as the connection lives; `None` once it was
     /// closed in order: by this side, or by the peer as [`CloseReason::Done`] or [`CloseReason::Leaving`].
     pub async fn accept(&self) -> Result<Option<Stream>, TransportError> {
-        let error = match self.quic.accept_bi().await {
-            Ok(halves) => return Ok(Some(Stream::new(self.peer, halves))),
-            Err(error) => TransportError::ended(self.peer, error),
+        let error = match &self.way {
+            Way::Quic(quic) => match quic.accept_bi().await {
+                Ok(halves) => return Ok(Some(Stream::new(self.peer, halves))),
+                Err(error) => TransportError::ended(self.peer, error),
+            },
+            Way::Fabric(handle) => match handle.accept().await {
+                Ok(halves) => return Ok(Some(Stream::on_fabric(self.peer, halves))),
+                Err(error) => error,
+            },
         };
         match error {
             TransportError::ClosedHere { .. }
@@ -71,17 +98,28 @@ impl Connection {
 
     /// Closes the connection at once: what is under way, in either direction, is dropped.
     pub fn close(&self, reason: CloseReason) {
-        self.quic.close(reason.code(), b"");
+        match &self.way {
+            Way::Quic(quic) => quic.close(reason.code(), b""),
+            Way::Fabric(handle) => handle.close(reason),
+        }
     }
 
     /// Returns whether it was closed by either side, or lost.
     pub fn is_closed(&self) -> bool {
-        self.quic.close_reason().is_some()
+        match &self.way {
+            Way::Quic(quic) => quic.close_reason().is_some(),
+            Way::Fabric(handle) => handle.is_closed(),
+        }
     }
 
     /// Waits until the connection is closed or lost; returns how.
     pub async fn closed(&self) -> TransportError {
-        let error: ConnectionError = self.quic.closed().await;
-        TransportError::ended(self.peer, error)
+        match &self.way {
+            Way::Quic(quic) => {
+                let error: ConnectionError = quic.closed().await;
+                TransportError::ended(self.peer, error)
+            }
+            Way::Fabric(handle) => handle.closed().await,
+        }
     }
 }

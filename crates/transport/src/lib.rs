@@ -4,6 +4,7 @@
 //! - [`Connection`]: an open connection to one entity, who is who its key says, for one [`Protocol`].
 //! - [`Stream`]: frames both ways, one after the other, independent of the other streams.
 //! - [`LcpClient`]: asks an issuer, again when a connection breaks.
+//! - [`Fabric`]: a network in memory under the same endpoints, for simulations.
 //!
 //! ```text
 //! Endpoint::bind ──► Endpoint ──┬── connect(address) ──► Connection ──┬── open() ────► Stream ──► send, recv
@@ -61,6 +62,7 @@
 mod connection;
 mod endpoint;
 mod error;
+mod fabric;
 mod handshakes;
 mod lcp_client;
 mod stream;
@@ -68,6 +70,7 @@ mod stream;
 pub use connection::Connection;
 pub use endpoint::{CONNECT_TIMEOUT, Endpoint, HANDSHAKE_TIMEOUT, PROVED_TIMEOUT};
 pub use error::{CloseReason, TransportError};
+pub use fabric::{Climate, Fabric, Passing, Tap};
 pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_NETWORK_MAX};
 pub use lcp_client::{ANSWER_TIMEOUT, LcpClient, RESENDS_MAX};
 pub use stream::{FRAME_BYTES_MAX, Receiver, STREAM_TIMEOUT, Sender, Stream};
