@@ -3,6 +3,7 @@
 use crate::AgentError;
 use crate::book::{Book, BookError, Event};
 use fondaco_codec::{Decode as _, DecodeError, Encode as _};
+use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -23,22 +24,32 @@ enum ReplayError {
 #[derive(Debug)]
 pub struct BookFile(Mutex<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     book: Book,
-    journal: Journal<DiskFile>,
+    journal: Journal<Box<dyn Disk>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("book", &self.book).finish_non_exhaustive()
+    }
 }
 
 impl BookFile {
     /// Opens or creates the book at `path`.
     pub fn open(path: &Path) -> Result<Self, AgentError> {
-        let disk = DiskFile::open(path)?;
+        Self::open_on(Box::new(DiskFile::open(path)?))
+            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))
+    }
+
+    /// Opens or creates the book on `disk`.
+    pub fn open_on(disk: Box<dyn Disk>) -> Result<Self, AgentError> {
         let mut book = Book::default();
         let journal = Journal::open(disk, KIND, |record| {
             let event = Event::from_bytes(record)?;
             Ok::<_, ReplayError>(book.apply(&event)?)
         })
-        .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
+        .map_err(|error| AgentError::Store(error.to_string()))?;
         Ok(Self(Mutex::new(Inner { book, journal })))
     }
 

@@ -90,8 +90,17 @@ impl Agent {
         endpoint: Endpoint,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
-        let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book })
+        Ok(Self::with_book(BookFile::open(&folder.join("journal"))?, key, endpoint, clock))
+    }
+
+    /// Returns the agent of the owner of `key`, whose book is open.
+    pub fn with_book(
+        book: BookFile,
+        key: SecretKey,
+        endpoint: Endpoint,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { key, endpoint, clock, book: Arc::new(book) }
     }
 
     /// Returns the owner's key.

@@ -202,6 +202,7 @@ impl Objects {
             }
             // A slow host is raced by all the others; if they win, it is not waited for again.
             Err(_) => tokio::select! {
+                biased;
                 read = direct.as_mut() => match read? {
                     Some(bytes) => Ok(bytes),
                     None => self.rebuild(object, record, set, layout, &piece).await,

@@ -47,6 +47,28 @@ pub trait Disk: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+impl<D: Disk + ?Sized> Disk for Box<D> {
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        (**self).set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (**self).sync()
+    }
+}
+
 /// What time it is, as this machine believes.
 pub trait Clock: std::fmt::Debug + Send + Sync {
     /// Returns the present moment.

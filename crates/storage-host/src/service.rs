@@ -13,6 +13,8 @@
 //!   that drops it is durable, and not while the same shard is on its way in.
 //! - After a failed flush nothing is answered any more: the service ends with the reason.
 //!
+//! On a runtime of one thread the journal is a task and files are written in line: a simulation then replays to the byte.
+//!
 //! Reads are metered in memory and flushed every second, and with every other event: a provider that loses power
 //! loses the payment of a second of reads, its buyers nothing.
 
@@ -25,20 +27,20 @@ use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_lcp as lcp;
 use fondaco_ledger::{Hold, HoldId, HoldState};
-use fondaco_ports::Clock;
 use fondaco_ports::market::{Frame, FrameError, Payload, Reason, Request, Response, Step, VERSION};
+use fondaco_ports::{Clock, Disk};
 use fondaco_store::{
-    ContentFolder, DiskFile, FileError, Incoming, Journal, JournalError, Kind, OpenError, Part,
+    Blobs, ContentFolder, DiskFile, Draft, FileError, Journal, JournalError, Kind, OpenError, Part,
 };
 use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, TransportError};
 use fondaco_units::{Amount, Bytes};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The kind of a storage host's journal, version 1.
@@ -112,11 +114,12 @@ impl ServiceError {
 pub struct HostService {
     shared: Arc<Shared>,
     failed: oneshot::Receiver<String>,
+    tick: Duration,
 }
 
 struct Shared {
     state: Mutex<State>,
-    folder: ContentFolder,
+    folder: Arc<dyn Blobs>,
     issuer: LcpClient,
     clock: Arc<dyn Clock>,
     /// Whether a round of settling is under way.
@@ -132,7 +135,7 @@ impl std::fmt::Debug for Shared {
 struct State {
     host: Host,
     /// To the journal's thread: events go in under the lock, so in the order they happened.
-    journal: mpsc::Sender<Entry>,
+    journal: mpsc::UnboundedSender<Entry>,
     /// What reads have come to, and the journal does not know yet.
     unsaved: BTreeMap<ContractId, Event>,
     /// Shards whose files are being named: they must not be removed meanwhile.
@@ -220,20 +223,53 @@ impl HostService {
         issuer: LcpClient,
     ) -> Result<Self, ServiceError> {
         let disk = DiskFile::open(folder.join("journal"))?;
+        let shards = || Ok(Arc::new(ContentFolder::open(shards)?) as Arc<dyn Blobs>);
+        Self::open_with(Box::new(disk), shards, key, config, clock, issuer)
+    }
+
+    /// Opens the host whose journal is on `disk` and whose shards are in `shards`.
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        shards: Arc<dyn Blobs>,
+        key: SecretKey,
+        config: HostConfig,
+        clock: Arc<dyn Clock>,
+        issuer: LcpClient,
+    ) -> Result<Self, ServiceError> {
+        Self::open_with(disk, || Ok(shards), key, config, clock, issuer)
+    }
+
+    /// The journal goes first: what it does not let in must not touch the shards.
+    fn open_with(
+        disk: Box<dyn Disk>,
+        shards: impl FnOnce() -> Result<Arc<dyn Blobs>, FileError>,
+        key: SecretKey,
+        config: HostConfig,
+        clock: Arc<dyn Clock>,
+        issuer: LcpClient,
+    ) -> Result<Self, ServiceError> {
         let mut host = Host::new(key, config);
         let journal = Journal::open(disk, KIND, |record| host.replay(record))?;
-        let folder = ContentFolder::open(shards)?;
-        remove_unknown(&host, &folder)?;
-        let (sender, receiver) = mpsc::channel();
+        let folder = shards()?;
+        remove_unknown(&host, &*folder)?;
+        let (sender, receiver) = mpsc::unbounded_channel();
         let (tell_failed, failed) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("host-journal".to_owned())
-            .spawn(move || {
-                if let Err(error) = write_journal(journal, &receiver) {
+        if has_threads() {
+            std::thread::Builder::new()
+                .name("host-journal".to_owned())
+                .spawn(move || {
+                    if let Err(error) = write_journal(journal, receiver) {
+                        let _ = tell_failed.send(error.to_string());
+                    }
+                })
+                .map_err(|error| ServiceError::Halted(error.to_string()))?;
+        } else {
+            tokio::spawn(async move {
+                if let Err(error) = write_journal_here(journal, receiver).await {
                     let _ = tell_failed.send(error.to_string());
                 }
-            })
-            .map_err(|error| ServiceError::Halted(error.to_string()))?;
+            });
+        }
         let state = State {
             host,
             journal: sender,
@@ -244,7 +280,12 @@ impl HostService {
         };
         let settling = AtomicBool::new(false);
         let shared = Arc::new(Shared { state: Mutex::new(state), folder, issuer, clock, settling });
-        Ok(Self { shared, failed })
+        Ok(Self { shared, failed, tick: TICK })
+    }
+
+    /// Sets how often reads are flushed and contracts looked at, instead of every second.
+    pub const fn set_tick(&mut self, tick: Duration) {
+        self.tick = tick;
     }
 
     /// Serves who dials `endpoint` until `stop` is cancelled, or the journal fails.
@@ -253,10 +294,13 @@ impl HostService {
         endpoint: Endpoint,
         stop: CancellationToken,
     ) -> Result<(), ServiceError> {
-        let Self { shared, mut failed } = self;
-        let mut tick = tokio::time::interval(TICK);
+        let Self { shared, mut failed, tick } = self;
+        let mut tick = tokio::time::interval(tick);
         let ended = loop {
             tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
+                why = &mut failed => break Err(ServiceError::Halted(why.unwrap_or_default())),
                 connection = endpoint.accept() => {
                     let Some(connection) = connection else { break Ok(()) };
                     let Some(place) = Place::take(&shared, connection.peer()) else {
@@ -271,8 +315,6 @@ impl HostService {
                     shared.flush();
                     tokio::spawn(Arc::clone(&shared).settle_due());
                 }
-                () = stop.cancelled() => break Ok(()),
-                why = &mut failed => break Err(ServiceError::Halted(why.unwrap_or_default())),
             }
         };
         endpoint.close().await;
@@ -284,7 +326,7 @@ impl HostService {
 }
 
 /// Removes what a crash left between the naming of a file and its event.
-fn remove_unknown(host: &Host, folder: &ContentFolder) -> Result<(), ServiceError> {
+fn remove_unknown(host: &Host, folder: &dyn Blobs) -> Result<(), ServiceError> {
     for entry in folder.list() {
         let (name, part) = entry?;
         if !host.keeps(ShardId::from_digest(name)) {
@@ -307,20 +349,56 @@ fn remove_unknown(host: &Host, folder: &ContentFolder) -> Result<(), ServiceErro
 
 /// Writes events as they come, as many as wait at once.
 fn write_journal(
-    mut journal: Journal<DiskFile>,
-    entries: &mpsc::Receiver<Entry>,
+    mut journal: Journal<Box<dyn Disk>>,
+    mut entries: mpsc::UnboundedReceiver<Entry>,
 ) -> Result<(), JournalError> {
-    while let Ok(first) = entries.recv() {
-        let batch: Vec<Entry> =
-            std::iter::once(first).chain(entries.try_iter().take(BATCH_MAX - 1)).collect();
-        let records: Vec<Vec<u8>> =
-            batch.iter().filter_map(|entry| Some(entry.event?.to_record())).collect();
-        journal.append(&records)?;
-        for durable in batch.into_iter().filter_map(|entry| entry.durable) {
-            let _ = durable.send(());
-        }
+    while let Some(first) = entries.blocking_recv() {
+        write_batch(&mut journal, first, &mut entries)?;
     }
     Ok(())
+}
+
+/// The same as a task.
+async fn write_journal_here(
+    mut journal: Journal<Box<dyn Disk>>,
+    mut entries: mpsc::UnboundedReceiver<Entry>,
+) -> Result<(), JournalError> {
+    while let Some(first) = entries.recv().await {
+        write_batch(&mut journal, first, &mut entries)?;
+    }
+    Ok(())
+}
+
+fn write_batch(
+    journal: &mut Journal<Box<dyn Disk>>,
+    first: Entry,
+    entries: &mut mpsc::UnboundedReceiver<Entry>,
+) -> Result<(), JournalError> {
+    let more = std::iter::from_fn(|| entries.try_recv().ok());
+    let batch: Vec<Entry> = std::iter::once(first).chain(more.take(BATCH_MAX - 1)).collect();
+    let records: Vec<Vec<u8>> =
+        batch.iter().filter_map(|entry| Some(entry.event?.to_record())).collect();
+    journal.append(&records)?;
+    for durable in batch.into_iter().filter_map(|entry| entry.durable) {
+        let _ = durable.send(());
+    }
+    Ok(())
+}
+
+/// Returns whether this runtime has threads beside this one.
+fn has_threads() -> bool {
+    let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+    !matches!(flavor, Ok(RuntimeFlavor::CurrentThread))
+}
+
+/// Does what may take a while, letting other tasks go on where there are threads for it.
+fn block_in_place<T>(work: impl FnOnce() -> T) -> T {
+    if has_threads() { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// The same, on another thread where there is one; nothing if it failed.
+async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if has_threads() { tokio::task::spawn_blocking(work).await.ok() } else { Some(work()) }
 }
 
 impl State {
@@ -488,23 +566,20 @@ impl Shared {
         Some(response)
     }
 
-    /// Removes the files of shards that nobody keeps any more.
-    fn remove_files(&self) {
-        loop {
-            // Under the lock, so that the shard cannot come back between the question and the removal; and one
-            // at a time, with pauses, so that nobody waits long.
-            let mut state = self.lock();
-            let Some(shard) = state.unwanted.pop() else { return };
-            if !state.host.keeps(shard) && !state.arriving.contains_key(&shard) {
-                for part in [Part::DATA, HASHES] {
-                    if let Err(error) = self.folder.remove(*shard.digest(), part) {
-                        tracing::warn!(%error, "a shard was not removed; it will be at the next start");
-                    }
+    /// Removes the files of a shard that nobody keeps any more; returns whether there may be more.
+    fn remove_file(&self) -> bool {
+        // Under the lock, so that the shard cannot come back between the question and the removal; and one
+        // at a time, with pauses, so that nobody waits long.
+        let mut state = self.lock();
+        let Some(shard) = state.unwanted.pop() else { return false };
+        if !state.host.keeps(shard) && !state.arriving.contains_key(&shard) {
+            for part in [Part::DATA, HASHES] {
+                if let Err(error) = self.folder.remove(*shard.digest(), part) {
+                    tracing::warn!(%error, "a shard was not removed; it will be at the next start");
                 }
             }
-            drop(state);
-            std::thread::sleep(REMOVAL_PAUSE);
         }
+        true
     }
 
     // --- shards ------------------------------------------------------------------------------------
@@ -569,7 +644,7 @@ impl Shared {
             Ok(Begun::Ready(put) | Begun::Empty(put)) => put,
         };
         let mut guard = PutGuard { shared: self, put: Some(put) };
-        let free = fondaco_store::available(self.folder.path());
+        let free = self.folder.available();
         if free.is_ok_and(|free| free < size) {
             return refused(Reason::DiskFull);
         }
@@ -633,13 +708,13 @@ impl Shared {
     }
 
     /// Hashes the bytes, and names them durably if they are those of `shard`; returns what they are.
-    async fn commit(&self, shard: ShardId, incoming: Incoming) -> Result<ShardId, Reason> {
+    async fn commit(&self, shard: ShardId, incoming: Box<dyn Draft>) -> Result<ShardId, Reason> {
         let hashed = spawn_blocking(move || {
             let length = incoming.length().get();
             let hashed = Outboard::read(incoming.reader(), length);
             (incoming, hashed)
         });
-        let (incoming, hashed) = hashed.await.map_err(|_| Reason::Failed)?;
+        let (incoming, hashed) = hashed.await.ok_or(Reason::Failed)?;
         let (content, outboard) = hashed.map_err(|error| {
             tracing::error!(%error, "a shard cannot be read back");
             Reason::Failed
@@ -681,8 +756,9 @@ impl Shared {
             return; // The last round is still waiting for the issuer.
         }
         let _round = Round(&self.settling);
-        let shared = Arc::clone(&self);
-        let _ = spawn_blocking(move || shared.remove_files()).await;
+        while block_in_place(|| self.remove_file()) {
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
         self.settle_all().await;
     }
 
