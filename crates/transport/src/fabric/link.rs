@@ -309,6 +309,11 @@ impl SendHalf {
     pub(crate) fn write_frame(&self, frame: Vec<u8>) -> Result<(), TransportError> {
         let Side { link, side } = &*self.handle.0;
         let peer = self.handle.peer();
+        // Also what goes into a connection that is lost: its sender has let it out of its hands.
+        if let Some(tap) = link.fabric.tap() {
+            let body = frame.get(LENGTH_BYTES..).unwrap_or_default();
+            tap.sent(self.handle.passing(self.stream, body, *side));
+        }
         let mut state = link.state();
         if let Ok(end) = state.ended(*side) {
             return Err(self.handle.error(end));
@@ -327,10 +332,6 @@ impl SendHalf {
         let (from, to) = (ends[*side], ends[1 - *side]);
         let Fate { arrives, cut } = link.fabric.fate(from, to, frame.len(), busy);
         let mut bytes = frame;
-        if let Some(tap) = link.fabric.tap() {
-            let body = bytes.get(LENGTH_BYTES..).unwrap_or_default();
-            tap.sent(self.handle.passing(self.stream, body, *side));
-        }
         if let Some(kept) = cut {
             bytes.truncate(kept);
         }
