@@ -31,6 +31,8 @@ mod error;
 mod journal;
 mod objects;
 mod opening;
+#[cfg(feature = "simulation")]
+pub mod planted;
 pub mod progress;
 mod receipt;
 mod repository;
