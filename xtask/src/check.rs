@@ -32,6 +32,13 @@ const STEPS: &[Step] = &[
         ),
     },
     Step {
+        name: "market",
+        run: Run::Line(
+            "FONDACO_SEEDS=2000 cargo test --locked --package fondaco-testkit --test market \
+             what_was_stored_is_there_and_liars_are_named",
+        ),
+    },
+    Step {
         name: "doc",
         run: Run::Line("RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked"),
     },
