@@ -366,6 +366,11 @@ impl Book {
         self.distrusted.get(&provider).map(String::as_str)
     }
 
+    /// Returns what was seen of each provider.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (EntityId, crate::choosing::Seen)> {
+        std::iter::empty()
+    }
+
     /// Returns whether a backup began and did not finish.
     pub const fn unfinished(&self) -> bool {
         self.unfinished

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
-//! Opening       prices ─► placement ─► holds ─► contracts      hosts
+//! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! Repo          rustic_core on Objects: back up, list, restore
@@ -20,11 +20,11 @@
 //!
 //! # What is not here
 //!
-//! Renewal and repair of contracts, and the choice of hosts by their record: every host is a newcomer
-//! to this version (see [`NEWCOMER_LOSS`]).
+//! Renewal and repair of contracts.
 
 pub mod auditing;
 pub mod book;
+mod choosing;
 mod currency;
 pub mod entropy;
 mod error;
@@ -32,16 +32,19 @@ mod journal;
 mod objects;
 mod opening;
 pub mod progress;
+mod quoting;
 mod receipt;
 mod repository;
 mod session;
 mod wallet;
 
+pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{NEWCOMER_LOSS, Opened, Opening, Wish};
+pub use opening::{Opened, Opening, Wish};
+pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
 pub use session::{Put, Session};
@@ -178,6 +181,19 @@ impl Agent {
         let Self { key, endpoint, clock, book } = self;
         let now = clock.now();
         Opening { key, endpoint, book, wallet, currency, clock, now }.open(hosts, wish).await
+    }
+
+    /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
+    pub async fn quote(
+        &self,
+        wallet: &Wallet,
+        hosts: &[fondaco_ports::Address],
+        wish: Wish,
+    ) -> Result<Quote, AgentError> {
+        let currency = wallet.currency();
+        let Self { key, endpoint, clock, book } = self;
+        let now = clock.now();
+        Opening { key, endpoint, book, wallet, currency, clock, now }.quote(hosts, wish).await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.

@@ -13,6 +13,7 @@
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::choosing::{Records, choose};
 use crate::entropy;
 use crate::journal::BookFile;
 use crate::session::{Session, offer};
@@ -22,20 +23,13 @@ use fondaco_contract::{Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPrice
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
-use fondaco_placement::{Candidate, Goal, Placement, place};
+use fondaco_placement::{Assumptions, Group, Placement};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-
-/// The chance that a host of which nothing is known loses its shard within an epoch. A deliberately
-/// dark view: hosts are strangers.
-pub const NEWCOMER_LOSS: f64 = 0.05;
-
-/// The most hosts of one set. More would make each object slower to store and no safer in earnest.
-const SHARDS_WANTED_MAX: u8 = 80;
 
 /// Room in each contract for indexes, snapshots and the rounding of shards.
 const SLACK: Bytes = Bytes::new(32 << 20);
@@ -64,8 +58,10 @@ pub struct Wish {
 pub struct Opened {
     /// The code: n contracts, of which any k suffice.
     pub code: Code,
-    /// The exact probability with which an object survives, given [`NEWCOMER_LOSS`].
+    /// The exact probability with which an object survives, under `assumptions`.
     pub survive: f64,
+    /// What that takes for granted.
+    pub assumptions: Assumptions,
     /// The most that the contracts may cost.
     pub held: Amount,
     /// The room in each contract.
@@ -93,9 +89,12 @@ pub struct Opening<'a> {
     pub now: Timestamp,
 }
 
-struct Offer {
-    address: Address,
-    list: SignedPriceList,
+/// A price list that fits, and where it is from.
+pub(crate) struct Offer {
+    pub(crate) address: Address,
+    pub(crate) list: SignedPriceList,
+    /// Who operates the host, where that is known; price lists do not say it yet.
+    pub(crate) operator: Option<Group>,
 }
 
 /// Who is to blame for a contract that did not come about.
@@ -118,7 +117,8 @@ impl Opening<'_> {
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
         loop {
-            let placement = choose(&offers, wish, &passed_over)?;
+            let records = self.book.read(Records::of);
+            let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
             match self.open_chosen(&offers, &placement, share, wish).await? {
                 Ok((code, held, size_max)) => {
@@ -128,8 +128,8 @@ impl Opening<'_> {
                             passed_over.push((offer.list.prices.provider, why));
                         }
                     }
-                    let survive = placement.survive;
-                    return Ok(Opened { code, survive, held, size_max, passed_over });
+                    let Placement { survive, assumptions, .. } = placement;
+                    return Ok(Opened { code, survive, assumptions, held, size_max, passed_over });
                 }
                 Err((index, why)) => {
                     let offer = offers.remove(index);
@@ -147,8 +147,7 @@ impl Opening<'_> {
         share: Bytes,
         wish: Wish,
     ) -> Result<Result<(Code, Amount, Bytes), (usize, String)>, AgentError> {
-        let size_max =
-            Bytes::new(share.get() + share.get() / 8).checked_add(SLACK).unwrap_or(Bytes::MAX);
+        let size_max = size_max(share);
         let mut held = Amount::ZERO;
         let mut records = Vec::new();
         for &index in &placement.providers {
@@ -187,10 +186,7 @@ impl Opening<'_> {
             }
         }
         let contracts: Vec<ContractId> = records.iter().map(|record| record.terms.id()).collect();
-        let n = u8::try_from(contracts.len())
-            .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
-        let code = Code::new(placement.k, n)
-            .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))?;
+        let code = code_of(placement)?;
         let contracts = List::new(contracts).expect("n is a byte");
         let coding = Coding::Leopard16;
         self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
@@ -198,7 +194,11 @@ impl Opening<'_> {
     }
 
     /// Asks every host for its prices at once; those that do not fit are passed over.
-    async fn ask(&self, hosts: &[Address], wish: Wish) -> (Vec<Offer>, Vec<(EntityId, String)>) {
+    pub(crate) async fn ask(
+        &self,
+        hosts: &[Address],
+        wish: Wish,
+    ) -> (Vec<Offer>, Vec<(EntityId, String)>) {
         let mut asking = JoinSet::new();
         for (index, address) in hosts.iter().enumerate() {
             let (endpoint, address) = (self.endpoint.clone(), address.clone());
@@ -220,7 +220,7 @@ impl Opening<'_> {
                 },
             };
             match fit {
-                Ok(list) => offers.push(Offer { address, list }),
+                Ok(list) => offers.push(Offer { address, list, operator: None }),
                 Err(why) => passed_over.push((provider, why)),
             }
         }
@@ -400,38 +400,18 @@ fn in_sets(book: &Book) -> BTreeSet<ContractId> {
     sets.flat_map(|set| set.contracts.iter().copied()).collect()
 }
 
-/// Chooses the providers and the code.
-fn choose(
-    offers: &[Offer],
-    wish: Wish,
-    passed_over: &[(EntityId, String)],
-) -> Result<Placement, AgentError> {
-    let candidates = offers
-        .iter()
-        .map(|offer| {
-            let prices = offer.list.prices;
-            let parts = u128::from(prices.store.parts()) * u128::from(wish.epochs)
-                + u128::from(prices.write.parts())
-                + u128::from(prices.read.parts());
-            let price = u64::try_from(parts).unwrap_or(u64::MAX);
-            Candidate::new(NEWCOMER_LOSS, price)
-                .map_err(|error| AgentError::Store(format!("placement: {error}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let invalid = |error: String| AgentError::Invalid {
-        what: error,
-        hint: "a probability is written as --survive 0.999".to_owned(),
-    };
-    let goal = Goal::new(wish.survive, SHARDS_WANTED_MAX, 1)
-        .map_err(|error| invalid(error.to_string()))?;
-    place(&candidates, goal).map_err(|error| {
-        let away: Vec<String> =
-            passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
-        AgentError::Placement {
-            what: format!("{error}{}", away.concat()),
-            hint: "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned(),
-        }
-    })
+/// The room in a contract for a share of this size.
+pub(crate) fn size_max(share: Bytes) -> Bytes {
+    let roomy = share.get().checked_add(share.get() / 8).map_or(Bytes::MAX, Bytes::new);
+    roomy.checked_add(SLACK).unwrap_or(Bytes::MAX)
+}
+
+/// The code of a placement.
+pub(crate) fn code_of(placement: &Placement) -> Result<Code, AgentError> {
+    let n = u8::try_from(placement.providers.len())
+        .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
+    Code::new(placement.k, n)
+        .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))
 }
 
 fn period(prices: &PriceList, epochs: u32) -> Duration {
@@ -441,7 +421,7 @@ fn period(prices: &PriceList, epochs: u32) -> Duration {
 }
 
 /// What a contract can cost at most in earnest: all written, kept for its whole period and read twice.
-fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
+pub(crate) fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
     let meter = Meter {
         opened: true,
         written: size_max.get(),

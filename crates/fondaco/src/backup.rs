@@ -157,10 +157,10 @@ async fn open_contracts(
         }
         say(&format!(
             "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. An object survives an\n\
-             epoch with {}, if hosts fail independently, each with {} %.",
+             epoch with {}. {}",
             opened.size_max,
             probability(opened.survive),
-            fondaco_agent::NEWCOMER_LOSS * 100.0
+            opened.assumptions
         ));
         say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
     }

@@ -1,0 +1,160 @@
+//! What storing would cost, and how sure it would be, before anything is opened or paid.
+
+use fondaco_contract::{Bill, Meter, PriceList};
+use fondaco_crypto::EntityId;
+use fondaco_erasure::Code;
+use fondaco_placement::Assumptions;
+use fondaco_ports::Address;
+use fondaco_units::{Amount, Bytes};
+
+use crate::AgentError;
+use crate::choosing::{LOSS_QUANTILE, Records, choose};
+use crate::opening::{Opening, Wish, code_of, cost_max, size_max};
+
+/// What contracts would be opened now, and what they would cost. Nothing of it is promised: price lists expire.
+#[derive(Clone, Debug)]
+pub struct Quote {
+    /// The code: n hosts, of which any k suffice.
+    pub code: Code,
+    /// The exact probability with which an object survives an epoch, under `assumptions`.
+    pub survive: f64,
+    /// The probability that it does not, exact also where `survive` rounds to 1.
+    pub loss: f64,
+    /// What the durability takes for granted.
+    pub assumptions: Assumptions,
+    /// The hosts, in the order of the shards.
+    pub hosts: Vec<QuotedHost>,
+    /// The room in each contract.
+    pub size_max: Bytes,
+    /// What opening all contracts and writing everything once costs.
+    pub once: Amount,
+    /// What keeping everything costs in each epoch.
+    pub per_epoch: Amount,
+    /// What it costs in the whole period: `once`, and `per_epoch` for each epoch asked for.
+    pub total: Amount,
+    /// The most that would be held, room for more and reading it all back twice included.
+    pub held: Amount,
+    /// Hosts that were asked and not chosen, and why.
+    pub passed_over: Vec<(EntityId, String)>,
+}
+
+/// One host of a [`Quote`].
+#[derive(Clone, Debug)]
+pub struct QuotedHost {
+    /// Where it is.
+    pub address: Address,
+    /// What it asks.
+    pub prices: PriceList,
+    /// With which probability it is counted on to lose its shard within an epoch, common shocks apart.
+    pub loss: f64,
+    /// Whether nothing was ever seen of it.
+    pub newcomer: bool,
+    /// How much it would keep.
+    pub share: Bytes,
+    /// What opening its contract and writing its share once costs.
+    pub once: Amount,
+    /// What keeping its share for an epoch costs.
+    pub per_epoch: Amount,
+    /// The most that its hold could pay.
+    pub held: Amount,
+}
+
+impl Quote {
+    /// Says in whole sentences what the durability takes for granted.
+    pub fn assumed(&self) -> String {
+        let newcomers = self.hosts.iter().filter(|host| host.newcomer).count();
+        let sure = LOSS_QUANTILE * 100.0;
+        let rest = match newcomers {
+            0 => "all are known by their record".to_owned(),
+            all if all == self.hosts.len() => "nothing was seen of any of them yet".to_owned(),
+            some => format!("of {some} of them nothing was seen yet"),
+        };
+        format!(
+            "{} A host's loss is what it exceeds with a chance of {:.0} % only; {rest}.",
+            self.assumptions,
+            100.0 - sure
+        )
+    }
+}
+
+impl Opening<'_> {
+    /// Asks `hosts` for their prices and chooses among them as [`Opening::open`] would, and opens nothing.
+    pub async fn quote(&self, hosts: &[Address], wish: Wish) -> Result<Quote, AgentError> {
+        let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
+        let records = self.book.read(Records::of);
+        loop {
+            let placement = choose(&offers, &records, wish, &passed_over)?;
+            let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
+            let size_max = size_max(share);
+            let full = placement.providers.iter().copied().find_map(|index| {
+                let room = offers[index].list.prices.capacity;
+                (room < size_max).then_some((index, room))
+            });
+            if let Some((index, room)) = full {
+                let offer = offers.remove(index);
+                let why = format!("it has room for {room}, not for {size_max}");
+                passed_over.push((offer.list.prices.provider, why));
+                continue;
+            }
+            let mut quote = Quote {
+                code: code_of(&placement)?,
+                survive: placement.survive,
+                loss: placement.loss,
+                assumptions: placement.assumptions,
+                hosts: Vec::new(),
+                size_max,
+                once: Amount::ZERO,
+                per_epoch: Amount::ZERO,
+                total: Amount::ZERO,
+                held: Amount::ZERO,
+                passed_over,
+            };
+            let add = |sum: &mut Amount, more: Amount| {
+                *sum = sum.checked_add(more).unwrap_or(Amount::MAX);
+            };
+            for (index, offer) in offers.iter().enumerate() {
+                let prices = offer.list.prices;
+                if !placement.providers.contains(&index) {
+                    let why = "the others together are cheaper".to_owned();
+                    quote.passed_over.push((prices.provider, why));
+                    continue;
+                }
+                let host = QuotedHost {
+                    address: offer.address.clone(),
+                    prices,
+                    loss: records.loss(&offer.address).unwrap_or(1.0),
+                    newcomer: records.seen(prices.provider).is_nothing(),
+                    share,
+                    once: cost(&prices, true, share, 0)?,
+                    per_epoch: cost(&prices, false, share, 1)?,
+                    held: cost_max(&prices, size_max, wish.epochs)
+                        .ok_or_else(|| beyond_counting(&prices))?,
+                };
+                add(&mut quote.once, host.once);
+                add(&mut quote.per_epoch, host.per_epoch);
+                add(&mut quote.held, host.held);
+                add(&mut quote.total, cost(&prices, true, share, wish.epochs.max(1))?);
+                quote.hosts.push(host);
+            }
+            return Ok(quote);
+        }
+    }
+}
+
+/// What a share costs: to open and write it, if it is new, and to keep it for `epochs`; rounded up once.
+fn cost(prices: &PriceList, new: bool, share: Bytes, epochs: u32) -> Result<Amount, AgentError> {
+    let meter = Meter {
+        opened: new,
+        written: if new { share.get() } else { 0 },
+        read: 0,
+        byte_epochs: u128::from(share.get()) * u128::from(epochs),
+    };
+    Bill::of(prices, &meter).map(|bill| bill.total()).ok_or_else(|| beyond_counting(prices))
+}
+
+fn beyond_counting(prices: &PriceList) -> AgentError {
+    AgentError::Invalid {
+        what: format!("the prices of {} are beyond all counting", prices.provider.short()),
+        hint: "leave that host out".to_owned(),
+    }
+}
