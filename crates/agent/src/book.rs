@@ -5,6 +5,7 @@
 //!                    └──────────────────────────────────► ContractEnded (never opened)
 //! object     ObjectStored ──► ObjectRemoved
 //! backup     BackupStarted ──► BackupFinished
+//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -24,8 +25,12 @@ use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
+use fondaco_reputation::{Count, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// By which numbers providers are judged.
+const POLICY: Policy = Policy::DEFAULT;
 
 /// The greatest number of shards of an object.
 pub const SHARDS_MAX: usize = 255;
@@ -63,6 +68,16 @@ pub enum Coding {
     Leopard16,
 }
 choice!(Coding { 1 => Leopard16 });
+
+/// How an audit came out. One that showed a lie is told by [`Event::ProviderDistrusted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every place asked for was proven.
+    Proven,
+    /// The provider did not answer, although it was asked again.
+    Failed,
+}
+choice!(Verdict { 1 => Proven, 2 => Failed });
 
 /// Something that happened to a buyer, as its journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +148,20 @@ pub enum Event {
         /// What it did.
         why: Text<200>,
     },
+    /// The provider was audited under a contract.
+    Audited {
+        /// Which contract.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+        /// How it came out.
+        verdict: Verdict,
+    },
+    /// What was kept under a contract counts as lost, and others take the provider's place.
+    ContractLost {
+        /// Which contract.
+        contract: ContractId,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -144,6 +173,8 @@ choice!(Event {
     7 => BackupStarted,
     8 => BackupFinished,
     9 => ProviderDistrusted { provider, why },
+    10 => Audited { contract, at, verdict },
+    11 => ContractLost { contract },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -234,6 +265,10 @@ pub struct Book {
     /// What was ever acknowledged under each contract.
     given: BTreeMap<ContractId, Bytes>,
     distrusted: BTreeMap<EntityId, String>,
+    records: BTreeMap<EntityId, Record>,
+    /// Until when each contract was proven to be kept.
+    proven: BTreeMap<ContractId, Timestamp>,
+    lost: BTreeSet<ContractId>,
     unfinished: bool,
 }
 
@@ -297,10 +332,57 @@ impl Book {
             Event::BackupStarted => self.unfinished = true,
             Event::BackupFinished => self.unfinished = false,
             Event::ProviderDistrusted { provider, why } => {
-                self.distrusted.entry(*provider).or_insert_with(|| why.as_str().to_owned());
+                if !self.distrusted.contains_key(provider) {
+                    self.distrusted.insert(*provider, why.as_str().to_owned());
+                    self.record_mut(*provider).audited(&POLICY, Judged::Caught);
+                }
+                let open = self.contracts.iter().filter(|(_, record)| {
+                    record.terms.prices.provider == *provider && record.stage == Stage::Open
+                });
+                let open: Vec<ContractId> = open.map(|(contract, _)| *contract).collect();
+                open.into_iter().for_each(|contract| self.lose(*provider, contract));
+            }
+            Event::Audited { contract, at, verdict } => {
+                let terms = self.known(*contract)?.terms;
+                let record = self.records.entry(terms.prices.provider);
+                let record = record.or_insert_with(|| Record::new(&POLICY));
+                match verdict {
+                    Verdict::Failed => {
+                        record.audited(&POLICY, Judged::Failed);
+                    }
+                    Verdict::Proven => {
+                        record.audited(&POLICY, Judged::Proven);
+                        let proven = self.proven.entry(*contract).or_insert(terms.begins);
+                        let until = (*at).min(terms.ends).max(*proven);
+                        let (span, epoch) = (until.since(*proven), terms.prices.epoch);
+                        let epochs = Count::fraction(span.milliseconds(), epoch.milliseconds());
+                        // An epoch is as short as the provider says, so that one proof shows one at most.
+                        record.lived(&POLICY, epochs.min(Count::ONE));
+                        *proven = until;
+                    }
+                }
+            }
+            Event::ContractLost { contract } => {
+                let provider = self.known(*contract)?.terms.prices.provider;
+                self.lose(provider, *contract);
             }
         }
         Ok(())
+    }
+
+    fn known(&self, contract: ContractId) -> Result<&ContractRecord, BookError> {
+        self.contracts.get(&contract).ok_or(BookError::Contract { contract })
+    }
+
+    fn record_mut(&mut self, provider: EntityId) -> &mut Record {
+        self.records.entry(provider).or_insert_with(|| Record::new(&POLICY))
+    }
+
+    /// Counts a contract as lost, once.
+    fn lose(&mut self, provider: EntityId, contract: ContractId) {
+        if self.lost.insert(contract) {
+            self.record_mut(provider).lost(&POLICY);
+        }
     }
 
     /// Returns what an object of this length puts under each contract of a set.
@@ -366,9 +448,19 @@ impl Book {
         self.distrusted.get(&provider).map(String::as_str)
     }
 
-    /// Returns what was seen of each provider.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (EntityId, crate::choosing::Seen)> {
-        std::iter::empty()
+    /// Returns what is known of a provider, if anything was ever seen of it.
+    pub fn record(&self, provider: EntityId) -> Option<&Record> {
+        self.records.get(&provider)
+    }
+
+    /// Returns every provider of which something was seen, and what is known of it.
+    pub fn records(&self) -> impl Iterator<Item = (EntityId, &Record)> {
+        self.records.iter().map(|(provider, record)| (*provider, record))
+    }
+
+    /// Returns whether what was kept under a contract counts as lost.
+    pub fn is_lost(&self, contract: ContractId) -> bool {
+        self.lost.contains(&contract)
     }
 
     /// Returns whether a backup began and did not finish.
@@ -433,6 +525,11 @@ mod tests {
         Event::SetFormed { coding: Coding::Leopard16, k, contracts }
     }
 
+    fn audited(nonce: u128, quarters: u64, verdict: Verdict) -> Event {
+        let at = Timestamp::from_milliseconds(quarters * 900_000);
+        Event::Audited { contract: terms(nonce).id(), at, verdict }
+    }
+
     fn object(name: u8) -> ObjectId {
         ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([name; 32]) }
     }
@@ -463,6 +560,10 @@ mod tests {
             (vec![intended(1), set(1, &[1]), stored(1, 0, 2)], Err(BookError::Set { set: 0 })),
             (vec![intended(1), set(1, &[1]), stored(1, 1, 1)], Err(BookError::Set { set: 1 })),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
+            (vec![audited(1, 5, Verdict::Proven)], Err(BookError::Contract { contract })),
+            (vec![intended(1), audited(1, 5, Verdict::Failed)], Ok(())),
+            (vec![Event::ContractLost { contract }], Err(BookError::Contract { contract })),
+            (vec![intended(1), Event::ContractLost { contract }], Ok(())),
         ];
         for (events, expected) in table {
             let mut book = Book::default();
@@ -496,6 +597,45 @@ mod tests {
         assert!(!book.unfinished());
     }
 
+    #[test]
+    fn a_book_judges_by_what_was_proven_and_lost() {
+        let provider = terms(1).prices.provider;
+        let mut book = Book::default();
+        let losses = |book: &Book| {
+            let (lost, lived) = book.record(provider).unwrap().losses();
+            (lost.get(), lived.get())
+        };
+        let near = |found: (f64, f64), wanted: (f64, f64)| {
+            assert!(
+                (found.0 - wanted.0).abs() < 0.02 && (found.1 - wanted.1).abs() < 0.02,
+                "{found:?}"
+            );
+        };
+        for event in [intended(1), opened(1), intended(2), opened(2)] {
+            book.apply(&event).unwrap();
+        }
+        assert_eq!(book.record(provider), None);
+        // Half an epoch of one is proven; asked for again, or by a clock that went back, it counts once.
+        for (quarters, lived) in [(2, 0.5), (2, 0.5), (1, 0.5), (4, 1.0), (9, 1.0)] {
+            book.apply(&audited(1, quarters, Verdict::Proven)).unwrap();
+            near(losses(&book), (0.0, lived));
+        }
+        book.apply(&audited(1, 3, Verdict::Failed)).unwrap();
+        near(losses(&book), (0.0, 1.0));
+        let lost = Event::ContractLost { contract: terms(1).id() };
+        for _ in 0..2 {
+            book.apply(&lost).unwrap();
+            near(losses(&book), (1.0, 0.99));
+        }
+        let why = Text::cut("it lied");
+        book.apply(&Event::ProviderDistrusted { provider, why }).unwrap();
+        near(losses(&book), (1.99, 0.98));
+        assert_eq!(
+            book.record(provider).unwrap().standing(),
+            fondaco_reputation::Standing::Replace
+        );
+    }
+
     fn events() -> impl Strategy<Value = Event> {
         let nonce = 0..3_u128;
         prop_oneof![
@@ -507,6 +647,14 @@ mod tests {
             (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),
             Just(Event::BackupStarted),
             Just(Event::BackupFinished),
+            (0..3_u128, 0..9_u64, any::<bool>()).prop_map(|(nonce, quarters, proven)| {
+                audited(nonce, quarters, if proven { Verdict::Proven } else { Verdict::Failed })
+            }),
+            (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
+            any::<bool>().prop_map(|first| Event::ProviderDistrusted {
+                provider: terms(1).prices.provider,
+                why: Text::cut(if first { "it lied" } else { "it lied again" }),
+            }),
         ]
     }
 

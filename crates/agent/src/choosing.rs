@@ -19,6 +19,7 @@ use fondaco_placement::{
     Candidate, Estimate, EstimateError, Goal, Group, Placement, Prior, Shocks, place,
 };
 use fondaco_ports::Address;
+use fondaco_reputation::Record;
 
 use crate::AgentError;
 use crate::book::Book;
@@ -74,6 +75,16 @@ impl Seen {
         Self { lost: (self.lost - other.lost).max(0.0), lived: (self.lived - other.lived).max(0.0) }
     }
 
+    /// What it says of others: of one host, no more than the prior does, however long it was seen.
+    fn of_others(self) -> Self {
+        let share = (PRIOR_STRENGTH / (self.lost + self.lived)).min(1.0);
+        if share.is_nan() {
+            self
+        } else {
+            Self { lost: self.lost * share, lived: self.lived * share }
+        }
+    }
+
     fn after(self, prior: Prior) -> Result<Estimate, EstimateError> {
         const MOST: f64 = 1e6;
         prior.with(self.lost.min(MOST), self.lived.min(MOST))
@@ -97,12 +108,17 @@ impl Records {
                 networks_of.insert(record.terms.prices.provider, network.group);
             }
         }
-        let hosts: BTreeMap<EntityId, Seen> = book.seen().collect();
+        let seen = |record: &Record| {
+            let (lost, lived) = record.losses();
+            Seen { lost: lost.get(), lived: lived.get() }
+        };
+        let hosts: BTreeMap<EntityId, Seen> =
+            book.records().map(|(host, record)| (host, seen(record))).collect();
         let (mut networks, mut all) = (BTreeMap::<Group, Seen>::new(), Seen::default());
         for (host, seen) in &hosts {
-            all.add(*seen);
+            all.add(seen.of_others());
             if let Some(network) = networks_of.get(host) {
-                networks.entry(*network).or_default().add(*seen);
+                networks.entry(*network).or_default().add(seen.of_others());
             }
         }
         Self { hosts, networks, all }
@@ -118,8 +134,8 @@ impl Records {
         let own = self.seen(address.entity());
         let network = Network::of(address).and_then(|network| self.networks.get(&network.group));
         let near = network.copied().unwrap_or_default();
-        let near = near.less(own);
-        let far = self.all.less(near).less(own);
+        let near = near.less(own.of_others());
+        let far = self.all.less(near).less(own.of_others());
         let market = far.after(Prior::new(PRIOR_MEAN, PRIOR_STRENGTH)?)?;
         let network = near.after(market.as_prior(PRIOR_STRENGTH)?)?;
         let host = own.after(network.as_prior(PRIOR_STRENGTH)?)?;
@@ -254,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_for_its_host_its_network_and_all_in_this_order() {
-        let [good, near, far] = [
+        let [known, near, far] = [
             address(1, &["192.0.2.1:1"]),
             address(2, &["192.0.2.2:1"]),
             address(3, &["198.51.100.1:1"]),
@@ -262,18 +278,18 @@ mod tests {
         for (seen, better) in
             [(Seen { lost: 0.0, lived: 200.0 }, true), (Seen { lost: 20.0, lived: 180.0 }, false)]
         {
-            let group = Network::of(&good).unwrap().group;
+            let group = Network::of(&known).unwrap().group;
             let records = Records {
-                hosts: [(good.entity(), seen)].into(),
-                networks: [(group, seen)].into(),
-                all: seen,
+                hosts: [(known.entity(), seen)].into(),
+                networks: [(group, seen.of_others())].into(),
+                all: seen.of_others(),
             };
-            let loss = |of: &Address| records.loss(of).unwrap();
-            let order = [loss(&good), loss(&near), newcomer_loss()];
-            assert!(if better { order.is_sorted() } else { order.iter().rev().is_sorted() });
-            // Of another network only the market's mean is known, from the same epochs.
-            assert!((loss(&near) - loss(&far)).abs() < 0.02);
-            assert_eq!(better, loss(&far) < newcomer_loss());
+            let [known, near, far] = [&known, &near, &far].map(|host| records.loss(host).unwrap());
+            assert_eq!(better, known < newcomer_loss(), "{known}");
+            assert_eq!(better, near < newcomer_loss(), "{near}");
+            assert_eq!(better, far < newcomer_loss(), "{far}");
+            // Of a good host the most is known of itself.
+            assert!(!better || known < near, "{known} {near}");
         }
     }
 }

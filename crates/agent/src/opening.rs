@@ -25,6 +25,7 @@ use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
 use fondaco_placement::{Assumptions, Group, Placement};
 use fondaco_ports::{Address, Clock};
+use fondaco_reputation::Standing;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::BTreeSet;
@@ -239,6 +240,11 @@ impl Opening<'_> {
         }
         if let Some(why) = self.book.read(|book| book.distrusted(provider).map(str::to_owned)) {
             return Err(format!("it was caught before: {why}"));
+        }
+        let record = self.book.read(|book| book.record(provider).copied());
+        if let Some(record) = record.filter(|record| record.standing() != Standing::Good) {
+            let (standing, score) = (record.standing(), record.score());
+            return Err(format!("it proved only {score} of its audits, and is {standing}"));
         }
         if prices.currency != self.currency {
             return Err("it wants to be paid in another currency".to_owned());

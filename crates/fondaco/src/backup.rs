@@ -85,6 +85,7 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
                 | AgentError::Caught { .. }),
             ) if attempt < TRIES_MAX => {
                 let gone = objects.to_be_replaced();
+                objects.count_lost()?;
                 addresses.retain(|address| !gone.contains(&address.entity()));
                 if addresses.is_empty() {
                     return Err(error.into());

@@ -75,31 +75,33 @@ impl fmt::Display for Assumptions {
             write!(f, "Each host loses its shard in an epoch with {least} to {greatest}")?;
         }
         write!(f, ", and what is lost is repaired before the next.")?;
-        let (operators, subnets) = (self.operators, self.subnets);
-        if operators > 0 {
-            let most = self.operator_shards;
-            write!(f, " The shards are with {operators} operators, at most {most} with one")?;
+        let counted = |count: usize, what: &str| {
+            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        };
+        if self.operators > self.unknown {
+            let (operators, most) = (counted(self.operators, "operator"), self.operator_shards);
+            write!(f, " The shards are with {operators}, at most {most} with one")?;
             let shock = percent(self.shocks.operator());
             if self.shocks.operator() > 0.0 {
                 write!(f, "; a known operator is lost with all it has with {shock}")?;
             }
             write!(f, ".")?;
         }
-        if subnets > 0 {
+        if self.subnets > 0 {
             let (most, shock) = (self.subnet_shards, percent(self.shocks.subnet()));
-            write!(f, " They are in {subnets} subnets, at most {most} in one")?;
+            let subnets = counted(self.subnets, "subnet");
+            write!(f, " They are in {subnets}, at most {most} in one")?;
             if self.shocks.subnet() > 0.0 {
                 write!(f, "; a subnet is lost as a whole with {shock}")?;
             }
             write!(f, ".")?;
         }
         if self.unknown > 0 {
-            let unknown = self.unknown;
-            write!(
-                f,
-                " Of {unknown} hosts neither operator nor network is known: these are taken as independent."
-            )?;
+            let hosts = counted(self.unknown, "host");
+            let taken = if self.unknown == 1 { "it is" } else { "they are" };
+            let why = "neither operator nor network is known";
+            write!(f, " Of {hosts} {why}; {taken} taken as independent.")?;
         }
-        write!(f, " Otherwise hosts fail independently of each other.")
+        write!(f, " Beyond that, hosts fail independently of each other.")
     }
 }

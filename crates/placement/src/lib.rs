@@ -314,4 +314,6 @@ fn preference(a: &Placement, b: &Placement) -> Ordering {
 }
 
 #[cfg(test)]
+mod group_tests;
+#[cfg(test)]
 mod tests;

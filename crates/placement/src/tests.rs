@@ -196,14 +196,14 @@ fn the_search_is_nearly_always_optimal() {
         seed >> 33
     };
     let unit = |bits| bits as f64 / (1_u64 << 31) as f64;
-    let (mut optimal, mut gap_max, cases) = (0, 0.0_f64, 300);
+    let (mut optimal, mut gap_max, cases) = (0, 0.0_f64, 100);
     for _ in 0..cases {
         let provider = |_| {
             let loss = 0.001 * 300_f64.powf(unit(random_bits()));
             Candidate::new(loss, 50 + random_bits() % 100).unwrap()
         };
-        let market: Vec<_> = (0..11).map(provider).collect();
-        let goal = Goal::new(1.0 - 0.1_f64.powf(1.0 + 5.0 * unit(random_bits())), 11, 1).unwrap();
+        let market: Vec<_> = (0..16).map(provider).collect();
+        let goal = Goal::new(1.0 - 0.1_f64.powf(1.0 + 5.0 * unit(random_bits())), 16, 1).unwrap();
         let forest = Forest::of(&market, goal.shocks());
         let whole = Market { candidates: &market, forest: &forest, goal };
         let found = search::approach(&whole).unwrap();
@@ -212,7 +212,7 @@ fn the_search_is_nearly_always_optimal() {
         optimal += usize::from(found.cost == best.cost);
         gap_max = gap_max.max(found.cost.of(1 << 40) as f64 / best.cost.of(1 << 40) as f64 - 1.0);
     }
-    assert!(optimal * 100 >= 99 * cases && gap_max < 0.03, "{optimal} of {cases}, worst {gap_max}");
+    assert!(optimal * 100 >= 98 * cases && gap_max < 0.01, "{optimal} of {cases}, worst {gap_max}");
 }
 
 #[test]
