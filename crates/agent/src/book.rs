@@ -25,7 +25,7 @@ use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
-use fondaco_reputation::{Count, Policy, Record, Verdict as Judged};
+use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -269,6 +269,7 @@ pub struct Book {
     /// Until when each contract was proven to be kept.
     proven: BTreeMap<ContractId, Timestamp>,
     lost: BTreeSet<ContractId>,
+    exposures: BTreeMap<EntityId, Exposure>,
     unfinished: bool,
 }
 
@@ -299,6 +300,11 @@ impl Book {
                 self.step(*contract, |stage| {
                     (!matches!(stage, Stage::Ended { .. })).then_some(ended)
                 })?;
+                let provider = self.known(*contract)?.terms.prices.provider;
+                let was_kept = !self.is_lost(*contract) && self.distrusted(provider).is_none();
+                if was_kept && !paid.is_zero() {
+                    self.exposures.entry(provider).or_default().good(*paid);
+                }
             }
             Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
                 let contracts = contracts.as_slice();
@@ -335,6 +341,7 @@ impl Book {
                 if !self.distrusted.contains_key(provider) {
                     self.distrusted.insert(*provider, why.as_str().to_owned());
                     self.record_mut(*provider).audited(&POLICY, Judged::Caught);
+                    self.exposures.entry(*provider).or_default().bad();
                 }
                 let open = self.contracts.iter().filter(|(_, record)| {
                     record.terms.prices.provider == *provider && record.stage == Stage::Open
@@ -382,6 +389,7 @@ impl Book {
     fn lose(&mut self, provider: EntityId, contract: ContractId) {
         if self.lost.insert(contract) {
             self.record_mut(provider).lost(&POLICY);
+            self.exposures.entry(provider).or_default().bad();
         }
     }
 
@@ -456,6 +464,11 @@ impl Book {
     /// Returns every provider of which something was seen, and what is known of it.
     pub fn records(&self) -> impl Iterator<Item = (EntityId, &Record)> {
         self.records.iter().map(|(provider, record)| (*provider, record))
+    }
+
+    /// Returns what a provider has earned of trust.
+    pub fn exposure(&self, provider: EntityId) -> Exposure {
+        self.exposures.get(&provider).copied().unwrap_or_default()
     }
 
     /// Returns whether what was kept under a contract counts as lost.
@@ -627,8 +640,20 @@ mod tests {
             book.apply(&lost).unwrap();
             near(losses(&book), (1.0, 0.99));
         }
+        // A deal that was kept earns trust, one that was not takes it all.
+        let share = fondaco_reputation::Share::ONE;
+        let limit = Amount::new;
+        let limits =
+            fondaco_reputation::Limits::new(limit(10), limit(99), share, limit(11)).unwrap();
+        let cap = |book: &Book| book.exposure(provider).cap(&limits).get();
+        assert_eq!(cap(&book), 5);
+        for (event, earned) in [(ended(1), 5), (intended(3), 5), (opened(3), 5), (ended(3), 10)] {
+            book.apply(&event).unwrap();
+            assert_eq!(cap(&book), earned, "{event:?}");
+        }
         let why = Text::cut("it lied");
         book.apply(&Event::ProviderDistrusted { provider, why }).unwrap();
+        assert!(cap(&book) < 5);
         near(losses(&book), (1.99, 0.98));
         assert_eq!(
             book.record(provider).unwrap().standing(),

@@ -217,10 +217,13 @@ pub(crate) fn choose(
             candidates.iter().filter_map(|candidate| candidate.subnet()).collect();
         let crowded = candidates.iter().filter(|candidate| candidate.subnet().is_some()).count();
         let hint = if networks.len() < crowded {
+            let networks = match networks.len() {
+                1 => "one network".to_owned(),
+                more => format!("{more} networks"),
+            };
             format!(
-                "{crowded} hosts are in {} networks, and hosts of one network fall together: name hosts elsewhere with \
-                 --host ADDRESS, or ask for less with --survive",
-                networks.len()
+                "{crowded} hosts are in {networks}, and hosts of one network fall together: name hosts elsewhere with \
+                 --host ADDRESS, or ask for less with --survive"
             )
         } else {
             "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned()

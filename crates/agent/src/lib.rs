@@ -54,6 +54,7 @@ use book::{ContractRecord, Event, ObjectKind, Stage};
 use fondaco_contract::{ContractId, Tab};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Clock;
+use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +71,7 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
+    limits: Option<Limits>,
 }
 
 /// What a contract has come to.
@@ -94,7 +96,12 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book })
+        Ok(Self { key, endpoint, clock, book, limits: None })
+    }
+
+    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
     }
 
     /// Returns the owner's key.
@@ -178,9 +185,11 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book } = self;
-        let now = clock.now();
-        Opening { key, endpoint, book, wallet, currency, clock, now }.open(hosts, wish).await
+        let Self { key, endpoint, clock, book, limits } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .open(hosts, wish)
+            .await
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
@@ -191,9 +200,11 @@ impl Agent {
         wish: Wish,
     ) -> Result<Quote, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book } = self;
-        let now = clock.now();
-        Opening { key, endpoint, book, wallet, currency, clock, now }.quote(hosts, wish).await
+        let Self { key, endpoint, clock, book, limits } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .quote(hosts, wish)
+            .await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.

@@ -19,13 +19,15 @@ use crate::journal::BookFile;
 use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
-use fondaco_contract::{Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms};
+use fondaco_contract::{
+    Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms, exposure_max,
+};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
 use fondaco_placement::{Assumptions, Group, Placement};
 use fondaco_ports::{Address, Clock};
-use fondaco_reputation::Standing;
+use fondaco_reputation::{Limits, Standing};
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::BTreeSet;
@@ -88,6 +90,8 @@ pub struct Opening<'a> {
     pub clock: &'a Arc<dyn Clock>,
     /// What time it is.
     pub now: Timestamp,
+    /// How much hosts are trusted with at once; without limits, with what one contract needs.
+    pub limits: Option<Limits>,
 }
 
 /// A price list that fits, and where it is from.
@@ -155,11 +159,12 @@ impl Opening<'_> {
             let offer = &offers[index];
             let record = match self.take_up(offer, share, wish.epochs) {
                 Some(record) => record,
-                None if offer.list.prices.capacity < size_max => {
-                    let room = offer.list.prices.capacity;
-                    return Ok(Err((index, format!("it has room for {room}, not for {size_max}"))));
+                None => {
+                    if let Some(why) = self.unfit(&offer.list.prices, size_max) {
+                        return Ok(Err((index, why)));
+                    }
+                    self.intend(offer, size_max, wish.epochs)?
                 }
-                None => self.intend(offer, size_max, wish.epochs)?,
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
             records.push(record);
@@ -253,6 +258,20 @@ impl Opening<'_> {
             return Err(format!("it takes contracts of at most {}", prices.period_max));
         }
         Ok(list)
+    }
+
+    /// Says why a host cannot have a contract of this size, if so.
+    pub(crate) fn unfit(&self, prices: &PriceList, size_max: Bytes) -> Option<String> {
+        let room = prices.capacity;
+        if room < size_max {
+            return Some(format!("it has room for {room}, not for {size_max}"));
+        }
+        let cap = self.book.read(|book| book.exposure(prices.provider)).cap(&self.limits?);
+        let at_risk = at_risk(prices, size_max);
+        (at_risk > cap).then(|| {
+            let (at_risk, cap) = (at_risk.get(), cap.get());
+            format!("it would be trusted with {at_risk} units at once, and has earned {cap}")
+        })
     }
 
     /// Ends contracts that were opened for a choice that came to nothing, so that their holds return; returns what
@@ -435,6 +454,13 @@ pub(crate) fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Opti
         byte_epochs: u128::from(size_max.get()) * u128::from(epochs.max(1)),
     };
     Bill::of(prices, &meter).map(|bill| bill.total())
+}
+
+/// What a host could take and run with: the price to open, an epoch of keeping it all, and one step.
+fn at_risk(prices: &PriceList, size_max: Bytes) -> Amount {
+    let byte_epochs = size_max.get().into();
+    let ahead = Bill::of(prices, &Meter { opened: true, byte_epochs, ..Meter::default() });
+    ahead.and_then(|bill| bill.total().checked_add(exposure_max(prices))).unwrap_or(Amount::MAX)
 }
 
 /// The last moment at which the hold of a contract may yet be opened: some time after its command was made.

@@ -9,7 +9,7 @@ use fondaco_units::{Amount, Bytes};
 
 use crate::AgentError;
 use crate::choosing::{LOSS_QUANTILE, Records, choose};
-use crate::opening::{Opening, Wish, code_of, cost_max, size_max};
+use crate::opening::{Offer, Opening, Wish, code_of, cost_max, size_max};
 
 /// What contracts would be opened now, and what they would cost. Nothing of it is promised: price lists expire.
 #[derive(Clone, Debug)]
@@ -80,64 +80,75 @@ impl Quote {
 impl Opening<'_> {
     /// Asks `hosts` for their prices and chooses among them as [`Opening::open`] would, and opens nothing.
     pub async fn quote(&self, hosts: &[Address], wish: Wish) -> Result<Quote, AgentError> {
-        let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
+        let (offers, passed_over) = self.ask(hosts, wish).await;
         let records = self.book.read(Records::of);
-        loop {
-            let placement = choose(&offers, &records, wish, &passed_over)?;
-            let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
-            let size_max = size_max(share);
-            let full = placement.providers.iter().copied().find_map(|index| {
-                let room = offers[index].list.prices.capacity;
-                (room < size_max).then_some((index, room))
-            });
-            if let Some((index, room)) = full {
-                let offer = offers.remove(index);
-                let why = format!("it has room for {room}, not for {size_max}");
-                passed_over.push((offer.list.prices.provider, why));
+        quote(offers, &records, wish, passed_over, |prices, size| self.unfit(prices, size))
+    }
+}
+
+/// Chooses among offers, and again without those that are `unfit` for their share, and adds up what that costs.
+fn quote(
+    mut offers: Vec<Offer>,
+    records: &Records,
+    wish: Wish,
+    mut passed_over: Vec<(EntityId, String)>,
+    unfit: impl Fn(&PriceList, Bytes) -> Option<String>,
+) -> Result<Quote, AgentError> {
+    loop {
+        let placement = choose(&offers, records, wish, &passed_over)?;
+        let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
+        let size_max = size_max(share);
+        let in_the_way = placement
+            .providers
+            .iter()
+            .copied()
+            .find_map(|index| Some((index, unfit(&offers[index].list.prices, size_max)?)));
+        if let Some((index, why)) = in_the_way {
+            let offer = offers.remove(index);
+            passed_over.push((offer.list.prices.provider, why));
+            continue;
+        }
+        let mut quote = Quote {
+            code: code_of(&placement)?,
+            survive: placement.survive,
+            loss: placement.loss,
+            assumptions: placement.assumptions,
+            hosts: Vec::new(),
+            size_max,
+            once: Amount::ZERO,
+            per_epoch: Amount::ZERO,
+            total: Amount::ZERO,
+            held: Amount::ZERO,
+            passed_over,
+        };
+        let add = |sum: &mut Amount, more: Amount| {
+            *sum = sum.checked_add(more).unwrap_or(Amount::MAX);
+        };
+        for (index, offer) in offers.iter().enumerate() {
+            let prices = offer.list.prices;
+            if !placement.providers.contains(&index) {
+                let why = "the others together are cheaper".to_owned();
+                quote.passed_over.push((prices.provider, why));
                 continue;
             }
-            let mut quote = Quote {
-                code: code_of(&placement)?,
-                survive: placement.survive,
-                loss: placement.loss,
-                assumptions: placement.assumptions,
-                hosts: Vec::new(),
-                size_max,
-                once: Amount::ZERO,
-                per_epoch: Amount::ZERO,
-                total: Amount::ZERO,
-                held: Amount::ZERO,
-                passed_over,
+            let host = QuotedHost {
+                address: offer.address.clone(),
+                prices,
+                loss: records.loss(&offer.address).unwrap_or(1.0),
+                newcomer: records.seen(prices.provider).is_nothing(),
+                share,
+                once: cost(&prices, true, share, 0)?,
+                per_epoch: cost(&prices, false, share, 1)?,
+                held: cost_max(&prices, size_max, wish.epochs)
+                    .ok_or_else(|| beyond_counting(&prices))?,
             };
-            let add = |sum: &mut Amount, more: Amount| {
-                *sum = sum.checked_add(more).unwrap_or(Amount::MAX);
-            };
-            for (index, offer) in offers.iter().enumerate() {
-                let prices = offer.list.prices;
-                if !placement.providers.contains(&index) {
-                    let why = "the others together are cheaper".to_owned();
-                    quote.passed_over.push((prices.provider, why));
-                    continue;
-                }
-                let host = QuotedHost {
-                    address: offer.address.clone(),
-                    prices,
-                    loss: records.loss(&offer.address).unwrap_or(1.0),
-                    newcomer: records.seen(prices.provider).is_nothing(),
-                    share,
-                    once: cost(&prices, true, share, 0)?,
-                    per_epoch: cost(&prices, false, share, 1)?,
-                    held: cost_max(&prices, size_max, wish.epochs)
-                        .ok_or_else(|| beyond_counting(&prices))?,
-                };
-                add(&mut quote.once, host.once);
-                add(&mut quote.per_epoch, host.per_epoch);
-                add(&mut quote.held, host.held);
-                add(&mut quote.total, cost(&prices, true, share, wish.epochs.max(1))?);
-                quote.hosts.push(host);
-            }
-            return Ok(quote);
+            add(&mut quote.once, host.once);
+            add(&mut quote.per_epoch, host.per_epoch);
+            add(&mut quote.held, host.held);
+            add(&mut quote.total, cost(&prices, true, share, wish.epochs.max(1))?);
+            quote.hosts.push(host);
         }
+        return Ok(quote);
     }
 }
 
@@ -156,5 +167,81 @@ fn beyond_counting(prices: &PriceList) -> AgentError {
     AgentError::Invalid {
         what: format!("the prices of {} are beyond all counting", prices.provider.short()),
         hint: "leave that host out".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::Book;
+    use fondaco_crypto::{CurrencyId, SecretKey};
+    use fondaco_units::{Duration, Price, Timestamp};
+
+    fn host(name: u8, socket: &str, store: u64, capacity: u64) -> Offer {
+        let key = SecretKey::from_bytes(&[name; 32]);
+        let prices = PriceList {
+            provider: key.entity(),
+            currency: CurrencyId::issued_by(key.entity()),
+            open: Amount::new(10),
+            store: Price::from_parts(store),
+            write: Price::from_parts(1_000_000),
+            read: Price::from_parts(1_000_000),
+            capacity: Bytes::new(capacity),
+            period_max: Duration::from_seconds(1 << 30),
+            epoch: Duration::from_seconds(3600),
+            step_max: Bytes::new(1 << 18),
+            issued: Timestamp::EPOCH,
+            expires: Timestamp::from_milliseconds(9),
+        };
+        let address = Address::new(key.entity(), [socket.parse().unwrap()]);
+        Offer { address, list: prices.sign(&key), operator: None }
+    }
+
+    fn ask(offers: Vec<Offer>, survive: f64) -> Result<Quote, AgentError> {
+        let wish = Wish { bytes: Bytes::new(100 << 20), survive, epochs: 10, budget: None };
+        let has_room = |prices: &PriceList, size: Bytes| {
+            (prices.capacity < size).then(|| "it has no room".to_owned())
+        };
+        quote(offers, &Records::of(&Book::default()), wish, Vec::new(), has_room)
+    }
+
+    #[test]
+    fn a_quote_adds_up_and_says_what_it_assumes() {
+        let mut offers: Vec<Offer> =
+            (1..=8).map(|name| host(name, "127.0.0.1:1", 5_000_000, 1 << 40)).collect();
+        offers.push(host(9, "127.0.0.1:1", 1, 5));
+        offers.push(host(10, "127.0.0.1:1", 900_000_000, 1 << 40));
+        let quote = ask(offers, 0.999).unwrap();
+        let (k, n) = (u64::from(quote.code.k()), quote.hosts.len() as u64);
+        assert_eq!((n, u64::from(quote.code.n())), (8, 8));
+        assert!(quote.survive >= 0.999 && quote.survive + quote.loss == 1.0);
+        // To open 10; a millionth of a unit for each byte written, and five for each in each epoch.
+        let share = (100_u64 << 20).div_ceil(k);
+        let (once, epoch) = (10 + share.div_ceil(1_000_000), (5 * share).div_ceil(1_000_000));
+        let total = 10 + (51 * share).div_ceil(1_000_000);
+        assert_eq!(quote.once, Amount::new(n * once));
+        assert_eq!(quote.per_epoch, Amount::new(n * epoch));
+        assert_eq!(quote.total, Amount::new(n * total));
+        assert!(quote.held > quote.total);
+        let why: Vec<&str> = quote.passed_over.iter().map(|(_, why)| why.as_str()).collect();
+        assert_eq!(why, ["it has no room", "the others together are cheaper"]);
+        assert!(quote.assumed().ends_with(
+            "Beyond that, hosts fail independently of each other. A host's loss is what it exceeds with a chance of 10 % \
+             only; nothing was seen of any of them yet."
+        ), "{}", quote.assumed());
+    }
+
+    #[test]
+    fn hosts_of_one_network_are_not_eight_hosts() {
+        let of = |socket: &str| (1..=8).map(|name| host(name, socket, 5, 1 << 40)).collect();
+        let refusal = ask(of("192.0.2.1:1"), 0.999).unwrap_err();
+        assert!(
+            matches!(&refusal, AgentError::Placement { hint, .. } if hint.starts_with("8 hosts are in one network"))
+        );
+        // Those of a house can be had, but not for more than the house is sure.
+        assert!(ask(of("192.168.1.1:1"), 0.999).is_err());
+        assert!(ask(of("192.168.1.1:1"), 0.99).is_ok());
+        let apart = (1..=8_u8).map(|name| host(name, &format!("192.0.{name}.1:1"), 5, 1 << 40));
+        assert_eq!(ask(apart.collect(), 0.999).unwrap().assumptions.operators, 8);
     }
 }

@@ -46,7 +46,7 @@ impl Assumptions {
         };
         let subnets = providers.iter().filter_map(|&i| forest.subnet(i)).collect();
         let (operators, operator_shards) =
-            count(providers.iter().map(|&i| forest.root(i)).collect());
+            count(providers.iter().map(|&i| forest.owner(i)).collect());
         let (subnets, subnet_shards) = count(subnets);
         Self {
             shocks: forest.shocks(),

@@ -92,7 +92,7 @@ impl Search<'_> {
         let market = self.market;
         let mut members = self.taken.clone();
         members.sort_unstable();
-        let most = most(members.iter().map(|&i| market.forest.root(i)));
+        let most = most(members.iter().map(|&i| market.forest.owner(i)));
         let alive = market.forest.alive(&members);
         let price_sum = members.iter().map(|&i| u128::from(market.candidates[i].price())).sum();
         for k in market.codes(members.len(), most) {

@@ -62,9 +62,7 @@ fn least_cost(hosts: &[Host], goal: Goal) -> Option<f64> {
         if members.len() > goal.shards_max().into() {
             continue;
         }
-        // Trees are told apart by what their members share; nested groups need no closure.
-        let kin =
-            |a: &Host, b: &Host| (a.2.is_some() && a.2 == b.2) || (a.3.is_some() && a.3 == b.3);
+        let kin = |a: &Host, b: &Host| a.2.is_some() && a.2 == b.2;
         let most =
             members.iter().map(|a| 1.max(members.iter().filter(|b| kin(a, b)).count())).max();
         let price = members.iter().map(|host| host.1).sum::<u64>() as f64;

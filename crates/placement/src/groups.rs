@@ -72,8 +72,8 @@ pub(crate) struct Forest {
     losses: Vec<f64>,
     /// Of each candidate's root: whether it has an operator.
     operated: Vec<bool>,
-    /// Of each root: how many candidates hang in it.
-    sizes: Vec<usize>,
+    /// How many candidates the operator with most of them has.
+    greatest: usize,
     shocks: Shocks,
 }
 
@@ -91,17 +91,17 @@ impl Forest {
             }
         }
         let mut operated = vec![false; candidates.len()];
-        let mut sizes = vec![0; candidates.len()];
-        let places = (candidates.iter().enumerate())
+        let places: Vec<Place> = (candidates.iter().enumerate())
             .map(|(i, candidate)| {
                 let root = top(&mut roots, i);
                 operated[root] |= candidate.operator().is_some();
-                sizes[root] += 1;
                 Place { root, subnet: candidate.subnet().map(|group| subnets[&group]) }
             })
             .collect();
         let losses = candidates.iter().map(|candidate| candidate.loss()).collect();
-        Self { places, losses, operated, sizes, shocks }
+        let mut forest = Self { places, losses, operated, greatest: 0, shocks };
+        forest.greatest = most((0..candidates.len()).map(|i| forest.owner(i)));
+        forest
     }
 
     /// The tree that a candidate hangs in; two in one tree are never independent.
@@ -119,9 +119,14 @@ impl Forest {
         self.operator_shock(i) == 0.0 && self.subnet_shock(i) == 0.0
     }
 
-    /// How many candidates the greatest tree has.
-    pub(crate) fn greatest(&self) -> usize {
-        self.sizes.iter().copied().max().unwrap_or(0)
+    /// Whose a candidate is: the tree's if that has an operator, else its own.
+    pub(crate) fn owner(&self, i: usize) -> usize {
+        if self.operated[self.root(i)] { self.root(i) } else { i }
+    }
+
+    /// How many candidates the operator with most of them has.
+    pub(crate) const fn greatest(&self) -> usize {
+        self.greatest
     }
 
     /// The shocks of this market.
@@ -165,9 +170,9 @@ impl Forest {
         alive
     }
 
-    /// How many of these hang in the tree that has most of them.
+    /// How many of these the operator has that has most of them.
     pub(crate) fn most_in_one(&self, members: &[usize]) -> usize {
-        most(members.iter().map(|&i| self.root(i)))
+        most(members.iter().map(|&i| self.owner(i)))
     }
 }
 

@@ -296,7 +296,7 @@ impl Market<'_> {
         Placement { k, providers, survive: 1.0 - loss, loss, cost, assumptions }
     }
 
-    /// The numbers of needed shards that the goal allows for these, no tree of which has more than `most`.
+    /// The numbers of needed shards that the goal allows for `n`, of which no operator has more than `most`.
     fn codes(&self, n: usize, most: usize) -> impl Iterator<Item = u8> + use<> {
         let (least, spare) = if most > 1 { (most + 1, most) } else { (1, 0) };
         let spare = spare.max(self.goal.lost_min.into());

@@ -58,7 +58,7 @@ pub(crate) fn approach(market: &Market<'_>) -> Option<Placement> {
         let mut alone = forest.alive(&[]);
         for (n, &i) in (1..=goal.shards_max.into()).zip(order) {
             price_sum += u128::from(candidates[i].price);
-            let count: &mut usize = counts.entry(forest.root(i)).or_default();
+            let count: &mut usize = counts.entry(forest.owner(i)).or_default();
             *count += 1;
             most = most.max(*count);
             // Without common shocks one more is added at once.
@@ -123,7 +123,7 @@ fn best_move(market: &Market<'_>, current: &Placement, by_price: &[usize]) -> Op
     let mut counts = vec![0_usize; candidates.len()];
     for &i in &current.providers {
         chosen[i] = true;
-        counts[forest.root(i)] += 1;
+        counts[forest.owner(i)] += 1;
     }
     let mut best: Option<(u64, usize, Option<usize>)> = None;
     for (place, &leaver) in current.providers.iter().enumerate() {
@@ -147,10 +147,10 @@ fn best_move(market: &Market<'_>, current: &Placement, by_price: &[usize]) -> Op
                 let loss = forest.loss(i);
                 goal.is_met(loss * short + (1.0 - loss) * one_short)
             };
-            let leaver_root = forest.root(leaver);
+            let leaves = forest.owner(leaver);
             let has_room = |i: usize| {
-                let root = forest.root(i);
-                counts[root] - usize::from(root == leaver_root) < limit
+                let owner = forest.owner(i);
+                counts[owner] - usize::from(owner == leaves) < limit
             };
             // That is exact if the joiner has nothing in common with the rest; else it is checked.
             let joins = |i: usize| {
@@ -186,7 +186,7 @@ fn limited(market: &Market<'_>, order: &[usize]) -> Vec<(usize, Vec<usize>)> {
         .map(|limit| {
             let mut counts = vec![0_usize; order.len()];
             let within = |&i: &usize| {
-                let count = &mut counts[market.forest.root(i)];
+                let count = &mut counts[market.forest.owner(i)];
                 *count += 1;
                 *count <= limit
             };

@@ -142,7 +142,7 @@ fn b_and_c_together_are_worth_a() {
 fn choosing_the_best_estimates_is_a_winners_curse() {
     let mut chance = Chance(7);
     let prior = Prior::new(0.02, 36.0).unwrap();
-    let hosts: Vec<(f64, f64, f64)> = (0..500)
+    let mut best: Vec<(f64, f64, f64)> = (0..500)
         .map(|_| {
             // True losses whose mean is the prior's; each host was seen for 25 epochs.
             let truth = -0.02 * (1.0 - chance.unit()).ln();
@@ -151,7 +151,6 @@ fn choosing_the_best_estimates_is_a_winners_curse() {
             (truth, lost / 25.0, estimate.upper(0.9))
         })
         .collect();
-    let mut best = hosts.clone();
     best.sort_by(|a, b| a.1.total_cmp(&b.1));
     best.truncate(40);
     let mean = |of: fn(&(f64, f64, f64)) -> f64| best.iter().map(of).sum::<f64>() / 40.0;
