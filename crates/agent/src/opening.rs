@@ -467,3 +467,38 @@ fn at_risk(prices: &PriceList, size_max: Bytes) -> Amount {
 fn open_by(request: RequestId) -> Timestamp {
     request.made_at().after(OPEN_SPAN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fondaco_units::Price;
+
+    #[test]
+    fn what_a_host_could_run_with_is_one_epoch_and_one_step() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let prices = |open, store, write| PriceList {
+            provider,
+            currency: CurrencyId::issued_by(provider),
+            open: Amount::new(open),
+            store: Price::from_parts(store),
+            write: Price::from_parts(write),
+            read: Price::default(),
+            capacity: Bytes::new(1 << 40),
+            period_max: Duration::from_seconds(7200),
+            epoch: Duration::from_seconds(3600),
+            step_max: Bytes::new(1 << 18),
+            issued: Timestamp::EPOCH,
+            expires: Timestamp::from_milliseconds(9),
+        };
+        let unit_a_step = 1_000_000_000_000 / (1 << 18);
+        for (prices, size, outcome) in [
+            (prices(0, 0, 0), 1 << 30, 0),
+            (prices(7, 0, 0), 1 << 30, 7),
+            (prices(7, 1_000_000, 0), 5_000_000, 12),
+            (prices(7, 1_000_000, unit_a_step), 5_000_000, 13),
+            (prices(u64::MAX, 1_000_000, 0), 5_000_000, u64::MAX),
+        ] {
+            assert_eq!(at_risk(&prices, Bytes::new(size)), Amount::new(outcome));
+        }
+    }
+}
