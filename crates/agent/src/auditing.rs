@@ -4,7 +4,7 @@
 //! read like any other range, so that a host cannot tell an audit from a restore.
 
 use crate::AgentError;
-use crate::book::Book;
+use crate::book::{Book, Event, Verdict};
 use crate::objects::Objects;
 use crate::session::Session;
 use fondaco_audit::{Challenge, GROUP, ShardId};
@@ -84,6 +84,8 @@ pub async fn audit(
                 objects.note_failure(contract, &session, &error)?;
                 match error {
                     AgentError::Caught { what, .. } => Outcome::Caught { what },
+                    // Nothing of the host's: our own disk failed.
+                    AgentError::Store(what) => Outcome::Unasked { what },
                     other => Outcome::Silent { what: other.to_string() },
                 }
             }
@@ -91,7 +93,31 @@ pub async fn audit(
         audited.push(Audited { contract, provider: session.provider(), outcome });
     }
     audited.sort_by_key(|audited| audited.contract);
+    note_verdicts(objects, &audited)?;
     Ok(audited)
+}
+
+/// Puts into the book how the audits came out. If no host answers at all, it is more likely that this machine is cut off than
+/// that all of them are: then nobody's silence counts.
+fn note_verdicts(objects: &Objects, audited: &[Audited]) -> Result<(), AgentError> {
+    let answers = |outcome: &Outcome| match outcome {
+        Outcome::Proven { .. } | Outcome::Caught { .. } => true,
+        Outcome::Unasked { .. } | Outcome::Silent { .. } => false,
+    };
+    let connected = audited.iter().any(|audited| answers(&audited.outcome));
+    for Audited { contract, outcome, .. } in audited {
+        let verdict = match outcome {
+            Outcome::Proven { samples } => (*samples > 0).then_some(Verdict::Proven),
+            Outcome::Silent { .. } => connected.then_some(Verdict::Failed),
+            // A lie is in the book already, and what was not asked says nothing.
+            Outcome::Caught { .. } | Outcome::Unasked { .. } => None,
+        };
+        if let (Some(verdict), Some(session)) = (verdict, objects.sessions().get(contract)) {
+            let at = session.now();
+            objects.book().record(&Event::Audited { contract: *contract, at, verdict })?;
+        }
+    }
+    Ok(())
 }
 
 /// Lists the shards that lie under a contract, with their lengths.

@@ -6,6 +6,7 @@
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
+//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -25,8 +26,12 @@ use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
+use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// By which numbers providers are judged.
+const POLICY: Policy = Policy::DEFAULT;
 
 /// The greatest number of shards of an object.
 pub const SHARDS_MAX: usize = 255;
@@ -64,6 +69,16 @@ pub enum Coding {
     Leopard16,
 }
 choice!(Coding { 1 => Leopard16 });
+
+/// How an audit came out. One that showed a lie is told by [`Event::ProviderDistrusted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every place asked for was proven.
+    Proven,
+    /// The provider did not answer, although it was asked again.
+    Failed,
+}
+choice!(Verdict { 1 => Proven, 2 => Failed });
 
 /// Something that happened to a buyer, as its journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +167,38 @@ pub enum Event {
         /// The number: higher than all before.
         sequence: u64,
     },
+    /// The provider was audited under a contract.
+    Audited {
+        /// Which contract.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+        /// How it came out.
+        verdict: Verdict,
+    },
+    /// What was kept under a contract counts as lost, and others take the provider's place.
+    ContractLost {
+        /// Which contract.
+        contract: ContractId,
+    },
+    /// What is known of a provider, as a whole: in a book that the hosts kept, instead of all that led to it.
+    TrustKept {
+        /// Which provider.
+        provider: EntityId,
+        /// Its record.
+        record: Option<Record>,
+        /// What it has earned of trust.
+        exposure: Option<Exposure>,
+    },
+    /// Until when a contract was proven to be kept, and whether it counts as lost: as `TrustKept`.
+    ProofKept {
+        /// Which contract.
+        contract: ContractId,
+        /// Until when; nothing if it was never audited.
+        proven: Option<Timestamp>,
+        /// Whether it counts as lost.
+        lost: bool,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -165,6 +212,10 @@ choice!(Event {
     9 => ProviderDistrusted { provider, why },
     23 => ObjectCoded { object, length, set, k, shards },
     24 => StateNumbered { sequence },
+    10 => Audited { contract, at, verdict },
+    11 => ContractLost { contract },
+    33 => TrustKept { provider, record, exposure },
+    34 => ProofKept { contract, proven, lost },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -261,6 +312,11 @@ pub struct Book {
     signatures: BTreeMap<ContractId, Signature>,
     /// The number under which the book was given to the hosts last.
     sequence: u64,
+    records: BTreeMap<EntityId, Record>,
+    /// Until when each contract was proven to be kept.
+    proven: BTreeMap<ContractId, Timestamp>,
+    lost: BTreeSet<ContractId>,
+    exposures: BTreeMap<EntityId, Exposure>,
     unfinished: bool,
 }
 
@@ -292,6 +348,11 @@ impl Book {
                 self.step(*contract, |stage| {
                     (!matches!(stage, Stage::Ended { .. })).then_some(ended)
                 })?;
+                let provider = self.known(*contract)?.terms.prices.provider;
+                let was_kept = !self.is_lost(*contract) && self.distrusted(provider).is_none();
+                if was_kept && !paid.is_zero() {
+                    self.exposures.entry(provider).or_default().good(*paid);
+                }
             }
             Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
                 let contracts = contracts.as_slice();
@@ -319,7 +380,53 @@ impl Book {
             Event::BackupStarted => self.unfinished = true,
             Event::BackupFinished => self.unfinished = false,
             Event::ProviderDistrusted { provider, why } => {
-                self.distrusted.entry(*provider).or_insert_with(|| why.as_str().to_owned());
+                if !self.distrusted.contains_key(provider) {
+                    self.distrusted.insert(*provider, why.as_str().to_owned());
+                    self.record_mut(*provider).audited(&POLICY, Judged::Caught);
+                    self.exposures.entry(*provider).or_default().bad();
+                }
+                let open = self.contracts.iter().filter(|(_, record)| {
+                    record.terms.prices.provider == *provider && record.stage == Stage::Open
+                });
+                let open: Vec<ContractId> = open.map(|(contract, _)| *contract).collect();
+                open.into_iter().for_each(|contract| self.lose(*provider, contract));
+            }
+            Event::Audited { contract, at, verdict } => {
+                let terms = self.known(*contract)?.terms;
+                let record = self.records.entry(terms.prices.provider);
+                let record = record.or_insert_with(|| Record::new(&POLICY));
+                match verdict {
+                    Verdict::Failed => {
+                        record.audited(&POLICY, Judged::Failed);
+                    }
+                    Verdict::Proven => {
+                        record.audited(&POLICY, Judged::Proven);
+                        let proven = self.proven.entry(*contract).or_insert(terms.begins);
+                        let until = (*at).min(terms.ends).max(*proven);
+                        let (span, epoch) = (until.since(*proven), terms.prices.epoch);
+                        let epochs = Count::fraction(span.milliseconds(), epoch.milliseconds());
+                        // An epoch is as short as the provider says, so that one proof shows one at most.
+                        record.lived(&POLICY, epochs.min(Count::ONE));
+                        *proven = until;
+                    }
+                }
+            }
+            Event::ContractLost { contract } => {
+                let provider = self.known(*contract)?.terms.prices.provider;
+                self.lose(provider, *contract);
+            }
+            Event::TrustKept { provider, record, exposure } => {
+                replace(&mut self.records, *provider, *record);
+                replace(&mut self.exposures, *provider, *exposure);
+            }
+            Event::ProofKept { contract, proven, lost } => {
+                self.known(*contract)?;
+                replace(&mut self.proven, *contract, *proven);
+                if *lost {
+                    self.lost.insert(*contract);
+                } else {
+                    self.lost.remove(contract);
+                }
             }
         }
         Ok(())
@@ -347,6 +454,22 @@ impl Book {
         }
         self.objects.insert(object, ObjectRecord { length, set, code, shards: shards.to_vec() });
         Ok(())
+    }
+
+    fn known(&self, contract: ContractId) -> Result<&ContractRecord, BookError> {
+        self.contracts.get(&contract).ok_or(BookError::Contract { contract })
+    }
+
+    fn record_mut(&mut self, provider: EntityId) -> &mut Record {
+        self.records.entry(provider).or_insert_with(|| Record::new(&POLICY))
+    }
+
+    /// Counts a contract as lost, once.
+    fn lose(&mut self, provider: EntityId, contract: ContractId) {
+        if self.lost.insert(contract) {
+            self.record_mut(provider).lost(&POLICY);
+            self.exposures.entry(provider).or_default().bad();
+        }
     }
 
     fn step(
@@ -439,6 +562,16 @@ impl Book {
         for (&provider, why) in &self.distrusted {
             events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });
         }
+        let providers: BTreeSet<_> = self.records.keys().chain(self.exposures.keys()).collect();
+        for &provider in providers {
+            let record = self.records.get(&provider).copied();
+            let exposure = self.exposures.get(&provider).copied();
+            events.push(Event::TrustKept { provider, record, exposure });
+        }
+        for &contract in self.contracts.keys() {
+            let (proven, lost) = (self.proven.get(&contract).copied(), self.is_lost(contract));
+            events.push(Event::ProofKept { contract, proven, lost });
+        }
         if self.unfinished {
             events.push(Event::BackupStarted);
         }
@@ -448,9 +581,37 @@ impl Book {
         events
     }
 
+    /// Returns what is known of a provider, if anything was ever seen of it.
+    pub fn record(&self, provider: EntityId) -> Option<&Record> {
+        self.records.get(&provider)
+    }
+
+    /// Returns every provider of which something was seen, and what is known of it.
+    pub fn records(&self) -> impl Iterator<Item = (EntityId, &Record)> {
+        self.records.iter().map(|(provider, record)| (*provider, record))
+    }
+
+    /// Returns what a provider has earned of trust.
+    pub fn exposure(&self, provider: EntityId) -> Exposure {
+        self.exposures.get(&provider).copied().unwrap_or_default()
+    }
+
+    /// Returns whether what was kept under a contract counts as lost.
+    pub fn is_lost(&self, contract: ContractId) -> bool {
+        self.lost.contains(&contract)
+    }
+
     /// Returns whether a backup began and did not finish.
     pub const fn unfinished(&self) -> bool {
         self.unfinished
+    }
+}
+
+/// Puts a value in, or takes it out.
+fn replace<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
     }
 }
 
@@ -510,6 +671,11 @@ pub(crate) mod tests {
         Event::SetFormed { coding: Coding::Leopard16, k, contracts }
     }
 
+    fn audited(nonce: u128, quarters: u64, verdict: Verdict) -> Event {
+        let at = Timestamp::from_milliseconds(quarters * 900_000);
+        Event::Audited { contract: terms(nonce).id(), at, verdict }
+    }
+
     fn object(name: u8) -> ObjectId {
         ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([name; 32]) }
     }
@@ -554,6 +720,10 @@ pub(crate) mod tests {
                 Err(BookError::Set { set: 0 }),
             ),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
+            (vec![audited(1, 5, Verdict::Proven)], Err(BookError::Contract { contract })),
+            (vec![intended(1), audited(1, 5, Verdict::Failed)], Ok(())),
+            (vec![Event::ContractLost { contract }], Err(BookError::Contract { contract })),
+            (vec![intended(1), Event::ContractLost { contract }], Ok(())),
         ];
         for (events, expected) in table {
             let mut book = Book::default();
@@ -587,6 +757,57 @@ pub(crate) mod tests {
         assert!(!book.unfinished());
     }
 
+    #[test]
+    fn a_book_judges_by_what_was_proven_and_lost() {
+        let provider = terms(1).prices.provider;
+        let mut book = Book::default();
+        let losses = |book: &Book| {
+            let (lost, lived) = book.record(provider).unwrap().losses();
+            (lost.get(), lived.get())
+        };
+        let near = |found: (f64, f64), wanted: (f64, f64)| {
+            assert!(
+                (found.0 - wanted.0).abs() < 0.02 && (found.1 - wanted.1).abs() < 0.02,
+                "{found:?}"
+            );
+        };
+        for event in [intended(1), opened(1), intended(2), opened(2)] {
+            book.apply(&event).unwrap();
+        }
+        assert_eq!(book.record(provider), None);
+        // Half an epoch of one is proven; asked for again, or by a clock that went back, it counts once.
+        for (quarters, lived) in [(2, 0.5), (2, 0.5), (1, 0.5), (4, 1.0), (9, 1.0)] {
+            book.apply(&audited(1, quarters, Verdict::Proven)).unwrap();
+            near(losses(&book), (0.0, lived));
+        }
+        book.apply(&audited(1, 3, Verdict::Failed)).unwrap();
+        near(losses(&book), (0.0, 1.0));
+        let lost = Event::ContractLost { contract: terms(1).id() };
+        for _ in 0..2 {
+            book.apply(&lost).unwrap();
+            near(losses(&book), (1.0, 0.99));
+        }
+        // A deal that was kept earns trust, one that was not takes it all.
+        let share = fondaco_reputation::Share::ONE;
+        let limit = Amount::new;
+        let limits =
+            fondaco_reputation::Limits::new(limit(10), limit(99), share, limit(11)).unwrap();
+        let cap = |book: &Book| book.exposure(provider).cap(&limits).get();
+        assert_eq!(cap(&book), 5);
+        for (event, earned) in [(ended(1), 5), (intended(3), 5), (opened(3), 5), (ended(3), 10)] {
+            book.apply(&event).unwrap();
+            assert_eq!(cap(&book), earned, "{event:?}");
+        }
+        let why = Text::cut("it lied");
+        book.apply(&Event::ProviderDistrusted { provider, why }).unwrap();
+        assert!(cap(&book) < 5);
+        near(losses(&book), (1.99, 0.98));
+        assert_eq!(
+            book.record(provider).unwrap().standing(),
+            fondaco_reputation::Standing::Replace
+        );
+    }
+
     fn events() -> impl Strategy<Value = Event> {
         let nonce = 0..3_u128;
         prop_oneof![
@@ -601,6 +822,14 @@ pub(crate) mod tests {
             (0..9_u64).prop_map(|sequence| Event::StateNumbered { sequence }),
             Just(Event::BackupStarted),
             Just(Event::BackupFinished),
+            (0..3_u128, 0..9_u64, any::<bool>()).prop_map(|(nonce, quarters, proven)| {
+                audited(nonce, quarters, if proven { Verdict::Proven } else { Verdict::Failed })
+            }),
+            (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
+            any::<bool>().prop_map(|first| Event::ProviderDistrusted {
+                provider: terms(1).prices.provider,
+                why: Text::cut(if first { "it lied" } else { "it lied again" }),
+            }),
         ]
     }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
-//! Opening       prices ─► placement ─► holds ─► contracts      hosts
+//! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
@@ -21,11 +21,11 @@
 //!
 //! # What is not here
 //!
-//! Renewal and repair of contracts, and the choice of hosts by their record: every host is a newcomer
-//! to this version (see [`NEWCOMER_LOSS`]).
+//! Renewal and repair of contracts.
 
 pub mod auditing;
 pub mod book;
+mod choosing;
 mod currency;
 pub mod entropy;
 mod error;
@@ -33,17 +33,20 @@ mod journal;
 mod objects;
 mod opening;
 pub mod progress;
+mod quoting;
 mod receipt;
 mod repository;
 mod session;
 mod state;
 mod wallet;
 
+pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{NEWCOMER_LOSS, Opened, Opening, Quote, Quoted, Wish};
+pub use opening::{Opened, Opening, Wish};
+pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
@@ -57,6 +60,7 @@ use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stag
 use fondaco_contract::{ContractId, Tab};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Clock;
+use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +80,7 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
+    limits: Option<Limits>,
 }
 
 /// What a contract has come to.
@@ -100,7 +105,12 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book })
+        Ok(Self { key, endpoint, clock, book, limits: None })
+    }
+
+    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
     }
 
     /// Returns the owner's key.
@@ -212,9 +222,26 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book } = self;
-        let now = clock.now();
-        Opening { key, endpoint, book, wallet, currency, clock, now }.open(hosts, wish).await
+        let Self { key, endpoint, clock, book, limits } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .open(hosts, wish)
+            .await
+    }
+
+    /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
+    pub async fn quote(
+        &self,
+        wallet: &Wallet,
+        hosts: &[fondaco_ports::Address],
+        wish: Wish,
+    ) -> Result<Quote, AgentError> {
+        let currency = wallet.currency();
+        let Self { key, endpoint, clock, book, limits } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .quote(hosts, wish)
+            .await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.

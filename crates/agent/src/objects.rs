@@ -110,6 +110,20 @@ impl Objects {
         replace.filter_map(|(contract, _)| Some(self.sessions.get(contract)?.provider())).collect()
     }
 
+    /// Counts as lost what the hosts keep that others take the place of; it is in their record from then on.
+    pub fn count_lost(&self) -> Result<(), AgentError> {
+        let lost: Vec<ContractId> = {
+            let down = self.down.lock().expect("no panic under this lock");
+            down.iter().filter(|(_, down)| down.replace).map(|(contract, _)| *contract).collect()
+        };
+        for contract in lost {
+            if !self.book.read(|book| book.is_lost(contract)) {
+                self.book.record(&Event::ContractLost { contract })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the names and lengths of the objects of a kind.
     pub fn list(&self, kind: ObjectKind) -> Vec<(ObjectId, Bytes)> {
         self.book.read(|book| {

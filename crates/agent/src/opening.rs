@@ -11,35 +11,28 @@
 //! when it expires: a payer cannot void it. One that its issuer has not opened in a quarter of an hour is not opened
 //! any more.
 
-mod quoting;
-
-pub use quoting::{Quote, Quoted};
-
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::choosing::{Records, choose};
 use crate::entropy;
 use crate::journal::BookFile;
 use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
-use fondaco_contract::{Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms};
+use fondaco_contract::{
+    Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms, exposure_max,
+};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
-use fondaco_placement::{Candidate, Goal, Placement, place};
+use fondaco_placement::{Assumptions, Group, Placement};
 use fondaco_ports::{Address, Clock};
+use fondaco_reputation::{Limits, Standing};
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-
-/// The chance that a host of which nothing is known loses its shard within an epoch. A deliberately
-/// dark view: hosts are strangers.
-pub const NEWCOMER_LOSS: f64 = 0.05;
-
-/// The most hosts of one set. More would make each object slower to store and no safer in earnest.
-const SHARDS_WANTED_MAX: u8 = 80;
 
 /// Room in each contract for indexes, snapshots and the rounding of shards.
 const SLACK: Bytes = Bytes::new(32 << 20);
@@ -68,8 +61,10 @@ pub struct Wish {
 pub struct Opened {
     /// The code: n contracts, of which any k suffice.
     pub code: Code,
-    /// The exact probability with which an object survives, given [`NEWCOMER_LOSS`].
+    /// The exact probability with which an object survives, under `assumptions`.
     pub survive: f64,
+    /// What that takes for granted.
+    pub assumptions: Assumptions,
     /// The most that the contracts may cost.
     pub held: Amount,
     /// The room in each contract.
@@ -95,11 +90,16 @@ pub struct Opening<'a> {
     pub clock: &'a Arc<dyn Clock>,
     /// What time it is.
     pub now: Timestamp,
+    /// How much hosts are trusted with at once; without limits, with what one contract needs.
+    pub limits: Option<Limits>,
 }
 
-struct Offer {
-    address: Address,
-    list: SignedPriceList,
+/// A price list that fits, and where it is from.
+pub(crate) struct Offer {
+    pub(crate) address: Address,
+    pub(crate) list: SignedPriceList,
+    /// Who operates the host, where that is known; price lists do not say it yet.
+    pub(crate) operator: Option<Group>,
 }
 
 /// Who is to blame for a contract that did not come about.
@@ -122,7 +122,8 @@ impl Opening<'_> {
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
         loop {
-            let placement = choose(&offers, wish, &passed_over)?;
+            let records = self.book.read(Records::of);
+            let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
             match self.open_chosen(&offers, &placement, share, wish).await? {
                 Ok((code, held, size_max)) => {
@@ -132,8 +133,8 @@ impl Opening<'_> {
                             passed_over.push((offer.list.prices.provider, why));
                         }
                     }
-                    let survive = placement.survive;
-                    return Ok(Opened { code, survive, held, size_max, passed_over });
+                    let Placement { survive, assumptions, .. } = placement;
+                    return Ok(Opened { code, survive, assumptions, held, size_max, passed_over });
                 }
                 Err((index, why)) => {
                     let offer = offers.remove(index);
@@ -151,19 +152,19 @@ impl Opening<'_> {
         share: Bytes,
         wish: Wish,
     ) -> Result<Result<(Code, Amount, Bytes), (usize, String)>, AgentError> {
-        let size_max =
-            Bytes::new(share.get() + share.get() / 8).checked_add(SLACK).unwrap_or(Bytes::MAX);
+        let size_max = size_max(share);
         let mut held = Amount::ZERO;
         let mut records = Vec::new();
         for &index in &placement.providers {
             let offer = &offers[index];
             let record = match self.take_up(offer, share, wish.epochs) {
                 Some(record) => record,
-                None if offer.list.prices.capacity < size_max => {
-                    let room = offer.list.prices.capacity;
-                    return Ok(Err((index, format!("it has room for {room}, not for {size_max}"))));
+                None => {
+                    if let Some(why) = self.unfit(&offer.list.prices, size_max) {
+                        return Ok(Err((index, why)));
+                    }
+                    self.intend(offer, size_max, wish.epochs)?
                 }
-                None => self.intend(offer, size_max, wish.epochs)?,
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
             records.push(record);
@@ -191,10 +192,7 @@ impl Opening<'_> {
             }
         }
         let contracts: Vec<ContractId> = records.iter().map(|record| record.terms.id()).collect();
-        let n = u8::try_from(contracts.len())
-            .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
-        let code = Code::new(placement.k, n)
-            .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))?;
+        let code = code_of(placement)?;
         let contracts = List::new(contracts).expect("n is a byte");
         let coding = Coding::Leopard16;
         self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
@@ -202,7 +200,11 @@ impl Opening<'_> {
     }
 
     /// Asks every host for its prices at once; those that do not fit are passed over.
-    async fn ask(&self, hosts: &[Address], wish: Wish) -> (Vec<Offer>, Vec<(EntityId, String)>) {
+    pub(crate) async fn ask(
+        &self,
+        hosts: &[Address],
+        wish: Wish,
+    ) -> (Vec<Offer>, Vec<(EntityId, String)>) {
         let mut asking = JoinSet::new();
         for (index, address) in hosts.iter().enumerate() {
             let (endpoint, address) = (self.endpoint.clone(), address.clone());
@@ -224,7 +226,7 @@ impl Opening<'_> {
                 },
             };
             match fit {
-                Ok(list) => offers.push(Offer { address, list }),
+                Ok(list) => offers.push(Offer { address, list, operator: None }),
                 Err(why) => passed_over.push((provider, why)),
             }
         }
@@ -244,6 +246,11 @@ impl Opening<'_> {
         if let Some(why) = self.book.read(|book| book.distrusted(provider).map(str::to_owned)) {
             return Err(format!("it was caught before: {why}"));
         }
+        let record = self.book.read(|book| book.record(provider).copied());
+        if let Some(record) = record.filter(|record| record.standing() != Standing::Good) {
+            let (standing, score) = (record.standing(), record.score());
+            return Err(format!("it proved only {score} of its audits, and is {standing}"));
+        }
         if prices.currency != self.currency {
             return Err("it wants to be paid in another currency".to_owned());
         }
@@ -251,6 +258,20 @@ impl Opening<'_> {
             return Err(format!("it takes contracts of at most {}", prices.period_max));
         }
         Ok(list)
+    }
+
+    /// Says why a host cannot have a contract of this size, if so.
+    pub(crate) fn unfit(&self, prices: &PriceList, size_max: Bytes) -> Option<String> {
+        let room = prices.capacity;
+        if room < size_max {
+            return Some(format!("it has room for {room}, not for {size_max}"));
+        }
+        let cap = self.book.read(|book| book.exposure(prices.provider)).cap(&self.limits?);
+        let at_risk = at_risk(prices, size_max);
+        (at_risk > cap).then(|| {
+            let (at_risk, cap) = (at_risk.get(), cap.get());
+            format!("it would be trusted with {at_risk} units at once, and has earned {cap}")
+        })
     }
 
     /// Ends contracts that were opened for a choice that came to nothing, so that their holds return; returns what
@@ -404,38 +425,18 @@ fn in_sets(book: &Book) -> BTreeSet<ContractId> {
     sets.flat_map(|set| set.contracts.iter().copied()).collect()
 }
 
-/// Chooses the providers and the code.
-fn choose(
-    offers: &[Offer],
-    wish: Wish,
-    passed_over: &[(EntityId, String)],
-) -> Result<Placement, AgentError> {
-    let candidates = offers
-        .iter()
-        .map(|offer| {
-            let prices = offer.list.prices;
-            let parts = u128::from(prices.store.parts()) * u128::from(wish.epochs)
-                + u128::from(prices.write.parts())
-                + u128::from(prices.read.parts());
-            let price = u64::try_from(parts).unwrap_or(u64::MAX);
-            Candidate::new(NEWCOMER_LOSS, price)
-                .map_err(|error| AgentError::Store(format!("placement: {error}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let invalid = |error: String| AgentError::Invalid {
-        what: error,
-        hint: "a probability is written as --survive 0.999".to_owned(),
-    };
-    let goal = Goal::new(wish.survive, SHARDS_WANTED_MAX, 1)
-        .map_err(|error| invalid(error.to_string()))?;
-    place(&candidates, goal).map_err(|error| {
-        let away: Vec<String> =
-            passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
-        AgentError::Placement {
-            what: format!("{error}{}", away.concat()),
-            hint: "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned(),
-        }
-    })
+/// The room in a contract for a share of this size.
+pub(crate) fn size_max(share: Bytes) -> Bytes {
+    let roomy = share.get().checked_add(share.get() / 8).map_or(Bytes::MAX, Bytes::new);
+    roomy.checked_add(SLACK).unwrap_or(Bytes::MAX)
+}
+
+/// The code of a placement.
+pub(crate) fn code_of(placement: &Placement) -> Result<Code, AgentError> {
+    let n = u8::try_from(placement.providers.len())
+        .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
+    Code::new(placement.k, n)
+        .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))
 }
 
 fn period(prices: &PriceList, epochs: u32) -> Duration {
@@ -445,7 +446,7 @@ fn period(prices: &PriceList, epochs: u32) -> Duration {
 }
 
 /// What a contract can cost at most in earnest: all written, kept for its whole period and read twice.
-fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
+pub(crate) fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
     let meter = Meter {
         opened: true,
         written: size_max.get(),
@@ -455,7 +456,49 @@ fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> 
     Bill::of(prices, &meter).map(|bill| bill.total())
 }
 
+/// What a host could take and run with: the price to open, an epoch of keeping it all, and one step.
+fn at_risk(prices: &PriceList, size_max: Bytes) -> Amount {
+    let byte_epochs = size_max.get().into();
+    let ahead = Bill::of(prices, &Meter { opened: true, byte_epochs, ..Meter::default() });
+    ahead.and_then(|bill| bill.total().checked_add(exposure_max(prices))).unwrap_or(Amount::MAX)
+}
+
 /// The last moment at which the hold of a contract may yet be opened: some time after its command was made.
 fn open_by(request: RequestId) -> Timestamp {
     request.made_at().after(OPEN_SPAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fondaco_units::Price;
+
+    #[test]
+    fn what_a_host_could_run_with_is_one_epoch_and_one_step() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let prices = |open, store, write| PriceList {
+            provider,
+            currency: CurrencyId::issued_by(provider),
+            open: Amount::new(open),
+            store: Price::from_parts(store),
+            write: Price::from_parts(write),
+            read: Price::default(),
+            capacity: Bytes::new(1 << 40),
+            period_max: Duration::from_seconds(7200),
+            epoch: Duration::from_seconds(3600),
+            step_max: Bytes::new(1 << 18),
+            issued: Timestamp::EPOCH,
+            expires: Timestamp::from_milliseconds(9),
+        };
+        let unit_a_step = 1_000_000_000_000 / (1 << 18);
+        for (prices, size, outcome) in [
+            (prices(0, 0, 0), 1 << 30, 0),
+            (prices(7, 0, 0), 1 << 30, 7),
+            (prices(7, 1_000_000, 0), 5_000_000, 12),
+            (prices(7, 1_000_000, unit_a_step), 5_000_000, 13),
+            (prices(u64::MAX, 1_000_000, 0), 5_000_000, u64::MAX),
+        ] {
+            assert_eq!(at_risk(&prices, Bytes::new(size)), Amount::new(outcome));
+        }
+    }
 }

@@ -24,7 +24,7 @@ use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
-use fondaco_units::{Amount, Bytes};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,6 +112,11 @@ fn misanswer(peer: EntityId, response: &Response) -> AgentError {
 }
 
 impl Session {
+    /// Returns what time it is on this machine.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Creates the session of a contract under which so many bytes are stored; nothing is sent yet.
     pub fn new(
         key: SecretKey,

@@ -158,6 +158,7 @@ impl Create<'_> {
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
                     let gone = objects.to_be_replaced();
+                    objects.count_lost()?;
                     addresses.retain(|address| !gone.contains(&address.entity()));
                     if addresses.is_empty() {
                         return Err(error.into());
@@ -269,7 +270,7 @@ impl Create<'_> {
             say(&format!(
                 "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
                 opened.size_max,
-                durability(opened.survive)
+                durability(opened.survive, &opened.assumptions.to_string())
             ));
             say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
         }
@@ -319,7 +320,7 @@ impl Create<'_> {
     fn quote_as_json(&self, quote: &Quote, bytes: Bytes) -> Result<(), Failure> {
         let scale = self.currency.scale()?;
         let money = |amount: Amount| scale.show(amount).to_string();
-        for quoted in &quote.chosen {
+        for quoted in &quote.hosts {
             let prices = &quoted.prices;
             let line = json!({
                 "event": "quote", "provider": prices.provider.to_string(), "address": quoted.address.to_string(),
@@ -339,7 +340,7 @@ impl Create<'_> {
             "event": "dry-run", "bytes": bytes.get(), "k": quote.code.k(), "n": quote.code.n(),
             "survive": probability(quote.survive), "epochs": quote.epochs,
             "epoch_seconds": quote.epoch.milliseconds() / 1000, "size_max": quote.size_max.get(),
-            "first": money(quote.first), "per_epoch": money(quote.per_epoch),
+            "first": money(quote.once), "per_epoch": money(quote.per_epoch),
             "per_month": money(per_month(quote.per_epoch, quote.epoch)), "restore": money(quote.restore),
             "held": money(quote.held), "currency": self.currency.symbol,
         });
@@ -348,13 +349,9 @@ impl Create<'_> {
     }
 }
 
-/// Says what a durability means, and what it assumes.
-fn durability(survive: f64) -> String {
-    format!(
-        "An object survives an\nepoch with {}, if hosts fail independently, each with {} %.",
-        probability(survive),
-        fondaco_agent::NEWCOMER_LOSS * 100.0
-    )
+/// Says what a durability means, and what it takes for granted.
+fn durability(survive: f64, assumed: &str) -> String {
+    format!("An object survives an\nepoch with {}. {assumed}", probability(survive))
 }
 
 /// Shows the price of a GiB.
@@ -369,7 +366,7 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
         "{bytes} at most are to be stored; what is there already, or twice, costs nothing."
     ));
     say("  host           opening        a GiB kept, written, read");
-    for quoted in &quote.chosen {
+    for quoted in &quote.hosts {
         let prices = &quoted.prices;
         say(&format!(
             "  {}…  {:>12}  {}, {}, {}  chosen",
@@ -386,11 +383,11 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
     let (k, n) = (quote.code.k(), quote.code.n());
     say(&format!(
         "Code {k} of {n}: any {k} of {n} hosts give everything back. {}",
-        durability(quote.survive)
+        durability(quote.survive, &quote.assumed())
     ));
     say(&format!(
         "First, to open and write: {}. Then {} for an epoch of {}, which is {} a month.",
-        money(quote.first),
+        money(quote.once),
         money(quote.per_epoch),
         quote.epoch,
         money(per_month(quote.per_epoch, quote.epoch))
