@@ -38,7 +38,7 @@ pub const NEWCOMER_LOSS: f64 = 0.05;
 const SHARDS_WANTED_MAX: u8 = 80;
 
 /// Room in each contract for indexes, snapshots and the rounding of shards.
-const SLACK: Bytes = Bytes::new(32 << 20);
+pub(crate) const SLACK: Bytes = Bytes::new(32 << 20);
 
 /// How long after the end of a contract its hold still can be posted.
 const HOLD_MARGIN: Duration = Duration::from_seconds(2 * 86_400);

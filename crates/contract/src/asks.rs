@@ -415,7 +415,8 @@ mod tests {
     #[test]
     fn what_fits_and_what_it_costs() {
         let gib = Sought::usual(currency());
-        let table: &[(&str, fn(&mut PriceList, &mut Sought), bool)] = &[
+        type Edit = fn(&mut PriceList, &mut Sought);
+        let table: &[(&str, Edit, bool)] = &[
             ("as it is", |_, _| {}, true),
             (
                 "another currency",
@@ -428,7 +429,7 @@ mod tests {
             (
                 "longer than time",
                 |list, sought| {
-                    (list.epoch, sought.epochs) = (Duration::from_milliseconds(u64::MAX), u32::MAX)
+                    (list.epoch, sought.epochs) = (Duration::from_milliseconds(u64::MAX), u32::MAX);
                 },
                 false,
             ),

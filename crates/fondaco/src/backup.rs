@@ -1,10 +1,10 @@
 //! `fondaco backup`, `snapshots`, `restore`, `audit` and `contracts`: the buyer's side.
 
 use crate::cli::{AuditArgs, BackupArgs, ContractsCommand, ReadArgs, RestoreArgs};
-use crate::entities::address;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home};
+use crate::offers;
 use crate::screen::{Bars, say};
 use crate::wallet::{client, random};
 use fondaco_agent::auditing::{Outcome, audit as audit_objects};
@@ -16,6 +16,7 @@ use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,6 +35,7 @@ async fn open(home: &Home) -> Result<Agent, Failure> {
 pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
     let addresses = remember_hosts(home, &args.host)?;
+    let brokers = offers::remember_brokers(home, &args.broker)?;
     let wallet_config = home.wallet()?;
     let currency = wallet_config.find(args.currency.as_deref())?;
     let budget = match &args.budget {
@@ -60,13 +62,16 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
         );
     }
     let mut objects = Arc::new(agent.objects());
-    let mut addresses = addresses;
+    let mut failed = BTreeSet::new();
     let mut budget = budget;
     for attempt in 1..=TRIES_MAX {
         if agent.usable_set().is_none() || attempt > 1 {
             let measured = measure(&folder, args.exclude_caches)?;
             let wish = Wish { bytes: measured, survive: args.survive, epochs: args.epochs, budget };
-            let held = open_contracts(home, &agent, currency, &addresses, wish, json).await?;
+            let mut hosts =
+                offers::find(&agent, &brokers, currency, &addresses, &wish, json).await?;
+            hosts.retain(|host| !failed.contains(&host.entity()));
+            let held = open_contracts(home, &agent, currency, &hosts, wish, json).await?;
             budget = budget.map(|budget| budget.saturating_sub(held));
             objects = Arc::new(agent.objects());
         }
@@ -84,9 +89,10 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
                 | AgentError::Misanswer { .. }
                 | AgentError::Caught { .. }),
             ) if attempt < TRIES_MAX => {
-                let gone = objects.to_be_replaced();
-                addresses.retain(|address| !gone.contains(&address.entity()));
-                if addresses.is_empty() {
+                failed.extend(objects.to_be_replaced());
+                if brokers.is_empty()
+                    && addresses.iter().all(|address| failed.contains(&address.entity()))
+                {
                     return Err(error.into());
                 }
                 say_progress(json, &format!("{error}; going on with new contracts"));
@@ -138,7 +144,7 @@ async fn open_contracts(
     if addresses.is_empty() {
         return Err(Failure::new("no storage host is known here yet")
             .code(Code::NotFound)
-            .hint("name some: `fondaco backup FOLDER --host ADDRESS --host ADDRESS …`"));
+            .hint("name brokers with --broker ADDRESS, or hosts with --host ADDRESS"));
     }
     let client = client(&home.key()?, currency.issuer()?).await?;
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
@@ -446,13 +452,8 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 /// Adds the hosts named to those known, the newest address of each, and returns all.
 fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
-    let parse = |text: &str| address(text, "`fondaco up` prints the address to give here");
-    let mut addresses = hosts.host.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
-    for text in named {
-        let address = parse(text)?;
-        addresses.retain(|known| known.entity() != address.entity());
-        addresses.push(address);
-    }
+    let hint = "`fondaco up` prints the address to give here";
+    let addresses = offers::merged(&hosts.host, named, hint)?;
     let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
     if texts != hosts.host {
         hosts.host = texts;

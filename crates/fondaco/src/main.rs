@@ -4,6 +4,7 @@
 //! clock, and says what happened. Everything that decides is in the crates below.
 
 mod backup;
+mod broker;
 mod cli;
 mod demo;
 mod entities;
@@ -13,8 +14,10 @@ mod history;
 mod home;
 mod issuer;
 mod keys;
+mod offers;
 mod screen;
 mod sell;
+mod selling;
 mod services;
 mod wallet;
 
@@ -52,8 +55,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         services::stop_with_stdin();
     }
     // A service ends in good order by itself; see `services::stop_switch`.
-    let serves =
-        matches!(cli.command, Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }));
+    let serves = matches!(
+        cli.command,
+        Command::Up(_)
+            | Command::Issuer(cli::IssuerCommand::Up { .. })
+            | Command::Broker(cli::BrokerCommand::Up { .. })
+    );
     let work = async {
         match cli.command {
             Command::Init(args) => keys::init(&home, args, json),
@@ -67,6 +74,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Receipt(command) => history::receipt(&home, command, json).await,
             Command::Sell(command) => sell::sell(&home, command, json).await,
             Command::Up(args) => sell::up(&home, args, json).await,
+            Command::Broker(command) => broker::run(&home, command, json).await,
+            Command::Offers(args) => offers::offers(&home, args, json).await,
             Command::Backup(args) => backup::backup(&home, args, json).await,
             Command::Snapshots(args) => backup::snapshots(&home, args, json).await,
             Command::Restore(args) => backup::restore(&home, args, json).await,

@@ -31,7 +31,7 @@ impl Connection {
     }
 
     /// Notes from which network the peer dialled.
-    pub(crate) const fn from_network(mut self, network: Option<IpAddr>) -> Self {
+    pub(crate) const fn dialled_from(mut self, network: Option<IpAddr>) -> Self {
         self.network = network;
         self
     }

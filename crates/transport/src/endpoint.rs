@@ -301,7 +301,7 @@ async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, slot: 
                 quic.close(CloseReason::Misbehaved.code(), b"");
                 return;
             };
-            let connection = connection.from_network(slot.network.map(Network::ip));
+            let connection = connection.dialled_from(slot.network.map(Network::ip));
             // The slot is kept until the connection is taken: a service that does not accept bounds its queue.
             tokio::select! {
                 // The endpoint is gone, and the connection with it.
