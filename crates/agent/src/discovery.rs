@@ -12,7 +12,7 @@
 //!   network, so that nobody fills the market with keys of his own.
 
 use crate::{Agent, AgentError, Wish};
-use fondaco_contract::{CheckedAsk, Place, Sought};
+use fondaco_contract::{CheckedAsk, Place, PriceList, SignedPriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ports::Address;
 use fondaco_ports::market::Frame as _;
@@ -176,6 +176,31 @@ async fn ask(connection: &Connection, request: &Request) -> Result<Response, Age
     }
 }
 
+/// Asks `hosts` themselves for what fits `sought`, at `now`; those that do not answer are left out.
+pub async fn ask_hosts(
+    endpoint: &Endpoint,
+    hosts: &[Address],
+    sought: &Sought,
+    now: Timestamp,
+) -> Vec<(Address, PriceList)> {
+    let mut asking = JoinSet::new();
+    for (index, host) in hosts.iter().take(HOSTS_MAX).enumerate() {
+        let (endpoint, host) = (endpoint.clone(), host.clone());
+        asking.spawn(async move {
+            let list = crate::session::offer(&endpoint, &host).await;
+            (index, host, list)
+        });
+    }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|(index, _, _)| *index);
+    let good = |(_, host, list): (usize, Address, Result<SignedPriceList, AgentError>)| {
+        let list = list.ok().filter(|list| list.verify(now).is_ok())?.prices;
+        let fits = list.provider == host.entity() && sought.rate(&list).is_some();
+        fits.then_some((host, list))
+    };
+    answers.into_iter().filter_map(good).collect()
+}
+
 /// Keeps the newest ask of each provider, and sorts them. The order they came in does not matter.
 fn merge(sought: &Sought, asks: Vec<CheckedAsk>) -> Vec<CheckedAsk> {
     let mut newest: BTreeMap<EntityId, CheckedAsk> = BTreeMap::new();
@@ -255,7 +280,7 @@ impl Agent {
 mod tests {
     use super::*;
     use fondaco_codec::List;
-    use fondaco_contract::{Ask, PriceList, Socket};
+    use fondaco_contract::{Ask, Socket};
     use fondaco_crypto::SecretKey;
     use fondaco_units::{Amount, Price};
     use proptest::{collection::vec, prelude::*};

@@ -137,13 +137,17 @@ impl Posting {
             let now = started.elapsed();
             let step = async {
                 if now >= round {
+                    turns.iter_mut().for_each(|turn| turn.due = Duration::ZERO);
+                    round = now + ROUND;
+                    if self.auto.is_none() {
+                        // Nothing that is seen changes the ask: who is silent need not be waited for.
+                        self.post_due(now, &mut turns, &tell).await;
+                    }
                     let standing = self.look_round().await;
                     if told.as_ref() != Some(&standing) {
                         tell(standing.clone());
                         told = Some(standing);
                     }
-                    turns.iter_mut().for_each(|turn| turn.due = Duration::ZERO);
-                    round = now + ROUND;
                 }
                 self.post_due(now, &mut turns, &tell).await;
             };

@@ -36,6 +36,7 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
     let folder = existing_folder(&args.folder)?;
     let addresses = remember_hosts(home, &args.host)?;
     let brokers = offers::remember_brokers(home, &args.broker)?;
+    let (addresses, brokers) = offers::with_neighbours(args.local, addresses, brokers).await?;
     let wallet_config = home.wallet()?;
     let currency = wallet_config.find(args.currency.as_deref())?;
     let budget = match &args.budget {

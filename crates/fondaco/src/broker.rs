@@ -6,10 +6,11 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::offers::anybody;
 use crate::screen::say;
-use crate::services::{announce, listen_failure, stop_switch};
+use crate::services::{announce, announce_locally, listen_failure, stop_switch};
 use fondaco_agent::discovery::broker_status;
 use fondaco_broker::{BrokerLimits, BrokerService};
 use fondaco_crypto::{Domain, SecretKey};
+use fondaco_mdns::Role;
 use fondaco_ports::offers::Response;
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, Protocol};
@@ -22,12 +23,12 @@ const BROKER: Domain = Domain::new("fondaco 2026 broker key v1");
 
 pub(crate) async fn run(home: &Home, command: BrokerCommand, json: bool) -> Result<(), Failure> {
     match command {
-        BrokerCommand::Up { listen } => up(home, listen, json).await,
+        BrokerCommand::Up { listen, local } => up(home, listen, local, json).await,
         BrokerCommand::Status { broker } => status(home, broker.as_deref(), json).await,
     }
 }
 
-async fn up(home: &Home, listen: SocketAddr, json: bool) -> Result<(), Failure> {
+async fn up(home: &Home, listen: SocketAddr, local: bool, json: bool) -> Result<(), Failure> {
     let key = SecretKey::from_bytes(&home.key()?.derive(BROKER));
     let stop = stop_switch()?;
     let endpoint = Endpoint::bind(&key, Some(listen), &[Protocol::Offers])
@@ -35,6 +36,7 @@ async fn up(home: &Home, listen: SocketAddr, json: bool) -> Result<(), Failure> 
         .map_err(|error| listen_failure(error, listen))?;
     home.save_service_address("broker", &endpoint.address())?;
     announce("broker", &endpoint.address(), json);
+    let _neighbours = announce_locally(local, &endpoint.address(), Role::Broker);
     let service = BrokerService::new(Arc::new(SystemClock), BrokerLimits::default());
     service.serve(endpoint, stop).await;
     Ok(())

@@ -413,6 +413,9 @@ pub(crate) struct UpArgs {
     /// The socket to listen on
     #[arg(long, default_value = "0.0.0.0:4433", value_name = "IP:PORT")]
     pub(crate) listen: SocketAddr,
+    /// Announce yourself on the local network, by multicast DNS
+    #[arg(long)]
+    pub(crate) local: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -423,6 +426,9 @@ pub(crate) enum BrokerCommand {
         /// The UDP socket to serve on
         #[arg(long, default_value = "0.0.0.0:4435", value_name = "IP:PORT")]
         listen: SocketAddr,
+        /// Announce it on the local network, by multicast DNS
+        #[arg(long)]
+        local: bool,
     },
     /// Ask a broker how many offers it has, and what it was asked
     Status {
@@ -436,6 +442,9 @@ pub(crate) struct OffersArgs {
     /// A broker to ask, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Ask also the brokers and hosts that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
     /// The currency to pay in; may be left out when you accept only one
     #[arg(long, value_name = "SYMBOL")]
     pub(crate) currency: Option<String>,
@@ -460,6 +469,9 @@ pub(crate) struct BackupArgs {
     /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered, and two are better than one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Take also the hosts and brokers that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,

@@ -6,16 +6,21 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet::random;
-use fondaco_agent::discovery::{Market, address_of, look};
+use fondaco_agent::discovery::{Market, address_of, ask_hosts, look};
 use fondaco_agent::{Agent, Wish};
-use fondaco_contract::{CheckedAsk, Label, Sought};
-use fondaco_crypto::{CurrencyId, SecretKey};
+use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
+use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
+use fondaco_mdns::Role;
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Price};
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+/// How long to listen to who announces himself.
+const LISTEN: Duration = Duration::from_millis(1500);
 const HINT: &str = "`fondaco broker up` prints the address to give here";
 
 /// Adds the addresses `named` to those `known`: the newest of each entity.
@@ -51,6 +56,31 @@ pub(crate) fn remember_brokers(home: &Home, named: &[String]) -> Result<Vec<Addr
 pub(crate) async fn anybody() -> Result<Endpoint, Failure> {
     let key = SecretKey::from_bytes(&random()?);
     Ok(Endpoint::bind(&key, None, &[]).await?)
+}
+
+/// Adds the hosts and brokers that announce themselves on the local network to those known, if that is wanted.
+pub(crate) async fn with_neighbours(
+    wanted: bool,
+    mut hosts: Vec<Address>,
+    mut brokers: Vec<Address>,
+) -> Result<(Vec<Address>, Vec<Address>), Failure> {
+    if !wanted {
+        return Ok((hosts, brokers));
+    }
+    let found = tokio::task::spawn_blocking(|| fondaco_mdns::find(LISTEN))
+        .await
+        .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
+        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+    for (role, address) in found {
+        let known = match role {
+            Role::Host => &mut hosts,
+            Role::Broker => &mut brokers,
+        };
+        if !known.iter().any(|each| each.entity() == address.entity()) {
+            known.push(address);
+        }
+    }
+    Ok((hosts, brokers))
 }
 
 /// Returns the hosts that were named, and those that brokers tell of, for `wish`.
@@ -130,10 +160,24 @@ pub(crate) fn per_gib(price: Price) -> Amount {
     Amount::new(u64::try_from(units).unwrap_or(u64::MAX))
 }
 
+/// One line of the list.
+struct Row<'a> {
+    address: Address,
+    prices: PriceList,
+    operator: Option<&'a Label>,
+    region: Option<&'a Label>,
+}
+
 pub(crate) async fn offers(home: &Home, args: OffersArgs, json: bool) -> Result<(), Failure> {
     let brokers = remember_brokers(home, &args.broker)?;
-    if brokers.is_empty() {
-        return Err(Failure::new("no broker is known here yet")
+    let (hosts, brokers) = with_neighbours(args.local, Vec::new(), brokers).await?;
+    if brokers.is_empty() && hosts.is_empty() {
+        let what = if args.local {
+            "no broker is known here yet, and nobody announces himself on the local network"
+        } else {
+            "no broker is known here yet"
+        };
+        return Err(Failure::new(what)
             .code(Code::NotFound)
             .hint("name one: `fondaco offers --broker ADDRESS`"));
     }
@@ -146,12 +190,27 @@ pub(crate) async fn offers(home: &Home, args: OffersArgs, json: bool) -> Result<
     })?;
     let id = CurrencyId::issued_by(currency.issuer()?.entity());
     let sought = Sought { currency: id, size, epochs: args.epochs.max(1) };
-    let market = look(&anybody().await?, &brokers, &sought, SystemClock.now()).await;
+    let endpoint = anybody().await?;
+    let now = SystemClock.now();
+    let market = look(&endpoint, &brokers, &sought, now).await;
+    let near = ask_hosts(&endpoint, &hosts, &sought, now).await;
     tell(&brokers, &market, json);
-    if market.answered() == 0 && market.asks.is_empty() {
+    if market.answered() == 0 && near.is_empty() && !brokers.is_empty() {
         return Err(silent(&market));
     }
-    if !json && !market.asks.is_empty() {
+    let mut rows: Vec<Row<'_>> = market.asks.iter().map(row).collect();
+    let known: BTreeSet<EntityId> = rows.iter().map(|row| row.address.entity()).collect();
+    let near = near.into_iter().filter(|(address, _)| !known.contains(&address.entity()));
+    rows.extend(near.map(|(address, prices)| Row {
+        address,
+        prices,
+        operator: None,
+        region: None,
+    }));
+    // As the asks are sorted already; those of hosts that were asked themselves go among them.
+    rows.sort_by_key(|row| sought.rate(&row.prices));
+    let count = market.count().max(rows.len());
+    if !json && !rows.is_empty() {
         say(&format!(
             "{:>4}  {:<14} {:>16} {:>12} {:>12} {:>8} {:>12}  {:<14} {:<14} {:>7}",
             "rank",
@@ -166,55 +225,51 @@ pub(crate) async fn offers(home: &Home, args: OffersArgs, json: bool) -> Result<
             "age"
         ));
     }
-    for (index, ask) in market.asks.iter().take(args.limit).enumerate() {
-        show(index + 1, ask, currency, json)?;
+    for (index, row) in rows.iter().take(args.limit).enumerate() {
+        show(index + 1, row, currency, json)?;
     }
     if !json {
-        let shown = market.asks.len().min(args.limit);
+        let shown = rows.len().min(args.limit);
         say(&format!(
-            "{shown} of {} offers in {} that have {size} for {} epochs.",
-            market.count(),
-            currency.symbol,
-            sought.epochs
+            "{shown} of {count} offers in {} that have {size} for {} epochs.",
+            currency.symbol, sought.epochs
         ));
     }
     Ok(())
 }
 
-fn show(
-    rank: usize,
-    ask: &CheckedAsk,
-    currency: &CurrencyConfig,
-    json: bool,
-) -> Result<(), Failure> {
-    let (prices, scale) = (ask.prices(), currency.scale()?);
+fn row(ask: &CheckedAsk) -> Row<'_> {
+    let (operator, region) = (ask.ask().operator.as_ref(), ask.ask().region.as_ref());
+    Row { address: address_of(ask), prices: *ask.prices(), operator, region }
+}
+
+fn show(rank: usize, row: &Row<'_>, currency: &CurrencyConfig, json: bool) -> Result<(), Failure> {
+    let (prices, scale) = (&row.prices, currency.scale()?);
     let gib = |price: Price| scale.show(per_gib(price)).to_string();
-    let label = |label: &Option<Label>| label.as_ref().map(|label| label.as_str().to_owned());
-    let (operator, region) = (label(&ask.ask().operator), label(&ask.ask().region));
-    let age = SystemClock.now().since(ask.issued());
+    let provider = row.address.entity();
+    let age = SystemClock.now().since(prices.issued);
     if json {
         let line = json!({
-            "event": "offer", "rank": rank, "provider": ask.provider().to_string(),
-            "address": address_of(ask).to_string(), "currency": currency.symbol,
+            "event": "offer", "rank": rank, "provider": provider.to_string(),
+            "address": row.address.to_string(), "currency": currency.symbol,
             "open": scale.show(prices.open).to_string(), "store": gib(prices.store),
             "write": gib(prices.write), "read": gib(prices.read),
             "epoch_seconds": prices.epoch.milliseconds() / 1000, "capacity": prices.capacity.get(),
-            "operator": operator, "region": region, "age_seconds": age.milliseconds() / 1000,
-            "expires": prices.expires.to_string(),
+            "operator": row.operator.map(Label::as_str), "region": row.region.map(Label::as_str),
+            "age_seconds": age.milliseconds() / 1000, "expires": prices.expires.to_string(),
         });
         say(&line.to_string());
     } else {
-        let dash = || "-".to_owned();
         say(&format!(
             "{rank:>4}  {:<14} {:>16} {:>12} {:>12} {:>8} {:>12}  {:<14} {:<14} {:>7}",
-            format!("{}…", ask.provider().short()),
+            format!("{}…", provider.short()),
             gib(prices.store),
             gib(prices.write),
             gib(prices.read),
             format!("{} h", prices.epoch.milliseconds() / 3_600_000),
             prices.capacity.to_string(),
-            region.unwrap_or_else(dash),
-            operator.unwrap_or_else(dash),
+            row.region.map_or("-", Label::as_str),
+            row.operator.map_or("-", Label::as_str),
             format!("{} min", age.milliseconds() / 60_000),
         ));
     }

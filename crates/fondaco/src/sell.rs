@@ -5,9 +5,10 @@ use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::selling::{self, OfferToml};
-use crate::services::{announce, listen_failure, stop_switch};
+use crate::services::{announce, announce_locally, listen_failure, stop_switch};
 use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
+use fondaco_mdns::Role;
 use fondaco_storage_host::{HostConfig, HostService};
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient, Protocol};
@@ -176,6 +177,7 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     )?;
     home.save_service_address("host", &endpoint.address())?;
     announce("host", &endpoint.address(), json);
+    let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
     let posting = offer.posting(key, endpoint.clone(), service.price_board());
     let Some(posting) = posting else { return Ok(service.serve(endpoint, stop).await?) };
     // The brokers are told of the end while there still is an endpoint to tell them from.
