@@ -66,7 +66,9 @@ impl OfferToml {
         let label = |name: &str, text: &Option<String>| {
             let parse = |text: &String| {
                 text.parse::<Label>().map_err(|error| {
-                    Failure::new(format!("--{name} {text}: {error}")).code(Code::Usage)
+                    Failure::new(format!("--{name} {text}: {error}"))
+                        .code(Code::Usage)
+                        .hint("write it as claire or eu-south, or leave it out")
                 })
             };
             text.as_ref().map(parse).transpose()
