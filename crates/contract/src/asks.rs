@@ -126,7 +126,7 @@ struct Entry {
     network: Option<IpAddr>,
 }
 
-/// The book. See the [module](self) for the rules it keeps.
+/// The newest ask of each provider, so many of each network and in all, sorted for whoever wants to buy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asks {
     limits: AsksLimits,
