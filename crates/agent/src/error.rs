@@ -25,6 +25,14 @@ pub enum AgentError {
         /// Its reason.
         reason: Reason,
     },
+    /// A broker refused.
+    #[error("broker {} refused: {reason}", broker.short())]
+    Broker {
+        /// Which broker.
+        broker: EntityId,
+        /// Its reason.
+        reason: fondaco_ports::offers::Reason,
+    },
     /// A peer answered something that does not fit what was asked.
     #[error("{} answered something that does not fit: {what}", peer.short())]
     Misanswer {
@@ -122,6 +130,7 @@ impl AgentError {
             Self::Misanswer { .. } => {
                 Some("if this peer is to be believed all the same, add it again".to_owned())
             }
+            Self::Broker { .. } => Some("name another one with --broker".to_owned()),
             Self::Provider { .. } | Self::Caught { .. } => {
                 Some("the others serve on; name another host with --host to replace it".to_owned())
             }

@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
+//! discovery     brokers ─► checked asks ─► hosts                several brokers
+//! posting       a provider's ask, shown at brokers
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
@@ -27,11 +29,13 @@ pub mod auditing;
 pub mod book;
 mod choosing;
 mod currency;
+pub mod discovery;
 pub mod entropy;
 mod error;
 mod journal;
 mod objects;
 mod opening;
+pub mod posting;
 pub mod progress;
 mod quoting;
 mod receipt;

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// Room in each contract for indexes, snapshots and the rounding of shards.
-const SLACK: Bytes = Bytes::new(32 << 20);
+pub(crate) const SLACK: Bytes = Bytes::new(32 << 20);
 
 /// How long after the end of a contract its hold still can be posted.
 const HOLD_MARGIN: Duration = Duration::from_seconds(2 * 86_400);

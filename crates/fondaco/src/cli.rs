@@ -86,6 +86,14 @@ pub(crate) enum Command {
     Sell(SellCommand),
     /// Serve what you sell, until stopped
     Up(UpArgs),
+    /// Bring providers and buyers together
+    #[command(subcommand)]
+    Broker(BrokerCommand),
+    /// Show what is for sale
+    #[command(
+        after_help = "Example:\n  fondaco offers --broker fon1…@192.0.2.7:4435 --broker fon1…@198.51.100.3:4435"
+    )]
+    Offers(OffersArgs),
     /// Back folders up to storage hosts, and get them back
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -374,6 +382,31 @@ pub(crate) struct SellStorageArgs {
     /// The most that either side risks at a time: bytes served before the next voucher
     #[arg(long, default_value = "256k", value_name = "SIZE")]
     pub(crate) step: String,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
+}
+
+/// How what is sold is made known.
+#[derive(Debug, Args)]
+pub(crate) struct OfferArgs {
+    /// A broker to show the offer at, as ENTITY@IP:PORT; give several
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Follow what others ask at these brokers: the prices given are where it starts
+    #[arg(long, requires = "broker")]
+    pub(crate) auto_price: bool,
+    /// With --auto-price, the least for a GiB kept for one epoch [default: a tenth of --store]
+    #[arg(long, value_name = "AMOUNT", requires = "auto_price")]
+    pub(crate) price_floor: Option<String>,
+    /// A socket that others reach you at, if a router stands between; give several
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) announce: Vec<SocketAddr>,
+    /// Who runs this host, for buyers who want several: small letters, digits, `-`, `.`, `_`
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) operator: Option<String>,
+    /// Where this host stands, as eu-south
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -381,6 +414,50 @@ pub(crate) struct UpArgs {
     /// The socket to listen on
     #[arg(long, default_value = "0.0.0.0:4433", value_name = "IP:PORT")]
     pub(crate) listen: SocketAddr,
+    /// Announce yourself on the local network, by multicast DNS
+    #[arg(long)]
+    pub(crate) local: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BrokerCommand {
+    /// Keep the offers of providers and show them to buyers, until stopped
+    #[command(after_help = "Example:\n  fondaco broker up --listen 0.0.0.0:4435")]
+    Up {
+        /// The UDP socket to serve on
+        #[arg(long, default_value = "0.0.0.0:4435", value_name = "IP:PORT")]
+        listen: SocketAddr,
+        /// Announce it on the local network, by multicast DNS
+        #[arg(long)]
+        local: bool,
+    },
+    /// Ask a broker how many offers it has, and what it was asked
+    Status {
+        /// Its address, as ENTITY@IP:PORT [default: your own]
+        broker: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OffersArgs {
+    /// A broker to ask, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Ask also the brokers and hosts that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// The currency to pay in; may be left out when you accept only one
+    #[arg(long, value_name = "SYMBOL")]
+    pub(crate) currency: Option<String>,
+    /// How much each host is to keep
+    #[arg(long, default_value = "1G", value_name = "SIZE")]
+    pub(crate) size: String,
+    /// For how many of its epochs
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    pub(crate) epochs: u32,
+    /// How many to show at most, the cheapest first
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

@@ -159,6 +159,7 @@ impl From<AgentError> for Failure {
             AgentError::Locked { .. } => Code::Locked,
             AgentError::Issuer(_)
             | AgentError::Provider { .. }
+            | AgentError::Broker { .. }
             | AgentError::Misanswer { .. }
             | AgentError::ContractFull { .. }
             | AgentError::Placement { .. }

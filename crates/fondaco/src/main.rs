@@ -4,6 +4,7 @@
 //! clock, and says what happened. Everything that decides is in the crates below.
 
 mod backup;
+mod broker;
 mod cli;
 mod demo;
 mod entities;
@@ -13,8 +14,10 @@ mod history;
 mod home;
 mod issuer;
 mod keys;
+mod offers;
 mod screen;
 mod sell;
+mod selling;
 mod services;
 mod wallet;
 
@@ -57,6 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Up(_)
             | Command::Issuer(cli::IssuerCommand::Up { .. })
             | Command::Backup(cli::BackupCommand::Mount(_))
+            | Command::Broker(cli::BrokerCommand::Up { .. })
     );
     let work = async {
         match cli.command {
@@ -71,6 +75,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Receipt(command) => history::receipt(&home, command, json).await,
             Command::Sell(command) => sell::sell(&home, command, json).await,
             Command::Up(args) => sell::up(&home, args, json).await,
+            Command::Broker(command) => broker::run(&home, command, json).await,
+            Command::Offers(args) => offers::offers(&home, args, json).await,
             Command::Backup(command) => backup::run(&home, command, json).await,
             Command::Audit(args) => backup::audit(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,

@@ -4,9 +4,11 @@ use crate::cli::{SellCommand, SellStorageArgs, UpArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
-use crate::services::{announce, listen_failure, stop_switch};
+use crate::selling::{self, OfferToml};
+use crate::services::{announce, announce_locally, listen_failure, stop_switch};
 use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
+use fondaco_mdns::Role;
 use fondaco_storage_host::{HostConfig, HostService};
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient, Protocol};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What is sold, as `HOME/host/host.toml` keeps it: in the words of the command line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ struct HostToml {
     epoch_hours: u32,
     period_epochs: u32,
     step: String,
+    #[serde(default)]
+    offer: OfferToml,
 }
 
 const GIB: Bytes = Bytes::new(1 << 30);
@@ -86,8 +91,19 @@ fn price(scale: Scale, name: &str, text: &str) -> Result<Price, Failure> {
 
 pub(crate) async fn sell(home: &Home, command: SellCommand, json: bool) -> Result<(), Failure> {
     let SellCommand::Storage(args) = command;
-    let SellStorageArgs { path, size, accept, open, store, write, read, epoch, period, step } =
-        args;
+    let SellStorageArgs {
+        path,
+        size,
+        accept,
+        open,
+        store,
+        write,
+        read,
+        epoch,
+        period,
+        step,
+        offer,
+    } = args;
     home.key()?;
     let wallet = home.wallet()?;
     let currency = wallet.find(accept.as_deref())?;
@@ -103,8 +119,10 @@ pub(crate) async fn sell(home: &Home, command: SellCommand, json: bool) -> Resul
         epoch_hours: epoch,
         period_epochs: period,
         step,
+        offer: OfferToml::new(offer)?,
     };
     let checked = host.checked(currency)?;
+    host.offer.checked(currency, &checked)?;
     std::fs::create_dir_all(&path).map_err(|error| io("make the folder", &path, &error))?;
     let free = fondaco_store::available(&path)?;
     if checked.size > free && json {
@@ -142,6 +160,7 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     let wallet = home.wallet()?;
     let currency = wallet.find(Some(&host.currency))?;
     let checked = host.checked(currency)?;
+    let offer = host.offer.checked(currency, &checked)?;
     let key = home.key()?;
     let stop = stop_switch()?;
     let endpoint = Endpoint::bind(&key, Some(args.listen), &[Protocol::Storage])
@@ -151,12 +170,37 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     let service = HostService::open(
         &home.folder("host")?,
         &host.path,
-        key,
+        key.clone(),
         checked,
         Arc::new(SystemClock),
         issuer,
     )?;
     home.save_service_address("host", &endpoint.address())?;
     announce("host", &endpoint.address(), json);
-    Ok(service.serve(endpoint, stop).await?)
+    let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
+    let posting = offer.posting(key, endpoint.clone(), service.price_board());
+    let Some(posting) = posting else { return Ok(service.serve(endpoint, stop).await?) };
+    // The brokers are told of the end while there still is an endpoint to tell them from.
+    let (ended, serving) = (CancellationToken::new(), CancellationToken::new());
+    let (scale, symbol) = (currency.scale()?, currency.symbol.clone());
+    let until = {
+        let ended = ended.clone();
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = ended.cancelled() => {}
+            }
+        }
+    };
+    let showing = {
+        let serving = serving.clone();
+        tokio::spawn(async move {
+            posting.run(until, |told| selling::say_told(&told, scale, &symbol, json)).await;
+            serving.cancel();
+        })
+    };
+    let served = service.serve(endpoint, serving).await;
+    ended.cancel();
+    let _ = showing.await;
+    Ok(served?)
 }

@@ -69,10 +69,12 @@ pub const SLICE_BYTES_MAX: usize = slice_len_max(STEP_LIMIT.get()) as usize;
 pub trait Frame: Encode + Decode {
     /// The greatest length of a frame, in bytes.
     const FRAME_MAX: usize;
+    /// The first byte of a frame.
+    const VERSION: u8 = VERSION;
 
     /// Writes the frame: version, then message.
     fn to_frame(&self) -> Vec<u8> {
-        let mut frame = vec![VERSION];
+        let mut frame = vec![Self::VERSION];
         self.encode(&mut frame);
         frame
     }
@@ -88,7 +90,9 @@ pub trait Frame: Encode + Decode {
         }
         match frame.split_first() {
             None => Err(FrameError::Empty),
-            Some((&VERSION, message)) => Self::from_bytes(message).map_err(FrameError::Message),
+            Some((&found, message)) if found == Self::VERSION => {
+                Self::from_bytes(message).map_err(FrameError::Message)
+            }
             Some((&found, _)) => Err(FrameError::Version { found }),
         }
     }
@@ -109,7 +113,7 @@ pub enum FrameError {
     #[error("the frame is empty")]
     Empty,
     /// The frame is of another version.
-    #[error("the frame is of version {found}; this is version {VERSION}")]
+    #[error("the frame is of version {found}, which is not spoken here")]
     Version {
         /// Its version.
         found: u8,

@@ -55,7 +55,7 @@ use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, Charge, ContractId, Ending, PriceList, SignedPriceList, State, Tab, Terms,
+    Bill, Charge, ContractId, Ending, Factor, PriceList, SignedPriceList, State, Tab, Terms,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
 use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
@@ -298,6 +298,8 @@ impl Put {
 pub struct Host {
     key: SecretKey,
     config: HostConfig,
+    /// By what the prices of `config` are multiplied now.
+    factor: Factor,
     contracts: BTreeMap<ContractId, Contract>,
     /// How many contracts have each shard.
     references: BTreeMap<ShardId, u32>,
@@ -311,6 +313,7 @@ impl Host {
         Self {
             key,
             config,
+            factor: Factor::ONE,
             contracts: BTreeMap::new(),
             references: BTreeMap::new(),
             puts: BTreeMap::new(),
@@ -335,6 +338,21 @@ impl Host {
 
     /// Signs what is sold now, and at what price; good for an hour.
     pub fn prices(&self, now: Timestamp) -> SignedPriceList {
+        self.factor.apply(self.base_prices(now)).sign(&self.key)
+    }
+
+    /// Returns by what the prices are multiplied.
+    pub const fn factor(&self) -> Factor {
+        self.factor
+    }
+
+    /// Multiplies the prices from now on; a list that was signed before stays good until it expires.
+    pub const fn set_factor(&mut self, factor: Factor) {
+        self.factor = factor;
+    }
+
+    /// Returns what is sold now, at the prices of the configuration.
+    pub fn base_prices(&self, now: Timestamp) -> PriceList {
         let HostConfig { currency, open, store, write, read, period_max, epoch, step_max, .. } =
             self.config;
         PriceList {
@@ -351,7 +369,6 @@ impl Host {
             issued: now,
             expires: now.after(LIST_VALIDITY),
         }
-        .sign(&self.key)
     }
 
     /// Returns whether any contract has `shard`.

@@ -16,6 +16,7 @@
 //! Reads are metered in memory and flushed every second, and with every other event: a provider that loses power
 //! loses the payment of a second of reads, its buyers nothing.
 
+use crate::board::PriceBoard;
 use crate::host::Begun;
 use crate::{
     Answer, Closing, Event, Host, HostConfig, Opening, PutId, ReplayError, Settle, Stepped,
@@ -31,7 +32,7 @@ use fondaco_store::{
     ContentFolder, DiskFile, FileError, Incoming, Journal, JournalError, Kind, OpenError, Part,
 };
 use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, TransportError};
-use fondaco_units::{Amount, Bytes};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,7 +115,7 @@ pub struct HostService {
     failed: oneshot::Receiver<String>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     folder: ContentFolder,
     issuer: LcpClient,
@@ -247,6 +248,11 @@ impl HostService {
         Ok(Self { shared, failed })
     }
 
+    /// Returns where the prices are read and moved while it serves.
+    pub fn price_board(&self) -> PriceBoard {
+        PriceBoard::new(Arc::clone(&self.shared))
+    }
+
     /// Serves who dials `endpoint` until `stop` is cancelled, or the journal fails.
     pub async fn serve(
         self,
@@ -347,6 +353,12 @@ impl State {
 }
 
 impl Shared {
+    /// Looks at the core, or changes what no journal has to know, at the present time.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Host, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        look(&mut self.lock().host, now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The core never panics on what a peer sends; if it did, its state would not be trusted.
         self.state.lock().expect("the core panicked; the host must be restarted")

@@ -15,20 +15,25 @@ pub struct Connection {
     quic: iroh::endpoint::Connection,
     peer: EntityId,
     protocol: Protocol,
-    from: Option<IpAddr>,
+    network: Option<IpAddr>,
 }
 
 impl Connection {
-    /// Takes over a connection whose handshake is complete; nothing if its protocol is none of ours. `from` is the
-    /// address of who dialled.
-    pub(crate) fn new(quic: iroh::endpoint::Connection, from: Option<IpAddr>) -> Option<Self> {
+    /// Takes over a connection whose handshake is complete; nothing if its protocol is none of ours.
+    pub(crate) fn new(quic: iroh::endpoint::Connection) -> Option<Self> {
         let protocol = Protocol::from_alpn(quic.alpn())?;
         let peer = EntityId::from_bytes(*quic.remote_id().as_bytes());
         if protocol == Protocol::Storage {
             // Shards are large. For the rest, the room a peer may fill stays small.
             quic.set_receive_window(STORAGE_WINDOW_BYTES);
         }
-        Some(Self { quic, peer, protocol, from })
+        Some(Self { quic, peer, protocol, network: None })
+    }
+
+    /// Notes from which network the peer dialled.
+    pub(crate) const fn dialled_from(mut self, network: Option<IpAddr>) -> Self {
+        self.network = network;
+        self
     }
 
     /// Returns who is at the other end, as its key proved.
@@ -36,9 +41,10 @@ impl Connection {
         self.peer
     }
 
-    /// Returns the address that the peer dialled from; nothing where this side dialled.
-    pub const fn from(&self) -> Option<IpAddr> {
-        self.from
+    /// Returns from which network the peer dialled: its IPv4 address, or the first 64 bits of an IPv6 one. Nothing for
+    /// a peer on this machine, or one that this endpoint dialled.
+    pub const fn network(&self) -> Option<IpAddr> {
+        self.network
     }
 
     /// Returns what is spoken.

@@ -191,8 +191,7 @@ impl Endpoint {
             Ok(Err(error)) => return Err(refused(address, protocol, error)),
             Err(_) => return Err(unreachable()),
         };
-        Connection::new(quic, None)
-            .ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
+        Connection::new(quic).ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
     }
 
     /// Waits for the next connection that a peer makes; `None` once the endpoint is closed.
@@ -294,18 +293,15 @@ fn network(quic: &iroh::Endpoint, incoming: &Incoming) -> Option<Network> {
     (!quic.addr().ip_addrs().any(|own| own.ip() == ip)).then_some(network)
 }
 
-async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, _slot: Slot) {
+async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, slot: Slot) {
     let allowed = if incoming.remote_addr_validated() { PROVED_TIMEOUT } else { HANDSHAKE_TIMEOUT };
-    let from = match incoming.remote_addr() {
-        IncomingAddr::Ip(socket) => Some(socket.ip()),
-        _ => None,
-    };
     match timeout(allowed, incoming).await {
         Ok(Ok(quic)) => {
-            let Some(connection) = Connection::new(quic.clone(), from) else {
+            let Some(connection) = Connection::new(quic.clone()) else {
                 quic.close(CloseReason::Misbehaved.code(), b"");
                 return;
             };
+            let connection = connection.dialled_from(slot.network.map(Network::ip));
             // The slot is kept until the connection is taken: a service that does not accept bounds its queue.
             tokio::select! {
                 // The endpoint is gone, and the connection with it.

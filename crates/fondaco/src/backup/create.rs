@@ -2,16 +2,18 @@
 
 use super::{open, owed, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
-use crate::entities::address;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
+use crate::offers;
 use crate::screen::say;
 use crate::wallet::client;
 use fondaco_agent::{Agent, AgentError, BackupReport, Objects, Quote, Wallet, Wish};
+use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Duration, Scale};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,6 +84,7 @@ struct Create<'a> {
     currency: &'a CurrencyConfig,
     folder: PathBuf,
     args: CreateArgs,
+    brokers: Vec<Address>,
     budget: Option<Budget>,
     json: bool,
 }
@@ -89,6 +92,8 @@ struct Create<'a> {
 pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
     let addresses = remember_hosts(home, &args.host)?;
+    let brokers = offers::remember_brokers(home, &args.broker)?;
+    let (addresses, brokers) = offers::with_neighbours(args.local, addresses, brokers).await?;
     let wallet_config: WalletConfig = home.wallet()?;
     let text = args.budget.clone();
     let budget = text.as_deref().map(BudgetText::parse).transpose()?;
@@ -113,12 +118,26 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
     let agent = open(home).await?;
-    let create = Create { home, agent, currency, folder, args, budget, json };
-    if create.args.dry_run { create.quote(&addresses).await } else { create.run(addresses).await }
+    let dry = args.dry_run;
+    let create = Create { home, agent, currency, folder, args, brokers, budget, json };
+    if dry { create.quote(&addresses).await } else { create.run(addresses).await }
 }
 
 impl Create<'_> {
-    async fn run(&self, mut addresses: Vec<Address>) -> Result<(), Failure> {
+    /// Returns the hosts named, and those that brokers tell of, but for those that failed already.
+    async fn hosts(
+        &self,
+        named: &[Address],
+        failed: &BTreeSet<EntityId>,
+    ) -> Result<Vec<Address>, Failure> {
+        let Self { agent, brokers, currency, json, .. } = self;
+        let wish = self.wish(None)?;
+        let mut hosts = offers::find(agent, brokers, currency, named, &wish, *json).await?;
+        hosts.retain(|host| !failed.contains(&host.entity()));
+        Ok(hosts)
+    }
+
+    async fn run(&self, addresses: Vec<Address>) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let began = Instant::now();
         let mut report = None;
@@ -130,10 +149,11 @@ impl Create<'_> {
             say_progress(*json, &what);
         }
         let mut objects = Arc::new(agent.objects());
-        let mut budget = self.budget;
+        let (mut budget, mut failed) = (self.budget, BTreeSet::new());
         for attempt in 1..=TRIES_MAX {
             if agent.usable_set().is_none() || attempt > 1 {
-                let held = self.open_contracts(&addresses, budget).await?;
+                let hosts = self.hosts(&addresses, &failed).await?;
+                let held = self.open_contracts(&hosts, budget).await?;
                 if let Some(budget) = &mut budget
                     && !budget.is_monthly
                 {
@@ -157,10 +177,11 @@ impl Create<'_> {
                     | AgentError::Misanswer { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
-                    let gone = objects.to_be_replaced();
+                    failed.extend(objects.to_be_replaced());
                     objects.count_lost()?;
-                    addresses.retain(|address| !gone.contains(&address.entity()));
-                    if addresses.is_empty() {
+                    if self.brokers.is_empty()
+                        && addresses.iter().all(|address| failed.contains(&address.entity()))
+                    {
                         return Err(error.into());
                     }
                     say_progress(*json, &format!("{error}; going on with new contracts"));
@@ -228,9 +249,7 @@ impl Create<'_> {
         if addresses.is_empty() {
             return Err(Failure::new("no storage host is known here yet")
                 .code(Code::NotFound)
-                .hint(
-                    "name some: `fondaco backup create FOLDER --host ADDRESS --host ADDRESS …`",
-                ));
+                .hint("name brokers with --broker ADDRESS, or hosts with --host ADDRESS"));
         }
         let client = client(&self.home.key()?, self.currency.issuer()?).await?;
         let wallet = Wallet::open(&self.home.folder("agent")?, client)?;
@@ -290,9 +309,10 @@ impl Create<'_> {
     /// Says what a backup would need of new contracts, and what those would cost.
     async fn quote(&self, addresses: &[Address]) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
-        let wallet = self.wallet(addresses).await?;
+        let addresses = self.hosts(addresses, &BTreeSet::new()).await?;
+        let wallet = self.wallet(&addresses).await?;
         let wish = self.wish(None)?;
-        let quote = agent.quote(&wallet, addresses, wish).await?;
+        let quote = agent.quote(&wallet, &addresses, wish).await?;
         let open_until = agent.usable_set().and_then(|_| agent.kept_until());
         let within = self.budget.map(|budget| (budget.over(quote.span()), quote.held));
         if *json {
@@ -414,13 +434,8 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 /// Adds the hosts named to those known, the newest address of each, and returns all.
 pub(super) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
-    let parse = |text: &str| address(text, "`fondaco up` prints the address to give here");
-    let mut addresses = hosts.host.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
-    for text in named {
-        let address = parse(text)?;
-        addresses.retain(|known| known.entity() != address.entity());
-        addresses.push(address);
-    }
+    let hint = "`fondaco up` prints the address to give here";
+    let addresses = offers::merged(&hosts.host, named, hint)?;
     let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
     if texts != hosts.host {
         hosts.host = texts;

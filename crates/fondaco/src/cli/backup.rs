@@ -49,6 +49,12 @@ pub(crate) struct CreateArgs {
     /// A storage host, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
+    /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered, and two are better than one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Take also the hosts and brokers that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,
