@@ -3,6 +3,8 @@
 //! ```text
 //! contract   ContractIntended ──► ContractOpened ──► ContractEnded
 //!                    └──────────────────────────────────► ContractEnded (never opened)
+//! renewal    ContractIntended (it names the old one) ──► ContractRenewed: the old one is over, the new one open in its place
+//! shard      ShardDeleted: the provider's receipt, kept for good
 //! object     ObjectStored ──► ObjectRemoved
 //! backup     BackupStarted ──► BackupFinished
 //! ```
@@ -15,11 +17,12 @@
 //! # What always holds
 //!
 //! - Replaying the events gives the same book; an event that does not fit is refused and changes nothing.
-//! - A [`Set`] never changes: an object names its set, and its shard `i` lies under contract `i` of it.
+//! - An object names its [`Set`], and its shard `i` lies under contract `i` of it. A set changes only by renewal, which moves
+//!   all shards of a contract at once.
 
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
-use fondaco_contract::{ContractId, Tab, Terms};
+use fondaco_contract::{ContractId, SignedDeletion, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
@@ -133,6 +136,31 @@ pub enum Event {
         /// What it did.
         why: Text<200>,
     },
+    /// A provider signed that it keeps a shard no longer.
+    ShardDeleted {
+        /// The receipt, verified.
+        receipt: SignedDeletion,
+    },
+    /// A provider signed a contract that takes over all shards of another.
+    ContractRenewed {
+        /// The one that is over.
+        from: ContractId,
+        /// What was used under it.
+        tab: Tab,
+        /// What it pays.
+        paid: Amount,
+        /// The one that follows.
+        to: ContractId,
+        /// The provider's signature of its terms.
+        provider_signature: Signature,
+    },
+    /// A provider was paid more for nothing than is risked with it.
+    LossNoted {
+        /// Under which contract.
+        contract: ContractId,
+        /// How much, in all.
+        lost: Amount,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -144,6 +172,9 @@ choice!(Event {
     7 => BackupStarted,
     8 => BackupFinished,
     9 => ProviderDistrusted { provider, why },
+    17 => ShardDeleted { receipt },
+    18 => ContractRenewed { from, tab, paid, to, provider_signature },
+    19 => LossNoted { contract, lost },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -235,6 +266,10 @@ pub struct Book {
     given: BTreeMap<ContractId, Bytes>,
     distrusted: BTreeMap<EntityId, String>,
     unfinished: bool,
+    /// Receipts, in the order they came.
+    deletions: Vec<SignedDeletion>,
+    /// What was paid for nothing under each contract.
+    lost: BTreeMap<ContractId, Amount>,
 }
 
 impl Book {
@@ -299,6 +334,31 @@ impl Book {
             Event::ProviderDistrusted { provider, why } => {
                 self.distrusted.entry(*provider).or_insert_with(|| why.as_str().to_owned());
             }
+            Event::ShardDeleted { receipt } => self.deletions.push(*receipt),
+            Event::ContractRenewed { from, tab, paid, to, provider_signature: _ } => {
+                let stage = |contract| self.contract(contract).map(|record| record.stage);
+                if stage(*from) != Some(Stage::Open) {
+                    return Err(BookError::Contract { contract: *from });
+                }
+                let follows = |record: &ContractRecord| record.terms.renews == Some(*from);
+                if stage(*to) != Some(Stage::Intended) || !self.contract(*to).is_some_and(follows) {
+                    return Err(BookError::Contract { contract: *to });
+                }
+                let ended = Stage::Ended { tab: *tab, paid: *paid };
+                self.step(*from, |_| Some(ended))?;
+                self.step(*to, |_| Some(Stage::Open))?;
+                for contract in self.sets.iter_mut().flat_map(|set| &mut set.contracts) {
+                    if contract == from {
+                        *contract = *to;
+                    }
+                }
+                if let Some(given) = self.given.remove(from) {
+                    self.given.insert(*to, given);
+                }
+            }
+            Event::LossNoted { contract, lost } => {
+                self.lost.insert(*contract, *lost);
+            }
         }
         Ok(())
     }
@@ -323,6 +383,26 @@ impl Book {
         let record = self.contracts.get_mut(&contract).ok_or(refused)?;
         record.stage = next(record.stage).ok_or(refused)?;
         Ok(())
+    }
+
+    /// Returns the receipts for deleted shards, in the order they came.
+    pub fn deletions(&self) -> &[SignedDeletion] {
+        &self.deletions
+    }
+
+    /// Returns what was paid for nothing under a contract, if that was more than is risked.
+    pub fn lost(&self, contract: ContractId) -> Amount {
+        self.lost.get(&contract).copied().unwrap_or_default()
+    }
+
+    /// Returns the contracts that were to renew `contract` and of which it is not known whether they did; the latest first.
+    pub fn renewals(&self, contract: ContractId) -> Vec<&ContractRecord> {
+        let is_one = |record: &&ContractRecord| {
+            record.terms.renews == Some(contract) && record.stage == Stage::Intended
+        };
+        let mut found: Vec<_> = self.contracts.values().filter(is_one).collect();
+        found.sort_by_key(|record| std::cmp::Reverse(record.terms.prices.issued));
+        found
     }
 
     /// Returns a contract.
@@ -422,6 +502,30 @@ mod tests {
         Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
     }
 
+    fn renewal_terms(nonce: u128) -> Terms {
+        Terms { nonce: nonce + 100, ..terms(nonce) }.renewing(terms(nonce).id())
+    }
+
+    fn renewal_intended(nonce: u128) -> Event {
+        let Event::ContractIntended { address, hold_request, hold_max, hold_expires, .. } =
+            intended(nonce)
+        else {
+            unreachable!()
+        };
+        let terms = renewal_terms(nonce);
+        Event::ContractIntended { terms, address, hold_request, hold_max, hold_expires }
+    }
+
+    fn renewed(nonce: u128) -> Event {
+        Event::ContractRenewed {
+            from: terms(nonce).id(),
+            tab: Tab::default(),
+            paid: Amount::new(9),
+            to: renewal_terms(nonce).id(),
+            provider_signature: Signature::from_bytes([5; 64]),
+        }
+    }
+
     fn set(k: u8, nonces: &[u128]) -> Event {
         let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
         let contracts = List::new(contracts).unwrap();
@@ -458,6 +562,19 @@ mod tests {
             (vec![intended(1), set(1, &[1]), stored(1, 0, 2)], Err(BookError::Set { set: 0 })),
             (vec![intended(1), set(1, &[1]), stored(1, 1, 1)], Err(BookError::Set { set: 1 })),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
+            (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
+            (
+                vec![intended(1), renewal_intended(1), renewed(1)],
+                Err(BookError::Contract { contract }),
+            ),
+            (
+                vec![intended(1), opened(1), renewed(1)],
+                Err(BookError::Contract { contract: renewal_terms(1).id() }),
+            ),
+            (
+                vec![intended(1), opened(1), renewal_intended(1), renewed(1), renewed(1)],
+                Err(BookError::Contract { contract }),
+            ),
         ];
         for (events, expected) in table {
             let mut book = Book::default();
@@ -491,12 +608,40 @@ mod tests {
         assert!(!book.unfinished());
     }
 
+    #[test]
+    fn a_renewed_contract_takes_the_old_ones_place() {
+        let mut book = Book::default();
+        let begun = [
+            intended(1),
+            intended(2),
+            opened(1),
+            opened(2),
+            set(1, &[1, 2]),
+            stored(3, 0, 2),
+            renewal_intended(1),
+        ];
+        begun.iter().for_each(|event| book.apply(event).unwrap());
+        let (old, new, other) = (terms(1).id(), renewal_terms(1).id(), terms(2).id());
+        let given = book.given(old);
+        assert!(given > Bytes::ZERO);
+        assert_eq!(book.renewals(old).len(), 1);
+        book.apply(&renewed(1)).unwrap();
+        assert_eq!(book.set(0).unwrap().contracts, [new, other]);
+        assert_eq!((book.given(old), book.given(new)), (Bytes::ZERO, given));
+        assert_eq!(book.contract(new).unwrap().stage, Stage::Open);
+        assert!(matches!(book.contract(old).unwrap().stage, Stage::Ended { .. }));
+        assert!(book.renewals(old).is_empty());
+        assert_eq!(book.object(object(3)).unwrap().shards.len(), 2, "nothing moved");
+    }
+
     fn events() -> impl Strategy<Value = Event> {
         let nonce = 0..3_u128;
         prop_oneof![
             nonce.clone().prop_map(intended),
             nonce.clone().prop_map(opened),
             nonce.clone().prop_map(ended),
+            nonce.clone().prop_map(renewal_intended),
+            nonce.clone().prop_map(renewed),
             (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
             (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
             (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),

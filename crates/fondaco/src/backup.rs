@@ -9,7 +9,9 @@ use crate::screen::{Bars, say};
 use crate::wallet::{client, random};
 use fondaco_agent::auditing::{Outcome, audit as audit_objects};
 use fondaco_agent::book::Stage;
-use fondaco_agent::{Agent, AgentError, BackupReport, ContractStatus, Objects, Repo, Wallet, Wish};
+use fondaco_agent::{
+    Agent, AgentError, BackupReport, ContractStatus, Objects, Renewal, Repo, Wallet, Wish,
+};
 use fondaco_contract::Bill;
 use fondaco_ports::Address;
 use fondaco_store::SystemClock;
@@ -28,7 +30,9 @@ const TRIES_MAX: u32 = 3;
 async fn open(home: &Home) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
-    Ok(Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?)
+    let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
+    agent.finish_renewals().await?;
+    Ok(agent)
 }
 
 pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<(), Failure> {
@@ -50,6 +54,10 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
     let began = Instant::now();
     let agent = open(home).await?;
     let mut report = None;
+    let mut budget = budget;
+    let renewed =
+        renew(home, &agent, currency, args.renew_within, args.epochs, budget, json).await?;
+    budget = budget.map(|budget| budget.saturating_sub(renewed));
     let lost = agent.forget_lost()?;
     if lost > 0 {
         say_progress(
@@ -61,7 +69,6 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
     }
     let mut objects = Arc::new(agent.objects());
     let mut addresses = addresses;
-    let mut budget = budget;
     for attempt in 1..=TRIES_MAX {
         if agent.usable_set().is_none() || attempt > 1 {
             let measured = measure(&folder, args.exclude_caches)?;
@@ -82,6 +89,7 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
                 | AgentError::Provider { .. }
                 | AgentError::Transport(_)
                 | AgentError::Misanswer { .. }
+                | AgentError::PaidForNothing { .. }
                 | AgentError::Caught { .. }),
             ) if attempt < TRIES_MAX => {
                 let gone = objects.to_be_replaced();
@@ -125,6 +133,56 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
         }
     }
     Ok(())
+}
+
+/// Renews the contracts that end soon, says how that went, and returns what is held for the new ones.
+async fn renew(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    within: f64,
+    epochs: u32,
+    budget: Option<Amount>,
+    json: bool,
+) -> Result<Amount, Failure> {
+    if !agent.any_ends_within(within) {
+        return Ok(Amount::ZERO);
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    let mut held = Amount::ZERO;
+    for Renewal { from, provider, outcome } in agent.renew(&wallet, within, epochs, budget).await? {
+        let provider = provider.short();
+        match outcome {
+            Ok(renewed) => {
+                held = held.checked_add(renewed.held).unwrap_or(Amount::MAX);
+                if json {
+                    let line = json!({
+                        "event": "renewed", "contract": from.to_string(), "provider": provider,
+                        "by": renewed.to.to_string(), "ends": renewed.ends.to_string(),
+                        "held": currency.scale()?.show(renewed.held).to_string(),
+                    });
+                    say(&line.to_string());
+                } else {
+                    say(&format!(
+                        "{provider}…  renewed until {}; it may cost up to {}, which is now held",
+                        renewed.ends,
+                        currency.show(renewed.held)
+                    ));
+                }
+            }
+            Err(error) if json => {
+                let line = json!({
+                    "event": "not_renewed", "contract": from.to_string(), "provider": provider,
+                    "why": error.to_string(),
+                });
+                say(&line.to_string());
+            }
+            Err(error) => say(&format!("{provider}…  not renewed: {error}")),
+        }
+    }
+    Ok(held)
 }
 
 async fn open_contracts(
@@ -240,7 +298,7 @@ pub(crate) async fn snapshots(home: &Home, args: ReadArgs, json: bool) -> Result
 }
 
 pub(crate) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+    let agent = open(home).await?.with_risk(args.risk);
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, args.read.no_cache, json)?;
     let to = std::path::absolute(&args.to).map_err(|error| io("restore into", &args.to, &error))?;
@@ -329,6 +387,22 @@ pub(crate) async fn contracts(
             }
             Ok(())
         }
+        ContractsCommand::Renew { within, epochs, budget, currency } => {
+            let currency = wallet.find(currency.as_deref())?;
+            let budget = match &budget {
+                None => None,
+                Some(text) => Some(currency.scale()?.parse(text).map_err(|error| {
+                    Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
+                })?),
+            };
+            let within = within.unwrap_or(f64::INFINITY);
+            if !agent.any_ends_within(within) {
+                return Err(Failure::new("there are no contracts to be renewed")
+                    .code(Code::NotFound)
+                    .hint("see `fondaco contracts list` for when they end"));
+            }
+            renew(home, &agent, currency, within, epochs, budget, json).await.map(drop)
+        }
         ContractsCommand::End { yes } => {
             if !yes {
                 return Err(Failure::new("ending the contracts loses what is stored under them")
@@ -365,6 +439,7 @@ fn list_contract(
         Stage::Open => "open",
         Stage::Ended { .. } => "ended",
     };
+    let (deleted, freed) = status.deleted;
     let bill = bill(status);
     if json {
         let money = |amount: Option<Amount>| {
@@ -378,13 +453,17 @@ fn list_contract(
             "byte_epochs": u64::try_from(meter.byte_epochs).unwrap_or(u64::MAX),
             "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),
             "hold_max": scale.show(status.record.hold_max).to_string(),
+            "state": status.state.to_string(), "ends": terms.ends.to_string(),
+            "renews": terms.renews.map(|renewed| renewed.to_string()),
+            "deleted": deleted, "freed": freed.get(),
         });
         say(&line.to_string());
         return Ok(());
     }
     say(&format!(
-        "{}…  {stage}, {} to {}, ends {}",
+        "{}…  {}, {} to {}, ends {}",
         terms.prices.provider.short(),
+        status.state,
         terms.size_max,
         status.record.address,
         terms.ends
@@ -401,6 +480,9 @@ fn list_contract(
             ));
         }
         _ => say("    its host cannot be reached now"),
+    }
+    if deleted > 0 {
+        say(&format!("    deleted  {deleted:>24} shards, {freed}; its host signed for each"));
     }
     Ok(())
 }

@@ -161,6 +161,7 @@ impl From<AgentError> for Failure {
             | AgentError::Provider { .. }
             | AgentError::Misanswer { .. }
             | AgentError::ContractFull { .. }
+            | AgentError::PaidForNothing { .. }
             | AgentError::Placement { .. }
             | AgentError::Store(_)
             | AgentError::Repository(_)

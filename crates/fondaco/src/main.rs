@@ -16,6 +16,7 @@ mod keys;
 mod screen;
 mod sell;
 mod services;
+mod status;
 mod wallet;
 
 use clap::Parser as _;
@@ -65,8 +66,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Deposits(args) => wallet::deposits(&home, args, json).await,
             Command::History(args) => history::history(&home, args, json).await,
             Command::Receipt(command) => history::receipt(&home, command, json).await,
-            Command::Sell(command) => sell::sell(&home, command, json).await,
+            Command::Sell(command) => sell::sell(&home, command, json),
             Command::Up(args) => sell::up(&home, args, json).await,
+            Command::Status => status::status(&home, json).await,
             Command::Backup(args) => backup::backup(&home, args, json).await,
             Command::Snapshots(args) => backup::snapshots(&home, args, json).await,
             Command::Restore(args) => backup::restore(&home, args, json).await,
