@@ -4,6 +4,8 @@
 //! contract   ContractIntended ──► ContractOpened ──► ContractEnded
 //!                    └──────────────────────────────────► ContractEnded (never opened)
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
+//! renewal    ContractIntended (it names the old one) ──► ContractRenewed: the old one is over, the new one open in its place
+//! shard      ShardDeleted: the provider's receipt, kept for good
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
 //! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
@@ -17,11 +19,12 @@
 //! # What always holds
 //!
 //! - Replaying the events gives the same book; an event that does not fit is refused and changes nothing.
-//! - A [`Set`] never changes: an object names its set, and its shard `i` lies under contract `i` of it.
+//! - An object names its [`Set`], and its shard `i` lies under contract `i` of it. A set changes only by renewal, which moves
+//!   all shards of a contract at once.
 
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
-use fondaco_contract::{ContractId, Tab, Terms};
+use fondaco_contract::{ContractId, SignedDeletion, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
@@ -199,6 +202,31 @@ pub enum Event {
         /// Whether it counts as lost.
         lost: bool,
     },
+    /// A provider signed that it keeps a shard no longer.
+    ShardDeleted {
+        /// The receipt, verified.
+        receipt: SignedDeletion,
+    },
+    /// A provider signed a contract that takes over all shards of another.
+    ContractRenewed {
+        /// The one that is over.
+        from: ContractId,
+        /// What was used under it.
+        tab: Tab,
+        /// What it pays.
+        paid: Amount,
+        /// The one that follows.
+        to: ContractId,
+        /// The provider's signature of its terms.
+        provider_signature: Signature,
+    },
+    /// A provider was paid more for nothing than is risked with it.
+    LossNoted {
+        /// Under which contract.
+        contract: ContractId,
+        /// How much, in all.
+        lost: Amount,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -216,6 +244,9 @@ choice!(Event {
     11 => ContractLost { contract },
     33 => TrustKept { provider, record, exposure },
     34 => ProofKept { contract, proven, lost },
+    17 => ShardDeleted { receipt },
+    18 => ContractRenewed { from, tab, paid, to, provider_signature },
+    19 => LossNoted { contract, lost },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -318,6 +349,10 @@ pub struct Book {
     lost: BTreeSet<ContractId>,
     exposures: BTreeMap<EntityId, Exposure>,
     unfinished: bool,
+    /// Receipts, in the order they came.
+    deletions: Vec<SignedDeletion>,
+    /// What was paid for nothing under each contract.
+    losses: BTreeMap<ContractId, Amount>,
 }
 
 impl Book {
@@ -349,10 +384,7 @@ impl Book {
                     (!matches!(stage, Stage::Ended { .. })).then_some(ended)
                 })?;
                 let provider = self.known(*contract)?.terms.prices.provider;
-                let was_kept = !self.is_lost(*contract) && self.distrusted(provider).is_none();
-                if was_kept && !paid.is_zero() {
-                    self.exposures.entry(provider).or_default().good(*paid);
-                }
+                self.was_kept(provider, *contract, *paid);
             }
             Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
                 let contracts = contracts.as_slice();
@@ -428,6 +460,34 @@ impl Book {
                     self.lost.remove(contract);
                 }
             }
+            Event::ShardDeleted { receipt } => self.deletions.push(*receipt),
+            Event::ContractRenewed { from, tab, paid, to, provider_signature } => {
+                let stage = |contract| self.contract(contract).map(|record| record.stage);
+                if stage(*from) != Some(Stage::Open) {
+                    return Err(BookError::Contract { contract: *from });
+                }
+                let follows = |record: &ContractRecord| record.terms.renews == Some(*from);
+                if stage(*to) != Some(Stage::Intended) || !self.contract(*to).is_some_and(follows) {
+                    return Err(BookError::Contract { contract: *to });
+                }
+                let ended = Stage::Ended { tab: *tab, paid: *paid };
+                self.step(*from, |_| Some(ended))?;
+                self.step(*to, |_| Some(Stage::Open))?;
+                for contract in self.sets.iter_mut().flat_map(|set| &mut set.contracts) {
+                    if contract == from {
+                        *contract = *to;
+                    }
+                }
+                if let Some(given) = self.given.remove(from) {
+                    self.given.insert(*to, given);
+                }
+                self.signatures.insert(*to, *provider_signature);
+                let provider = self.known(*from)?.terms.prices.provider;
+                self.was_kept(provider, *from, *paid);
+            }
+            Event::LossNoted { contract, lost } => {
+                self.losses.insert(*contract, *lost);
+            }
         }
         Ok(())
     }
@@ -464,6 +524,14 @@ impl Book {
         self.records.entry(provider).or_insert_with(|| Record::new(&POLICY))
     }
 
+    /// Counts a deal that came to its end as kept, unless it was not.
+    fn was_kept(&mut self, provider: EntityId, contract: ContractId, paid: Amount) {
+        let kept = !self.is_lost(contract) && self.distrusted(provider).is_none();
+        if kept && !paid.is_zero() {
+            self.exposures.entry(provider).or_default().good(paid);
+        }
+    }
+
     /// Counts a contract as lost, once.
     fn lose(&mut self, provider: EntityId, contract: ContractId) {
         if self.lost.insert(contract) {
@@ -481,6 +549,26 @@ impl Book {
         let record = self.contracts.get_mut(&contract).ok_or(refused)?;
         record.stage = next(record.stage).ok_or(refused)?;
         Ok(())
+    }
+
+    /// Returns the receipts for deleted shards, in the order they came.
+    pub fn deletions(&self) -> &[SignedDeletion] {
+        &self.deletions
+    }
+
+    /// Returns what was paid for nothing under a contract, if that was more than is risked.
+    pub fn loss(&self, contract: ContractId) -> Amount {
+        self.losses.get(&contract).copied().unwrap_or_default()
+    }
+
+    /// Returns the contracts that were to renew `contract` and of which it is not known whether they did; the latest first.
+    pub fn renewals(&self, contract: ContractId) -> Vec<&ContractRecord> {
+        let is_one = |record: &&ContractRecord| {
+            record.terms.renews == Some(contract) && record.stage == Stage::Intended
+        };
+        let mut found: Vec<_> = self.contracts.values().filter(is_one).collect();
+        found.sort_by_key(|record| std::cmp::Reverse(record.terms.prices.issued));
+        found
     }
 
     /// Returns a contract.
@@ -558,6 +646,10 @@ impl Book {
             let &ObjectRecord { length, set, code, .. } = record;
             let shards = List::new(record.shards.clone()).expect("an object that was read");
             events.push(Event::ObjectCoded { object, length, set, k: code.k(), shards });
+        }
+        events.extend(self.deletions.iter().map(|&receipt| Event::ShardDeleted { receipt }));
+        for (&contract, &lost) in &self.losses {
+            events.push(Event::LossNoted { contract, lost });
         }
         for (&provider, why) in &self.distrusted {
             events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });
@@ -665,6 +757,30 @@ pub(crate) mod tests {
         Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
     }
 
+    fn renewal_terms(nonce: u128) -> Terms {
+        Terms { nonce: nonce + 100, ..terms(nonce) }.renewing(terms(nonce).id())
+    }
+
+    fn renewal_intended(nonce: u128) -> Event {
+        let Event::ContractIntended { address, hold_request, hold_max, hold_expires, .. } =
+            intended(nonce)
+        else {
+            unreachable!()
+        };
+        let terms = renewal_terms(nonce);
+        Event::ContractIntended { terms, address, hold_request, hold_max, hold_expires }
+    }
+
+    fn renewed(nonce: u128) -> Event {
+        Event::ContractRenewed {
+            from: terms(nonce).id(),
+            tab: Tab::default(),
+            paid: Amount::new(9),
+            to: renewal_terms(nonce).id(),
+            provider_signature: Signature::from_bytes([5; 64]),
+        }
+    }
+
     pub(crate) fn set(k: u8, nonces: &[u128]) -> Event {
         let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
         let contracts = List::new(contracts).unwrap();
@@ -724,6 +840,19 @@ pub(crate) mod tests {
             (vec![intended(1), audited(1, 5, Verdict::Failed)], Ok(())),
             (vec![Event::ContractLost { contract }], Err(BookError::Contract { contract })),
             (vec![intended(1), Event::ContractLost { contract }], Ok(())),
+            (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
+            (
+                vec![intended(1), renewal_intended(1), renewed(1)],
+                Err(BookError::Contract { contract }),
+            ),
+            (
+                vec![intended(1), opened(1), renewed(1)],
+                Err(BookError::Contract { contract: renewal_terms(1).id() }),
+            ),
+            (
+                vec![intended(1), opened(1), renewal_intended(1), renewed(1), renewed(1)],
+                Err(BookError::Contract { contract }),
+            ),
         ];
         for (events, expected) in table {
             let mut book = Book::default();
@@ -808,12 +937,40 @@ pub(crate) mod tests {
         );
     }
 
+    #[test]
+    fn a_renewed_contract_takes_the_old_ones_place() {
+        let mut book = Book::default();
+        let begun = [
+            intended(1),
+            intended(2),
+            opened(1),
+            opened(2),
+            set(1, &[1, 2]),
+            stored(3, 0, 2),
+            renewal_intended(1),
+        ];
+        begun.iter().for_each(|event| book.apply(event).unwrap());
+        let (old, new, other) = (terms(1).id(), renewal_terms(1).id(), terms(2).id());
+        let given = book.given(old);
+        assert!(given > Bytes::ZERO);
+        assert_eq!(book.renewals(old).len(), 1);
+        book.apply(&renewed(1)).unwrap();
+        assert_eq!(book.set(0).unwrap().contracts, [new, other]);
+        assert_eq!((book.given(old), book.given(new)), (Bytes::ZERO, given));
+        assert_eq!(book.contract(new).unwrap().stage, Stage::Open);
+        assert!(matches!(book.contract(old).unwrap().stage, Stage::Ended { .. }));
+        assert!(book.renewals(old).is_empty());
+        assert_eq!(book.object(object(3)).unwrap().shards.len(), 2, "nothing moved");
+    }
+
     fn events() -> impl Strategy<Value = Event> {
         let nonce = 0..3_u128;
         prop_oneof![
             nonce.clone().prop_map(intended),
             nonce.clone().prop_map(opened),
             nonce.clone().prop_map(ended),
+            nonce.clone().prop_map(renewal_intended),
+            nonce.clone().prop_map(renewed),
             (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
             (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
             (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),

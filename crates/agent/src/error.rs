@@ -49,6 +49,21 @@ pub enum AgentError {
         /// What it did.
         what: String,
     },
+    /// A provider took more than is risked with it, and gave nothing for it. No proof: a line that breaks looks the same.
+    #[error(
+        "provider {} was paid {} units for nothing; no more than {} are risked with it",
+        provider.short(), lost.get(), limit.get()
+    )]
+    PaidForNothing {
+        /// Which provider.
+        provider: EntityId,
+        /// Under which contract.
+        contract: ContractId,
+        /// What was paid.
+        lost: Amount,
+        /// What may be.
+        limit: Amount,
+    },
     /// The hold of a contract is used up.
     #[error("the hold of {contract} pays at most {} units; this step would need {}", hold_max.get(), wanted.get())]
     HoldSpent {
@@ -134,6 +149,10 @@ impl AgentError {
             Self::Provider { .. } | Self::Caught { .. } => {
                 Some("the others serve on; name another host with --host to replace it".to_owned())
             }
+            Self::PaidForNothing { .. } => Some(
+                "the others serve on; `fondaco restore --risk 10` reads from it all the same"
+                    .to_owned(),
+            ),
             Self::HoldSpent { .. } | Self::ContractFull { .. } => {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())
             }

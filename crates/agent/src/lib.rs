@@ -8,6 +8,7 @@
 //! posting       a provider's ask, shown at brokers
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
+//! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
 //! auditing      unforeseen places, proven or not
@@ -23,7 +24,7 @@
 //!
 //! # What is not here
 //!
-//! Renewal and repair of contracts.
+//! Repair of contracts.
 
 pub mod auditing;
 pub mod book;
@@ -33,12 +34,14 @@ pub mod discovery;
 pub mod entropy;
 mod error;
 mod journal;
+mod losses;
 mod objects;
 mod opening;
 pub mod posting;
 pub mod progress;
 mod quoting;
 mod receipt;
+mod renewing;
 mod repository;
 mod session;
 mod state;
@@ -52,6 +55,7 @@ pub use objects::{Objects, Traffic};
 pub use opening::{Opened, Opening, Wish};
 pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
+pub use renewing::{Renewal, Renewed};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
     Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
@@ -61,12 +65,12 @@ pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
 pub use wallet::Wallet;
 
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
-use fondaco_contract::{ContractId, Tab};
+use fondaco_contract::{ContractId, Ending, Input, State, Tab};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Clock;
 use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
-use fondaco_units::{Amount, Duration, Timestamp};
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -85,6 +89,8 @@ pub struct Agent {
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
     limits: Option<Limits>,
+    /// How many steps each host may have been paid for nothing.
+    risk: u64,
 }
 
 /// What a contract has come to.
@@ -98,6 +104,10 @@ pub struct ContractStatus {
     pub tab: Option<Tab>,
     /// What was paid, or would be if the host posted its voucher now; nothing while that is not known.
     pub paid: Option<Amount>,
+    /// Where it stands: as its host says, or as far as the agent knows without it.
+    pub state: State,
+    /// The receipts for shards deleted under it, and the bytes that they freed.
+    pub deleted: (u64, Bytes),
 }
 
 impl Agent {
@@ -109,12 +119,19 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book, limits: None })
+        Ok(Self { key, endpoint, clock, book, limits: None, risk: 1 })
     }
 
     /// Trusts new hosts with no more at once than these limits allow by their deals so far.
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits: Some(limits), ..self }
+    }
+
+    /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
+    #[must_use]
+    pub const fn with_risk(mut self, steps: u64) -> Self {
+        self.risk = steps;
+        self
     }
 
     /// Returns the owner's key.
@@ -226,7 +243,7 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits } = self;
+        let Self { key, endpoint, clock, book, limits, risk: _ } = self;
         let (now, limits) = (clock.now(), *limits);
         Opening { key, endpoint, book, wallet, currency, clock, now, limits }
             .open(hosts, wish)
@@ -241,7 +258,7 @@ impl Agent {
         wish: Wish,
     ) -> Result<Quote, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits } = self;
+        let Self { key, endpoint, clock, book, limits, risk: _ } = self;
         let (now, limits) = (clock.now(), *limits);
         Opening { key, endpoint, book, wallet, currency, clock, now, limits }
             .quote(hosts, wish)
@@ -253,19 +270,18 @@ impl Agent {
         Objects::new(Arc::clone(&self.book), self.sessions(), self.usable_set())
     }
 
+    fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        Session::new(key, endpoint, Arc::clone(&self.clock), record, given)
+    }
+
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {
         self.book.read(|book| {
             book.contracts()
                 .filter(|(_, record)| record.stage == Stage::Open)
                 .map(|(contract, record)| {
-                    let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-                    let session = Session::new(
-                        key,
-                        endpoint,
-                        Arc::clone(&self.clock),
-                        record,
-                        book.given(contract),
-                    );
+                    let (given, lost) = (book.given(contract), book.loss(contract));
+                    let session = self.session(record, given).with_losses(lost, self.risk);
                     (contract, Arc::new(session))
                 })
                 .collect()
@@ -281,18 +297,46 @@ impl Agent {
         let mut asking = tokio::task::JoinSet::new();
         for (contract, record) in records {
             let session = sessions.get(&contract).cloned();
+            let (renewals, was_renewed, deleted) = self.book.read(|book| {
+                let is_successor = |(_, other): (ContractId, &ContractRecord)| {
+                    other.terms.renews == Some(contract) && other.stage != Stage::Intended
+                };
+                let was_renewed = book.contracts().any(is_successor);
+                let renewals = book.renewals(contract).first().map(|record| record.terms.id());
+                let of = book.deletions().iter().map(|receipt| receipt.deletion);
+                let of = of.filter(|deletion| deletion.contract == contract);
+                let count = |(count, bytes): (u64, u64), freed: Bytes| {
+                    (count + 1, bytes.saturating_add(freed.get()))
+                };
+                let (count, bytes) = of.fold((0, 0), |all, deletion| count(all, deletion.freed));
+                (renewals, was_renewed, (count, Bytes::new(bytes)))
+            });
             asking.spawn(async move {
-                let (tab, paid) = match (&record.stage, session) {
-                    (Stage::Ended { tab, paid }, _) => (Some(*tab), Some(*paid)),
+                let (mut tab, mut paid, mut state) = (None, None, State::Offered);
+                match (&record.stage, session) {
+                    (Stage::Ended { tab: used, paid: was_paid }, _) => {
+                        (tab, paid) = (Some(*used), Some(*was_paid));
+                        // Why, the book keeps for renewals alone.
+                        state = match was_renewed {
+                            true => State::ended(record.terms.ends, Ending::Renewed),
+                            false if !used.meter.opened => State::Cancelled { at: now },
+                            false => State::ended(record.terms.ends, Ending::Closed),
+                        };
+                    }
                     (Stage::Open, Some(session)) if record.terms.ends > now => {
-                        match session.standing().await {
-                            Ok((tab, authorised)) => (Some(tab), Some(authorised)),
-                            Err(_) => (None, None),
+                        state = State::Open;
+                        if let Ok((used, authorised)) = session.standing().await {
+                            (tab, paid) = (Some(used), Some(authorised));
+                            state = session.stands().await.unwrap_or(state);
+                        }
+                        if let Some(successor) = renewals {
+                            state = state.step(Input::Renew { successor }).unwrap_or(state);
                         }
                     }
-                    (Stage::Open | Stage::Intended, _) => (None, None),
-                };
-                ContractStatus { contract, record, tab, paid }
+                    (Stage::Open, _) => state = State::ended(record.terms.ends, Ending::Over),
+                    (Stage::Intended, _) => {}
+                }
+                ContractStatus { contract, record, tab, paid, state, deleted }
             });
         }
         let mut contracts = asking.join_all().await;

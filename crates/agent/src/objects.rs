@@ -20,7 +20,7 @@ use crate::journal::BookFile;
 use crate::session::{Put, Session};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text};
-use fondaco_contract::{ContractId, Tab};
+use fondaco_contract::{ContractId, Ending, Tab};
 use fondaco_crypto::EntityId;
 use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
 use fondaco_ports::market::Reason;
@@ -363,6 +363,11 @@ impl Objects {
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
         // A contract that is full, spent or over says nothing about its host.
+        // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
+        let is_renewed = matches!(
+            error,
+            AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
+        );
         let is_over = matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. });
         let replace = !is_over
             && !matches!(
@@ -384,10 +389,15 @@ impl Objects {
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
         };
-        if is_over && self.book.read(is_open) {
+        if is_over && !is_renewed && self.book.read(is_open) {
             // Its host says so, and keeps nothing any more: a lie would cost it what it has of ours.
             let (tab, paid) = (Tab::default(), Amount::ZERO);
             self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        }
+        if let AgentError::PaidForNothing { contract, lost, .. } = error
+            && self.book.read(|book| book.loss(*contract)) < *lost
+        {
+            self.book.record(&Event::LossNoted { contract: *contract, lost: *lost })?;
         }
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
@@ -417,13 +427,17 @@ impl Objects {
                 })
             })
         });
+        let mut receipts = Vec::new();
         for (contract, shard) in deletions {
             let Some(session) = self.sessions.get(contract) else { continue };
-            if let Err(error) = session.delete(*shard).await {
-                tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+            match session.delete(*shard).await {
+                Ok(receipt) => receipts.push(Event::ShardDeleted { receipt }),
+                Err(error) => {
+                    tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+                }
             }
         }
-        Ok(())
+        self.book.record_all(&receipts)
     }
 
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,

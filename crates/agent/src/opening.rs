@@ -20,7 +20,8 @@ use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms, exposure_max,
+    Bill, ContractId, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab, Terms,
+    exposure_max,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
@@ -103,7 +104,7 @@ pub(crate) struct Offer {
 }
 
 /// Who is to blame for a contract that did not come about.
-enum Blame {
+pub(crate) enum Blame {
     /// The host: another may do.
     Host(AgentError),
     /// Anything else: no other host would help.
@@ -163,7 +164,7 @@ impl Opening<'_> {
                     if let Some(why) = self.unfit(&offer.list.prices, size_max) {
                         return Ok(Err((index, why)));
                     }
-                    self.intend(offer, size_max, wish.epochs)?
+                    self.intend(offer, size_max, wish.epochs, None)?
                 }
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
@@ -220,10 +221,8 @@ impl Opening<'_> {
             let provider = address.entity();
             let fit = match prices {
                 Err(error) => Err(error.to_string()),
-                Ok(signed) => match signed.verify(self.now) {
-                    Err(error) => Err(error.to_string()),
-                    Ok(()) => self.fits(provider, signed, wish),
-                },
+                Ok(signed) => good_now(&signed, self.now)
+                    .and_then(|()| self.fits(provider, signed, wish.epochs)),
             };
             match fit {
                 Ok(list) => offers.push(Offer { address, list, operator: None }),
@@ -233,11 +232,11 @@ impl Opening<'_> {
         (offers, passed_over)
     }
 
-    fn fits(
+    pub(crate) fn fits(
         &self,
         provider: EntityId,
         list: SignedPriceList,
-        wish: Wish,
+        epochs: u32,
     ) -> Result<SignedPriceList, String> {
         let prices = &list.prices;
         if prices.provider != provider {
@@ -254,7 +253,7 @@ impl Opening<'_> {
         if prices.currency != self.currency {
             return Err("it wants to be paid in another currency".to_owned());
         }
-        if prices.period_max < period(prices, wish.epochs) {
+        if prices.period_max < period(prices, epochs) {
             return Err(format!("it takes contracts of at most {}", prices.period_max));
         }
         Ok(list)
@@ -328,23 +327,30 @@ impl Opening<'_> {
                         && terms.size_max >= share
                         && terms.epochs() >= u64::from(epochs)
                         && !in_sets.contains(id)
+                        && terms.renews.is_none()
                 })
                 .map(|(_, record)| record.clone())
         })
     }
 
-    /// Makes terms for a new contract; nothing is saved or asked for yet.
-    fn intend(
+    /// Makes terms for a new contract, or for one that follows on another from a moment on; nothing is saved or asked for
+    /// yet.
+    pub(crate) fn intend(
         &self,
         offer: &Offer,
         size_max: Bytes,
         epochs: u32,
+        renews: Option<(ContractId, Timestamp)>,
     ) -> Result<ContractRecord, AgentError> {
         let prices = offer.list.prices;
         let span = period(&prices, epochs);
         let buyer = self.key.entity();
         let nonce = u128::from_le_bytes(entropy::random()?);
-        let terms = Terms::new(buyer, &offer.list, size_max, self.now, span, nonce);
+        let begins = renews.map_or(self.now, |(_, begins)| begins);
+        let mut terms = Terms::new(buyer, &offer.list, size_max, begins, span, nonce);
+        if let Some((renewed, _)) = renews {
+            terms = terms.renewing(renewed);
+        }
         let hold_max = cost_max(&prices, size_max, epochs).ok_or_else(|| AgentError::Invalid {
             what: format!("the prices of {} are beyond all counting", prices.provider.short()),
             hint: "leave that host out".to_owned(),
@@ -362,22 +368,44 @@ impl Opening<'_> {
     /// Takes a contract from wherever it stands to open, saving each step first.
     async fn complete(&self, record: &ContractRecord) -> Result<(), Blame> {
         let contract = record.terms.id();
-        match self.book.read(|book| book.contract(contract).map(|record| record.stage)) {
-            Some(Stage::Open) => return Ok(()),
-            Some(Stage::Intended | Stage::Ended { .. }) => {}
-            None => self.book.record(&Event::ContractIntended {
+        if self.book.read(|book| book.contract(contract).map(|record| record.stage))
+            == Some(Stage::Open)
+        {
+            return Ok(());
+        }
+        self.secure_hold(record).await?;
+        let clock = Arc::clone(self.clock);
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        match Session::new(key, endpoint, clock, record, Bytes::ZERO).open().await {
+            Ok(provider_signature) => {
+                Ok(self.book.record(&Event::ContractOpened { contract, provider_signature })?)
+            }
+            Err(error) => {
+                if matches!(&error, AgentError::Provider { reason, .. } if !reason.is_transient()) {
+                    self.give_up(contract)?;
+                }
+                Err(Blame::Host(error))
+            }
+        }
+    }
+    /// A refusal for good: another try needs another hold, and so another contract.
+    pub(crate) fn give_up(&self, contract: ContractId) -> Result<(), AgentError> {
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        self.book.record(&Event::ContractEnded { contract, tab, paid })
+    }
+
+    /// Saves that a contract is intended, and has the issuer open its hold; both once, however often this is called.
+    pub(crate) async fn secure_hold(&self, record: &ContractRecord) -> Result<(), Blame> {
+        let contract = record.terms.id();
+        if self.book.read(|book| book.contract(contract).is_none()) {
+            self.book.record(&Event::ContractIntended {
                 terms: record.terms,
                 address: record.address.clone(),
                 hold_request: record.hold_request,
                 hold_max: record.hold_max,
                 hold_expires: record.hold_expires,
-            })?,
+            })?;
         }
-        // A refusal for good: another try needs another hold, and so another contract.
-        let refused = || {
-            let (tab, paid) = (Tab::default(), Amount::ZERO);
-            self.book.record(&Event::ContractEnded { contract, tab, paid })
-        };
         let hold = self
             .wallet
             .submit(Request::HoldOpen {
@@ -391,31 +419,32 @@ impl Opening<'_> {
             })
             .await;
         match hold {
-            Ok(Response::HoldOpened { .. }) => {}
+            Ok(Response::HoldOpened { .. }) => Ok(()),
             Ok(_) => {
                 let (peer, what) = (self.currency.issuer(), "no hold was confirmed".to_owned());
-                return Err(AgentError::Misanswer { peer, what }.into());
+                Err(AgentError::Misanswer { peer, what }.into())
             }
             Err(error) => {
                 if matches!(&error, AgentError::Issuer(refusal) if !refusal.is_transient()) {
-                    refused()?;
+                    self.give_up(contract)?;
                 }
-                return Err(error.into());
+                Err(error.into())
             }
         }
-        let clock = Arc::clone(self.clock);
-        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-        match Session::new(key, endpoint, clock, record, Bytes::ZERO).open().await {
-            Ok(provider_signature) => {
-                Ok(self.book.record(&Event::ContractOpened { contract, provider_signature })?)
-            }
-            Err(error) => {
-                if matches!(&error, AgentError::Provider { reason, .. } if !reason.is_transient()) {
-                    refused()?;
-                }
-                Err(Blame::Host(error))
-            }
+    }
+}
+
+/// Checks a list that its host has signed just now: one whose clock is off would refuse all terms, and cost a hold.
+pub(crate) fn good_now(list: &SignedPriceList, now: Timestamp) -> Result<(), String> {
+    let issued = list.prices.issued;
+    let apart = issued.since(now).max(now.since(issued));
+    match list.verify(now) {
+        Err(PriceListError::Signature) => Err(PriceListError::Signature.to_string()),
+        _ if apart > SKEW_MAX => {
+            Err(format!("the clocks are too far apart: it says {issued}, here it is {now}"))
         }
+        Err(error) => Err(error.to_string()),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -500,5 +529,42 @@ mod tests {
         ] {
             assert_eq!(at_risk(&prices, Bytes::new(size)), Amount::new(outcome));
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named() {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let now = Timestamp::from_milliseconds(1_058_011_200_000);
+        let (day, hour) = (Duration::from_seconds(86_400), Duration::from_seconds(3600));
+        let list = |issued: Timestamp| {
+            PriceList {
+                provider: key.entity(),
+                currency: CurrencyId::issued_by(key.entity()),
+                open: Amount::new(1),
+                store: Price::from_parts(1),
+                write: Price::from_parts(1),
+                read: Price::from_parts(1),
+                capacity: Bytes::new(1),
+                period_max: day,
+                epoch: hour,
+                step_max: Bytes::new(4096),
+                issued,
+                expires: issued.after(hour),
+            }
+            .sign(&key)
+        };
+        let before =
+            |span: Duration| Timestamp::from_milliseconds(now.milliseconds() - span.milliseconds());
+        assert_eq!(good_now(&list(now), now), Ok(()));
+        assert_eq!(good_now(&list(now.after(SKEW_MAX)), now), Ok(()));
+        // A day ahead, a day behind, and half an hour behind, whose list is still good.
+        let half = Duration::from_seconds(1800);
+        for issued in [now.after(day), before(day), before(half)] {
+            let why = good_now(&list(issued), now).unwrap_err();
+            assert!(why.starts_with("the clocks are too far apart: it says 2003-07-1"), "{why}");
+        }
+        let mut forged = list(before(day));
+        forged.prices.open = Amount::ZERO;
+        assert!(good_now(&forged, now).unwrap_err().contains("not signed"));
     }
 }

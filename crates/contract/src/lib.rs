@@ -8,7 +8,7 @@
 //! ```text
 //! PriceList ─signed─► Terms ─signed by both─► State::Open ──► every Charge: Tab::quote (buyer signs a voucher for it)
 //!                                                │                          Tab::admit (provider serves if it is covered)
-//!                                                └── closed, over, lapsed ─► State::Ended ──► Bill
+//!                                                └── closed, over, lapsed, left, renewed ─► Bill     (see State)
 //! ```
 //!
 //! A provider tells of itself by an [`Ask`]: its price list and where it is dialled; [`Asks`] is a book of them, and
@@ -54,6 +54,7 @@
 mod ask;
 mod asks;
 mod bill;
+mod deletion;
 mod prices;
 mod pricing;
 mod state;
@@ -66,11 +67,12 @@ pub use ask::{
 };
 pub use asks::{Asks, AsksError, AsksLimits, Inserted, Page, Place, Rate, Sought};
 pub use bill::{Bill, Charge, Item, Line, Meter, Parts};
+pub use deletion::{Deletion, SignedDeletion};
 pub use prices::{
     EPOCH_MIN, PERIOD_LIMIT, PriceList, PriceListError, READ_UNIT, SKEW_MAX, STEP_LIMIT, STEP_MIN,
     SignedPriceList, VALIDITY_MAX, exposure_max, read_charged,
 };
 pub use pricing::{AutoPrice, Factor, Rank};
-pub use state::{Ending, GRACE_EPOCHS, State};
+pub use state::{Ending, GRACE_EPOCHS, Input, Side, State, StateError};
 pub use tab::{Tab, TabError};
 pub use terms::{ContractId, ParseContractIdError, Terms, TermsError};

@@ -46,7 +46,9 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
 async fn open(home: &Home) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
-    Ok(Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?)
+    let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
+    agent.finish_renewals().await?;
+    Ok(agent)
 }
 
 /// Brings the repository together with a cache, if one is wanted, and with progress that tells what was spent.

@@ -52,6 +52,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one, and soon taken apart
 pub(crate) enum Command {
     /// Make your key, and with it yourself; or make it anew from its 24 words
     #[command(
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     Sell(SellCommand),
     /// Serve what you sell, until stopped
     Up(UpArgs),
+    /// Show how your service fares: contracts, money, reads and audits served, disk
+    Status,
     /// Bring providers and buyers together
     #[command(subcommand)]
     Broker(BrokerCommand),
@@ -342,12 +345,20 @@ pub(crate) struct PayArgs {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one for each command
 pub(crate) enum SellCommand {
     /// Offer disk space
     #[command(
         after_help = "Example:\n  fondaco sell storage --path /mnt/spare --size 200G --accept CLR --store 0.02"
     )]
     Storage(SellStorageArgs),
+    /// Announce that you stop: nothing new is taken, and what is kept is served until then
+    #[command(after_help = "Example:\n  fondaco sell stop --in 30d")]
+    Stop {
+        /// When, from now, as 30d or 12h; each contract gets an epoch's notice at least
+        #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+        r#in: std::time::Duration,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -382,6 +393,12 @@ pub(crate) struct SellStorageArgs {
     /// The most that either side risks at a time: bytes served before the next voucher
     #[arg(long, default_value = "256k", value_name = "SIZE")]
     pub(crate) step: String,
+    /// The most room for a buyer that has not paid for a contract yet; it grows with what was paid [default: half of --size]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) newcomer: Option<String>,
+    /// What is to stay free on the disk, whatever was sold
+    #[arg(long, default_value = "256M", value_name = "SIZE")]
+    pub(crate) reserve: String,
     #[command(flatten)]
     pub(crate) offer: OfferArgs,
 }
@@ -414,6 +431,10 @@ pub(crate) struct UpArgs {
     /// The socket to listen on
     #[arg(long, default_value = "0.0.0.0:4433", value_name = "IP:PORT")]
     pub(crate) listen: SocketAddr,
+    /// Start although none of the shards is there any more: gives up the contracts that they were for, and gets the money for
+    /// what was served
+    #[arg(long)]
+    pub(crate) without_shards: bool,
     /// Announce yourself on the local network, by multicast DNS
     #[arg(long)]
     pub(crate) local: bool,
@@ -471,6 +492,22 @@ pub(crate) struct AuditArgs {
 pub(crate) enum ContractsCommand {
     /// List the contracts and what they have cost
     List,
+    /// Let new contracts with the same hosts take over what lies under those that end soon
+    #[command(after_help = "Example:\n  fondaco contracts renew --within 1 --epochs 3")]
+    Renew {
+        /// Renew those that end before so many epochs have gone by [default: all]
+        #[arg(long, value_name = "EPOCHS")]
+        within: Option<f64>,
+        /// How many epochs the new contracts last
+        #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+        epochs: u32,
+        /// The most that the new contracts may cost in all
+        #[arg(long, value_name = "AMOUNT")]
+        budget: Option<String>,
+        /// The currency to pay in; may be left out when you accept only one
+        #[arg(long, value_name = "SYMBOL")]
+        currency: Option<String>,
+    },
     /// End all contracts: hosts are paid what they are owed and may delete your shards
     End {
         /// Do it although what is stored there is then lost

@@ -162,6 +162,7 @@ impl From<AgentError> for Failure {
             | AgentError::Broker { .. }
             | AgentError::Misanswer { .. }
             | AgentError::ContractFull { .. }
+            | AgentError::PaidForNothing { .. }
             | AgentError::Placement { .. }
             | AgentError::Store(_)
             | AgentError::Repository(_)

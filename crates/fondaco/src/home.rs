@@ -8,7 +8,7 @@
 //! HOME/wallet.toml    the currencies accepted, with their issuers' addresses
 //! HOME/hosts.toml     the storage hosts and brokers that were named once
 //! HOME/issuer/        the journal and definition of the currency issued, if any
-//! HOME/host/          the journal, price list and address of what is sold, if anything
+//! HOME/host/          the journal, price list, address and status of what is sold, if anything
 //! HOME/broker/        the address of the broker that is run from here, if any
 //! HOME/agent/         the journals of what was bought and paid
 //! HOME/cache/         a cache of the repository's indexes; may be deleted

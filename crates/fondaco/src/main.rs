@@ -19,6 +19,7 @@ mod screen;
 mod sell;
 mod selling;
 mod services;
+mod status;
 mod wallet;
 
 use clap::Parser as _;
@@ -73,8 +74,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Deposits(args) => wallet::deposits(&home, args, json).await,
             Command::History(args) => history::history(&home, args, json).await,
             Command::Receipt(command) => history::receipt(&home, command, json).await,
-            Command::Sell(command) => sell::sell(&home, command, json).await,
+            Command::Sell(command) => sell::sell(&home, command, json),
             Command::Up(args) => sell::up(&home, args, json).await,
+            Command::Status => status::status(&home, json).await,
             Command::Broker(command) => broker::run(&home, command, json).await,
             Command::Offers(args) => offers::offers(&home, args, json).await,
             Command::Backup(command) => backup::run(&home, command, json).await,

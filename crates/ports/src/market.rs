@@ -7,12 +7,14 @@
 //! buyer                                             provider
 //! Prices ─────────────────────────────────────────► Prices
 //! Open{terms, buyer_signature, voucher} ──────────► Opened
-//! Put{contract, shard, size, epoch} ──────────────► Ready, or Have: nothing to send, nothing charged
+//! Put{contract, shard, size, epoch} ──────────────► Ready; Have: nothing to send, nothing charged; or Resume{at}
 //!   Step{voucher, bytes} ─────────────────────────► Taken{at}
 //!   the last Step, its voucher also for keeping ──► Stored
 //! Get{contract, shard, offset, length, voucher} ──► Slice          an audit is a Get
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
-//! Delete, Close, Status, List ────────────────────► Deleted, Closed, Status, Shards
+//! Renew{terms, buyer_signature, voucher} ─────────► Renewed        the shards are the new contract's
+//! Delete ─────────────────────────────────────────► Erased{receipt}
+//! Close, Status, List ────────────────────────────► Closed, Status, Shards
 //! Mark{mark} ─────────────────────────────────────► Marked         what to find everything by
 //! Mine ───────────────────────────────────────────► Mine           the buyer's contracts and marks
 //! any of them ────────────────────────────────────► Refused{reason}
@@ -43,7 +45,9 @@ pub use reason::Reason;
 
 use fondaco_audit::{ShardId, slice_len_max};
 use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, choice, put_bytes, record};
-use fondaco_contract::{ContractId, STEP_LIMIT, SignedPriceList, State, Tab, Terms};
+use fondaco_contract::{
+    ContractId, STEP_LIMIT, SignedDeletion, SignedPriceList, State, Tab, Terms,
+};
 use fondaco_crypto::Signature;
 use fondaco_ledger::SignedVoucher;
 use fondaco_units::{Amount, Bytes};
@@ -252,6 +256,16 @@ pub enum Request {
         /// Under which contract, and which.
         mark: SignedMark,
     },
+    /// Sign a contract that takes over the shards of the one its terms renew, which ends by that. Asked again, it is
+    /// answered as before.
+    Renew {
+        /// What was agreed.
+        terms: Terms,
+        /// The buyer's signature of them.
+        buyer_signature: Signature,
+        /// Pays for opening and for the first epoch of what is taken over; names the hold for all that follows.
+        voucher: SignedVoucher,
+    },
 }
 choice!(Request {
     1 => Prices,
@@ -263,12 +277,13 @@ choice!(Request {
     7 => Advance { contract, voucher },
     8 => Delete { contract, shard },
     9 => Close { contract },
+    13 => Renew { terms, buyer_signature, voucher },
     23 => Mine { after },
     24 => Mark { mark },
 });
 
 impl Frame for Request {
-    const FRAME_MAX: usize = 512;
+    const FRAME_MAX: usize = 1024;
 }
 
 /// The next bytes of a shard that is being put.
@@ -356,7 +371,10 @@ pub enum Response {
         epochs_paid: u64,
     },
     /// To [`Request::Delete`], also of a shard that was not kept.
-    Deleted,
+    Deleted {
+        /// The provider's word for it, which the buyer keeps.
+        receipt: SignedDeletion,
+    },
     /// To [`Request::Close`].
     Closed {
         /// The total of the bill.
@@ -379,6 +397,18 @@ pub enum Response {
         /// The highest there is: another than was sent, if that came too late.
         sequence: u64,
     },
+    /// To [`Request::Renew`].
+    Renewed {
+        /// The provider's signature of the terms.
+        provider_signature: Signature,
+        /// The account of the contract that was renewed, as it ended.
+        tab: Tab,
+    },
+    /// To [`Request::Put`] of a shard of which steps were taken before a stream broke: send the bytes from there on.
+    Resume {
+        /// From where.
+        at: Bytes,
+    },
 }
 choice!(Response {
     1 => Prices { list },
@@ -391,9 +421,11 @@ choice!(Response {
     8 => Stored,
     9 => Slice { bytes },
     10 => Advanced { epochs_paid },
-    11 => Deleted,
     12 => Closed { total, paid },
     13 => Refused { reason },
+    17 => Deleted { receipt },
+    18 => Renewed { provider_signature, tab },
+    19 => Resume { at },
     27 => Mine { list },
     28 => Marked { sequence },
 });
@@ -405,7 +437,7 @@ impl Frame for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fondaco_contract::{Ending, Meter, PriceList};
+    use fondaco_contract::{Deletion, Ending, Meter, PriceList};
     use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
     use fondaco_ledger::{HoldId, Voucher};
     use fondaco_units::{Duration, Price, Timestamp};
@@ -476,6 +508,7 @@ mod tests {
             Request::Advance { contract, voucher },
             Request::Delete { contract, shard },
             Request::Close { contract },
+            Request::Renew { terms: terms().renewing(contract), buyer_signature: SIGNATURE, voucher },
             Request::Mine { after: Some(contract) },
             Request::Mine { after: None },
             Request::Mark { mark: mark() },
@@ -489,6 +522,13 @@ mod tests {
         };
         let state = State::Ended { at: Timestamp::EPOCH, why: Ending::Closed };
         let listed = Listed { shard: shard(), size: Bytes::new(1 << 16) };
+        let receipt = Deletion {
+            contract: contract(),
+            shard: *shard().digest(),
+            at: Timestamp::EPOCH,
+            freed: Bytes::new(1 << 16),
+        }
+        .sign(&SecretKey::from_bytes(&[1; 32]));
         let mut all = vec![
             Response::Prices { list: list() },
             Response::Opened { provider_signature: SIGNATURE },
@@ -500,7 +540,9 @@ mod tests {
             Response::Stored,
             Response::Slice { bytes: Payload::new(vec![6; SLICE_BYTES_MAX]).unwrap() },
             Response::Advanced { epochs_paid: 2 },
-            Response::Deleted,
+            Response::Deleted { receipt },
+            Response::Renewed { provider_signature: SIGNATURE, tab },
+            Response::Resume { at: Bytes::new(1 << 18) },
             Response::Closed { total: Amount::new(9), paid: Amount::new(8) },
             Response::Mine {
                 list: List::new(vec![Mine { terms: terms(), mark: Some(mark()) }; MINE_MAX])
@@ -575,7 +617,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "72dbd523068dc50db5f053bd03a14e01d081bc8aa89a568267255a969ad49c62"
+            "91a4f51e7c8727920eca4d006969a34fe90eae3716622809fcc7d2f1c9afa28a"
         );
     }
 

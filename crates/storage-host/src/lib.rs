@@ -21,6 +21,6 @@ mod service;
 pub use board::PriceBoard;
 pub use event::{Event, ReplayError};
 pub use host::{
-    Answer, Begun, Closing, Host, HostConfig, Opening, PutId, ReadPlan, Settle, Stepped,
+    Answer, Begun, Closing, Host, HostConfig, Opening, Overview, PutId, ReadPlan, Settle, Stepped,
 };
-pub use service::{HostService, ServiceError};
+pub use service::{Counts, HostService, HostWatch, Report, ServiceError};

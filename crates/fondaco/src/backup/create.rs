@@ -1,5 +1,6 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
+use super::contracts::renew;
 use super::{open, owed, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
@@ -141,6 +142,12 @@ impl Create<'_> {
         let Self { agent, currency, json, .. } = self;
         let began = Instant::now();
         let mut report = None;
+        let (mut budget, mut failed) = (self.budget, BTreeSet::new());
+        let CreateArgs { renew_within, epochs, .. } = self.args;
+        // What a month's budget allows depends on how long the new contracts last, which their hosts say.
+        let most = budget.filter(|budget| !budget.is_monthly).map(|budget| budget.amount);
+        let renewed = renew(self.home, agent, currency, renew_within, epochs, most, *json).await?;
+        take(&mut budget, renewed);
         let lost = agent.forget_lost().await?;
         if lost > 0 {
             let what = format!(
@@ -149,16 +156,11 @@ impl Create<'_> {
             say_progress(*json, &what);
         }
         let mut objects = Arc::new(agent.objects());
-        let (mut budget, mut failed) = (self.budget, BTreeSet::new());
         for attempt in 1..=TRIES_MAX {
             if agent.usable_set().is_none() || attempt > 1 {
                 let hosts = self.hosts(&addresses, &failed).await?;
                 let held = self.open_contracts(&hosts, budget).await?;
-                if let Some(budget) = &mut budget
-                    && !budget.is_monthly
-                {
-                    budget.amount = budget.amount.saturating_sub(held);
-                }
+                take(&mut budget, held);
                 objects = Arc::new(agent.objects());
                 // Whatever comes, what is held for these contracts must not be forgotten.
                 state::keep(self.home, agent, &objects, *json).await;
@@ -175,6 +177,7 @@ impl Create<'_> {
                     | AgentError::Provider { .. }
                     | AgentError::Transport(_)
                     | AgentError::Misanswer { .. }
+                    | AgentError::PaidForNothing { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
                     failed.extend(objects.to_be_replaced());
@@ -366,6 +369,15 @@ impl Create<'_> {
         });
         say(&line.to_string());
         Ok(())
+    }
+}
+
+/// Takes what is held out of a budget for all of the time.
+const fn take(budget: &mut Option<Budget>, held: Amount) {
+    if let Some(budget) = budget
+        && !budget.is_monthly
+    {
+        budget.amount = budget.amount.saturating_sub(held);
     }
 }
 

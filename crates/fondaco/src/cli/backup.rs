@@ -71,6 +71,9 @@ pub(crate) struct CreateArgs {
     /// contract lapses when a whole epoch goes by unpaid
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
     pub(crate) epochs: u32,
+    /// Renew contracts that end before so many epochs have gone by, as 0.25; for as many as --epochs says
+    #[arg(long, default_value_t = 0.25, value_name = "EPOCHS")]
+    pub(crate) renew_within: f64,
     /// Only show what hosts ask, and which code, durability and price that makes
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -108,6 +111,9 @@ pub(crate) struct RestoreArgs {
     pub(crate) to: PathBuf,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+    /// How many steps a host may have been paid for nothing before it is asked no more
+    #[arg(long, default_value_t = 1, value_name = "STEPS")]
+    pub(crate) risk: u64,
 }
 
 #[derive(Debug, Args)]
