@@ -11,6 +11,7 @@
 //!   Step{voucher, bytes} ─────────────────────────► Taken{at}
 //!   the last Step, its voucher also for keeping ──► Stored
 //! Get{contract, shard, offset, length, voucher} ──► Slice          an audit is a Get
+//! Prove{contract, nonce, parts, voucher} ─────────► Proof          a deep audit
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
 //! Delete, Close, Status, List ────────────────────► Deleted, Closed, Status, Shards
 //! any of them ────────────────────────────────────► Refused{reason}
@@ -37,9 +38,9 @@ mod reason;
 
 pub use reason::Reason;
 
-use fondaco_audit::{ShardId, slice_len_max};
+use fondaco_audit::{PROOF_BYTES, ShardId, slice_len_max};
 use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, choice, put_bytes, record};
-use fondaco_contract::{ContractId, STEP_LIMIT, SignedPriceList, State, Tab, Terms};
+use fondaco_contract::{ContractId, READ_UNIT, STEP_LIMIT, SignedPriceList, State, Tab, Terms};
 use fondaco_crypto::Signature;
 use fondaco_ledger::SignedVoucher;
 use fondaco_units::{Amount, Bytes};
@@ -57,6 +58,12 @@ pub const STEP_BYTES_MAX: usize = STEP_LIMIT.get() as usize;
 /// The most bytes of one slice: of a step that begins inside a group, with its hashes.
 #[allow(clippy::cast_possible_truncation)] // little more than one mebibyte
 pub const SLICE_BYTES_MAX: usize = slice_len_max(STEP_LIMIT.get()) as usize;
+
+/// The most blocks that one proof is about, and so the most shards.
+pub const PROOF_SAMPLES_MAX: usize = 512;
+
+/// What a proof is charged as: a read of its bytes, rounded up as reads are.
+pub const PROOF_CHARGED: Bytes = Bytes::new((PROOF_BYTES as u64).next_multiple_of(READ_UNIT.get()));
 
 /// A message that travels in a frame of its own.
 pub trait Frame: Encode + Decode {
@@ -231,6 +238,18 @@ pub enum Request {
         /// Which.
         contract: ContractId,
     },
+    /// Prove that blocks of shards are kept: those that `nonce` draws, with a
+    /// [`ProofChallenge`](fondaco_audit::ProofChallenge) of this contract.
+    Prove {
+        /// Under which contract.
+        contract: ContractId,
+        /// What the provider could not foresee.
+        nonce: [u8; 32],
+        /// Of which shards: at least one, in order of their names, each once.
+        parts: List<ProvePart, PROOF_SAMPLES_MAX>,
+        /// Pays for [`PROOF_CHARGED`] bytes read.
+        voucher: SignedVoucher,
+    },
 }
 choice!(Request {
     1 => Prices,
@@ -242,11 +261,23 @@ choice!(Request {
     7 => Advance { contract, voucher },
     8 => Delete { contract, shard },
     9 => Close { contract },
+    10 => Prove { contract, nonce, parts, voucher },
 });
 
 impl Frame for Request {
-    const FRAME_MAX: usize = 512;
+    /// A [`Request::Prove`] at its longest; all others have less than 512 bytes.
+    const FRAME_MAX: usize = 512 + 34 * PROOF_SAMPLES_MAX;
 }
+
+/// A shard of a [`Request::Prove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProvePart {
+    /// Its name.
+    pub shard: ShardId,
+    /// How many of its blocks to draw: at least one, and with those of all others at most [`PROOF_SAMPLES_MAX`].
+    pub samples: u16,
+}
+record!(ProvePart { shard, samples });
 
 /// The next bytes of a shard that is being put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -336,6 +367,11 @@ pub enum Response {
         /// Why.
         reason: Reason,
     },
+    /// To [`Request::Prove`].
+    Proof {
+        /// To be given to [`TagKey::check`](fondaco_audit::TagKey::check) with what was asked.
+        bytes: Payload<PROOF_BYTES>,
+    },
 }
 choice!(Response {
     1 => Prices { list },
@@ -351,6 +387,7 @@ choice!(Response {
     11 => Deleted,
     12 => Closed { total, paid },
     13 => Refused { reason },
+    14 => Proof { bytes },
 });
 
 impl Frame for Response {
@@ -426,6 +463,12 @@ mod tests {
             Request::Advance { contract, voucher },
             Request::Delete { contract, shard },
             Request::Close { contract },
+            Request::Prove {
+                contract,
+                nonce: [3; 32],
+                parts: List::new(vec![ProvePart { shard, samples: 1 }; PROOF_SAMPLES_MAX]).unwrap(),
+                voucher,
+            },
         ]
     }
 
@@ -449,6 +492,7 @@ mod tests {
             Response::Advanced { epochs_paid: 2 },
             Response::Deleted,
             Response::Closed { total: Amount::new(9), paid: Amount::new(8) },
+            Response::Proof { bytes: Payload::new(vec![6; PROOF_BYTES]).unwrap() },
         ];
         all.extend(reason::tests::reasons().map(|reason| Response::Refused { reason }));
         all
@@ -482,6 +526,7 @@ mod tests {
         assert_eq!(Response::from_frame(&vec![VERSION; length]), Err(long));
         assert_eq!(Request::from_frame(&[]), Err(FrameError::Empty));
         assert_eq!(Response::FRAME_MAX, 1_072_464); // as docs/formats/market.md says
+        assert_eq!((Request::FRAME_MAX, PROOF_BYTES), (17_920, 8208));
     }
 
     /// The hexdump of `docs/formats/market.md`: a change of it is a new version.
@@ -517,7 +562,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "74180915d0a80c9a9a3576e0d34ead938e8e42542efc77386dfde57e810226a0"
+            "1ec3046b039074f6f9a57db978f1bd7894c617c6e6e90ad1b2c8f40d5f01c3ab"
         );
     }
 
@@ -525,6 +570,7 @@ mod tests {
     #[test]
     fn a_unit_of_reading_is_a_group() {
         assert_eq!(fondaco_contract::READ_UNIT.get(), fondaco_audit::GROUP);
+        assert_eq!(PROOF_CHARGED, fondaco_contract::READ_UNIT);
     }
 
     proptest! {

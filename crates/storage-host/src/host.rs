@@ -6,7 +6,7 @@
 //! ```text
 //! open_begin ── ask the issuer for the hold ── open_finish
 //! put_begin ── put_step, write bytes … ── hash, sync ── put_commit      or put_abort, wherever it broke
-//! get_begin ── read and prove ── get_commit
+//! get_begin ── read and prove ── get_commit       prove_begin ── add blocks up ── prove_commit
 //! close_begin, due ── post the voucher, or void the hold ── close_finish
 //! advance, delete, status, list, prices: at once
 //! ```
@@ -45,10 +45,13 @@
 //! assert_eq!(list.prices.capacity, host.free());
 //! ```
 
+mod prove;
 mod serve;
 
 #[cfg(test)]
 mod tests;
+
+pub use prove::{PROOFS_PER_EPOCH_MAX, ProvePlan, ProveShard};
 
 use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
@@ -300,6 +303,8 @@ pub struct Host {
     references: BTreeMap<ShardId, u32>,
     puts: BTreeMap<PutId, Put>,
     put_next: u64,
+    /// How many proofs of a contract were begun, in which epoch.
+    proofs: BTreeMap<ContractId, (u64, u32)>,
 }
 
 impl Host {
@@ -312,6 +317,7 @@ impl Host {
             references: BTreeMap::new(),
             puts: BTreeMap::new(),
             put_next: 0,
+            proofs: BTreeMap::new(),
         }
     }
 
@@ -655,6 +661,7 @@ impl Host {
             State::Open => true,
             State::Ended { at, .. } => contract.paid.is_none() || now < at.after(MEMORY),
         });
+        self.proofs.retain(|id, _| self.contracts.contains_key(id));
     }
 
     // --- looking -----------------------------------------------------------------------------------

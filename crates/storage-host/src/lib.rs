@@ -19,6 +19,7 @@ mod service;
 
 pub use event::{Event, ReplayError};
 pub use host::{
-    Answer, Begun, Closing, Host, HostConfig, Opening, PutId, ReadPlan, Settle, Stepped,
+    Answer, Begun, Closing, Host, HostConfig, Opening, PROOFS_PER_EPOCH_MAX, ProvePlan, ProveShard,
+    PutId, ReadPlan, Settle, Stepped,
 };
 pub use service::{HostService, ServiceError};

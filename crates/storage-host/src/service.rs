@@ -16,6 +16,8 @@
 //! Reads are metered in memory and flushed every second, and with every other event: a provider that loses power
 //! loses the payment of a second of reads, its buyers nothing.
 
+mod proving;
+
 use crate::host::Begun;
 use crate::{
     Answer, Closing, Event, Host, HostConfig, Opening, PutId, ReplayError, Settle, Stepped,
@@ -454,6 +456,9 @@ impl Shared {
                     Err(reason) => return Some(Response::Refused { reason }),
                 };
                 Some(Response::Slice { bytes: slice })
+            }
+            Request::Prove { contract, nonce, parts, voucher } => {
+                Some(self.prove(peer, contract, nonce, parts.as_slice(), &voucher))
             }
             Request::Advance { contract, voucher } => {
                 self.decide(|host| host.advance(now, peer, contract, &voucher)).await

@@ -167,6 +167,27 @@ pub enum Reason {
     /// The provider has failed in some other way of its own.
     #[error("the provider has failed")]
     Failed,
+
+    /// The proof asked for is of nothing, of too much, or of shards out of order.
+    #[error("a proof is of 1 to {samples_max} blocks, of shards in order")]
+    WrongSamples {
+        /// How many blocks there may be.
+        samples_max: u32,
+    },
+    /// There are no tags behind the data of the shard.
+    #[error("a shard of {size} has no tags")]
+    Untagged {
+        /// Its size.
+        size: Bytes,
+    },
+    /// As many proofs were asked for as an epoch pays for.
+    #[error("an epoch has {proofs_max} proofs; the next begins {until}")]
+    TooManyProofs {
+        /// How many it has.
+        proofs_max: u32,
+        /// When the next epoch begins.
+        until: Timestamp,
+    },
 }
 choice!(Reason {
     1 => Version { spoken },
@@ -202,6 +223,9 @@ choice!(Reason {
     63 => Damaged,
     64 => IssuerUnreachable,
     65 => Failed,
+    80 => WrongSamples { samples_max },
+    81 => Untagged { size },
+    82 => TooManyProofs { proofs_max, until },
 });
 
 impl Reason {
@@ -219,7 +243,8 @@ impl Reason {
             | Self::Unpaid { .. }
             | Self::DiskFull
             | Self::IssuerUnreachable
-            | Self::Failed => true,
+            | Self::Failed
+            | Self::TooManyProofs { .. } => true,
             Self::Version { .. }
             | Self::Malformed
             | Self::PricesExpired
@@ -240,7 +265,9 @@ impl Reason {
             | Self::PaidToTheEnd { .. }
             | Self::Overflow
             | Self::WrongContent
-            | Self::Damaged => false,
+            | Self::Damaged
+            | Self::WrongSamples { .. }
+            | Self::Untagged { .. } => false,
         }
     }
 }
@@ -289,8 +316,8 @@ pub(crate) mod tests {
     #[test]
     fn every_reason_says_something_of_its_own() {
         let sentences: BTreeSet<String> = reasons().map(|reason| reason.to_string()).collect();
-        assert_eq!(reasons().count(), 33);
-        assert_eq!(sentences.len(), 33);
+        assert_eq!(reasons().count(), 36);
+        assert_eq!(sentences.len(), 36);
         assert!(reasons().any(Reason::is_transient));
     }
 
