@@ -4,7 +4,9 @@
 //! contract   ContractIntended ──► ContractOpened ──► ContractEnded
 //!                    └──────────────────────────────────► ContractEnded (never opened)
 //! object     ObjectStored ──► ObjectRemoved
+//!            TaggedObjectStored ─┘
 //! backup     BackupStarted ──► BackupFinished
+//! audit      AuditsLogged: how far the audit log has come
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -17,7 +19,8 @@
 //! - Replaying the events gives the same book; an event that does not fit is refused and changes nothing.
 //! - A [`Set`] never changes: an object names its set, and its shard `i` lies under contract `i` of it.
 
-use fondaco_audit::ShardId;
+use crate::audit_log::LogHead;
+use fondaco_audit::{ShardId, tagged_len};
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
@@ -133,6 +136,26 @@ pub enum Event {
         /// What it did.
         why: Text<200>,
     },
+    /// Every shard of an object, each with its tags behind it, was acknowledged as stored.
+    TaggedObjectStored {
+        /// Which object.
+        object: ObjectId,
+        /// Its length.
+        length: Bytes,
+        /// The index of its set.
+        set: u32,
+        /// Its shards, in the order of the set's contracts.
+        shards: List<ShardId, SHARDS_MAX>,
+        /// What it is tagged as; see [`object_tag`](crate::tagging::object_tag).
+        tagged: Digest,
+    },
+    /// The audit log has come so far.
+    AuditsLogged {
+        /// How many entries it has.
+        entries: u64,
+        /// The link of the last; zero if there is none.
+        link: Digest,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -144,6 +167,8 @@ choice!(Event {
     7 => BackupStarted,
     8 => BackupFinished,
     9 => ProviderDistrusted { provider, why },
+    13 => TaggedObjectStored { object, length, set, shards, tagged },
+    14 => AuditsLogged { entries, link },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -197,6 +222,20 @@ pub struct ObjectRecord {
     pub set: u32,
     /// Its shards, in the order of the set's contracts.
     pub shards: Vec<ShardId>,
+    /// What its shards are tagged as, if there are tags behind them.
+    pub tagged: Option<Digest>,
+}
+
+impl ObjectRecord {
+    /// Returns how long each shard is, with its tags if it has some.
+    pub const fn shard_size(&self, layout: Layout) -> u64 {
+        shard_size(layout, self.tagged.is_some())
+    }
+}
+
+/// Returns how long each shard of an object is.
+const fn shard_size(layout: Layout, is_tagged: bool) -> u64 {
+    if is_tagged { tagged_len(layout.shard_len()) } else { layout.shard_len() }
 }
 
 /// Why an event does not fit a book. Listed by precedence.
@@ -235,6 +274,7 @@ pub struct Book {
     given: BTreeMap<ContractId, Bytes>,
     distrusted: BTreeMap<EntityId, String>,
     unfinished: bool,
+    audits: LogHead,
 }
 
 impl Book {
@@ -278,18 +318,10 @@ impl Book {
                 self.sets.push(Set { code, contracts: contracts.to_vec() });
             }
             Event::ObjectStored { object, length, set, shards } => {
-                let fits = self
-                    .set(*set)
-                    .is_some_and(|set| set.contracts.len() == shards.as_slice().len());
-                if !fits {
-                    return Err(BookError::Set { set: *set });
-                }
-                for (contract, length) in self.shares(*set, *length) {
-                    let given = self.given.entry(contract).or_default();
-                    *given = given.checked_add(length).unwrap_or(Bytes::MAX);
-                }
-                let shards = shards.as_slice().to_vec();
-                self.objects.insert(*object, ObjectRecord { length: *length, set: *set, shards });
+                self.store(*object, *length, *set, shards.as_slice(), None)?;
+            }
+            Event::TaggedObjectStored { object, length, set, shards, tagged } => {
+                self.store(*object, *length, *set, shards.as_slice(), Some(*tagged))?;
             }
             Event::ObjectRemoved { object } => {
                 self.objects.remove(object);
@@ -299,16 +331,42 @@ impl Book {
             Event::ProviderDistrusted { provider, why } => {
                 self.distrusted.entry(*provider).or_insert_with(|| why.as_str().to_owned());
             }
+            Event::AuditsLogged { entries, link } => {
+                let link = (*entries > 0).then_some(*link);
+                self.audits = LogHead { entries: *entries, link };
+            }
         }
         Ok(())
     }
 
+    fn store(
+        &mut self,
+        object: ObjectId,
+        length: Bytes,
+        set: u32,
+        shards: &[ShardId],
+        tagged: Option<Digest>,
+    ) -> Result<(), BookError> {
+        let fits = self.set(set).is_some_and(|set| set.contracts.len() == shards.len());
+        if !fits {
+            return Err(BookError::Set { set });
+        }
+        for (contract, length) in self.shares(set, length, tagged.is_some()) {
+            let given = self.given.entry(contract).or_default();
+            *given = given.checked_add(length).unwrap_or(Bytes::MAX);
+        }
+        let shards = shards.to_vec();
+        self.objects.insert(object, ObjectRecord { length, set, shards, tagged });
+        Ok(())
+    }
+
     /// Returns what an object of this length puts under each contract of a set.
-    fn shares(&self, set: u32, length: Bytes) -> Vec<(ContractId, Bytes)> {
+    fn shares(&self, set: u32, length: Bytes, is_tagged: bool) -> Vec<(ContractId, Bytes)> {
         self.set(set)
             .and_then(|set| {
                 let layout = Layout::new(set.code, length.get()).ok()?;
-                let share = |contract: &ContractId| (*contract, Bytes::new(layout.shard_len()));
+                let size = Bytes::new(shard_size(layout, is_tagged));
+                let share = |contract: &ContractId| (*contract, size);
                 Some(set.contracts.iter().map(share).collect())
             })
             .unwrap_or_default()
@@ -364,6 +422,11 @@ impl Book {
     /// Returns what a provider was caught at, if it was.
     pub fn distrusted(&self, provider: EntityId) -> Option<&str> {
         self.distrusted.get(&provider).map(String::as_str)
+    }
+
+    /// Returns how far the audit log had come.
+    pub const fn audits(&self) -> LogHead {
+        self.audits
     }
 
     /// Returns whether a backup began and did not finish.
@@ -437,6 +500,36 @@ mod tests {
         Event::ObjectStored { object: object(name), length: Bytes::new(10), set, shards }
     }
 
+    fn tagged(name: u8, set: u32, shards: usize) -> Event {
+        match stored(name, set, shards) {
+            Event::ObjectStored { object, length, set, shards } => {
+                let tagged = Digest::of(&[name]);
+                Event::TaggedObjectStored { object, length, set, shards, tagged }
+            }
+            other => other,
+        }
+    }
+
+    /// A shard with tags is longer, and its host may say so.
+    #[test]
+    fn tags_count_as_given() {
+        let (mut with, mut without) = (Book::default(), Book::default());
+        for event in [intended(1), opened(1), set(1, &[1])] {
+            with.apply(&event).unwrap();
+            without.apply(&event).unwrap();
+        }
+        with.apply(&tagged(3, 0, 1)).unwrap();
+        without.apply(&stored(3, 0, 1)).unwrap();
+        let contract = terms(1).id();
+        assert_eq!(without.given(contract), Bytes::new(64));
+        assert_eq!(with.given(contract), Bytes::new(80));
+        let layout = Layout::new(with.set(0).unwrap().code, 10).unwrap();
+        assert_eq!(with.object(object(3)).unwrap().shard_size(layout), 80);
+        assert_eq!(without.object(object(3)).unwrap().shard_size(layout), 64);
+        with.apply(&Event::AuditsLogged { entries: 2, link: Digest::of(b"x") }).unwrap();
+        assert_eq!(with.audits(), LogHead { entries: 2, link: Some(Digest::of(b"x")) });
+    }
+
     #[test]
     fn events_must_fit() {
         let contract = terms(1).id();
@@ -457,6 +550,8 @@ mod tests {
             (vec![intended(1), set(1, &[1]), stored(1, 0, 1)], Ok(())),
             (vec![intended(1), set(1, &[1]), stored(1, 0, 2)], Err(BookError::Set { set: 0 })),
             (vec![intended(1), set(1, &[1]), stored(1, 1, 1)], Err(BookError::Set { set: 1 })),
+            (vec![intended(1), set(1, &[1]), tagged(1, 0, 1)], Ok(())),
+            (vec![intended(1), set(1, &[1]), tagged(1, 0, 2)], Err(BookError::Set { set: 0 })),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
         ];
         for (events, expected) in table {
@@ -499,7 +594,9 @@ mod tests {
             nonce.clone().prop_map(ended),
             (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
             (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
+            (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| tagged(name, set, n)),
             (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),
+            (0..3_u64).prop_map(|entries| Event::AuditsLogged { entries, link: Digest::ZERO }),
             Just(Event::BackupStarted),
             Just(Event::BackupFinished),
         ]

@@ -8,7 +8,7 @@
 //! Session       vouchers and steps, one contract               one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! Repo          rustic_core on Objects: back up, list, restore
-//! auditing      unforeseen places, proven or not
+//! auditing      unforeseen places, proven or not; each in the AuditLog
 //! Book          the journal of all this
 //! ```
 //!
@@ -23,6 +23,7 @@
 //! Renewal and repair of contracts, and the choice of hosts by their record: every host is a newcomer
 //! to this version (see [`NEWCOMER_LOSS`]).
 
+pub mod audit_log;
 pub mod auditing;
 pub mod book;
 mod currency;
@@ -35,8 +36,10 @@ pub mod progress;
 mod receipt;
 mod repository;
 mod session;
+pub mod tagging;
 mod wallet;
 
+pub use audit_log::{AuditLog, SignedEntry};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
@@ -47,14 +50,16 @@ pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
 pub use session::{Put, Session};
 pub use wallet::Wallet;
 
+use audit_log::LogHead;
+use auditing::Audited;
 use book::{ContractRecord, Event, ObjectKind, Stage};
 use fondaco_contract::{ContractId, Tab};
-use fondaco_crypto::SecretKey;
+use fondaco_crypto::{Digest, SecretKey};
 use fondaco_ports::Clock;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A set that is over sooner than this takes no new objects.
@@ -67,6 +72,8 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
+    /// Where the audit log is.
+    audits: PathBuf,
 }
 
 /// What a contract has come to.
@@ -91,7 +98,7 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book })
+        Ok(Self { key, endpoint, clock, book, audits: folder.join("audits") })
     }
 
     /// Returns the owner's key.
@@ -175,7 +182,7 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book } = self;
+        let Self { key, endpoint, clock, book, .. } = self;
         let now = clock.now();
         Opening { key, endpoint, book, wallet, currency, clock, now }.open(hosts, wish).await
     }
@@ -202,6 +209,49 @@ impl Agent {
                 })
                 .collect()
         })
+    }
+
+    /// Audits every open contract, and writes what it showed into the audit log; `done` is called after each. This is
+    /// the one way to audit: what is to be known of each provider follows from what it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::AuditLog`] before anything is asked, if the log is not as it was; and failures of this machine.
+    pub async fn audit(
+        &self,
+        objects: &Objects,
+        kind: auditing::Kind,
+        samples: u32,
+        done: impl FnMut(&Audited),
+    ) -> Result<Vec<Audited>, AgentError> {
+        let mut log = self.audit_log(|_| ())?;
+        let audited = auditing::audit(objects, kind, samples, entropy::random()?, done).await?;
+        if !audited.is_empty() {
+            self.note_audits(log.append(&self.key, &audited)?)?;
+        }
+        Ok(audited)
+    }
+
+    /// Opens the audit log and checks all of it; `visit` is given each entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::open`].
+    pub fn audit_log(&self, visit: impl FnMut(SignedEntry)) -> Result<AuditLog, AgentError> {
+        let noted = self.book.read(book::Book::audits);
+        AuditLog::open(&self.audits, self.key.entity(), noted, visit)
+    }
+
+    /// Moves the audit log aside, and begins another with the next audit. Returns where the old one is now.
+    pub fn begin_audit_log_anew(&self) -> Result<PathBuf, AgentError> {
+        let aside = audit_log::set_aside(&self.audits, self.clock.now())?;
+        self.note_audits(LogHead::default())?;
+        Ok(aside)
+    }
+
+    fn note_audits(&self, LogHead { entries, link }: LogHead) -> Result<(), AgentError> {
+        let link = link.unwrap_or(Digest::ZERO);
+        self.book.record(&Event::AuditsLogged { entries, link })
     }
 
     /// Asks every host how its contract stands.

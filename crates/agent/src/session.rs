@@ -12,17 +12,20 @@
 
 use crate::AgentError;
 use crate::book::ContractRecord;
-use fondaco_audit::{ShardId, check};
+use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
+use fondaco_codec::List;
 use fondaco_contract::{Charge, ContractId, SignedPriceList, Tab, TabError, Terms, read_charged};
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
-use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::market::{
+    Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
+};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
-use fondaco_units::{Amount, Bytes};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Mutex;
 
@@ -50,6 +53,8 @@ pub struct Session {
     hold_max: Amount,
     /// Bytes that the host was given and acknowledged, as far as this agent knows.
     stored: AtomicU64,
+    /// Made when first needed.
+    tag_key: OnceLock<TagKey>,
     state: Mutex<State>,
 }
 
@@ -118,7 +123,8 @@ impl Session {
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
-        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, state }
+        let tag_key = OnceLock::new();
+        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, tag_key, state }
     }
 
     /// Returns what the host was given and acknowledged, as far as this agent knows.
@@ -134,6 +140,16 @@ impl Session {
     /// Returns the contract.
     pub fn contract(&self) -> ContractId {
         self.terms.id()
+    }
+
+    /// Returns what time it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns what makes and checks the tags of this contract.
+    pub fn tag_key(&self) -> &TagKey {
+        self.tag_key.get_or_init(|| AuditKey::of(&self.key).for_contract(self.contract().digest()))
     }
 
     /// Has the host sign the terms; asked again, it gives the same signature.
@@ -250,20 +266,73 @@ impl Session {
         state.tab = None;
         let contract = self.contract();
         let request = Request::Get { contract, shard, offset, length, voucher };
-        let caught = |what: String| AgentError::Caught { provider: self.provider(), what };
-        let slice = match ask(&connection, &request).await {
-            Ok(Response::Slice { bytes }) => bytes.into_vec(),
-            Ok(other) => return Err(misanswer(self.provider(), &other)),
-            Err(AgentError::Provider { reason, .. })
-                if matches!(reason, Reason::Damaged | Reason::UnknownShard) =>
-            {
-                return Err(caught(format!("it was paid to keep a shard, and says: {reason}")));
-            }
-            Err(error) => return Err(error),
+        let slice = match self.ask_of_kept(&connection, &request).await? {
+            Response::Slice { bytes } => bytes.into_vec(),
+            other => return Err(misanswer(self.provider(), &other)),
         };
         state.tab = Some(tab);
-        check(shard, size, range, &slice)
-            .map_err(|error| caught(format!("what it sent is not the shard it was given: {error}")))
+        check(shard, size, range, &slice).map_err(|error| {
+            self.caught(format!("what it sent is not the shard it was given: {error}"))
+        })
+    }
+
+    /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by.
+    async fn ask_of_kept(
+        &self,
+        connection: &Connection,
+        request: &Request,
+    ) -> Result<Response, AgentError> {
+        match ask(connection, request).await {
+            Err(AgentError::Provider { reason, .. })
+                if matches!(
+                    reason,
+                    Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
+                ) =>
+            {
+                Err(self.caught(format!("it was paid to keep a shard, and says: {reason}")))
+            }
+            answer => answer,
+        }
+    }
+
+    fn caught(&self, what: String) -> AgentError {
+        AgentError::Caught { provider: self.provider(), what }
+    }
+
+    /// Asks for a proof of blocks of shards, in the order of their names, and pays for it; the caller checks it.
+    pub async fn prove(&self, nonce: [u8; 32], parts: &[Part]) -> Result<Vec<u8>, AgentError> {
+        let mut state = self.state.lock().await;
+        let done = self.prove_step(&mut state, nonce, parts).await;
+        self.after(&mut state, done)
+    }
+
+    async fn prove_step(
+        &self,
+        state: &mut State,
+        nonce: [u8; 32],
+        parts: &[Part],
+    ) -> Result<Vec<u8>, AgentError> {
+        let (connection, tab, _) = self.ready(state).await?;
+        let asked = parts.iter().map(|part| {
+            let samples = u16::try_from(part.samples).ok()?;
+            Some(ProvePart { shard: part.shard, samples })
+        });
+        let parts = asked
+            .collect::<Option<Vec<_>>>()
+            .and_then(List::new)
+            .ok_or_else(|| AgentError::Store("a proof of too many blocks".to_owned()))?;
+        let tab = self.add(&tab, Charge::Read { bytes: PROOF_CHARGED })?;
+        let voucher = self.voucher(state, self.owed(&tab)?)?;
+        // As with a read.
+        state.tab = None;
+        let request = Request::Prove { contract: self.contract(), nonce, parts, voucher };
+        match self.ask_of_kept(&connection, &request).await? {
+            Response::Proof { bytes } => {
+                state.tab = Some(tab);
+                Ok(bytes.into_vec())
+            }
+            other => Err(misanswer(self.provider(), &other)),
+        }
     }
 
     /// Deletes a shard; nothing is charged.

@@ -1,13 +1,12 @@
-//! `fondaco backup`, `snapshots`, `restore`, `audit` and `contracts`: the buyer's side.
+//! `fondaco backup`, `snapshots`, `restore` and `contracts`: the buyer's side.
 
-use crate::cli::{AuditArgs, BackupArgs, ContractsCommand, ReadArgs, RestoreArgs};
+use crate::cli::{BackupArgs, ContractsCommand, ReadArgs, RestoreArgs};
 use crate::entities::address;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::{Bars, say};
 use crate::wallet::{client, random};
-use fondaco_agent::auditing::{Outcome, audit as audit_objects};
 use fondaco_agent::book::Stage;
 use fondaco_agent::{Agent, AgentError, BackupReport, ContractStatus, Objects, Repo, Wallet, Wish};
 use fondaco_contract::Bill;
@@ -25,7 +24,7 @@ use tokio::runtime::Handle;
 /// How often a backup goes on with new contracts after hosts failed or contracts were used up.
 const TRIES_MAX: u32 = 3;
 
-async fn open(home: &Home) -> Result<Agent, Failure> {
+pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
     Ok(Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?)
@@ -277,42 +276,6 @@ pub(crate) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
         }
     }
     Ok(())
-}
-
-pub(crate) async fn audit(home: &Home, args: AuditArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
-    let objects = agent.objects();
-    if objects.sessions().is_empty() {
-        return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
-    }
-    let audited = audit_objects(&objects, args.samples, random()?).await?;
-    let mut caught = 0;
-    for each in audited {
-        let (outcome, detail) = match each.outcome {
-            Outcome::Proven { samples } => ("proven", format!("{samples} places")),
-            Outcome::Caught { what } => {
-                caught += 1;
-                ("caught", what)
-            }
-            Outcome::Unasked { what } => ("unasked", what),
-            Outcome::Silent { what } => ("silent", what),
-        };
-        let provider = each.provider.short();
-        if json {
-            let line = json!({ "event": "audit", "provider": provider, "outcome": outcome, "detail": detail });
-            say(&line.to_string());
-        } else {
-            say(&format!("{provider}…  {outcome:<7}  {detail}"));
-        }
-    }
-    match caught {
-        0 => Ok(()),
-        _ => {
-            Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
-                .code(Code::Verification)
-                .hint("run `fondaco backup` again: it opens contracts with others"))
-        }
-    }
 }
 
 pub(crate) async fn contracts(
