@@ -23,13 +23,17 @@ impl Challenge {
         if size > SIZE_MAX {
             return Vec::new();
         }
+        let chosen = self.places(shard, size.div_ceil(GROUP).max(1), samples);
+        chosen.into_iter().map(|group| group * GROUP..((group + 1) * GROUP).min(size)).collect()
+    }
+
+    /// Draws `samples` distinct numbers below `count`, or all if there are no more; in order. `of` is what they are of.
+    pub fn places(&self, of: ShardId, count: u64, samples: u32) -> BTreeSet<u64> {
         let mut words = blake3::Hasher::new_derive_key(CHALLENGE)
             .update(&self.nonce)
-            .update(shard.digest().as_bytes())
+            .update(of.digest().as_bytes())
             .finalize_xof();
-        let groups = size.div_ceil(GROUP).max(1);
-        let chosen = draw(&mut words, groups, samples);
-        chosen.into_iter().map(|group| group * GROUP..((group + 1) * GROUP).min(size)).collect()
+        draw(&mut words, count, samples)
     }
 }
 

@@ -328,9 +328,15 @@ fn the_format_is_pinned() {
     let kept = keep(&tag_key(), 10_000, 3, 2);
     assert_eq!(kept.bytes.len() as u64, tagged_len(10_000));
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(&kept.bytes[10_000..]), "9107ff92aebfec1ed560a7be5049820e22d60673de0b3d0ced1e10442e43930f");
+    assert_eq!(
+        hex(&kept.bytes[10_000..]),
+        "9107ff92aebfec1ed560a7be5049820e22d60673de0b3d0ced1e10442e43930f"
+    );
     let proof = prove(NONCE, std::slice::from_ref(&kept));
-    assert_eq!(Digest::of(&proof).to_string(), "f505fc1088ded9a5634ebdb20d5650532a912604cc4ce06026c813c4b26f9bc8");
+    assert_eq!(
+        Digest::of(&proof).to_string(),
+        "f505fc1088ded9a5634ebdb20d5650532a912604cc4ce06026c813c4b26f9bc8"
+    );
     let mut high = proof;
     high[PROOF_BYTES - 1] = 0x20;
     assert_eq!(Proof::from_bytes(&high), Err(ProofError::Element { at: PROOF_BYTES - 8 }));
