@@ -6,7 +6,7 @@ use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::{Bars, say};
-use crate::wallet::{client, random};
+use crate::wallet::client;
 use fondaco_agent::book::Stage;
 use fondaco_agent::{Agent, AgentError, BackupReport, ContractStatus, Objects, Repo, Wallet, Wish};
 use fondaco_contract::Bill;

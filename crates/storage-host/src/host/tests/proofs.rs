@@ -34,7 +34,8 @@ fn proofs_are_refused_for_the_first_of_their_faults() {
     let (good, short) = (fair.voucher(owed), fair.voucher(authorised));
     let wrong = Reason::WrongSamples { samples_max: 512 };
     let max = u16::try_from(PROOF_SAMPLES_MAX).unwrap();
-    let table: [(u64, &[(u8, u16)], SignedVoucher, Option<Reason>); 11] = [
+    type Asked<'a> = &'a [(u8, u16)];
+    let table: [(u64, Asked<'_>, SignedVoucher, Option<Reason>); 11] = [
         (0, &[], good, Some(wrong)),
         (0, &[(1, 0)], good, Some(wrong)),
         (0, &[(1, 1), (1, 1)], good, Some(wrong)),
