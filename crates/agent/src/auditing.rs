@@ -357,6 +357,38 @@ mod tests {
         ContractId::from_digest(Digest::ZERO)
     }
 
+    /// Silence is contained: the same is asked once more, and only then it counts. All else counts at once.
+    #[test]
+    fn silence_is_asked_again() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let refused = |reason| AgentError::Provider { provider, reason };
+        let late = || AgentError::Late { provider, seconds: 60 };
+        let lie = || AgentError::Caught { provider, what: "a lie".to_owned() };
+        type Answers = Vec<Result<u8, AgentError>>;
+        let table: Vec<(Answers, Result<u8, String>, usize)> = vec![
+            (vec![Ok(7)], Ok(7), 1),
+            (vec![Err(late()), Ok(7)], Ok(7), 2),
+            (vec![Err(refused(Reason::Busy)), Ok(7)], Ok(7), 2),
+            (vec![Err(late()), Err(late()), Ok(7)], Err(late().to_string()), 2),
+            (vec![Err(late()), Err(lie()), Ok(7)], Err(lie().to_string()), 2),
+            (vec![Err(lie()), Ok(7)], Err(lie().to_string()), 1),
+            (
+                vec![Err(refused(Reason::Damaged)), Ok(7)],
+                Err(refused(Reason::Damaged).to_string()),
+                1,
+            ),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for (answers, outcome, asked) in table {
+            let count = answers.len();
+            let answers = std::cell::RefCell::new(answers.into_iter());
+            let question = || std::future::ready(answers.borrow_mut().next().unwrap());
+            let answer = runtime.block_on(ask(provider, question));
+            assert_eq!(answer.map_err(|error| error.to_string()), outcome);
+            assert_eq!(count - answers.borrow().len(), asked);
+        }
+    }
+
     proptest! {
         /// As many places as there are or were asked for, each of its shard and once.
         #[test]
