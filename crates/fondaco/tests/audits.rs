@@ -193,5 +193,5 @@ async fn deep_audits_find_what_was_lost_and_the_log_tells() {
 /// Where the tags of a shard of this size begin, by docs/formats/audit.md; nothing for files that are no such shards.
 fn fondaco_tags(size: u64) -> Option<u64> {
     let data = size.checked_sub(size.div_ceil(7696) * 16)?;
-    (data > 0 && data % 64 == 0).then_some(data)
+    (data > 0 && data.is_multiple_of(64)).then_some(data)
 }

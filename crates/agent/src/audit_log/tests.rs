@@ -8,7 +8,7 @@ fn audited(number: u8) -> Audited {
     Audited {
         contract: ContractId::from_digest(Digest::from_bytes([number; 32])),
         provider: EntityId::from_bytes([2; 32]),
-        kind: if number % 2 == 0 { Kind::Sampled } else { Kind::Deep },
+        kind: if number.is_multiple_of(2) { Kind::Sampled } else { Kind::Deep },
         at: Timestamp::from_milliseconds(u64::from(number)),
         nonce: [number; 32],
         outcome: match number % 4 {

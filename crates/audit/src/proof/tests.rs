@@ -15,7 +15,7 @@ mod oracle {
     fn times(a: u64, mut b: u64) -> u64 {
         let (mut sum, mut double) = (0, a);
         while b > 0 {
-            if b % 2 == 1 {
+            if !b.is_multiple_of(2) {
                 sum = plus(sum, double);
             }
             double = plus(double, double);
