@@ -9,6 +9,7 @@
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
 //! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
+//! audit      AuditsLogged: how far the audit log has come
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -22,7 +23,8 @@
 //! - An object names its [`Set`], and its shard `i` lies under contract `i` of it. A set changes only by renewal, which moves
 //!   all shards of a contract at once.
 
-use fondaco_audit::ShardId;
+use crate::audit_log::LogHead;
+use fondaco_audit::{ShardId, tagged_len};
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, SignedDeletion, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
@@ -152,7 +154,29 @@ pub enum Event {
         /// What it did.
         why: Text<200>,
     },
-    /// As `ObjectStored`, of an object with a code of its own: fewer shards than the set's k rebuild it.
+    /// Every shard of an object, each with its tags behind it, was acknowledged as stored.
+    TaggedObjectStored {
+        /// Which object.
+        object: ObjectId,
+        /// Its length.
+        length: Bytes,
+        /// The index of its set.
+        set: u32,
+        /// How many shards rebuild it.
+        k: u8,
+        /// Its shards, in the order of the set's contracts.
+        shards: List<ShardId, SHARDS_MAX>,
+        /// What it is tagged as; see [`object_tag`](crate::tagging::object_tag).
+        tagged: Digest,
+    },
+    /// The audit log has come so far.
+    AuditsLogged {
+        /// How many entries it has.
+        entries: u64,
+        /// The link of the last; zero if there is none.
+        link: Digest,
+    },
+    /// As `TaggedObjectStored`, of an object without tags.
     ObjectCoded {
         /// Which object.
         object: ObjectId,
@@ -202,6 +226,15 @@ pub enum Event {
         /// Whether it counts as lost.
         lost: bool,
     },
+    /// Which contract a slot of a set has now: in a book that the hosts kept, instead of all that led to it.
+    SlotTaken {
+        /// The index of the set.
+        set: u32,
+        /// The number of the slot.
+        index: u8,
+        /// The contract.
+        contract: ContractId,
+    },
     /// A provider signed that it keeps a shard no longer.
     ShardDeleted {
         /// The receipt, verified.
@@ -244,9 +277,12 @@ choice!(Event {
     11 => ContractLost { contract },
     33 => TrustKept { provider, record, exposure },
     34 => ProofKept { contract, proven, lost },
+    35 => SlotTaken { set, index, contract },
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
+    13 => TaggedObjectStored { object, length, set, k, shards, tagged },
+    14 => AuditsLogged { entries, link },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -289,6 +325,8 @@ pub struct Set {
     pub code: Code,
     /// The contract for each shard.
     pub contracts: Vec<ContractId>,
+    /// The contract that each slot had first: what its shards are tagged under, whoever keeps them now.
+    pub origins: Vec<ContractId>,
 }
 
 /// Where an object lies.
@@ -302,6 +340,20 @@ pub struct ObjectRecord {
     pub code: Code,
     /// Its shards, in the order of the set's contracts.
     pub shards: Vec<ShardId>,
+    /// What its shards are tagged as, if there are tags behind them.
+    pub tagged: Option<Digest>,
+}
+
+impl ObjectRecord {
+    /// Returns how long each shard is, with its tags if it has some.
+    pub const fn shard_size(&self, layout: Layout) -> u64 {
+        shard_size(layout, self.tagged.is_some())
+    }
+}
+
+/// Returns how long each shard of an object is.
+const fn shard_size(layout: Layout, is_tagged: bool) -> u64 {
+    if is_tagged { tagged_len(layout.shard_len()) } else { layout.shard_len() }
 }
 
 /// Why an event does not fit a book. Listed by precedence.
@@ -353,6 +405,7 @@ pub struct Book {
     deletions: Vec<SignedDeletion>,
     /// What was paid for nothing under each contract.
     losses: BTreeMap<ContractId, Amount>,
+    audits: LogHead,
 }
 
 impl Book {
@@ -396,14 +449,18 @@ impl Book {
                         return Err(BookError::Contract { contract });
                     }
                 }
-                self.sets.push(Set { code, contracts: contracts.to_vec() });
+                let contracts = contracts.to_vec();
+                self.sets.push(Set { code, origins: contracts.clone(), contracts });
             }
             Event::ObjectStored { object, length, set, shards } => {
                 let k = self.set(*set).map_or(0, |set| set.code.k());
-                self.store(*object, *length, *set, k, shards.as_slice())?;
+                self.store(*object, *length, *set, k, shards.as_slice(), None)?;
+            }
+            Event::TaggedObjectStored { object, length, set, k, shards, tagged } => {
+                self.store(*object, *length, *set, *k, shards.as_slice(), Some(*tagged))?;
             }
             Event::ObjectCoded { object, length, set, k, shards } => {
-                self.store(*object, *length, *set, *k, shards.as_slice())?;
+                self.store(*object, *length, *set, *k, shards.as_slice(), None)?;
             }
             Event::StateNumbered { sequence } => self.sequence = self.sequence.max(*sequence),
             Event::ObjectRemoved { object } => {
@@ -447,6 +504,12 @@ impl Book {
                 let provider = self.known(*contract)?.terms.prices.provider;
                 self.lose(provider, *contract);
             }
+            Event::SlotTaken { set, index, contract } => {
+                self.known(*contract)?;
+                let refused = BookError::Set { set: *set };
+                let slots = &mut self.sets.get_mut(*set as usize).ok_or(refused)?.contracts;
+                *slots.get_mut(usize::from(*index)).ok_or(refused)? = *contract;
+            }
             Event::TrustKept { provider, record, exposure } => {
                 replace(&mut self.records, *provider, *record);
                 replace(&mut self.exposures, *provider, *exposure);
@@ -488,6 +551,10 @@ impl Book {
             Event::LossNoted { contract, lost } => {
                 self.losses.insert(*contract, *lost);
             }
+            Event::AuditsLogged { entries, link } => {
+                let link = (*entries > 0).then_some(*link);
+                self.audits = LogHead { entries: *entries, link };
+            }
         }
         Ok(())
     }
@@ -499,6 +566,7 @@ impl Book {
         set: u32,
         k: u8,
         shards: &[ShardId],
+        tagged: Option<Digest>,
     ) -> Result<(), BookError> {
         let refused = BookError::Set { set };
         let contracts = &self.sets.get(set as usize).ok_or(refused)?.contracts;
@@ -507,12 +575,14 @@ impl Book {
         if contracts.len() != shards.len() {
             return Err(refused);
         }
-        let share = Layout::new(code, length.get()).map_or(0, |layout| layout.shard_len());
+        let share = Layout::new(code, length.get())
+            .map_or(0, |layout| shard_size(layout, tagged.is_some()));
         for &contract in contracts {
             let given = self.given.entry(contract).or_default();
             *given = given.checked_add(Bytes::new(share)).unwrap_or(Bytes::MAX);
         }
-        self.objects.insert(object, ObjectRecord { length, set, code, shards: shards.to_vec() });
+        let shards = shards.to_vec();
+        self.objects.insert(object, ObjectRecord { length, set, code, shards, tagged });
         Ok(())
     }
 
@@ -586,6 +656,13 @@ impl Book {
         self.sets.get(set as usize)
     }
 
+    /// Returns which contract the slot of this one had first.
+    pub fn origin(&self, contract: ContractId) -> ContractId {
+        let slots = self.sets.iter().flat_map(|set| set.contracts.iter().zip(&set.origins));
+        let found = slots.into_iter().find(|(found, _)| **found == contract);
+        found.map_or(contract, |(_, origin)| *origin)
+    }
+
     /// Returns how many sets there are; the newest is the one before this number.
     pub fn set_count(&self) -> u32 {
         u32::try_from(self.sets.len()).unwrap_or(u32::MAX)
@@ -637,15 +714,26 @@ impl Book {
                 events.push(Event::ContractEnded { contract, tab, paid });
             }
         }
-        for set in &self.sets {
-            let contracts = List::new(set.contracts.clone()).expect("a set that was read");
+        for (number, set) in (0..).zip(&self.sets) {
+            let contracts = List::new(set.origins.clone()).expect("a set that was read");
             let (coding, k) = (Coding::Leopard16, set.code.k());
             events.push(Event::SetFormed { coding, k, contracts });
+            for (index, (&contract, origin)) in (0..).zip(set.contracts.iter().zip(&set.origins)) {
+                if contract != *origin {
+                    events.push(Event::SlotTaken { set: number, index, contract });
+                }
+            }
         }
         for (&object, record) in &self.objects {
-            let &ObjectRecord { length, set, code, .. } = record;
+            let &ObjectRecord { length, set, code, tagged, .. } = record;
             let shards = List::new(record.shards.clone()).expect("an object that was read");
-            events.push(Event::ObjectCoded { object, length, set, k: code.k(), shards });
+            let k = code.k();
+            events.push(match tagged {
+                Some(tagged) => {
+                    Event::TaggedObjectStored { object, length, set, k, shards, tagged }
+                }
+                None => Event::ObjectCoded { object, length, set, k, shards },
+            });
         }
         events.extend(self.deletions.iter().map(|&receipt| Event::ShardDeleted { receipt }));
         for (&contract, &lost) in &self.losses {
@@ -666,6 +754,10 @@ impl Book {
         }
         if self.unfinished {
             events.push(Event::BackupStarted);
+        }
+        if self.audits != LogHead::default() {
+            let link = self.audits.link.unwrap_or(Digest::ZERO);
+            events.push(Event::AuditsLogged { entries: self.audits.entries, link });
         }
         if self.sequence > 0 {
             events.push(Event::StateNumbered { sequence: self.sequence });
@@ -691,6 +783,11 @@ impl Book {
     /// Returns whether what was kept under a contract counts as lost.
     pub fn is_lost(&self, contract: ContractId) -> bool {
         self.lost.contains(&contract)
+    }
+
+    /// Returns how far the audit log had come.
+    pub const fn audits(&self) -> LogHead {
+        self.audits
     }
 
     /// Returns whether a backup began and did not finish.
@@ -806,6 +903,36 @@ pub(crate) mod tests {
         Event::ObjectCoded { object: object(name), length: Bytes::new(10), set, k, shards }
     }
 
+    fn tagged(name: u8, set: u32, shards: usize) -> Event {
+        match stored(name, set, shards) {
+            Event::ObjectStored { object, length, set, shards } => {
+                let tagged = Digest::of(&[name]);
+                Event::TaggedObjectStored { object, length, set, k: 1, shards, tagged }
+            }
+            other => other,
+        }
+    }
+
+    /// A shard with tags is longer, and its host may say so.
+    #[test]
+    fn tags_count_as_given() {
+        let (mut with, mut without) = (Book::default(), Book::default());
+        for event in [intended(1), opened(1), set(1, &[1])] {
+            with.apply(&event).unwrap();
+            without.apply(&event).unwrap();
+        }
+        with.apply(&tagged(3, 0, 1)).unwrap();
+        without.apply(&stored(3, 0, 1)).unwrap();
+        let contract = terms(1).id();
+        assert_eq!(without.given(contract), Bytes::new(64));
+        assert_eq!(with.given(contract), Bytes::new(80));
+        let layout = Layout::new(with.set(0).unwrap().code, 10).unwrap();
+        assert_eq!(with.object(object(3)).unwrap().shard_size(layout), 80);
+        assert_eq!(without.object(object(3)).unwrap().shard_size(layout), 64);
+        with.apply(&Event::AuditsLogged { entries: 2, link: Digest::of(b"x") }).unwrap();
+        assert_eq!(with.audits(), LogHead { entries: 2, link: Some(Digest::of(b"x")) });
+    }
+
     #[test]
     fn events_must_fit() {
         let contract = terms(1).id();
@@ -835,6 +962,8 @@ pub(crate) mod tests {
                 vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 0, 2)],
                 Err(BookError::Set { set: 0 }),
             ),
+            (vec![intended(1), set(1, &[1]), tagged(1, 0, 1)], Ok(())),
+            (vec![intended(1), set(1, &[1]), tagged(1, 0, 2)], Err(BookError::Set { set: 0 })),
             (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
             (vec![audited(1, 5, Verdict::Proven)], Err(BookError::Contract { contract })),
             (vec![intended(1), audited(1, 5, Verdict::Failed)], Ok(())),
@@ -956,6 +1085,7 @@ pub(crate) mod tests {
         assert_eq!(book.renewals(old).len(), 1);
         book.apply(&renewed(1)).unwrap();
         assert_eq!(book.set(0).unwrap().contracts, [new, other]);
+        assert_eq!((book.origin(new), book.origin(other)), (old, other), "tagged as before");
         assert_eq!((book.given(old), book.given(new)), (Bytes::ZERO, given));
         assert_eq!(book.contract(new).unwrap().stage, Stage::Open);
         assert!(matches!(book.contract(old).unwrap().stage, Stage::Ended { .. }));
@@ -973,10 +1103,12 @@ pub(crate) mod tests {
             nonce.clone().prop_map(renewed),
             (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
             (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
+            (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| tagged(name, set, n)),
             (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),
             (0..4_u8, 0..2_u32, 0..3_u8, 0..3_usize)
                 .prop_map(|(name, set, k, n)| coded(name, set, k, n)),
             (0..9_u64).prop_map(|sequence| Event::StateNumbered { sequence }),
+            (0..3_u64).prop_map(|entries| Event::AuditsLogged { entries, link: Digest::ZERO }),
             Just(Event::BackupStarted),
             Just(Event::BackupFinished),
             (0..3_u128, 0..9_u64, any::<bool>()).prop_map(|(nonce, quarters, proven)| {

@@ -64,6 +64,24 @@ pub enum AgentError {
         /// What may be.
         limit: Amount,
     },
+    /// A provider did not answer a question of an audit in time.
+    #[error("provider {} did not answer within {seconds} s", provider.short())]
+    Late {
+        /// Which provider.
+        provider: EntityId,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// An entry of the audit log is not what it must be, so nothing is added to it.
+    #[error("the audit log {path} is refused at entry {entry}: {what}")]
+    AuditLog {
+        /// The log.
+        path: String,
+        /// The number of the entry, from 0.
+        entry: u64,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The hold of a contract is used up.
     #[error("the hold of {contract} pays at most {} units; this step would need {}", hold_max.get(), wanted.get())]
     HoldSpent {
@@ -150,7 +168,12 @@ impl AgentError {
                 Some("the others serve on; name another host with --host to replace it".to_owned())
             }
             Self::PaidForNothing { .. } => Some(
-                "the others serve on; `fondaco restore --risk 10` reads from it all the same"
+                "the others serve on; `fondaco backup restore --risk 10` reads from it all the same"
+                    .to_owned(),
+            ),
+            Self::Late { .. } => Some("audit again when it can be reached better".to_owned()),
+            Self::AuditLog { .. } => Some(
+                "put a sound copy of it back, or begin another with `fondaco audit log --begin-anew`"
                     .to_owned(),
             ),
             Self::HoldSpent { .. } | Self::ContractFull { .. } => {

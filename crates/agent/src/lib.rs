@@ -11,7 +11,7 @@
 //! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
-//! auditing      unforeseen places, proven or not
+//! auditing      unforeseen places, proven or not; each in the AuditLog
 //! Book          the journal of all this
 //! state         the book itself, sealed, with every host; and back from the key alone
 //! ```
@@ -26,6 +26,7 @@
 //!
 //! Repair of contracts.
 
+pub mod audit_log;
 pub mod auditing;
 pub mod book;
 mod choosing;
@@ -45,8 +46,10 @@ mod renewing;
 mod repository;
 mod session;
 mod state;
+pub mod tagging;
 mod wallet;
 
+pub use audit_log::{AuditLog, SignedEntry};
 pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
@@ -64,15 +67,17 @@ pub use session::{Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
 pub use wallet::Wallet;
 
+use audit_log::LogHead;
+use auditing::Audited;
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
 use fondaco_contract::{ContractId, Ending, Input, State, Tab};
-use fondaco_crypto::SecretKey;
+use fondaco_crypto::{Digest, SecretKey};
 use fondaco_ports::Clock;
 use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A set that is over sooner than this takes no new objects.
@@ -91,6 +96,8 @@ pub struct Agent {
     limits: Option<Limits>,
     /// How many steps each host may have been paid for nothing.
     risk: u64,
+    /// Where the audit log is.
+    audits: PathBuf,
 }
 
 /// What a contract has come to.
@@ -119,7 +126,8 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book, limits: None, risk: 1 })
+        let audits = folder.join("audits");
+        Ok(Self { key, endpoint, clock, book, limits: None, risk: 1, audits })
     }
 
     /// Trusts new hosts with no more at once than these limits allow by their deals so far.
@@ -243,7 +251,7 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, risk: _ } = self;
+        let Self { key, endpoint, clock, book, limits, .. } = self;
         let (now, limits) = (clock.now(), *limits);
         Opening { key, endpoint, book, wallet, currency, clock, now, limits }
             .open(hosts, wish)
@@ -258,7 +266,7 @@ impl Agent {
         wish: Wish,
     ) -> Result<Quote, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, risk: _ } = self;
+        let Self { key, endpoint, clock, book, limits, .. } = self;
         let (now, limits) = (clock.now(), *limits);
         Opening { key, endpoint, book, wallet, currency, clock, now, limits }
             .quote(hosts, wish)
@@ -282,10 +290,54 @@ impl Agent {
                 .map(|(contract, record)| {
                     let (given, lost) = (book.given(contract), book.loss(contract));
                     let session = self.session(record, given).with_losses(lost, self.risk);
+                    let session = session.tagging_as(book.origin(contract));
                     (contract, Arc::new(session))
                 })
                 .collect()
         })
+    }
+
+    /// Audits every open contract, and writes what it showed into the audit log; `done` is called after each. This is
+    /// the one way to audit: what is to be known of each provider follows from what it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::AuditLog`] before anything is asked, if the log is not as it was; and failures of this machine.
+    pub async fn audit(
+        &self,
+        objects: &Objects,
+        kind: auditing::Kind,
+        samples: u32,
+        done: impl FnMut(&Audited),
+    ) -> Result<Vec<Audited>, AgentError> {
+        let mut log = self.audit_log(|_| ())?;
+        let audited = auditing::audit(objects, kind, samples, entropy::random()?, done).await?;
+        if !audited.is_empty() {
+            self.note_audits(log.append(&self.key, &audited)?)?;
+        }
+        Ok(audited)
+    }
+
+    /// Opens the audit log and checks all of it; `visit` is given each entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::open`].
+    pub fn audit_log(&self, visit: impl FnMut(SignedEntry)) -> Result<AuditLog, AgentError> {
+        let noted = self.book.read(book::Book::audits);
+        AuditLog::open(&self.audits, self.key.entity(), noted, visit)
+    }
+
+    /// Moves the audit log aside, and begins another with the next audit. Returns where the old one is now.
+    pub fn begin_audit_log_anew(&self) -> Result<PathBuf, AgentError> {
+        let aside = audit_log::set_aside(&self.audits, self.clock.now())?;
+        self.note_audits(LogHead::default())?;
+        Ok(aside)
+    }
+
+    fn note_audits(&self, LogHead { entries, link }: LogHead) -> Result<(), AgentError> {
+        let link = link.unwrap_or(Digest::ZERO);
+        self.book.record(&Event::AuditsLogged { entries, link })
     }
 
     /// Asks every host how its contract stands.

@@ -18,6 +18,7 @@ use crate::book::{
 };
 use crate::journal::BookFile;
 use crate::session::{Put, Session};
+use crate::tagging::{object_tag, subject};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text};
 use fondaco_contract::{ContractId, Ending, Tab};
@@ -146,12 +147,16 @@ impl Objects {
         let shards = ReedSolomon
             .encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
+        let tagged = object_tag(object, bytes, index, code);
         let mut names = vec![None; shards.len()];
         let mut puts = JoinSet::new();
-        for (index, (shard, contract)) in shards.into_iter().zip(&set.contracts).enumerate() {
+        for ((number, mut shard), contract) in (0..).zip(shards).zip(&set.contracts) {
             let session = self.session(*contract)?;
             let traffic = self.traffic();
             puts.spawn(async move {
+                let tags = session.tag_key().tags(subject(&tagged, number), &shard);
+                shard.extend(tags);
+                let index = usize::from(number);
                 let name = ShardId::of(&shard);
                 let put = put_patiently(&session, name, &shard).await;
                 if matches!(put, Ok(Put::Stored)) {
@@ -180,7 +185,8 @@ impl Objects {
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
         let length = Bytes::of(bytes);
         let k = code.k();
-        self.book.record(&Event::ObjectCoded { object, length, set: index, k, shards })?;
+        let stored = Event::TaggedObjectStored { object, length, set: index, k, shards, tagged };
+        self.book.record(&stored)?;
         self.traffic.objects.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -335,7 +341,7 @@ impl Objects {
             return Ok(None);
         }
         let name = record.shards[usize::from(shard)];
-        match session.read(name, layout.shard_len(), rows).await {
+        match session.read(name, record.shard_size(layout), rows).await {
             Ok(bytes) => {
                 self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(Some(bytes))

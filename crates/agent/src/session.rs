@@ -19,20 +19,23 @@ pub(crate) use marking::mine;
 use crate::AgentError;
 use crate::book::ContractRecord;
 use crate::losses::{Losses, Start};
-use fondaco_audit::{ShardId, check};
+use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
+use fondaco_codec::List;
 use fondaco_contract::{
     Charge, ContractId, Deletion, SignedDeletion, SignedPriceList, State as Standing, Tab,
     TabError, Terms, read_charged,
 };
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
-use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::market::{
+    Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
+};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Mutex;
 
@@ -62,6 +65,10 @@ pub struct Session {
     stored: AtomicU64,
     /// What was signed for by this process, over what the host had before.
     spent: AtomicU64,
+    /// The contract that its slot had first: what the shards are tagged under.
+    origin: ContractId,
+    /// Made when first needed.
+    tag_key: OnceLock<TagKey>,
     state: Mutex<State>,
 }
 
@@ -133,11 +140,6 @@ fn misanswer(peer: EntityId, response: &Response) -> AgentError {
 }
 
 impl Session {
-    /// Returns what time it is on this machine.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     /// Creates the session of a contract under which so many bytes are stored; nothing is sent yet.
     pub fn new(
         key: SecretKey,
@@ -152,7 +154,29 @@ impl Session {
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
         let spent = AtomicU64::new(0);
-        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, spent, state }
+        let (origin, tag_key) = (terms.id(), OnceLock::new());
+        Self {
+            key,
+            endpoint,
+            clock,
+            address,
+            terms,
+            hold,
+            hold_max,
+            stored,
+            spent,
+            origin,
+            tag_key,
+            state,
+        }
+    }
+
+    /// Tags shards as the contract did that the slot of this one had first: so that those that were there before a renewal
+    /// are proven as they were made.
+    #[must_use]
+    pub const fn tagging_as(mut self, origin: ContractId) -> Self {
+        self.origin = origin;
+        self
     }
 
     /// Begins with what this host was paid for nothing before, and how many steps may be lost in all.
@@ -180,6 +204,16 @@ impl Session {
     /// Returns the contract.
     pub fn contract(&self) -> ContractId {
         self.terms.id()
+    }
+
+    /// Returns what time it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns what makes and checks the tags of the slot that this contract has.
+    pub fn tag_key(&self) -> &TagKey {
+        self.tag_key.get_or_init(|| AuditKey::of(&self.key).for_contract(self.origin.digest()))
     }
 
     /// Has the host sign the terms; asked again, it gives the same signature.
@@ -335,21 +369,74 @@ impl Session {
         state.tab = None;
         let contract = self.contract();
         let request = Request::Get { contract, shard, offset, length, voucher };
-        let caught = |what: String| AgentError::Caught { provider: self.provider(), what };
-        let slice = match ask(&connection, &request).await {
-            Ok(Response::Slice { bytes }) => bytes.into_vec(),
-            Ok(other) => return Err(misanswer(self.provider(), &other)),
-            Err(AgentError::Provider { reason, .. })
-                if matches!(reason, Reason::Damaged | Reason::UnknownShard) =>
-            {
-                return Err(caught(format!("it was paid to keep a shard, and says: {reason}")));
-            }
-            Err(error) => return Err(error),
+        let slice = match self.ask_of_kept(&connection, &request).await? {
+            Response::Slice { bytes } => bytes.into_vec(),
+            other => return Err(misanswer(self.provider(), &other)),
         };
         state.tab = Some(tab);
         state.losses.answered(&tab);
-        check(shard, size, range, &slice)
-            .map_err(|error| caught(format!("what it sent is not the shard it was given: {error}")))
+        check(shard, size, range, &slice).map_err(|error| {
+            self.caught(format!("what it sent is not the shard it was given: {error}"))
+        })
+    }
+
+    /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by.
+    async fn ask_of_kept(
+        &self,
+        connection: &Connection,
+        request: &Request,
+    ) -> Result<Response, AgentError> {
+        match ask(connection, request).await {
+            Err(AgentError::Provider { reason, .. })
+                if matches!(
+                    reason,
+                    Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
+                ) =>
+            {
+                Err(self.caught(format!("it was paid to keep a shard, and says: {reason}")))
+            }
+            answer => answer,
+        }
+    }
+
+    fn caught(&self, what: String) -> AgentError {
+        AgentError::Caught { provider: self.provider(), what }
+    }
+
+    /// Asks for a proof of blocks of shards, in the order of their names, and pays for it; the caller checks it.
+    pub async fn prove(&self, nonce: [u8; 32], parts: &[Part]) -> Result<Vec<u8>, AgentError> {
+        let mut state = self.state.lock().await;
+        let done = self.prove_step(&mut state, nonce, parts).await;
+        self.after(&mut state, done)
+    }
+
+    async fn prove_step(
+        &self,
+        state: &mut State,
+        nonce: [u8; 32],
+        parts: &[Part],
+    ) -> Result<Vec<u8>, AgentError> {
+        let (connection, tab, _) = self.ready(state).await?;
+        let asked = parts.iter().map(|part| {
+            let samples = u16::try_from(part.samples).ok()?;
+            Some(ProvePart { shard: part.shard, samples })
+        });
+        let parts = asked
+            .collect::<Option<Vec<_>>>()
+            .and_then(List::new)
+            .ok_or_else(|| AgentError::Store("a proof of too many blocks".to_owned()))?;
+        let tab = self.add(&tab, Charge::Read { bytes: PROOF_CHARGED })?;
+        let voucher = self.voucher(state, self.owed(&tab)?)?;
+        // As with a read.
+        state.tab = None;
+        let request = Request::Prove { contract: self.contract(), nonce, parts, voucher };
+        match self.ask_of_kept(&connection, &request).await? {
+            Response::Proof { bytes } => {
+                state.tab = Some(tab);
+                Ok(bytes.into_vec())
+            }
+            other => Err(misanswer(self.provider(), &other)),
+        }
     }
 
     /// Deletes a shard; nothing is charged. Returns the host's word for it, which is to be kept.

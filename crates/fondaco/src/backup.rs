@@ -1,4 +1,4 @@
-//! `fondaco backup`, `audit` and `contracts`: the buyer's side.
+//! `fondaco backup` and `contracts`: the buyer's side.
 
 mod contracts;
 mod cost;
@@ -9,7 +9,7 @@ mod restore;
 mod state;
 mod tend;
 
-pub(crate) use contracts::{audit, contracts};
+pub(crate) use contracts::contracts;
 
 use crate::cli::BackupCommand;
 use crate::failure::Failure;
@@ -43,7 +43,7 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
     }
 }
 
-async fn open(home: &Home) -> Result<Agent, Failure> {
+pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
     let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;

@@ -101,6 +101,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Backup(BackupCommand),
     /// Ask every host to prove that it keeps what it is paid for
+    #[command(after_help = "Examples:\n  fondaco audit --deep\n  fondaco audit log --verify")]
     Audit(AuditArgs),
     /// Show or end your contracts
     #[command(subcommand)]
@@ -482,10 +483,30 @@ pub(crate) struct OffersArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
     /// How many places of each host's shards to check; 459 find 1 % of loss with 99 % certainty
-    #[arg(long, default_value_t = 44)]
-    pub(crate) samples: u32,
+    /// [default: 44, or 460 with --deep]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: Option<u32>,
+    /// Ask for one proof of many blocks, which only you can check, instead of reading some places
+    #[arg(long)]
+    pub(crate) deep: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List what every audit showed; that nothing in it was changed is checked first
+    Log {
+        /// Only say whether it is whole
+        #[arg(long, conflicts_with = "begin_anew")]
+        verify: bool,
+        /// Move a log that is refused aside, so that the next audit begins another
+        #[arg(long)]
+        begin_anew: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

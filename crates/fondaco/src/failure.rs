@@ -151,11 +151,13 @@ impl From<ServiceError> for Failure {
 impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match &error {
-            AgentError::Transport(_) => Code::Unreachable,
+            AgentError::Transport(_) | AgentError::Late { .. } => Code::Unreachable,
             AgentError::Issuer(Refusal::Ledger { .. }) | AgentError::HoldSpent { .. } => {
                 Code::Funds
             }
-            AgentError::Caught { .. } | AgentError::Unreadable { .. } => Code::Verification,
+            AgentError::Caught { .. }
+            | AgentError::Unreadable { .. }
+            | AgentError::AuditLog { .. } => Code::Verification,
             AgentError::Locked { .. } => Code::Locked,
             AgentError::Issuer(_)
             | AgentError::Provider { .. }

@@ -3,6 +3,7 @@
 //! The command: it reads arguments and files, wires the services to the network, the disk and the
 //! clock, and says what happened. Everything that decides is in the crates below.
 
+mod audits;
 mod backup;
 mod broker;
 mod cli;
@@ -80,7 +81,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Broker(command) => broker::run(&home, command, json).await,
             Command::Offers(args) => offers::offers(&home, args, json).await,
             Command::Backup(command) => backup::run(&home, command, json).await,
-            Command::Audit(args) => backup::audit(&home, args, json).await,
+            Command::Audit(args) => audits::run(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Completions { shell } => {

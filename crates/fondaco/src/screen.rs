@@ -234,3 +234,44 @@ impl BytesBar {
         self.0.finish_and_clear();
     }
 }
+
+/// A bar of things that are done one by one, shown when it takes over a second; nothing where nobody looks.
+pub(crate) struct CountBar {
+    bar: ProgressBar,
+    json: bool,
+}
+
+/// Makes a bar of `all` things, which nobody sees yet.
+pub(crate) fn count_bar(what: &'static str, all: usize, json: bool) -> CountBar {
+    let bar = ProgressBar::with_draw_target(Some(all as u64), ProgressDrawTarget::hidden());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    CountBar { bar, json }
+}
+
+impl CountBar {
+    /// Works, and shows the bar from the second second on.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let done = tokio::time::timeout(Duration::from_secs(1), work.as_mut()).await;
+        let done = match done {
+            Ok(done) => done,
+            Err(_) => {
+                if !self.json {
+                    self.bar.set_draw_target(ProgressDrawTarget::stderr());
+                    self.bar.enable_steady_tick(Duration::from_millis(200));
+                }
+                work.await
+            }
+        };
+        self.bar.finish_and_clear();
+        done
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
+    }
+}

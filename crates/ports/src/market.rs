@@ -11,6 +11,7 @@
 //!   Step{voucher, bytes} ─────────────────────────► Taken{at}
 //!   the last Step, its voucher also for keeping ──► Stored
 //! Get{contract, shard, offset, length, voucher} ──► Slice          an audit is a Get
+//! Prove{contract, nonce, parts, voucher} ─────────► Proof          a deep audit
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
 //! Renew{terms, buyer_signature, voucher} ─────────► Renewed        the shards are the new contract's
 //! Delete ─────────────────────────────────────────► Erased{receipt}
@@ -43,10 +44,10 @@ mod reason;
 pub use mark::{Mark, SignedMark};
 pub use reason::Reason;
 
-use fondaco_audit::{ShardId, slice_len_max};
+use fondaco_audit::{PROOF_BYTES, ShardId, slice_len_max};
 use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, choice, put_bytes, record};
 use fondaco_contract::{
-    ContractId, STEP_LIMIT, SignedDeletion, SignedPriceList, State, Tab, Terms,
+    ContractId, READ_UNIT, STEP_LIMIT, SignedDeletion, SignedPriceList, State, Tab, Terms,
 };
 use fondaco_crypto::Signature;
 use fondaco_ledger::SignedVoucher;
@@ -68,6 +69,12 @@ pub const STEP_BYTES_MAX: usize = STEP_LIMIT.get() as usize;
 /// The most bytes of one slice: of a step that begins inside a group, with its hashes.
 #[allow(clippy::cast_possible_truncation)] // little more than one mebibyte
 pub const SLICE_BYTES_MAX: usize = slice_len_max(STEP_LIMIT.get()) as usize;
+
+/// The most blocks that one proof is about, and so the most shards.
+pub const PROOF_SAMPLES_MAX: usize = 512;
+
+/// What a proof is charged as: a read of its bytes, rounded up as reads are.
+pub const PROOF_CHARGED: Bytes = Bytes::new((PROOF_BYTES as u64).next_multiple_of(READ_UNIT.get()));
 
 /// A message that travels in a frame of its own.
 pub trait Frame: Encode + Decode {
@@ -266,6 +273,18 @@ pub enum Request {
         /// Pays for opening and for the first epoch of what is taken over; names the hold for all that follows.
         voucher: SignedVoucher,
     },
+    /// Prove that blocks of shards are kept: those that `nonce` draws, with a
+    /// [`ProofChallenge`](fondaco_audit::ProofChallenge) of this contract.
+    Prove {
+        /// Under which contract.
+        contract: ContractId,
+        /// What the provider could not foresee.
+        nonce: [u8; 32],
+        /// Of which shards: at least one, in order of their names, each once.
+        parts: List<ProvePart, PROOF_SAMPLES_MAX>,
+        /// Pays for [`PROOF_CHARGED`] bytes read.
+        voucher: SignedVoucher,
+    },
 }
 choice!(Request {
     1 => Prices,
@@ -280,11 +299,23 @@ choice!(Request {
     13 => Renew { terms, buyer_signature, voucher },
     23 => Mine { after },
     24 => Mark { mark },
+    10 => Prove { contract, nonce, parts, voucher },
 });
 
 impl Frame for Request {
-    const FRAME_MAX: usize = 1024;
+    /// A [`Request::Prove`] at its longest; all others have less than 1024 bytes.
+    const FRAME_MAX: usize = 1024 + 34 * PROOF_SAMPLES_MAX;
 }
+
+/// A shard of a [`Request::Prove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProvePart {
+    /// Its name.
+    pub shard: ShardId,
+    /// How many of its blocks to draw: at least one, and with those of all others at most [`PROOF_SAMPLES_MAX`].
+    pub samples: u16,
+}
+record!(ProvePart { shard, samples });
 
 /// The next bytes of a shard that is being put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -409,6 +440,11 @@ pub enum Response {
         /// From where.
         at: Bytes,
     },
+    /// To [`Request::Prove`].
+    Proof {
+        /// To be given to [`TagKey::check`](fondaco_audit::TagKey::check) with what was asked.
+        bytes: Payload<PROOF_BYTES>,
+    },
 }
 choice!(Response {
     1 => Prices { list },
@@ -423,6 +459,7 @@ choice!(Response {
     10 => Advanced { epochs_paid },
     12 => Closed { total, paid },
     13 => Refused { reason },
+    14 => Proof { bytes },
     17 => Deleted { receipt },
     18 => Renewed { provider_signature, tab },
     19 => Resume { at },
@@ -508,10 +545,20 @@ mod tests {
             Request::Advance { contract, voucher },
             Request::Delete { contract, shard },
             Request::Close { contract },
-            Request::Renew { terms: terms().renewing(contract), buyer_signature: SIGNATURE, voucher },
+            Request::Renew {
+                terms: terms().renewing(contract),
+                buyer_signature: SIGNATURE,
+                voucher,
+            },
             Request::Mine { after: Some(contract) },
             Request::Mine { after: None },
             Request::Mark { mark: mark() },
+            Request::Prove {
+                contract,
+                nonce: [3; 32],
+                parts: List::new(vec![ProvePart { shard, samples: 1 }; PROOF_SAMPLES_MAX]).unwrap(),
+                voucher,
+            },
         ]
     }
 
@@ -549,6 +596,7 @@ mod tests {
                     .unwrap(),
             },
             Response::Marked { sequence: 3 },
+            Response::Proof { bytes: Payload::new(vec![6; PROOF_BYTES]).unwrap() },
         ];
         all.extend(reason::tests::reasons().map(|reason| Response::Refused { reason }));
         all
@@ -582,6 +630,7 @@ mod tests {
         assert_eq!(Response::from_frame(&vec![VERSION; length]), Err(long));
         assert_eq!(Request::from_frame(&[]), Err(FrameError::Empty));
         assert_eq!(Response::FRAME_MAX, 1_072_464); // as docs/formats/market.md says
+        assert_eq!((Request::FRAME_MAX, PROOF_BYTES), (18_432, 8208));
     }
 
     /// The hexdump of `docs/formats/market.md`: a change of it is a new version.
@@ -617,7 +666,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "91a4f51e7c8727920eca4d006969a34fe90eae3716622809fcc7d2f1c9afa28a"
+            "928ddc36b044da9a195f563602f5e37a36a93e4565719a523b14ac2eb6e5c695"
         );
     }
 
@@ -625,6 +674,7 @@ mod tests {
     #[test]
     fn a_unit_of_reading_is_a_group() {
         assert_eq!(fondaco_contract::READ_UNIT.get(), fondaco_audit::GROUP);
+        assert_eq!(PROOF_CHARGED, fondaco_contract::READ_UNIT);
     }
 
     proptest! {

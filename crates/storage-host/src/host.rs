@@ -6,7 +6,7 @@
 //! ```text
 //! open_begin ── ask the issuer for the hold ── open_finish
 //! put_begin ── put_step, write bytes … ── hash, sync ── put_commit      or put_abort, wherever it broke
-//! get_begin ── read and prove ── get_commit
+//! get_begin ── read and prove ── get_commit       prove_begin ── add blocks up ── prove_commit
 //! close_begin, due ── post the voucher, or void the hold ── close_finish
 //! renew_begin ── ask the issuer for the hold ── renew_finish
 //! advance, delete, mark, mine, status, list, prices: at once
@@ -52,6 +52,7 @@
 
 mod marks;
 mod overview;
+mod prove;
 mod renew;
 mod serve;
 
@@ -59,6 +60,8 @@ pub use overview::Overview;
 
 #[cfg(test)]
 mod tests;
+
+pub use prove::{PROOFS_PER_EPOCH_MAX, ProvePlan, ProveShard};
 
 use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
@@ -358,6 +361,8 @@ pub struct Host {
     put_next: u64,
     /// The room of all contracts that each buyer has paid for in full.
     known: BTreeMap<EntityId, Bytes>,
+    /// How many proofs of a contract were begun, in which epoch.
+    proofs: BTreeMap<ContractId, (u64, u32)>,
 }
 
 impl Host {
@@ -372,6 +377,7 @@ impl Host {
             puts: BTreeMap::new(),
             put_next: 0,
             known: BTreeMap::new(),
+            proofs: BTreeMap::new(),
         }
     }
 
@@ -784,6 +790,7 @@ impl Host {
             None => true,
             Some(at) => contract.paid.is_none() || now < at.after(MEMORY),
         });
+        self.proofs.retain(|id, _| self.contracts.contains_key(id));
     }
 
     // --- looking -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ mod service;
 pub use board::PriceBoard;
 pub use event::{Event, ReplayError};
 pub use host::{
-    Answer, Begun, Closing, Host, HostConfig, Opening, Overview, PutId, ReadPlan, Settle, Stepped,
+    Answer, Begun, Closing, Host, HostConfig, Opening, Overview, PROOFS_PER_EPOCH_MAX, ProvePlan,
+    ProveShard, PutId, ReadPlan, Settle, Stepped,
 };
 pub use service::{Counts, HostService, HostWatch, Report, ServiceError};

@@ -17,6 +17,7 @@
 //! loses the payment of a second of reads, its buyers nothing.
 
 mod money;
+mod proving;
 mod report;
 mod shards;
 
@@ -482,6 +483,9 @@ impl Shared {
                 };
                 state.counts.read(now, length);
                 Some(Response::Slice { bytes: slice })
+            }
+            Request::Prove { contract, nonce, parts, voucher } => {
+                Some(self.prove(peer, contract, nonce, parts.as_slice(), &voucher))
             }
             Request::Advance { contract, voucher } => {
                 self.decide(|host| host.advance(now, peer, contract, &voucher)).await

@@ -1,53 +1,16 @@
-//! `fondaco audit` and `contracts`: what hosts prove, and what they are owed.
+//! `fondaco contracts`: what hosts are owed.
 
 use super::{bill, open};
-use crate::cli::{AuditArgs, ContractsCommand};
+use crate::cli::ContractsCommand;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
-use crate::wallet::{client, random};
-use fondaco_agent::auditing::{Outcome, audit as audit_objects};
+use crate::wallet::client;
 use fondaco_agent::book::Stage;
 use fondaco_agent::{Agent, ContractStatus, Renewal, Wallet};
 use fondaco_units::Amount;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-pub(crate) async fn audit(home: &Home, args: AuditArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
-    let objects = agent.objects();
-    if objects.sessions().is_empty() {
-        return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
-    }
-    let audited = audit_objects(&objects, args.samples, random()?).await?;
-    let mut caught = 0;
-    for each in audited {
-        let (outcome, detail) = match each.outcome {
-            Outcome::Proven { samples } => ("proven", format!("{samples} places")),
-            Outcome::Caught { what } => {
-                caught += 1;
-                ("caught", what)
-            }
-            Outcome::Unasked { what } => ("unasked", what),
-            Outcome::Silent { what } => ("silent", what),
-        };
-        let provider = each.provider.short();
-        if json {
-            let line = json!({ "event": "audit", "provider": provider, "outcome": outcome, "detail": detail });
-            say(&line.to_string());
-        } else {
-            say(&format!("{provider}…  {outcome:<7}  {detail}"));
-        }
-    }
-    match caught {
-        0 => Ok(()),
-        _ => {
-            Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
-                .code(Code::Verification)
-                .hint("run `fondaco backup create` again: it opens contracts with others"))
-        }
-    }
-}
 
 pub(crate) async fn contracts(
     home: &Home,

@@ -208,6 +208,27 @@ pub enum Reason {
     /// The provider has failed in some other way of its own.
     #[error("the provider has failed")]
     Failed,
+
+    /// The proof asked for is of nothing, of too much, or of shards out of order.
+    #[error("a proof is of 1 to {samples_max} blocks, of shards in order")]
+    WrongSamples {
+        /// How many blocks there may be.
+        samples_max: u32,
+    },
+    /// There are no tags behind the data of the shard.
+    #[error("a shard of {size} has no tags")]
+    Untagged {
+        /// Its size.
+        size: Bytes,
+    },
+    /// As many proofs were asked for as an epoch pays for.
+    #[error("an epoch has {proofs_max} proofs; the next begins {until}")]
+    TooManyProofs {
+        /// How many it has.
+        proofs_max: u32,
+        /// When the next epoch begins.
+        until: Timestamp,
+    },
 }
 choice!(Reason {
     1 => Version { spoken },
@@ -249,6 +270,9 @@ choice!(Reason {
     69 => WrongRenewal { begins_max, size_min },
     70 => Reserve { free, reserve },
     71 => ReadOnly,
+    80 => WrongSamples { samples_max },
+    81 => Untagged { size },
+    82 => TooManyProofs { proofs_max, until },
 });
 
 impl Reason {
@@ -267,7 +291,8 @@ impl Reason {
             | Self::DiskFull
             | Self::Reserve { .. }
             | Self::IssuerUnreachable
-            | Self::Failed => true,
+            | Self::Failed
+            | Self::TooManyProofs { .. } => true,
             Self::Version { .. }
             | Self::Malformed
             | Self::PricesExpired
@@ -293,7 +318,9 @@ impl Reason {
             | Self::PaidToTheEnd { .. }
             | Self::Overflow
             | Self::WrongContent
-            | Self::Damaged => false,
+            | Self::Damaged
+            | Self::WrongSamples { .. }
+            | Self::Untagged { .. } => false,
         }
     }
 }
@@ -342,8 +369,8 @@ pub(crate) mod tests {
     #[test]
     fn every_reason_says_something_of_its_own() {
         let sentences: BTreeSet<String> = reasons().map(|reason| reason.to_string()).collect();
-        assert_eq!(reasons().count(), 39);
-        assert_eq!(sentences.len(), 39);
+        assert_eq!(reasons().count(), 42);
+        assert_eq!(sentences.len(), 42);
         assert!(reasons().any(Reason::is_transient));
     }
 
