@@ -59,10 +59,10 @@ record!(ObjectId { kind, name });
 /// How objects are cut into shards: part of the format, since shards outlive programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// Reed–Solomon over GF(2¹⁶) as `reed-solomon-simd` 3 codes it.
-    Leopard16,
+    /// Reed–Solomon over GF(2⁸) with a scaled Cauchy matrix, as the crate `erasure` codes it.
+    Cauchy8,
 }
-choice!(Coding { 1 => Leopard16 });
+choice!(Coding { 2 => Cauchy8 }); // 1 was of a code that is gone
 
 /// Something that happened to a buyer, as its journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,7 +265,7 @@ impl Book {
                     (!matches!(stage, Stage::Ended { .. })).then_some(ended)
                 })?;
             }
-            Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
+            Event::SetFormed { coding: Coding::Cauchy8, k, contracts } => {
                 let contracts = contracts.as_slice();
                 let refused = BookError::Set { set: self.set_count() };
                 let n = u8::try_from(contracts.len()).map_err(|_| refused)?;
@@ -425,7 +425,7 @@ mod tests {
     fn set(k: u8, nonces: &[u128]) -> Event {
         let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
         let contracts = List::new(contracts).unwrap();
-        Event::SetFormed { coding: Coding::Leopard16, k, contracts }
+        Event::SetFormed { coding: Coding::Cauchy8, k, contracts }
     }
 
     fn object(name: u8) -> ObjectId {

@@ -21,7 +21,7 @@ use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text};
 use fondaco_contract::{ContractId, Tab};
 use fondaco_crypto::EntityId;
-use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
+use fondaco_erasure::{Code, Layout, Piece};
 use fondaco_ports::market::Reason;
 use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -112,7 +112,7 @@ impl Objects {
     }
 
     /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
-    pub async fn put(&self, object: ObjectId, bytes: &[u8]) -> Result<(), AgentError> {
+    pub async fn put(&self, object: ObjectId, bytes: Vec<u8>) -> Result<(), AgentError> {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
                 what: "there are no contracts to store anything under".to_owned(),
@@ -120,22 +120,24 @@ impl Objects {
             });
         };
         let set = self.set(index)?;
-        let layout = layout(set.code, Bytes::of(bytes), object)?;
-        let shards = ReedSolomon
-            .encode(layout, bytes)
+        let length = Bytes::of(&bytes);
+        let layout = layout(set.code, length, object)?;
+        let shards = fondaco_erasure::encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
-        let mut names = vec![None; shards.len()];
+        let shards = Arc::new(shards);
+        let mut names = vec![None; set.contracts.len()];
         let mut puts = JoinSet::new();
-        for (index, (shard, contract)) in shards.into_iter().zip(&set.contracts).enumerate() {
+        for (index, contract) in (0..set.code.n()).zip(&set.contracts) {
             let session = self.session(*contract)?;
-            let traffic = self.traffic();
+            let (traffic, shards) = (self.traffic(), Arc::clone(&shards));
             puts.spawn(async move {
-                let name = ShardId::of(&shard);
-                let put = put_patiently(&session, name, &shard).await;
+                let shard = shards.get(index).expect("the code has this shard");
+                let name = ShardId::of(shard);
+                let put = put_patiently(&session, name, shard).await;
                 if matches!(put, Ok(Put::Stored)) {
                     traffic.sent.fetch_add(shard.len() as u64, Ordering::Relaxed);
                 }
-                (index, put.map(|_| name))
+                (usize::from(index), put.map(|_| name))
             });
         }
         let mut failed = None;
@@ -156,7 +158,6 @@ impl Objects {
         }
         let shards: Vec<ShardId> = names.into_iter().flatten().collect();
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
-        let length = Bytes::of(bytes);
         self.book.record(&Event::ObjectStored { object, length, set: index, shards })?;
         self.traffic.objects.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -228,7 +229,6 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let rows = piece.rows();
         let others: Vec<u8> = (0..set.code.n()).filter(|&other| other != shard).collect();
         let needed = usize::from(set.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
@@ -259,7 +259,7 @@ impl Objects {
             let mut reads: FuturesUnordered<_> = batch
                 .into_iter()
                 .map(|other| {
-                    let read = self.read_shard(record, set, layout, other, rows.clone(), patient);
+                    let read = self.read_shard(record, set, layout, other, range.clone(), patient);
                     async move {
                         let patience = if patient { Duration::MAX } else { PATIENCE };
                         (other, timeout(patience, read).await)
@@ -281,12 +281,8 @@ impl Objects {
         }
         let known: Vec<(u8, &[u8])> =
             found.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
-        let data = ReedSolomon.rebuild(layout, rows.clone(), &known).map_err(|error| {
-            AgentError::Store(format!("cannot rebuild {}: {error}", show(object)))
-        })?;
-        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
-        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
-        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+        fondaco_erasure::rebuild(set.code, &known, shard)
+            .map_err(|error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object))))
     }
 
     /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered. With `again`, a
@@ -414,7 +410,7 @@ impl Objects {
         });
         for &(object, length) in &old {
             let bytes = self.read(object, 0..length.get()).await?;
-            self.put(object, &bytes).await?;
+            self.put(object, bytes).await?;
         }
         Ok(old.len())
     }

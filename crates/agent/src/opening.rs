@@ -192,7 +192,7 @@ impl Opening<'_> {
         let code = Code::new(placement.k, n)
             .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))?;
         let contracts = List::new(contracts).expect("n is a byte");
-        let coding = Coding::Leopard16;
+        let coding = Coding::Cauchy8;
         self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
         Ok(Ok((code, held, size_max)))
     }
