@@ -70,10 +70,10 @@ record!(ObjectId { kind, name });
 /// How objects are cut into shards: part of the format, since shards outlive programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// Reed–Solomon over GF(2¹⁶) as `reed-solomon-simd` 3 codes it.
-    Leopard16,
+    /// Reed–Solomon over GF(2⁸) with a scaled Cauchy matrix, as the crate `erasure` codes it.
+    Cauchy8,
 }
-choice!(Coding { 1 => Leopard16 });
+choice!(Coding { 2 => Cauchy8 }); // 1 was of a code that is gone
 
 /// How an audit came out. One that showed a lie is told by [`Event::ProviderDistrusted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -439,7 +439,7 @@ impl Book {
                 let provider = self.known(*contract)?.terms.prices.provider;
                 self.was_kept(provider, *contract, *paid);
             }
-            Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
+            Event::SetFormed { coding: Coding::Cauchy8, k, contracts } => {
                 let contracts = contracts.as_slice();
                 let refused = BookError::Set { set: self.set_count() };
                 let n = u8::try_from(contracts.len()).map_err(|_| refused)?;
@@ -716,7 +716,7 @@ impl Book {
         }
         for (number, set) in (0..).zip(&self.sets) {
             let contracts = List::new(set.origins.clone()).expect("a set that was read");
-            let (coding, k) = (Coding::Leopard16, set.code.k());
+            let (coding, k) = (Coding::Cauchy8, set.code.k());
             events.push(Event::SetFormed { coding, k, contracts });
             for (index, (&contract, origin)) in (0..).zip(set.contracts.iter().zip(&set.origins)) {
                 if contract != *origin {
@@ -881,7 +881,7 @@ pub(crate) mod tests {
     pub(crate) fn set(k: u8, nonces: &[u128]) -> Event {
         let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
         let contracts = List::new(contracts).unwrap();
-        Event::SetFormed { coding: Coding::Leopard16, k, contracts }
+        Event::SetFormed { coding: Coding::Cauchy8, k, contracts }
     }
 
     fn audited(nonce: u128, quarters: u64, verdict: Verdict) -> Event {

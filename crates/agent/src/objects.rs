@@ -23,7 +23,7 @@ use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text};
 use fondaco_contract::{ContractId, Ending, Tab};
 use fondaco_crypto::EntityId;
-use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
+use fondaco_erasure::{Code, Layout, Piece};
 use fondaco_ports::market::Reason;
 use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -134,7 +134,7 @@ impl Objects {
     }
 
     /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
-    pub async fn put(&self, object: ObjectId, bytes: &[u8]) -> Result<(), AgentError> {
+    pub async fn put(&self, object: ObjectId, bytes: Vec<u8>) -> Result<(), AgentError> {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
                 what: "there are no contracts to store anything under".to_owned(),
@@ -143,19 +143,24 @@ impl Objects {
         };
         let set = self.set(index)?;
         let code = code(set.code, object.kind);
-        let layout = layout(code, Bytes::of(bytes), object)?;
-        let shards = ReedSolomon
-            .encode(layout, bytes)
+        let length = Bytes::of(&bytes);
+        let layout = layout(code, length, object)?;
+        let tagged = object_tag(object, &bytes, index, code);
+        let shards = fondaco_erasure::encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
-        let tagged = object_tag(object, bytes, index, code);
-        let mut names = vec![None; shards.len()];
+        let shards = Arc::new(shards);
+        let mut names = vec![None; set.contracts.len()];
         let mut puts = JoinSet::new();
-        for ((number, mut shard), contract) in (0..).zip(shards).zip(&set.contracts) {
+        for (number, contract) in (0..code.n()).zip(&set.contracts) {
             let session = self.session(*contract)?;
-            let traffic = self.traffic();
+            let (traffic, shards) = (self.traffic(), Arc::clone(&shards));
             puts.spawn(async move {
-                let tags = session.tag_key().tags(subject(&tagged, number), &shard);
-                shard.extend(tags);
+                let shard = shards.get(number).expect("the code has this shard");
+                let tags = session.tag_key().tags(subject(&tagged, number), shard);
+                let mut whole = Vec::with_capacity(shard.len() + tags.len());
+                whole.extend_from_slice(shard);
+                whole.extend(tags);
+                let shard = whole;
                 let index = usize::from(number);
                 let name = ShardId::of(&shard);
                 let put = put_patiently(&session, name, &shard).await;
@@ -183,7 +188,6 @@ impl Objects {
         }
         let shards: Vec<ShardId> = names.into_iter().flatten().collect();
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
-        let length = Bytes::of(bytes);
         let k = code.k();
         let stored = Event::TaggedObjectStored { object, length, set: index, k, shards, tagged };
         self.book.record(&stored)?;
@@ -258,7 +262,6 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let rows = piece.rows();
         let others: Vec<u8> = (0..record.code.n()).filter(|&other| other != shard).collect();
         let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
@@ -289,7 +292,7 @@ impl Objects {
             let mut reads: FuturesUnordered<_> = batch
                 .into_iter()
                 .map(|other| {
-                    let read = self.read_shard(record, set, layout, other, rows.clone(), patient);
+                    let read = self.read_shard(record, set, layout, other, range.clone(), patient);
                     async move {
                         let patience = if patient { Duration::MAX } else { PATIENCE };
                         (other, timeout(patience, read).await)
@@ -311,12 +314,8 @@ impl Objects {
         }
         let known: Vec<(u8, &[u8])> =
             found.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
-        let data = ReedSolomon.rebuild(layout, rows.clone(), &known).map_err(|error| {
-            AgentError::Store(format!("cannot rebuild {}: {error}", show(object)))
-        })?;
-        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
-        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
-        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+        fondaco_erasure::rebuild(record.code, &known, shard)
+            .map_err(|error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object))))
     }
 
     /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered. With `again`, a
@@ -458,7 +457,7 @@ impl Objects {
         });
         for &(object, length) in &old {
             let bytes = self.read(object, 0..length.get()).await?;
-            self.put(object, &bytes).await?;
+            self.put(object, bytes).await?;
         }
         Ok(old.len())
     }

@@ -195,7 +195,7 @@ impl Opening<'_> {
         let contracts: Vec<ContractId> = records.iter().map(|record| record.terms.id()).collect();
         let code = code_of(placement)?;
         let contracts = List::new(contracts).expect("n is a byte");
-        let coding = Coding::Leopard16;
+        let coding = Coding::Cauchy8;
         self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
         Ok(Ok((code, held, size_max)))
     }
