@@ -43,7 +43,7 @@ pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
 pub use opening::{NEWCOMER_LOSS, Opened, Opening, Wish};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
-pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
+pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo, repository_password};
 pub use session::{Put, Session};
 pub use wallet::Wallet;
 

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 /// How often a backup goes on with new contracts after hosts failed or contracts were used up.
 const TRIES_MAX: u32 = 3;
 
-async fn open(home: &Home) -> Result<Agent, Failure> {
+pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
     Ok(Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?)
@@ -127,7 +127,7 @@ pub(crate) async fn backup(home: &Home, args: BackupArgs, json: bool) -> Result<
     Ok(())
 }
 
-async fn open_contracts(
+pub(crate) async fn open_contracts(
     home: &Home,
     agent: &Agent,
     currency: &CurrencyConfig,
@@ -414,7 +414,7 @@ async fn blocking<T: Send + 'static>(
     Ok(done?)
 }
 
-fn say_progress(json: bool, what: &str) {
+pub(crate) fn say_progress(json: bool, what: &str) {
     if json {
         say(&json!({ "event": "progress", "what": what }).to_string());
     } else {
@@ -444,7 +444,7 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Adds the hosts named to those known, the newest address of each, and returns all.
-fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
     let parse = |text: &str| address(text, "`fondaco up` prints the address to give here");
     let mut addresses = hosts.host.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;

@@ -9,6 +9,7 @@ mod demo;
 mod entities;
 mod failure;
 mod folders;
+mod gateway;
 mod history;
 mod home;
 mod issuer;
@@ -52,8 +53,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         services::stop_with_stdin();
     }
     // A service ends in good order by itself; see `services::stop_switch`.
-    let serves =
-        matches!(cli.command, Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }));
+    let serves = matches!(
+        cli.command,
+        Command::Up(_) | Command::Issuer(cli::IssuerCommand::Up { .. }) | Command::Gateway(_)
+    );
     let work = async {
         match cli.command {
             Command::Init(args) => keys::init(&home, args, json),
@@ -72,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Restore(args) => backup::restore(&home, args, json).await,
             Command::Audit(args) => backup::audit(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
+            Command::Gateway(command) => gateway::run(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Completions { shell } => {
                 cli::completions(shell);
