@@ -62,7 +62,7 @@ impl LocksError {
     }
 }
 
-/// The locks of one repository, in a folder. See the [module](self).
+/// The locks of one repository, in a folder of this machine; at most [`LOCKS_MAX`].
 #[derive(Debug)]
 pub struct Locks {
     folder: PathBuf,

@@ -7,7 +7,7 @@ use fondaco_gateway::{Kind, Name, Object, Store, StoreError, Trouble};
 use fondaco_ports::market::Reason;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
@@ -29,12 +29,31 @@ pub(super) struct Market {
 struct Dealings {
     objects: Arc<Objects>,
     since: Instant,
+    /// Bytes of shards that were sent and received by sessions before these.
+    before: (u64, u64),
+}
+
+impl Dealings {
+    fn begin(agent: &Agent, before: (u64, u64)) -> Self {
+        Self { objects: Arc::new(agent.objects()), since: Instant::now(), before }
+    }
+
+    /// Ends these and begins others, with the contracts that there are now.
+    fn renew(&mut self, agent: &Agent) {
+        *self = Self::begin(agent, self.traffic());
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        let traffic = self.objects.traffic();
+        let (sent, received) = self.before;
+        let and = |before: u64, now: &AtomicU64| before + now.load(Ordering::Relaxed);
+        (and(sent, &traffic.sent), and(received, &traffic.received))
+    }
 }
 
 impl Market {
     pub(super) fn new(agent: Agent) -> Self {
-        let objects = Arc::new(agent.objects());
-        let dealings = RwLock::new(Dealings { objects, since: Instant::now() });
+        let dealings = RwLock::new(Dealings::begin(&agent, (0, 0)));
         Self { agent, dealings }
     }
 
@@ -44,8 +63,7 @@ impl Market {
 
     /// Begins anew with all hosts, and with the contracts that there are now.
     pub(super) async fn renew(&self) {
-        let mut dealings = self.dealings.write().await;
-        *dealings = Dealings { objects: Arc::new(self.agent.objects()), since: Instant::now() };
+        self.dealings.write().await.renew(&self.agent);
     }
 
     /// Stores the small objects anew that lie under older contracts.
@@ -55,8 +73,7 @@ impl Market {
 
     /// Returns how many bytes of shards were sent and received.
     pub(super) async fn traffic(&self) -> (u64, u64) {
-        let traffic = self.dealings.read().await.objects.traffic();
-        (traffic.sent.load(Ordering::Relaxed), traffic.received.load(Ordering::Relaxed))
+        self.dealings.read().await.traffic()
     }
 
     /// Returns the objects; after a failure and some time, and when nobody uses them, new ones.
@@ -65,7 +82,7 @@ impl Market {
             && dealings.since.elapsed() > GRUDGE
             && !dealings.objects.down().is_empty()
         {
-            *dealings = Dealings { objects: Arc::new(self.agent.objects()), since: Instant::now() };
+            dealings.renew(&self.agent);
         }
         self.dealings.read().await
     }
