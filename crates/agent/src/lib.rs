@@ -62,6 +62,7 @@ pub use renewing::{Renewal, Renewed};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
     Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
+    repository_password,
 };
 pub use session::{Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};

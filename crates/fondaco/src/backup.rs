@@ -10,6 +10,7 @@ mod state;
 mod tend;
 
 pub(crate) use contracts::contracts;
+pub(crate) use create::{open_contracts, remember_hosts};
 
 use crate::cli::BackupCommand;
 use crate::failure::Failure;
@@ -103,7 +104,7 @@ async fn blocking<T: Send + 'static>(
     Ok(done?)
 }
 
-fn say_progress(json: bool, what: &str) {
+pub(crate) fn say_progress(json: bool, what: &str) {
     if json {
         say(&json!({ "event": "progress", "what": what }).to_string());
     } else {

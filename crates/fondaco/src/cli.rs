@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// Show or end your contracts
     #[command(subcommand)]
     Contracts(ContractsCommand),
+    /// Let other programs store under your contracts
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Show the whole market at work on a folder: issuer, hosts and buyer as processes of their own
     #[command(after_help = "Example:\n  fondaco demo ~/Pictures")]
     Demo(DemoArgs),
@@ -535,6 +538,59 @@ pub(crate) enum ContractsCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GatewayCommand {
+    /// Serve a repository in the market to plain restic, until stopped
+    #[command(
+        after_help = "Example:\n  fondaco gateway restic --size 20G --host fon1…@192.0.2.7:4433 --host …\n  \
+                      restic --repository-file ~/.local/share/fondaco/gateway/repository init"
+    )]
+    Restic(ResticArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResticArgs {
+    /// The TCP socket to listen on
+    #[arg(long, default_value = "127.0.0.1:4435", value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Let --listen be a socket that other machines reach; what passes there is not encrypted, the token least of all
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+    /// A host name that clients call this machine by, beside its IP addresses
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
+    /// Remove and overwrite nothing: `restic forget` and `prune` are refused
+    #[arg(long)]
+    pub(crate) append_only: bool,
+    /// Make a new token: whoever has the old one is refused
+    #[arg(long)]
+    pub(crate) new_token: bool,
+    /// Write the password of the repository that `fondaco backup` makes to this file, for restic to open it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// How much new contracts shall have room for, as 500M or 200G; needed when there are none yet
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<String>,
+    /// Open new contracts though there are some: when those are full, or a host is gone
+    #[arg(long, requires = "size")]
+    pub(crate) new_contracts: bool,
+    /// A storage host, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Vec<String>,
+    /// The probability with which every object must survive an epoch, as 0.999
+    #[arg(long, default_value_t = 0.999, value_name = "P")]
+    pub(crate) survive: f64,
+    /// The most that new contracts may cost in all
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<String>,
+    /// The currency to pay in; may be left out when you accept only one
+    #[arg(long, value_name = "SYMBOL")]
+    pub(crate) currency: Option<String>,
+    /// How many epochs new contracts last
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    pub(crate) epochs: u32,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod demo;
 mod entities;
 mod failure;
 mod folders;
+mod gateway;
 mod history;
 mod home;
 mod issuer;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             | Command::Issuer(cli::IssuerCommand::Up { .. })
             | Command::Backup(cli::BackupCommand::Mount(_))
             | Command::Broker(cli::BrokerCommand::Up { .. })
+            | Command::Gateway(_)
     );
     let work = async {
         match cli.command {
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Backup(command) => backup::run(&home, command, json).await,
             Command::Audit(args) => audits::run(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
+            Command::Gateway(command) => gateway::run(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Completions { shell } => {
                 cli::completions(shell);

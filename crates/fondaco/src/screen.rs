@@ -17,12 +17,12 @@ static PROBLEMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Sets up logging, and quiet panics for threads of the backup library, which [`Progress`] reports.
 pub(crate) fn start(verbose: u8) {
     let filter = match verbose {
-        0 => "error,iroh=off,noq=off",
+        0 => "error,fondaco_gateway=warn,iroh=off,noq=off",
         1 => {
-            "warn,fondaco=info,fondaco_issuer=info,fondaco_storage_host=info,fondaco_agent=info,fondaco_transport=info"
+            "warn,fondaco=info,fondaco_issuer=info,fondaco_storage_host=info,fondaco_agent=info,fondaco_gateway=info,fondaco_transport=info"
         }
         _ => {
-            "info,fondaco=debug,fondaco_issuer=debug,fondaco_storage_host=debug,fondaco_agent=debug,fondaco_transport=debug"
+            "info,fondaco=debug,fondaco_issuer=debug,fondaco_storage_host=debug,fondaco_agent=debug,fondaco_gateway=debug,fondaco_transport=debug"
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));

@@ -249,15 +249,7 @@ impl Create<'_> {
     }
 
     async fn wallet(&self, addresses: &[Address]) -> Result<Wallet, Failure> {
-        if addresses.is_empty() {
-            return Err(Failure::new("no storage host is known here yet")
-                .code(Code::NotFound)
-                .hint("name brokers with --broker ADDRESS, or hosts with --host ADDRESS"));
-        }
-        let client = client(&self.home.key()?, self.currency.issuer()?).await?;
-        let wallet = Wallet::open(&self.home.folder("agent")?, client)?;
-        wallet.resume().await?;
-        Ok(wallet)
+        wallet(self.home, self.currency, addresses).await
     }
 
     /// Opens contracts for a new set; returns what is held for them.
@@ -267,36 +259,17 @@ impl Create<'_> {
         budget: Option<Budget>,
     ) -> Result<Amount, Failure> {
         let Self { agent, currency, json, .. } = self;
-        let wallet = self.wallet(addresses).await?;
         let mut wish = self.wish(None)?;
         wish.budget = match budget {
             // How long an epoch is, the hosts say.
             Some(budget) if budget.is_monthly => {
+                let wallet = self.wallet(addresses).await?;
                 Some(budget.over(agent.quote(&wallet, addresses, wish).await?.span()))
             }
             Some(budget) => Some(budget.amount),
             None => None,
         };
-        let opened = agent.open_contracts(&wallet, addresses, wish).await?;
-        let (k, n) = (opened.code.k(), opened.code.n());
-        if *json {
-            let line = json!({
-                "event": "contracts", "k": k, "n": n, "survive": probability(opened.survive),
-                "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
-            });
-            say(&line.to_string());
-        } else {
-            for (host, why) in &opened.passed_over {
-                say(&format!("{} was passed over: {why}", host.short()));
-            }
-            say(&format!(
-                "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
-                opened.size_max,
-                durability(opened.survive, &opened.assumptions.to_string())
-            ));
-            say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
-        }
-        Ok(opened.held)
+        open_contracts(self.home, agent, currency, addresses, wish, *json).await
     }
 
     async fn back_up(&self, objects: &Arc<Objects>) -> Result<BackupReport, AgentError> {
@@ -372,6 +345,55 @@ impl Create<'_> {
     }
 }
 
+/// Opens the wallet that pays for contracts with these hosts.
+async fn wallet(
+    home: &Home,
+    currency: &CurrencyConfig,
+    addresses: &[Address],
+) -> Result<Wallet, Failure> {
+    if addresses.is_empty() {
+        return Err(Failure::new("no storage host is known here yet")
+            .code(Code::NotFound)
+            .hint("name brokers with --broker ADDRESS, or hosts with --host ADDRESS"));
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    Ok(wallet)
+}
+
+/// Opens contracts for a new set, and says which; returns what is held for them.
+pub(crate) async fn open_contracts(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    addresses: &[Address],
+    wish: Wish,
+    json: bool,
+) -> Result<Amount, Failure> {
+    let wallet = wallet(home, currency, addresses).await?;
+    let opened = agent.open_contracts(&wallet, addresses, wish).await?;
+    let (k, n) = (opened.code.k(), opened.code.n());
+    if json {
+        let line = json!({
+            "event": "contracts", "k": k, "n": n, "survive": probability(opened.survive),
+            "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
+        });
+        say(&line.to_string());
+    } else {
+        for (host, why) in &opened.passed_over {
+            say(&format!("{} was passed over: {why}", host.short()));
+        }
+        say(&format!(
+            "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
+            opened.size_max,
+            durability(opened.survive, &opened.assumptions.to_string())
+        ));
+        say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
+    }
+    Ok(opened.held)
+}
+
 /// Takes what is held out of a budget for all of the time.
 const fn take(budget: &mut Option<Budget>, held: Amount) {
     if let Some(budget) = budget
@@ -444,7 +466,7 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Adds the hosts named to those known, the newest address of each, and returns all.
-pub(super) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
     let hint = "`fondaco up` prints the address to give here";
     let addresses = offers::merged(&hosts.host, named, hint)?;
