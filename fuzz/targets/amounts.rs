@@ -4,8 +4,10 @@
 use fondaco_units::Scale;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u8, &str)| {
-    let (decimals, text) = input;
+// The first byte is the scale, the rest the amount.
+fuzz_target!(|input: &[u8]| {
+    let Some((decimals, text)) = input.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
     let Some(scale) = Scale::new(decimals % (Scale::MAX + 1)) else { return };
     let Ok(amount) = scale.parse(text) else { return };
     assert!(text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{text:?}");

@@ -8,8 +8,9 @@ use fondaco_lcp_wire::{
 use fondaco_units::Scale;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (decimals, bytes) = input;
+// The first byte is the scale, so that a seed is a message as it is sent.
+fuzz_target!(|input: &[u8]| {
+    let Some((decimals, bytes)) = input.split_first() else { return };
     let Some(scale) = Scale::new(decimals % (Scale::MAX + 1)) else { return };
     match read(bytes, scale) {
         Ok(question) => {

@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod foreign;
 mod fuzz;
+mod restic;
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { name: "foreign", run: Run::Code(foreign::step) },
     Step { name: "demo", run: Run::Code(demo::step) },
     Step { name: "demo-offline", run: Run::Code(demo::step_offline) },
+    Step { name: "restic", run: Run::Code(restic::step) },
     Step { name: "fuzz", run: Run::Code(fuzz::step) },
 ];
 

@@ -52,6 +52,8 @@ pub struct Paid {
     pub fee: Amount,
     /// What could be spent when it was done.
     pub balance: Amount,
+    /// Whether it is one of an earlier run.
+    pub taken_up: bool,
 }
 
 impl Wallet {
@@ -88,7 +90,8 @@ impl Wallet {
     }
 
     /// Pays `to`; `fee_max` is the most that it may cost on top. A payment of the same that is still without an
-    /// answer from an earlier run is taken up instead: it is made once in all.
+    /// answer from an earlier run, or whose outcome nobody was told, is taken up instead: it is made once in all. Say
+    /// [`Wallet::told`] when the outcome was told.
     pub async fn pay(
         &self,
         clock: &dyn Clock,
@@ -106,7 +109,9 @@ impl Wallet {
             _ => false,
         };
         match self.submit_once(transfer, same).await? {
-            (id, Response::Transferred { fee, balance }) => Ok(Paid { id, fee, balance }),
+            (paid, Response::Transferred { fee, balance }) => {
+                Ok(Paid { id: paid, fee, balance, taken_up: paid != id })
+            }
             _ => Err(self.misanswer("it does not confirm the transfer")),
         }
     }
@@ -178,6 +183,15 @@ impl Wallet {
         old: &SecretKey,
         new: &SecretKey,
     ) -> Result<(), AgentError> {
+        // Nobody could learn of them by the old key any more.
+        let pending = self.pending();
+        let is_rotation = |request: &Request| matches!(request, Request::Rotate { .. });
+        if pending > 0 && !self.is_pending(is_rotation) {
+            return Err(AgentError::Invalid {
+                what: format!("{pending} commands of this key are without an answer yet"),
+                hint: "run it again when the issuer can be reached".to_owned(),
+            });
+        }
         let id = entropy::request_id(clock)?;
         let to = new.entity();
         let rotation = Rotation { currency: self.currency(), old: old.entity(), new: to };

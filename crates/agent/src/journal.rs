@@ -8,8 +8,11 @@ use fondaco_store::{DiskFile, Journal, Kind};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// The kind of an agent's journal, version 1.
-const KIND: Kind = Kind::new(*b"agent\0\0\0", 1);
+/// The kind of an agent's journal, version 2: contracts can renew others.
+const KIND: Kind = Kind::new(*b"agent\0\0\0", 2);
+
+/// The most events that are written at once.
+const BATCH_MAX: usize = 500;
 
 /// Why a record of the journal is no event of this book. Listed by precedence.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +63,24 @@ impl BookFile {
 
     /// Writes an event into the book; it is on disk when this returns.
     pub fn record(&self, event: &Event) -> Result<(), AgentError> {
+        self.record_all(std::slice::from_ref(event))
+    }
+
+    /// Writes events into the book; they are on disk when this returns. Few of them come at once, many some at a time.
+    pub fn record_all(&self, events: &[Event]) -> Result<(), AgentError> {
         let mut inner = self.0.lock().expect("no panic under this lock");
         let Inner { book, journal } = &mut *inner;
-        // An event that does not fit must not reach the disk, so it is applied first. Where the disk
-        // then fails, the book is ahead of it, but the journal takes nothing more and nobody is told.
-        book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
-        journal
-            .append(&[event.to_bytes()])
-            .map(drop)
-            .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))
+        for events in events.chunks(BATCH_MAX) {
+            // An event that does not fit must not reach the disk, so it is applied first. Where the disk
+            // then fails, the book is ahead of it, but the journal takes nothing more and nobody is told.
+            for event in events {
+                book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
+            }
+            let records: Vec<Vec<u8>> = events.iter().map(Event::to_bytes).collect();
+            journal
+                .append(&records)
+                .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))?;
+        }
+        Ok(())
     }
 }

@@ -4,12 +4,16 @@
 //!
 //! ```text
 //! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
-//! Opening       prices ─► placement ─► holds ─► contracts      hosts
+//! discovery     brokers ─► checked asks ─► hosts                several brokers
+//! posting       a provider's ask, shown at brokers
+//! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
+//! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
-//! Repo          rustic_core on Objects: back up, list, restore
-//! auditing      unforeseen places, proven or not
+//! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
+//! auditing      unforeseen places, proven or not; each in the AuditLog
 //! Book          the journal of all this
+//! state         the book itself, sealed, with every host; and back from the key alone
 //! ```
 //!
 //! # What always holds
@@ -20,47 +24,70 @@
 //!
 //! # What is not here
 //!
-//! Renewal and repair of contracts, and the choice of hosts by their record: every host is a newcomer
-//! to this version (see [`NEWCOMER_LOSS`]).
+//! Repair of contracts.
 
+pub mod audit_log;
 pub mod auditing;
 pub mod book;
+mod choosing;
 mod currency;
+pub mod discovery;
 pub mod entropy;
 mod error;
 mod journal;
+mod losses;
 mod objects;
 mod opening;
 #[cfg(feature = "simulation")]
 pub mod planted;
+pub mod posting;
 pub mod progress;
+mod quoting;
 mod receipt;
+mod renewing;
 mod repository;
 mod session;
+mod state;
+pub mod tagging;
 mod wallet;
 
+pub use audit_log::{AuditLog, SignedEntry};
+pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{NEWCOMER_LOSS, Opened, Opening, Wish};
+pub use opening::{Opened, Opening, Wish};
+pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
-pub use repository::{BackupReport, Repo, RestoreReport, SnapshotInfo};
+pub use renewing::{Renewal, Renewed};
+pub use repository::{
+    Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
+    Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
+    repository_password,
+};
 pub use session::{Put, Session};
+pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
 pub use wallet::Wallet;
 
-use book::{ContractRecord, Event, ObjectKind, Stage};
-use fondaco_contract::{ContractId, Tab};
-use fondaco_crypto::SecretKey;
+use audit_log::LogHead;
+use auditing::Audited;
+use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
+use fondaco_contract::{ContractId, Ending, Input, State, Tab};
+use fondaco_crypto::{Digest, SecretKey};
 use fondaco_ports::Clock;
+use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
-use fondaco_units::{Amount, Duration, Timestamp};
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A set that is over sooner than this takes no new objects.
 const SET_TIME_LEFT_MIN: Duration = Duration::from_seconds(60);
+
+/// How long a host may take to say whether a contract is over.
+const OVER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// An owner's dealings with storage hosts.
 #[derive(Debug)]
@@ -69,6 +96,11 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
+    limits: Option<Limits>,
+    /// How many steps each host may have been paid for nothing.
+    risk: u64,
+    /// Where the audit log is.
+    audits: PathBuf,
 }
 
 /// What a contract has come to.
@@ -82,6 +114,10 @@ pub struct ContractStatus {
     pub tab: Option<Tab>,
     /// What was paid, or would be if the host posted its voucher now; nothing while that is not known.
     pub paid: Option<Amount>,
+    /// Where it stands: as its host says, or as far as the agent knows without it.
+    pub state: State,
+    /// The receipts for shards deleted under it, and the bytes that they freed.
+    pub deleted: (u64, Bytes),
 }
 
 impl Agent {
@@ -92,17 +128,31 @@ impl Agent {
         endpoint: Endpoint,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
-        Ok(Self::with_book(BookFile::open(&folder.join("journal"))?, key, endpoint, clock))
+        let book = BookFile::open(&folder.join("journal"))?;
+        Ok(Self { audits: folder.join("audits"), ..Self::with_book(book, key, endpoint, clock) })
     }
 
-    /// Returns the agent of the owner of `key`, whose book is open.
+    /// Returns the agent of the owner of `key`, whose book is open; its audit log is where this process runs.
     pub fn with_book(
         book: BookFile,
         key: SecretKey,
         endpoint: Endpoint,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { key, endpoint, clock, book: Arc::new(book) }
+        let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
+        Self { key, endpoint, clock, book, limits: None, risk: 1, audits }
+    }
+
+    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
+    #[must_use]
+    pub const fn with_risk(mut self, steps: u64) -> Self {
+        self.risk = steps;
+        self
     }
 
     /// Returns the owner's key.
@@ -134,27 +184,15 @@ impl Agent {
 
     /// Forgets the objects of which too few contracts are left to rebuild them: ended, or over. Returns how many.
     ///
-    /// What they held must be stored anew, so a backup comes after this as if the last had been cut off.
-    pub fn forget_lost(&self) -> Result<usize, AgentError> {
-        let now = self.clock.now();
-        let lost: Vec<_> = self.book.read(|book| {
-            let lives = |contract: &ContractId| {
-                book.contract(*contract)
-                    .is_some_and(|record| record.stage == Stage::Open && record.terms.ends > now)
-            };
-            let is_lost = |set: u32| {
-                book.set(set).is_none_or(|set| {
-                    let living = set.contracts.iter().filter(|contract| lives(contract)).count();
-                    living < usize::from(set.code.k())
-                })
-            };
-            // Without the configuration or a key nothing else can be opened.
-            let is_there =
-                |kind| book.objects().any(|(id, record)| id.kind == kind && !is_lost(record.set));
-            let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
-            let lost = book.objects().filter(|(_, record)| all || is_lost(record.set));
-            lost.map(|(id, _)| id).collect()
-        });
+    /// What they held must be stored anew, so a backup comes after this as if the last had been cut off. A clock alone
+    /// ends no contract: of those that are over by this machine's, the hosts are asked first.
+    ///
+    /// # Errors
+    ///
+    /// A host still serves a contract that is over by this machine's clock; or the journal failed.
+    pub async fn forget_lost(&self) -> Result<usize, AgentError> {
+        let over = self.over().await?;
+        let lost = self.book.read(|book| lost(book, &over));
         if !lost.is_empty() {
             self.book.record(&Event::BackupStarted)?;
         }
@@ -162,6 +200,46 @@ impl Agent {
             self.book.record(&Event::ObjectRemoved { object })?;
         }
         Ok(lost.len())
+    }
+
+    /// Returns the contracts that are over though nobody has ended them: by this machine's clock, and by what their
+    /// hosts say, or by the clock of any of these hosts. While nobody answers, there are none.
+    async fn over(&self) -> Result<BTreeSet<ContractId>, AgentError> {
+        let now = self.clock.now();
+        let sessions = self.sessions();
+        if sessions.values().all(|session| session.ends() > now) {
+            return Ok(BTreeSet::new());
+        }
+        let mut asking = tokio::task::JoinSet::new();
+        for (contract, session) in sessions {
+            asking.spawn(async move {
+                let asked = tokio::time::timeout(OVER_PATIENCE, session.is_over(now)).await;
+                (contract, session, asked)
+            });
+        }
+        let (mut all, mut over, mut is_clock_right) = (BTreeSet::new(), BTreeSet::new(), false);
+        for (contract, session, asked) in asking.join_all().await {
+            let answer = asked.ok().and_then(Result::ok);
+            is_clock_right |= answer.is_some_and(|(_, agrees)| agrees);
+            if session.ends() > now {
+                continue;
+            }
+            all.insert(contract);
+            let Some((is_over, _)) = answer else { continue };
+            if is_over {
+                over.insert(contract);
+            } else {
+                return Err(AgentError::Invalid {
+                    what: format!(
+                        "the clock shows {now}, but provider {} still serves a contract that ends at {}",
+                        session.provider().short(),
+                        session.ends()
+                    ),
+                    hint: "set the clock of this machine, then run this again".to_owned(),
+                });
+            }
+        }
+        Ok(if is_clock_right { all } else { over })
     }
 
     /// Returns until when everything stored is kept: when the first contract that holds a shard of it ends.
@@ -186,9 +264,26 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book } = self;
-        let now = clock.now();
-        Opening { key, endpoint, book, wallet, currency, clock, now }.open(hosts, wish).await
+        let Self { key, endpoint, clock, book, limits, .. } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .open(hosts, wish)
+            .await
+    }
+
+    /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
+    pub async fn quote(
+        &self,
+        wallet: &Wallet,
+        hosts: &[fondaco_ports::Address],
+        wish: Wish,
+    ) -> Result<Quote, AgentError> {
+        let currency = wallet.currency();
+        let Self { key, endpoint, clock, book, limits, .. } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .quote(hosts, wish)
+            .await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.
@@ -196,23 +291,66 @@ impl Agent {
         Objects::new(Arc::clone(&self.book), self.sessions(), self.usable_set())
     }
 
+    fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        Session::new(key, endpoint, Arc::clone(&self.clock), record, given)
+    }
+
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {
         self.book.read(|book| {
             book.contracts()
                 .filter(|(_, record)| record.stage == Stage::Open)
                 .map(|(contract, record)| {
-                    let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-                    let session = Session::new(
-                        key,
-                        endpoint,
-                        Arc::clone(&self.clock),
-                        record,
-                        book.given(contract),
-                    );
+                    let (given, lost) = (book.given(contract), book.loss(contract));
+                    let session = self.session(record, given).with_losses(lost, self.risk);
+                    let session = session.tagging_as(book.origin(contract));
                     (contract, Arc::new(session))
                 })
                 .collect()
         })
+    }
+
+    /// Audits every open contract, and writes what it showed into the audit log; `done` is called after each. This is
+    /// the one way to audit: what is to be known of each provider follows from what it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::AuditLog`] before anything is asked, if the log is not as it was; and failures of this machine.
+    pub async fn audit(
+        &self,
+        objects: &Objects,
+        kind: auditing::Kind,
+        samples: u32,
+        done: impl FnMut(&Audited),
+    ) -> Result<Vec<Audited>, AgentError> {
+        let mut log = self.audit_log(|_| ())?;
+        let audited = auditing::audit(objects, kind, samples, entropy::random()?, done).await?;
+        if !audited.is_empty() {
+            self.note_audits(log.append(&self.key, &audited)?)?;
+        }
+        Ok(audited)
+    }
+
+    /// Opens the audit log and checks all of it; `visit` is given each entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::open`].
+    pub fn audit_log(&self, visit: impl FnMut(SignedEntry)) -> Result<AuditLog, AgentError> {
+        let noted = self.book.read(book::Book::audits);
+        AuditLog::open(&self.audits, self.key.entity(), noted, visit)
+    }
+
+    /// Moves the audit log aside, and begins another with the next audit. Returns where the old one is now.
+    pub fn begin_audit_log_anew(&self) -> Result<PathBuf, AgentError> {
+        let aside = audit_log::set_aside(&self.audits, self.clock.now())?;
+        self.note_audits(LogHead::default())?;
+        Ok(aside)
+    }
+
+    fn note_audits(&self, LogHead { entries, link }: LogHead) -> Result<(), AgentError> {
+        let link = link.unwrap_or(Digest::ZERO);
+        self.book.record(&Event::AuditsLogged { entries, link })
     }
 
     /// Asks every host how its contract stands.
@@ -224,18 +362,46 @@ impl Agent {
         let mut asking = tokio::task::JoinSet::new();
         for (contract, record) in records {
             let session = sessions.get(&contract).cloned();
+            let (renewals, was_renewed, deleted) = self.book.read(|book| {
+                let is_successor = |(_, other): (ContractId, &ContractRecord)| {
+                    other.terms.renews == Some(contract) && other.stage != Stage::Intended
+                };
+                let was_renewed = book.contracts().any(is_successor);
+                let renewals = book.renewals(contract).first().map(|record| record.terms.id());
+                let of = book.deletions().iter().map(|receipt| receipt.deletion);
+                let of = of.filter(|deletion| deletion.contract == contract);
+                let count = |(count, bytes): (u64, u64), freed: Bytes| {
+                    (count + 1, bytes.saturating_add(freed.get()))
+                };
+                let (count, bytes) = of.fold((0, 0), |all, deletion| count(all, deletion.freed));
+                (renewals, was_renewed, (count, Bytes::new(bytes)))
+            });
             asking.spawn(async move {
-                let (tab, paid) = match (&record.stage, session) {
-                    (Stage::Ended { tab, paid }, _) => (Some(*tab), Some(*paid)),
+                let (mut tab, mut paid, mut state) = (None, None, State::Offered);
+                match (&record.stage, session) {
+                    (Stage::Ended { tab: used, paid: was_paid }, _) => {
+                        (tab, paid) = (Some(*used), Some(*was_paid));
+                        // Why, the book keeps for renewals alone.
+                        state = match was_renewed {
+                            true => State::ended(record.terms.ends, Ending::Renewed),
+                            false if !used.meter.opened => State::Cancelled { at: now },
+                            false => State::ended(record.terms.ends, Ending::Closed),
+                        };
+                    }
                     (Stage::Open, Some(session)) if record.terms.ends > now => {
-                        match session.standing().await {
-                            Ok((tab, authorised)) => (Some(tab), Some(authorised)),
-                            Err(_) => (None, None),
+                        state = State::Open;
+                        if let Ok((used, authorised)) = session.standing().await {
+                            (tab, paid) = (Some(used), Some(authorised));
+                            state = session.stands().await.unwrap_or(state);
+                        }
+                        if let Some(successor) = renewals {
+                            state = state.step(Input::Renew { successor }).unwrap_or(state);
                         }
                     }
-                    (Stage::Open | Stage::Intended, _) => (None, None),
-                };
-                ContractStatus { contract, record, tab, paid }
+                    (Stage::Open, _) => state = State::ended(record.terms.ends, Ending::Over),
+                    (Stage::Intended, _) => {}
+                }
+                ContractStatus { contract, record, tab, paid, state, deleted }
             });
         }
         let mut contracts = asking.join_all().await;
@@ -260,5 +426,75 @@ impl Agent {
         let mut ended = ending.join_all().await;
         ended.sort_by_key(|(contract, _)| *contract);
         ended
+    }
+}
+
+/// Returns the objects of which too few shards are left, when these contracts are over.
+fn lost(book: &Book, over: &BTreeSet<ContractId>) -> Vec<ObjectId> {
+    let lives = |contract: &ContractId| {
+        book.contract(*contract).is_some_and(|record| record.stage == Stage::Open)
+            && !over.contains(contract)
+    };
+    let is_lost = |record: &ObjectRecord| {
+        book.set(record.set).is_none_or(|set| {
+            let living = set.contracts.iter().filter(|contract| lives(contract)).count();
+            living < usize::from(record.code.k())
+        })
+    };
+    // Without the configuration or a key nothing else can be opened.
+    let is_there = |kind| book.objects().any(|(id, record)| id.kind == kind && !is_lost(record));
+    let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
+    let lost = book.objects().filter(|(_, record)| all || is_lost(record));
+    lost.map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use book::tests::{intended, opened, set, terms};
+    use fondaco_audit::ShardId;
+    use fondaco_codec::List;
+    use fondaco_crypto::Digest;
+    use fondaco_units::Bytes;
+
+    #[test]
+    fn what_has_too_few_contracts_left_is_lost() {
+        let object = |kind, name| ObjectId { kind, name: Digest::from_bytes([name; 32]) };
+        let stored = |object, set, k| Event::ObjectCoded {
+            object,
+            length: Bytes::new(10),
+            set,
+            k,
+            shards: List::new(vec![ShardId::of(&[1]), ShardId::of(&[2])]).unwrap(),
+        };
+        let (config, key) = (object(ObjectKind::Config, 0), object(ObjectKind::Key, 1));
+        let (one, two) = (object(ObjectKind::Pack, 2), object(ObjectKind::Pack, 3));
+        let mut book = Book::default();
+        let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        let objects = [
+            set(2, &[1, 2]),
+            set(2, &[3, 4]),
+            stored(config, 0, 1),
+            stored(key, 0, 1),
+            stored(one, 0, 2),
+            stored(two, 1, 2),
+        ];
+        contracts.chain(objects).for_each(|event| book.apply(&event).unwrap());
+        // One line for each: which contracts are over, and what is lost by that.
+        let table: [(&[u128], &[ObjectId]); 6] = [
+            (&[], &[]),
+            (&[1], &[one]), // configuration and key need one shard of two
+            (&[4], &[two]),
+            (&[2, 3], &[one, two]),
+            (&[1, 2], &[config, key, one, two]), // nothing can be opened any more
+            (&[1, 2, 3, 4], &[config, key, one, two]),
+        ];
+        for (over, expected) in table {
+            let over = over.iter().map(|&nonce| terms(nonce).id()).collect();
+            assert_eq!(lost(&book, &over), expected, "{over:?}");
+        }
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        book.apply(&Event::ContractEnded { contract: terms(1).id(), tab, paid }).unwrap();
+        assert_eq!(lost(&book, &BTreeSet::new()), [one], "an ended one is over for everybody");
     }
 }

@@ -9,6 +9,7 @@
 //! # What always holds
 //!
 //! - An object is reported as stored only after each of its n shards was, and the book has it on disk.
+//! - Packs have the set's code; everything else needs half as many shards, so that it outlives them.
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
 use crate::AgentError;
@@ -17,11 +18,12 @@ use crate::book::{
 };
 use crate::journal::BookFile;
 use crate::session::{Put, Session};
+use crate::tagging::{object_tag, subject};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text};
-use fondaco_contract::{ContractId, Tab};
+use fondaco_contract::{ContractId, Ending, Tab};
 use fondaco_crypto::EntityId;
-use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
+use fondaco_erasure::{Code, Layout, Piece};
 use fondaco_ports::market::Reason;
 use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -90,6 +92,12 @@ impl Objects {
         Arc::clone(&self.traffic)
     }
 
+    /// Returns what this process signed for, over what its hosts had before.
+    pub fn spent(&self) -> Amount {
+        let spent = self.sessions.values().map(|session| session.spent());
+        spent.fold(Amount::ZERO, |sum, one| sum.checked_add(one).unwrap_or(Amount::MAX))
+    }
+
     /// Returns the hosts that this process found down or lying, and why.
     pub fn down(&self) -> BTreeMap<ContractId, String> {
         let down = self.down.lock().expect("no panic under this lock");
@@ -103,6 +111,20 @@ impl Objects {
         replace.filter_map(|(contract, _)| Some(self.sessions.get(contract)?.provider())).collect()
     }
 
+    /// Counts as lost what the hosts keep that others take the place of; it is in their record from then on.
+    pub fn count_lost(&self) -> Result<(), AgentError> {
+        let lost: Vec<ContractId> = {
+            let down = self.down.lock().expect("no panic under this lock");
+            down.iter().filter(|(_, down)| down.replace).map(|(contract, _)| *contract).collect()
+        };
+        for contract in lost {
+            if !self.book.read(|book| book.is_lost(contract)) {
+                self.book.record(&Event::ContractLost { contract })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the names and lengths of the objects of a kind.
     pub fn list(&self, kind: ObjectKind) -> Vec<(ObjectId, Bytes)> {
         self.book.read(|book| {
@@ -112,24 +134,34 @@ impl Objects {
     }
 
     /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
-    pub async fn put(&self, object: ObjectId, bytes: &[u8]) -> Result<(), AgentError> {
+    pub async fn put(&self, object: ObjectId, bytes: Vec<u8>) -> Result<(), AgentError> {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
                 what: "there are no contracts to store anything under".to_owned(),
-                hint: "run `fondaco backup FOLDER --host ADDRESS …`".to_owned(),
+                hint: "run `fondaco backup create FOLDER --host ADDRESS …`".to_owned(),
             });
         };
         let set = self.set(index)?;
-        let layout = layout(set.code, Bytes::of(bytes), object)?;
-        let shards = ReedSolomon
-            .encode(layout, bytes)
+        let code = code(set.code, object.kind);
+        let length = Bytes::of(&bytes);
+        let layout = layout(code, length, object)?;
+        let tagged = object_tag(object, &bytes, index, code);
+        let shards = fondaco_erasure::encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
-        let mut names = vec![None; shards.len()];
+        let shards = Arc::new(shards);
+        let mut names = vec![None; set.contracts.len()];
         let mut puts = JoinSet::new();
-        for (index, (shard, contract)) in shards.into_iter().zip(&set.contracts).enumerate() {
+        for (number, contract) in (0..code.n()).zip(&set.contracts) {
             let session = self.session(*contract)?;
-            let traffic = self.traffic();
+            let (traffic, shards) = (self.traffic(), Arc::clone(&shards));
             puts.spawn(async move {
+                let shard = shards.get(number).expect("the code has this shard");
+                let tags = session.tag_key().tags(subject(&tagged, number), shard);
+                let mut whole = Vec::with_capacity(shard.len() + tags.len());
+                whole.extend_from_slice(shard);
+                whole.extend(tags);
+                let shard = whole;
+                let index = usize::from(number);
                 let name = ShardId::of(&shard);
                 let put = put_patiently(&session, name, &shard).await;
                 if matches!(put, Ok(Put::Stored)) {
@@ -156,8 +188,9 @@ impl Objects {
         }
         let shards: Vec<ShardId> = names.into_iter().flatten().collect();
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
-        let length = Bytes::of(bytes);
-        self.book.record(&Event::ObjectStored { object, length, set: index, shards })?;
+        let k = code.k();
+        let stored = Event::TaggedObjectStored { object, length, set: index, k, shards, tagged };
+        self.book.record(&stored)?;
         self.traffic.objects.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -168,11 +201,12 @@ impl Objects {
             self.book.read(|book: &Book| book.object(object).cloned()).ok_or_else(|| {
                 AgentError::Invalid {
                     what: format!("there is no {}", show(object)),
-                    hint: "run `fondaco backup` once, or restore the agent's folder".to_owned(),
+                    hint: "run `fondaco backup create` once, or restore the agent's folder"
+                        .to_owned(),
                 }
             })?;
         let set = self.set(record.set)?;
-        let layout = layout(set.code, record.length, object)?;
+        let layout = layout(record.code, record.length, object)?;
         let pieces = layout
             .locate(range.start, range.end.saturating_sub(range.start))
             .map_err(|error| AgentError::Store(format!("{}: {error}", show(object))))?;
@@ -229,9 +263,8 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let rows = piece.rows();
-        let others: Vec<u8> = (0..set.code.n()).filter(|&other| other != shard).collect();
-        let needed = usize::from(set.code.k());
+        let others: Vec<u8> = (0..record.code.n()).filter(|&other| other != shard).collect();
+        let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
         let mut slow = Vec::new();
         // As many at once as are still needed: one that fails, or is slow, is replaced by the next.
@@ -245,14 +278,14 @@ impl Objects {
                 patient = true;
                 let known: Vec<u8> = found.iter().map(|(index, _)| *index).collect();
                 slow.clear();
-                batch = (0..set.code.n())
+                batch = (0..record.code.n())
                     .filter(|other| *other != shard && !known.contains(other))
                     .collect();
             }
             if batch.is_empty() {
                 return Err(AgentError::Unreadable {
                     object: show(object),
-                    needed: set.code.k(),
+                    needed: record.code.k(),
                     found: found.len(),
                     last: self.down().into_values().next_back().unwrap_or_default(),
                 });
@@ -260,7 +293,7 @@ impl Objects {
             let mut reads: FuturesUnordered<_> = batch
                 .into_iter()
                 .map(|other| {
-                    let read = self.read_shard(record, set, layout, other, rows.clone(), patient);
+                    let read = self.read_shard(record, set, layout, other, range.clone(), patient);
                     async move {
                         let patience = if patient { Duration::MAX } else { PATIENCE };
                         (other, timeout(patience, read).await)
@@ -282,12 +315,8 @@ impl Objects {
         }
         let known: Vec<(u8, &[u8])> =
             found.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
-        let data = ReedSolomon.rebuild(layout, rows.clone(), &known).map_err(|error| {
-            AgentError::Store(format!("cannot rebuild {}: {error}", show(object)))
-        })?;
-        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
-        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
-        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+        fondaco_erasure::rebuild(record.code, &known, shard)
+            .map_err(|error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object))))
     }
 
     /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered. With `again`, a
@@ -312,7 +341,7 @@ impl Objects {
             return Ok(None);
         }
         let name = record.shards[usize::from(shard)];
-        match session.read(name, layout.shard_len(), rows).await {
+        match session.read(name, record.shard_size(layout), rows).await {
             Ok(bytes) => {
                 self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(Some(bytes))
@@ -340,6 +369,11 @@ impl Objects {
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
         // A contract that is full, spent or over says nothing about its host.
+        // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
+        let is_renewed = matches!(
+            error,
+            AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
+        );
         let is_over = matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. });
         let replace = !is_over
             && !matches!(
@@ -361,10 +395,15 @@ impl Objects {
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
         };
-        if is_over && self.book.read(is_open) {
+        if is_over && !is_renewed && self.book.read(is_open) {
             // Its host says so, and keeps nothing any more: a lie would cost it what it has of ours.
             let (tab, paid) = (Tab::default(), Amount::ZERO);
             self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        }
+        if let AgentError::PaidForNothing { contract, lost, .. } = error
+            && self.book.read(|book| book.loss(*contract)) < *lost
+        {
+            self.book.record(&Event::LossNoted { contract: *contract, lost: *lost })?;
         }
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
@@ -394,13 +433,17 @@ impl Objects {
                 })
             })
         });
+        let mut receipts = Vec::new();
         for (contract, shard) in deletions {
             let Some(session) = self.sessions.get(contract) else { continue };
-            if let Err(error) = session.delete(*shard).await {
-                tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+            match session.delete(*shard).await {
+                Ok(receipt) => receipts.push(Event::ShardDeleted { receipt }),
+                Err(error) => {
+                    tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+                }
             }
         }
-        Ok(())
+        self.book.record_all(&receipts)
     }
 
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
@@ -415,7 +458,7 @@ impl Objects {
         });
         for &(object, length) in &old {
             let bytes = self.read(object, 0..length.get()).await?;
-            self.put(object, &bytes).await?;
+            self.put(object, bytes).await?;
         }
         Ok(old.len())
     }
@@ -454,6 +497,17 @@ pub(crate) fn show(object: ObjectId) -> String {
         ObjectKind::Pack => "pack",
     };
     format!("{kind} {:.8}", object.name)
+}
+
+/// Returns the code of an object: without its configuration, keys, indexes and snapshots a repository is lost whatever is
+/// left of its packs, and they are small, so half as many shards rebuild one.
+fn code(set: Code, kind: ObjectKind) -> Code {
+    match kind {
+        ObjectKind::Pack => set,
+        ObjectKind::Config | ObjectKind::Key | ObjectKind::Snapshot | ObjectKind::Index => {
+            Code::new(set.k().div_ceil(2), set.n()).unwrap_or(set)
+        }
+    }
 }
 
 fn layout(code: Code, length: Bytes, object: ObjectId) -> Result<Layout, AgentError> {

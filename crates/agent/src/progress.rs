@@ -8,16 +8,19 @@ pub trait Progress: Debug + Send + Sync {
     /// Begins a stage of the work that is measured in bytes.
     fn begin(&self, title: &str) -> Arc<dyn Stage>;
 
+    /// Begins a stage that is measured in steps, or in nothing.
+    fn begin_steps(&self, title: &str) -> Arc<dyn Stage>;
+
     /// Returns what was left out or went wrong without ending the work, since the last call.
     fn problems(&self) -> Vec<String>;
 }
 
-/// A stage of the work, measured in bytes.
+/// A stage of the work, measured in bytes or in steps.
 pub trait Stage: Debug + Send + Sync {
-    /// Sets how many bytes there are in all.
-    fn set_length(&self, bytes: u64);
-    /// Tells that so many more bytes are done.
-    fn advance(&self, bytes: u64);
+    /// Sets how many there are in all.
+    fn set_length(&self, count: u64);
+    /// Tells that so many more are done.
+    fn advance(&self, count: u64);
     /// Ends the stage.
     fn finish(&self);
 }
@@ -31,13 +34,17 @@ impl Progress for Quiet {
         Arc::new(Self)
     }
 
+    fn begin_steps(&self, _title: &str) -> Arc<dyn Stage> {
+        Arc::new(Self)
+    }
+
     fn problems(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
 impl Stage for Quiet {
-    fn set_length(&self, _bytes: u64) {}
-    fn advance(&self, _bytes: u64) {}
+    fn set_length(&self, _count: u64) {}
+    fn advance(&self, _count: u64) {}
     fn finish(&self) {}
 }

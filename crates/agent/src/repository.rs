@@ -1,7 +1,7 @@
 //! A restic-format repository whose objects lie in the market.
 //!
 //! The format, deduplication and encryption are `rustic_core`'s; this module is the backend under
-//! it ([`Objects`]) and the three things a person does with it: back up, list, restore.
+//! it ([`Objects`]) and what a person does with it: back up, look, restore, check, forget, prune.
 //!
 //! # What always holds
 //!
@@ -9,21 +9,31 @@
 //! - A backup that was cut off is taken up where it was: packs that no index names are indexed first
 //!   (reading only their last bytes), so that what they hold is neither sent nor paid for again.
 
+mod backend;
+mod looking;
+mod restoring;
+mod tending;
+mod view;
+
+pub use looking::{Change, Difference, Entry, EntryKind};
+pub use restoring::RestoreReport;
+pub use tending::{CheckReport, Forget, ForgetReport, Keep, PruneReport};
+pub use view::{Attributes, EntryNumber, Special, TOP, View};
+
 use crate::AgentError;
-use crate::book::{Event, ObjectId, ObjectKind};
-use crate::objects::{Objects, show};
-use crate::progress::{Progress, Stage};
-use bytes::Bytes as Buffer;
+use crate::book::{Event, ObjectKind};
+use crate::objects::Objects;
+use crate::progress::Progress;
+use backend::{Backend, Bars};
 use fondaco_crypto::{Digest, Domain, SecretKey};
 use rustic_core::{
-    BackupOptions, BytesList, ConfigOptions, Credentials, ErrorKind, FileType, Id, KeyOptions,
-    LocalDestination, LsOptions, PathList, ReadBackend, RepairIndexOptions, Repository,
-    RepositoryBackends, RepositoryOptions, RestoreOptions, RusticError, RusticResult,
-    SnapshotOptions, WriteBackend, repofile::SnapshotFile,
+    BackupOptions, ConfigOptions, Credentials, KeyOptions, OpenStatus, PathList,
+    RepairIndexOptions, Repository, RepositoryBackends, RepositoryOptions, RusticError,
+    SnapshotOptions, repofile::SnapshotFile,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 
 const PASSWORD: Domain = Domain::new("fondaco 2026 repository password v1");
@@ -46,19 +56,6 @@ pub struct BackupReport {
     pub problems: Vec<String>,
 }
 
-/// What a restore did.
-#[derive(Clone, Debug)]
-pub struct RestoreReport {
-    /// The snapshot's name.
-    pub snapshot: String,
-    /// How many files and folders were made or mended.
-    pub entries: u64,
-    /// How many bytes were read and written.
-    pub bytes: u64,
-    /// What could not be brought back as it was: owners, above all.
-    pub problems: Vec<String>,
-}
-
 /// A snapshot in a list.
 #[derive(Clone, Debug)]
 pub struct SnapshotInfo {
@@ -72,6 +69,24 @@ pub struct SnapshotInfo {
     pub files: u64,
     /// How many bytes they have.
     pub bytes: u64,
+}
+
+impl SnapshotInfo {
+    fn of(snapshot: &SnapshotFile) -> Self {
+        let summary = snapshot.summary.clone().unwrap_or_default();
+        Self {
+            snapshot: short(snapshot),
+            time: snapshot.time.to_string(),
+            paths: snapshot.paths.to_string(),
+            files: summary.total_files_processed,
+            bytes: summary.total_bytes_processed,
+        }
+    }
+}
+
+/// Returns the password of the repository of `key`'s owner: whoever has it and the objects can read all backups.
+pub fn repository_password(key: &SecretKey) -> String {
+    Digest::from_bytes(*key.derive(PASSWORD)).to_string()
 }
 
 /// The repository of one owner. Its methods block: call them on a thread of their own.
@@ -93,11 +108,11 @@ impl Repo {
         runtime: Handle,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        let backend = Backend { objects: Arc::clone(&objects), runtime, failure: Mutex::default() };
+        let backend = Backend::new(Arc::clone(&objects), runtime);
         let mut options = RepositoryOptions::default();
         options.no_cache = cache.is_none();
         options.cache_dir = cache.map(Path::to_owned);
-        let password = Digest::from_bytes(*key.derive(PASSWORD)).to_string();
+        let password = repository_password(key);
         Self { objects, backend: Arc::new(backend), password, options, progress }
     }
 
@@ -106,6 +121,20 @@ impl Repo {
         let bars = Bars(Arc::clone(&self.progress));
         Repository::new_with_progress(&self.options, &backends, bars)
             .map_err(|error| self.explain(&error))
+    }
+
+    /// Opens the repository; an error when there is none.
+    fn opened(&self) -> Result<Repository<OpenStatus>, AgentError> {
+        if !self.exists() {
+            return Err(AgentError::Invalid {
+                what: "nothing was backed up from here yet".to_owned(),
+                hint: "run `fondaco backup create FOLDER` first; on a new machine, \
+                       `fondaco backup recover --host ADDRESS`"
+                    .to_owned(),
+            });
+        }
+        let repository = self.repository()?;
+        repository.open(&self.credentials()).map_err(|error| self.explain(&error))
     }
 
     fn credentials(&self) -> Credentials {
@@ -165,7 +194,7 @@ impl Repo {
             files: summary.total_files_processed,
             bytes: summary.total_bytes_processed,
             added: summary.data_added_packed,
-            problems: self.progress.problems(),
+            problems: left_out(path, self.progress.problems()),
         })
     }
 
@@ -175,64 +204,11 @@ impl Repo {
             return Ok(Vec::new());
         }
         self.guard(|| {
-            let repository = self.repository()?;
-            let repository =
-                repository.open(&self.credentials()).map_err(|error| self.explain(&error))?;
+            let repository = self.opened()?;
             let mut snapshots =
                 repository.get_all_snapshots().map_err(|error| self.explain(&error))?;
             snapshots.sort_by(|one, other| one.time.cmp(&other.time));
-            Ok(snapshots
-                .iter()
-                .map(|snapshot| {
-                    let summary = snapshot.summary.clone().unwrap_or_default();
-                    SnapshotInfo {
-                        snapshot: short(snapshot),
-                        time: snapshot.time.to_string(),
-                        paths: snapshot.paths.to_string(),
-                        files: summary.total_files_processed,
-                        bytes: summary.total_bytes_processed,
-                    }
-                })
-                .collect())
-        })
-    }
-
-    /// Restores a snapshot (its name, the front of it, or `latest`) into `folder`.
-    pub fn restore(&self, snapshot: &str, folder: &Path) -> Result<RestoreReport, AgentError> {
-        let explain = |error: Box<RusticError>| self.explain(&error);
-        let path = folder.to_str().ok_or_else(|| AgentError::Invalid {
-            what: format!("the path {} is not UTF-8", folder.display()),
-            hint: "name the folder by a path that is; names inside it may be anything".to_owned(),
-        })?;
-        if !self.exists() {
-            return Err(AgentError::Invalid {
-                what: "nothing was backed up from here yet".to_owned(),
-                hint: "run `fondaco backup FOLDER` first".to_owned(),
-            });
-        }
-        self.guard(|| {
-            let repository = self.repository()?;
-            let repository = repository.open(&self.credentials()).map_err(explain)?;
-            let repository = repository.to_indexed().map_err(explain)?;
-            let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
-            // The snapshot holds the folder under its whole path; what is wanted is what is in it.
-            let top = snapshot.paths.iter().next().map_or("/", String::as_str);
-            let node = repository.node_from_snapshot_and_path(&snapshot, top).map_err(explain)?;
-            let mut ls = LsOptions::default();
-            ls.recursive = true;
-            let mut options = RestoreOptions::default();
-            options.sparse = serde_json::from_str("\"ByContent\"").ok();
-            let destination = LocalDestination::new(path, true, false).map_err(explain)?;
-            let list = repository.ls(&node, &ls).map_err(explain)?;
-            let plan =
-                repository.prepare_restore(&options, list, &destination, false).map_err(explain)?;
-            let (files, folders) = (plan.stats.files, plan.stats.dirs);
-            let bytes = plan.restore_size;
-            let list = repository.ls(&node, &ls).map_err(explain)?;
-            repository.restore(plan, &options, list, &destination).map_err(explain)?;
-            let entries = files.restore + files.modify + folders.restore + folders.modify;
-            let problems = self.progress.problems();
-            Ok(RestoreReport { snapshot: short(&snapshot), entries, bytes, problems })
+            Ok(snapshots.iter().map(SnapshotInfo::of).collect())
         })
     }
 
@@ -261,154 +237,61 @@ impl std::fmt::Debug for Repo {
     }
 }
 
+/// Says of each thing that could not be read where it is and why, once. The library tells it at length, and of folders
+/// twice.
+fn left_out(folder: &str, told: Vec<String>) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
+    for text in told {
+        let why = text.rsplit(": ").next().unwrap_or_default().trim_end();
+        let problem = match text.find(folder) {
+            Some(at) => {
+                let rest = &text[at..];
+                let ends = ["`", "\n", ": "].into_iter().filter_map(|end| rest.find(end));
+                format!("{}: {why}", &rest[..ends.min().unwrap_or(rest.len())])
+            }
+            None => text.lines().next().unwrap_or_default().to_owned(),
+        };
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
 fn short(snapshot: &SnapshotFile) -> String {
     let mut name = snapshot.id.to_hex().as_str().to_owned();
     name.truncate(8);
     name
 }
 
-/// The library's view of [`Objects`]: synchronous, as it wants.
-struct Backend {
-    objects: Arc<Objects>,
-    runtime: Handle,
-    /// The first failure, in our own words: the library wraps or panics over what it is told.
-    failure: Mutex<Option<AgentError>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Backend {
-    fn take_failure(&self) -> Option<AgentError> {
-        self.failure.lock().expect("no panic under this lock").take()
-    }
-
-    fn refuse<T>(&self, doing: &str, result: Result<T, AgentError>) -> RusticResult<T> {
-        result.map_err(|error| {
-            let told = RusticError::new(ErrorKind::Backend, format!("{doing}: {error}"));
-            self.failure.lock().expect("no panic under this lock").get_or_insert(error);
-            told
-        })
-    }
-}
-
-fn object(kind: FileType, id: &Id) -> ObjectId {
-    let (kind, name) = match kind {
-        FileType::Config => (ObjectKind::Config, Digest::ZERO),
-        FileType::Key => (ObjectKind::Key, digest(id)),
-        FileType::Snapshot => (ObjectKind::Snapshot, digest(id)),
-        FileType::Index => (ObjectKind::Index, digest(id)),
-        FileType::Pack => (ObjectKind::Pack, digest(id)),
-    };
-    ObjectId { kind, name }
-}
-
-fn digest(id: &Id) -> Digest {
-    id.to_hex().as_str().parse().expect("an id is written as 64 lowercase hex digits")
-}
-
-impl ReadBackend for Backend {
-    fn location(&self) -> String {
-        "fondaco:".to_owned()
-    }
-
-    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        let kind = object(kind, &Id::default()).kind;
-        self.objects
-            .list(kind)
-            .into_iter()
-            .map(|(object, length)| {
-                let id: Id = object.name.to_string().parse()?;
-                Ok((id, u32::try_from(length.get()).unwrap_or(u32::MAX)))
-            })
-            .collect()
-    }
-
-    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Buffer> {
-        let object = object(kind, id);
-        let length =
-            self.objects.book().read(|book| book.object(object).map(|record| record.length));
-        let range = 0..length.unwrap_or_default().get();
-        let read = self.runtime.block_on(self.objects.read(object, range));
-        self.refuse(&format!("reading {}", show(object)), read).map(Buffer::from)
-    }
-
-    fn read_partial(
-        &self,
-        kind: FileType,
-        id: &Id,
-        _cacheable: bool,
-        offset: u32,
-        length: u32,
-    ) -> RusticResult<Buffer> {
-        let object = object(kind, id);
-        let range = u64::from(offset)..u64::from(offset) + u64::from(length);
-        let read = self.runtime.block_on(self.objects.read(object, range));
-        self.refuse(&format!("reading {}", show(object)), read).map(Buffer::from)
-    }
-
-    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
-        show(object(kind, id))
-    }
-}
-
-impl WriteBackend for Backend {
-    fn write_bytes(
-        &self,
-        kind: FileType,
-        id: &Id,
-        _cacheable: bool,
-        content: BytesList,
-    ) -> RusticResult<()> {
-        let object = object(kind, id);
-        let mut bytes = Vec::with_capacity(content.size());
-        for part in content.slice() {
-            bytes.extend_from_slice(part);
-        }
-        let put = self.runtime.block_on(self.objects.put(object, &bytes));
-        self.refuse(&format!("storing {}", show(object)), put)
-    }
-
-    fn remove(&self, kind: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
-        let object = object(kind, id);
-        let removed = self.runtime.block_on(self.objects.remove(object));
-        self.refuse(&format!("removing {}", show(object)), removed)
-    }
-}
-
-/// The library's progress bars, as ours.
-#[derive(Debug)]
-struct Bars(Arc<dyn Progress>);
-
-impl rustic_core::ProgressBars for Bars {
-    fn progress(&self, kind: rustic_core::ProgressType, prefix: &str) -> rustic_core::Progress {
-        match kind {
-            rustic_core::ProgressType::Bytes => {
-                rustic_core::Progress::new(Bar(self.0.begin(prefix)))
-            }
-            rustic_core::ProgressType::Spinner | rustic_core::ProgressType::Counter => {
-                rustic_core::Progress::hidden()
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Bar(Arc<dyn Stage>);
-
-impl rustic_core::RusticProgress for Bar {
-    fn is_hidden(&self) -> bool {
-        false
-    }
-
-    fn set_length(&self, length: u64) {
-        self.0.set_length(length);
-    }
-
-    fn set_title(&self, _title: &str) {}
-
-    fn inc(&self, bytes: u64) {
-        self.0.advance(bytes);
-    }
-
-    fn finish(&self) {
-        self.0.finish();
+    /// As version 0.13 of the library says it.
+    #[test]
+    fn what_is_left_out_is_told_once_and_short() {
+        let denied = "Permission denied (os error 13)";
+        let told = [
+            format!(
+                "ignoring error /a/src/closed: IO error for operation on /a/src/closed: {denied}"
+            ),
+            format!(
+                "ignoring error: Error: Failed to get next entry from walk iterator. (kind: related to internal \
+                 operations): caused by: /a/src/closed: IO error for operation on /a/src/closed: {denied}"
+            ),
+            format!(
+                "ignoring error: Error: Failed to open ReadSourceOpen at `/a/src/secret`\nFailed to open file at \
+                 `/a/src/secret`. Please make sure the file exists and is accessible. (kind: related to input/output \
+                 operations): caused by: {denied}"
+            ),
+            "error determining backup size: no\nmore".to_owned(),
+        ];
+        let expected = [
+            format!("/a/src/closed: {denied}"),
+            format!("/a/src/secret: {denied}"),
+            "error determining backup size: no".to_owned(),
+        ];
+        assert_eq!(left_out("/a/src", told.to_vec()), expected);
     }
 }

@@ -95,8 +95,8 @@ impl Wallet {
         }
     }
 
-    /// Sends a command once: where one that is the `same` is still without an answer from an earlier run, that one
-    /// is sent again instead of `fresh`. Returns under which id, and the answer.
+    /// Sends a command once: where one that is the `same` is still without an answer from an earlier run, or was a payment
+    /// whose outcome nobody was told, that one is meant, and not `fresh`. Returns under which id, and the answer.
     ///
     /// # Errors
     ///
@@ -108,7 +108,8 @@ impl Wallet {
     ) -> Result<(RequestId, Response), AgentError> {
         let known = {
             let inner = self.inner.lock().expect("no panic under this lock");
-            inner.outbox.pending().map(|(_, request)| request).find(|known| same(known)).cloned()
+            let (pending, untold) = (inner.outbox.pending(), inner.outbox.untold());
+            pending.chain(untold).map(|(_, request)| request).find(|known| same(known)).cloned()
         };
         let request = known.unwrap_or(fresh);
         let id = request.id().unwrap_or(RequestId::new(0));
@@ -120,17 +121,49 @@ impl Wallet {
         accepted(self.client.call(request).await?)
     }
 
-    /// Sends again whatever was never answered; returns how many answers were learnt.
+    /// Sends again whatever was never answered, in the order in which it was meant; returns how many answers were learnt.
+    ///
+    /// Do this before anything new: a limit, say, that was meant before another must not come after it.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in the way; all else that could be learnt was, but for an issuer that cannot be reached.
     pub async fn resume(&self) -> Result<usize, AgentError> {
         let pending: Vec<(RequestId, Request)> = {
             let inner = self.inner.lock().expect("no panic under this lock");
             inner.check()?;
             inner.outbox.pending().map(|(id, request)| (*id, request.clone())).collect()
         };
+        let mut in_the_way = None;
         for (id, request) in &pending {
-            self.settle(*id, request).await?;
+            match self.settle(*id, request).await {
+                Ok(_) => {}
+                Err(error @ (AgentError::Transport(_) | AgentError::Store(_))) => {
+                    return Err(in_the_way.unwrap_or(error));
+                }
+                Err(error) => drop(in_the_way.get_or_insert(error)),
+            }
         }
-        Ok(pending.len())
+        in_the_way.map_or(Ok(pending.len()), Err)
+    }
+
+    /// Returns how many commands are without an answer.
+    pub fn pending(&self) -> usize {
+        self.inner.lock().expect("no panic under this lock").outbox.pending().count()
+    }
+
+    /// Returns whether a command like this is without an answer.
+    pub(crate) fn is_pending(&self, like: impl Fn(&Request) -> bool) -> bool {
+        let inner = self.inner.lock().expect("no panic under this lock");
+        inner.outbox.pending().any(|(_, request)| like(request))
+    }
+
+    /// Takes note that the owner was told the outcome of a payment: the same, asked for again, is another one.
+    pub fn told(&self, id: RequestId) -> Result<(), AgentError> {
+        let mut inner = self.inner.lock().expect("no panic under this lock");
+        inner.check()?;
+        let record = inner.outbox.tell(id).map_err(refused)?;
+        inner.append(&record)
     }
 
     /// An issuer that is away may be restarting; the request carries an id, so asking again is safe.

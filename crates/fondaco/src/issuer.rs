@@ -160,6 +160,29 @@ fn free(usual: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Files that an issuer has open beside the connections of the protocol of 2003.
+const OTHER_FILES: u64 = 256;
+
+/// Asks the system for as many open files as it gives, and returns how many connections it has room for: at most
+/// `wanted`. Books, receipts and snapshots must not fail because of connections.
+fn connections_max(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    // Without a number there is no limit.
+    let files = if raised.is_ok() { limit.maximum } else { limit.current }.unwrap_or(u64::MAX);
+    let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(16);
+    if room < wanted {
+        tracing::warn!(
+            files,
+            connections = room,
+            wanted,
+            "the system gives few open files: raise the limit (`ulimit -Hn`) to serve more connections"
+        );
+    }
+    wanted.min(room)
+}
+
 async fn up(
     home: &Home,
     listen: SocketAddr,
@@ -183,6 +206,11 @@ async fn up(
         .map_err(|error| listen_failure(error, listen))?;
     let address = endpoint.address();
     let mut classic = classic.settings(listen);
+    if let Some(settings) = &mut classic {
+        let limits = &mut settings.limits;
+        limits.connections = connections_max(limits.connections);
+        limits.connections_per_network = limits.connections_per_network.min(limits.connections / 4);
+    }
     // A description that names no address in particular would lead nowhere.
     if let Some(settings) = &mut classic
         && settings.soap.ip().is_unspecified()

@@ -1,11 +1,12 @@
 //! What a person sees: lines on standard output, progress and complaints on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use fondaco_agent::progress::{Progress, Stage};
+use fondaco_agent::progress::{Progress, Quiet, Stage};
 use fondaco_units::Bytes;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
 /// The most problems that are remembered for the report at the end.
@@ -16,12 +17,12 @@ static PROBLEMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Sets up logging, and quiet panics for threads of the backup library, which [`Progress`] reports.
 pub(crate) fn start(verbose: u8) {
     let filter = match verbose {
-        0 => "error,iroh=off,noq=off",
+        0 => "error,fondaco_gateway=warn,iroh=off,noq=off",
         1 => {
-            "warn,fondaco=info,fondaco_issuer=info,fondaco_storage_host=info,fondaco_agent=info,fondaco_transport=info"
+            "warn,fondaco=info,fondaco_issuer=info,fondaco_storage_host=info,fondaco_agent=info,fondaco_gateway=info,fondaco_transport=info"
         }
         _ => {
-            "info,fondaco=debug,fondaco_issuer=debug,fondaco_storage_host=debug,fondaco_agent=debug,fondaco_transport=debug"
+            "info,fondaco=debug,fondaco_issuer=debug,fondaco_storage_host=debug,fondaco_agent=debug,fondaco_gateway=debug,fondaco_transport=debug"
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
@@ -75,30 +76,59 @@ pub(crate) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Shows progress as a bar on a terminal, and nothing elsewhere.
-#[derive(Debug)]
+/// How long lines of progress in JSON are apart.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells what was spent so far, or nothing.
+type Spent = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Shows progress with rate, time left and money spent: as a bar on a terminal, as a line of JSON each second, and as
+/// nothing elsewhere.
 pub(crate) struct Bars {
-    shown: bool,
+    json: bool,
+    spent: Spent,
 }
 
 impl Bars {
-    pub(crate) fn new(shown: bool) -> Arc<Self> {
-        Arc::new(Self { shown })
+    pub(crate) fn new(json: bool, spent: Spent) -> Arc<Self> {
+        Arc::new(Self { json, spent })
+    }
+
+    fn bar(&self, title: &str, style: &str) -> Arc<dyn Stage> {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let spent = Arc::clone(&self.spent);
+        let write = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
+            let _ = to.write_str(&spent());
+        };
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style.with_key("spent", write));
+        }
+        bar.set_message(title.trim_end_matches('.').to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Arc::new(Bar(bar))
+    }
+}
+
+impl std::fmt::Debug for Bars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bars").field("json", &self.json).finish_non_exhaustive()
     }
 }
 
 impl Progress for Bars {
     fn begin(&self, title: &str) -> Arc<dyn Stage> {
-        let target =
-            if self.shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
-        let style = "{msg:24} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
+        if self.json {
+            return Arc::new(Lines::new(title, Arc::clone(&self.spent)));
         }
-        bar.set_message(title.trim_end_matches('.').to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Arc::new(Bar(bar))
+        let style = "{msg:24} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {spent}";
+        self.bar(title, style)
+    }
+
+    fn begin_steps(&self, title: &str) -> Arc<dyn Stage> {
+        if self.json || title.is_empty() {
+            return Arc::new(Quiet);
+        }
+        self.bar(title, "{msg:24} {pos}  {elapsed}  {spent}")
     }
 
     fn problems(&self) -> Vec<String> {
@@ -110,17 +140,73 @@ impl Progress for Bars {
 struct Bar(ProgressBar);
 
 impl Stage for Bar {
-    fn set_length(&self, bytes: u64) {
-        self.0.set_length(bytes);
+    fn set_length(&self, count: u64) {
+        self.0.set_length(count);
     }
 
-    fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
+    fn advance(&self, count: u64) {
+        self.0.inc(count);
     }
 
     fn finish(&self) {
         self.0.finish_and_clear();
     }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Progress in bytes for scripts.
+struct Lines {
+    title: String,
+    spent: Spent,
+    began: Instant,
+    told: Mutex<Instant>,
+    all: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Lines {
+    fn new(title: &str, spent: Spent) -> Self {
+        let (title, began) = (title.trim_end_matches('.').to_owned(), Instant::now());
+        let (all, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { title, spent, began, told: Mutex::new(began), all, done }
+    }
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("title", &self.title).finish_non_exhaustive()
+    }
+}
+
+impl Stage for Lines {
+    fn set_length(&self, count: u64) {
+        self.all.store(count, Ordering::Relaxed);
+    }
+
+    #[allow(clippy::cast_precision_loss)] // for people
+    fn advance(&self, count: u64) {
+        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+        let Ok(mut told) = self.told.try_lock() else { return };
+        if told.elapsed() < TOLD_EVERY {
+            return;
+        }
+        *told = Instant::now();
+        let all = self.all.load(Ordering::Relaxed);
+        let rate = done as f64 / self.began.elapsed().as_secs_f64();
+        let left = all.checked_sub(done).filter(|_| rate > 0.0).map(|left| left as f64 / rate);
+        let line = serde_json::json!({
+            "event": "progress", "what": self.title, "done": done, "bytes": all, "bytes_per_second": rate.round(),
+            "seconds_left": left.map(f64::round), "spent": (self.spent)(),
+        });
+        say(&line.to_string());
+    }
+
+    fn finish(&self) {}
 }
 
 /// A bar of bytes that are copied, with rate and time left; nothing where nobody looks.
@@ -146,5 +232,46 @@ impl BytesBar {
 
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// A bar of things that are done one by one, shown when it takes over a second; nothing where nobody looks.
+pub(crate) struct CountBar {
+    bar: ProgressBar,
+    json: bool,
+}
+
+/// Makes a bar of `all` things, which nobody sees yet.
+pub(crate) fn count_bar(what: &'static str, all: usize, json: bool) -> CountBar {
+    let bar = ProgressBar::with_draw_target(Some(all as u64), ProgressDrawTarget::hidden());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    CountBar { bar, json }
+}
+
+impl CountBar {
+    /// Works, and shows the bar from the second second on.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let done = tokio::time::timeout(Duration::from_secs(1), work.as_mut()).await;
+        let done = match done {
+            Ok(done) => done,
+            Err(_) => {
+                if !self.json {
+                    self.bar.set_draw_target(ProgressDrawTarget::stderr());
+                    self.bar.enable_steady_tick(Duration::from_millis(200));
+                }
+                work.await
+            }
+        };
+        self.bar.finish_and_clear();
+        done
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
     }
 }

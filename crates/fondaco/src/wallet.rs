@@ -28,10 +28,20 @@ pub(crate) fn random_id() -> Result<RequestId, Failure> {
     Ok(RequestId::at(SystemClock.now(), random()?))
 }
 
-/// Opens the owner's wallet of one currency.
+/// Opens the owner's wallet of one currency, and learns what became of the commands that earlier runs left without an
+/// answer.
 pub(crate) async fn open(home: &Home, currency: &CurrencyConfig) -> Result<Wallet, Failure> {
     let client = client(&home.key()?, currency.issuer()?).await?;
-    Ok(Wallet::open(&home.folder("agent")?, client)?)
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    if wallet.pending() > 0 {
+        match wallet.resume().await {
+            Ok(settled) => tracing::info!(settled, "earlier commands were sent again and settled"),
+            Err(error) => tracing::warn!(
+                left = wallet.pending(), %error, "earlier commands are still without an answer"
+            ),
+        }
+    }
+    Ok(wallet)
 }
 
 pub(crate) async fn client(key: &SecretKey, issuer: Address) -> Result<LcpClient, Failure> {
@@ -67,23 +77,35 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     // Who adds a currency again believes its issuer anew.
     wallet.forget_head();
     let Currency { name, symbol, scale, .. } = wallet.describe().await?.currency;
-    let trust = trust.map(|trust| amount_in(scale, trust)).transpose()?;
     let mut config = home.wallet()?;
-    config.currency.retain(|currency| {
-        currency.issuer().map_or(true, |known| known.entity() != address.entity())
-    });
-    let currency = CurrencyConfig {
+    let is_it = |currency: &CurrencyConfig| {
+        currency.issuer().is_ok_and(|known| known.entity() == address.entity())
+    };
+    let before = config.currency.iter().find(|currency| is_it(currency));
+    let before = before.and_then(|currency| currency.trust.clone());
+    let trust = match trust {
+        Some(LIFTED) => None,
+        Some(trust) => Some(scale.show(amount_in(scale, trust)?).to_string()),
+        None => before.clone(),
+    };
+    config.currency.retain(|currency| !is_it(currency));
+    let mut currency = CurrencyConfig {
         symbol: symbol.as_str().to_owned(),
         name: name.as_str().to_owned(),
         decimals: scale.decimals(),
         issuer: address.to_string(),
-        trust: trust.map(|trust| scale.show(trust).to_string()),
+        trust,
+        limited: false,
     };
+    // Saved first: a limit that the issuer was not told of is told later.
     config.currency.push(currency.clone());
     home.save_wallet(&config)?;
-    // Without a limit, one that was set before is lifted.
-    let limited = set_limit(&wallet, trust.unwrap_or(Amount::MAX)).await?;
-    let trust = currency.trust.as_deref();
+    if currency.trust.is_some() {
+        currency.limited = limit(home, &wallet, &currency).await?;
+    } else if before.is_some() {
+        set_limit(&wallet, Amount::MAX).await?;
+    }
+    let (trust, limited) = (currency.trust.as_deref(), currency.limited);
     if json {
         let line = json!({
             "symbol": symbol.as_str(), "name": name.as_str(), "issuer": address.to_string(),
@@ -106,11 +128,29 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     Ok(())
 }
 
-/// Tells the issuer the most of its currency that is accepted here; whether it keeps to it, or none was set.
-async fn limit(wallet: &Wallet, currency: &CurrencyConfig) -> Result<bool, Failure> {
-    let Some(trust) = &currency.trust else { return Ok(true) };
-    set_limit(wallet, amount_in(currency.scale()?, trust)?).await
+/// Tells the issuer the most of its currency that is accepted here, unless it keeps to that already; whether it does.
+async fn limit(home: &Home, wallet: &Wallet, currency: &CurrencyConfig) -> Result<bool, Failure> {
+    let (Some(trust), false) = (&currency.trust, currency.limited) else { return Ok(true) };
+    let limited = set_limit(wallet, amount_in(currency.scale()?, trust)?).await?;
+    if limited {
+        note_limit(home, currency, true)?;
+    }
+    Ok(limited)
 }
+
+/// Remembers whether the issuer keeps to the limit.
+fn note_limit(home: &Home, currency: &CurrencyConfig, limited: bool) -> Result<(), Failure> {
+    let mut config = home.wallet()?;
+    for known in &mut config.currency {
+        if known.issuer == currency.issuer {
+            known.limited = limited;
+        }
+    }
+    home.save_wallet(&config)
+}
+
+/// What lifts a limit.
+const LIFTED: &str = "any";
 
 async fn set_limit(wallet: &Wallet, balance_max: Amount) -> Result<bool, Failure> {
     match wallet.accept(&SystemClock, balance_max).await {
@@ -159,9 +199,11 @@ async fn rotate(
         say(&line.to_string());
     } else {
         say(&format!("Your account of {} is {}'s now.", currency.symbol, new.entity()));
+        let trust = currency.trust.as_deref().map(|trust| format!(" --trust {trust}"));
         say(&format!(
-            "Go on with it by `fondaco --identity {to} wallet add {}`. What is paid to your old key arrives there.",
-            currency.issuer
+            "Go on with it by `fondaco --identity {to} wallet add {}{}`. What is paid to your old key arrives there.",
+            currency.issuer,
+            trust.unwrap_or_default()
         ));
     }
     Ok(())
@@ -178,6 +220,8 @@ async fn close(
     let forfeit_max = amount_in(currency.scale()?, forfeit)?;
     let wallet = open(home, currency).await?;
     let forfeited = wallet.close(&SystemClock, forfeit_max).await.map_err(pending)?;
+    // An account that is opened again has no limit.
+    note_limit(home, currency, false)?;
     let forfeited = currency.show(forfeited);
     if json {
         say(&json!({ "currency": currency.symbol, "forfeited": forfeited }).to_string());
@@ -219,29 +263,28 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
             .hint("pay less, or ask the payee to accept more"),
         other => pending(other),
     })?;
-    // What earlier runs left without an answer is learnt too, and told.
-    let settled = wallet.resume().await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "earlier requests are still without an answer");
-        0
-    });
-    if settled > 0 && !json {
-        say(&format!("{settled} earlier requests without an answer were sent again and settled."));
-    }
     let (fee, balance) = (scale.show(paid.fee), currency.show(paid.balance));
     if json {
         let line = json!({
             "paid": scale.show(amount).to_string(), "fee": fee.to_string(),
             "balance": scale.show(paid.balance).to_string(), "currency": currency.symbol,
-            "id": paid.id.to_string(),
+            "id": paid.id.to_string(), "taken_up": paid.taken_up,
         });
         say(&line.to_string());
     } else {
+        if paid.taken_up {
+            say(
+                "This is your payment of before, of which you were not told yet: it was made once.",
+            );
+            say("Run the same again to pay once more.");
+        }
         say(&format!(
             "Paid {} to {to} (fee {fee}); you have {balance} left.",
             currency.show(amount),
         ));
         say(&format!("It is {}: `fondaco receipt get` proves it.", paid.id));
     }
+    wallet.told(paid.id)?;
     match receipt {
         Some(path) => history::save_receipt(&wallet, paid.id, &path, json).await,
         None => Ok(()),
@@ -261,6 +304,7 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
         let wallet = open(home, currency).await?;
         // Whether the issuer's books are those seen before is worth a question.
         wallet.describe().await?;
+        limit(home, &wallet, currency).await?;
         let Balance { available, held, .. } = wallet.balance().await?;
         let scale = currency.scale()?;
         if json {
@@ -295,7 +339,7 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
         first_with(asking, |(list, _)| !list.is_empty()).await?;
         let mut shown = 0;
         for (currency, wallet) in &wallets {
-            shown += show_deposits(currency, wallet, keep, json).await?;
+            shown += show_deposits(home, currency, wallet, keep, json).await?;
         }
         if shown > 0 || left == 0 || wallets.is_empty() {
             return Ok(());
@@ -332,6 +376,7 @@ async fn first_with<T, F: Future<Output = Result<T, AgentError>> + Unpin>(
 
 /// Shows what one issuer has to tell, and acknowledges it unless it is to be kept: how many there were.
 async fn show_deposits(
+    home: &Home,
     currency: &CurrencyConfig,
     wallet: &Wallet,
     keep: bool,
@@ -350,8 +395,8 @@ async fn show_deposits(
     // The issuer forgets a notice when it is acknowledged, so it is shown first.
     if through > 0 && !keep {
         wallet.acknowledge(&SystemClock, through).await?;
-        limit(wallet, currency).await?;
     }
+    limit(home, wallet, currency).await?;
     Ok(shown)
 }
 

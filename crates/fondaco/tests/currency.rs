@@ -73,6 +73,14 @@ async fn two_people_pay_each_other() {
     let refused = world.run_to("issuer", ["issuer", "mint", "500", "--to", &bob], 5).await.unwrap();
     assert!(refused[0]["error"].as_str().unwrap().contains("500"), "{refused:?}");
 
+    // Accepting the currency again keeps the limit, and says so; `any` lifts it.
+    let again = world.ask("bob", ["wallet", "add", &issuer]).await.unwrap();
+    assert_eq!((&again["trust"], &again["limited"]), (&"500.00".into(), &true.into()));
+    world.run_to("issuer", ["issuer", "mint", "500", "--to", &bob], 5).await.unwrap();
+    let lifted = world.ask("bob", ["wallet", "add", &issuer, "--trust", "any"]).await.unwrap();
+    assert_eq!(lifted["trust"], Value::Null);
+    world.ask("bob", ["wallet", "add", &issuer, "--trust", "500"]).await.unwrap();
+
     // The account goes to another key, with all that was.
     world.ask("bob", ["init", "--no-passphrase", "--identity", "next"]).await.unwrap();
     let rotated = world.ask("bob", ["wallet", "rotate", "CLR", "--to", "next"]).await.unwrap();

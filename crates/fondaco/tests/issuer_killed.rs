@@ -17,7 +17,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,8 +27,12 @@ use world::World;
 const KILLS: u32 = 8;
 /// How many holders pay at once.
 const PAYERS: u8 = 6;
-/// How long a payer waits for an answer before it gives up: shorter than the issuer is away.
-const PATIENCE: Duration = Duration::from_millis(150);
+/// How long a payer waits for an answer before it gives up: a busy machine answers sooner, and a killed issuer never.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many answers there must be between one kill and the next, where traffic is to be met.
+const ANSWERS: u64 = 20;
+/// How long they may take: a machine on which nobody is answered for so long is not fit for this test.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 const FUNDS: u64 = 1_000_000;
 
 /// What one payer did: each payment, and the answer if there was one.
@@ -43,7 +47,12 @@ async fn client(key: &SecretKey, issuer: &Address) -> LcpClient {
 }
 
 /// Pays one unit after another until told to stop. What had no answer is left as it is.
-async fn pay(key: SecretKey, issuer: Address, stop: Arc<AtomicBool>) -> Paid {
+async fn pay(
+    key: SecretKey,
+    issuer: Address,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+) -> Paid {
     let client = client(&key, &issuer).await;
     let mut paid = Paid::new();
     let mut number = u128::from(key.entity().as_bytes()[0]) << 64;
@@ -56,12 +65,24 @@ async fn pay(key: SecretKey, issuer: Address, stop: Arc<AtomicBool>) -> Paid {
         let called = tokio::time::timeout(PATIENCE, client.call(&transfer)).await;
         let answer = called.ok().and_then(Result::ok);
         let away = answer.is_none();
+        answered.fetch_add(u64::from(!away), Ordering::Relaxed);
         paid.insert(id, (transfer, answer));
         if away {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     paid
+}
+
+/// Waits until `more` further payments were answered.
+async fn traffic(answered: &AtomicU64, more: u64) {
+    let goal = answered.load(Ordering::Relaxed) + more;
+    let flowing = async {
+        while answered.load(Ordering::Relaxed) < goal {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(ANSWERS_WITHIN, flowing).await.expect("the issuer answers nobody");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,19 +100,26 @@ async fn what_was_acknowledged_stays_and_nothing_is_doubled() {
         world.ask("issuer", ["issuer", "mint", &funds, "--to", &entity]).await.unwrap();
     }
 
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let payers: Vec<_> = keys
         .iter()
-        .map(|key| tokio::spawn(pay(key.clone(), issuer.clone(), Arc::clone(&stop))))
+        .map(|key| {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            tokio::spawn(pay(key.clone(), issuer.clone(), stop, answered))
+        })
         .collect();
     for kill in 0..KILLS {
-        // Now early in its life, now late: a kill at the start meets recovery, one later meets traffic.
-        tokio::time::sleep(Duration::from_millis(60 + u64::from(kill * 37 % 5) * 120)).await;
+        // Now late in its life, now early: one kill meets traffic, the next meets recovery.
+        if kill % 2 == 0 {
+            traffic(&answered, ANSWERS).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
         world.kill("issuer").await.unwrap();
         let up = ["issuer", "up", "--listen", &socket];
         world.start("issuer", up).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    traffic(&answered, ANSWERS).await;
     stop.store(true, Ordering::Relaxed);
 
     let (mut done, mut acknowledged, mut doubtful) = (0, 0, 0);

@@ -127,7 +127,7 @@ pub(crate) fn open<V: Visit>(
     // One that is not used knows this all the same.
     let found = journal.head().records;
     if found < known {
-        return Err(IssuerError::Lost { known, found });
+        return Err(IssuerError::Lost { behind: SNAPSHOT, known, found });
     }
     Ok((issuer, journal))
 }

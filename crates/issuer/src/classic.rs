@@ -3,7 +3,7 @@
 use crate::{
     keeper::{ClassicJob, Message},
     metrics::Outcome,
-    server::Server,
+    server::{Asker, Server},
 };
 use fondaco_lcp_wire::{Accounts, Answered, BoxFuture, Exchange, Unavailable};
 use fondaco_units::Amount;
@@ -12,11 +12,12 @@ use tracing::debug;
 
 impl Accounts for Server {
     fn classic(&self, exchange: Exchange) -> BoxFuture<'_, Result<Answered, Unavailable>> {
-        let Exchange { holder, connection, accepted, full_handshake, ask, wait } = exchange;
+        let Exchange { holder, from, connection, accepted, full_handshake, ask, wait } = exchange;
         Box::pin(async move {
             let known = self.knows(holder);
             // Every message consumes a counter and is recorded, a query too.
-            if holder != self.issuer && !self.may_command(holder, known) {
+            let asker = Asker { peer: holder, known, from };
+            if holder != self.issuer && !self.may_command(asker, 1) {
                 debug!(peer = %holder.short(), known, "asks too fast");
                 self.metrics().requests(Outcome::Busy, 1);
                 return Err(Unavailable);

@@ -29,12 +29,16 @@ pub enum IssuerError {
     /// The journal is damaged, or is something else.
     #[error(transparent)]
     Open(#[from] OpenError<RecordError>),
-    /// Records that were acknowledged are gone: a snapshot was made of more than the journal has.
+    /// Records that were acknowledged are gone: what stands behind the journal was made of more than it has, or of
+    /// others.
     #[error(
-        "the journal has {found} records; its snapshot was made of {known}: acknowledged records are lost"
+        "the journal has {found} records; the file `{behind}` was made of {known} that it does not have all of: \
+         acknowledged records are lost"
     )]
     Lost {
-        /// How many there were when the snapshot was made.
+        /// What knows it: the snapshot or the history.
+        behind: &'static str,
+        /// Of how many that was made.
         known: u64,
         /// How many there are.
         found: u64,
@@ -119,7 +123,7 @@ impl IssuerError {
             Self::Start(_) => "choose another socket with --soap and --http, or `none`",
             Self::Entropy { .. } => "start it again on a healthy machine",
             Self::Lost { .. } => {
-                "put the right journal back; to go on without what is lost, remove the file `snapshot`"
+                "put the right journal back; to go on without what is lost, move the file named away"
             }
             Self::OtherKey { .. } => "give the key with which the currency was created",
             Self::Books(_) | Self::Halted => {

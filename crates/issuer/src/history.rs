@@ -69,7 +69,7 @@ use tables::{
     read_through,
 };
 
-const FILE: &str = "history.redb";
+pub(crate) const FILE: &str = "history.redb";
 const ASIDE: &str = "history.redb.damaged";
 
 /// How much of the file is kept in memory.
@@ -203,13 +203,12 @@ impl History {
         }
     }
 
-    /// Moves the history in `folder` aside, in place of the one that was moved there before. For one that is of another
-    /// journal: drop it, call this, open it anew, and replay the whole journal.
+    /// Moves the history in `folder` aside, in place of the one that was moved there before.
     ///
     /// # Errors
     ///
     /// The disk fails. That there is none is no error.
-    pub fn move_aside(folder: &Path) -> Result<(), HistoryError> {
+    fn move_aside(folder: &Path) -> Result<(), HistoryError> {
         match fs::rename(folder.join(FILE), folder.join(ASIDE)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(HistoryError::Disk { path: folder.join(FILE), source })

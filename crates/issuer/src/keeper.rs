@@ -3,6 +3,7 @@
 //! ```text
 //!           ┌──────────────── next batch ◄───────────────┐
 //! Keeping ──┼─ saved ──► every answer leaves ────────────┘
+//!           ├─ no room on the disk ──► commands are Refused(NoSpace), queries answered, until there is room
 //!           ├─ not saved ──► Halted: every answer, of this batch too, is Refused(Halted)
 //!           ├─ the core halted itself ──► its answers leave, then Halted
 //!           └─ Stop ──► the batch before it is finished ──► ended
@@ -20,13 +21,13 @@ use crate::{
 };
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{
-    EntryKind, Issuer, Movement, Refusal, Request, Response, SignedHead,
+    EntryKind, Issuer, Movement, REQUEST_BYTES_MAX, Refusal, Request, Response, SignedHead,
     classic::{Answer, Ask, AskBody, Fault},
 };
 use fondaco_lcp_wire::Answered as Told;
 use fondaco_ports::{Clock, Disk};
 use fondaco_store::{Appended, Head, Journal, JournalError};
-use fondaco_units::{Amount, Duration, Timestamp};
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
@@ -43,6 +44,12 @@ pub const WAIT_MAX: Duration = Duration::from_seconds(60);
 /// The most bytes of records in one batch, well below what the journal takes at once.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// What a batch takes up in the journal at most: its records, the last of which may come on top, and their frame.
+const ROOM: Bytes = Bytes::new((BATCH_BYTES_MAX + REQUEST_BYTES_MAX + (256 << 10)) as u64);
+
+/// How long a full disk is left alone before room is asked for again.
+const ROOM_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The most calls of [`Issuer::tick`] for one tick; the next one goes on.
 const TICKS_MAX: usize = 64;
 
@@ -56,6 +63,8 @@ pub(crate) enum Message {
     Job(Box<Job>),
     /// Answer this, in the dialect of 2003.
     Classic(Box<ClassicJob>),
+    /// The service stops soon: answer the queries that wait with what there is, and let none wait any more.
+    Leave,
     /// A moment passed: let holds expire that are due, and answer queries that waited long enough.
     Tick,
     /// End after what came before.
@@ -94,6 +103,9 @@ enum Waiting {
 
 /// Where records are saved: the journal, and in tests one that fails.
 pub(crate) trait Save: Send {
+    /// Makes room for so many bytes; whether there is.
+    fn reserve(&mut self, bytes: Bytes) -> Result<bool, JournalError>;
+
     /// Makes all of these records durable, or fails for ever.
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError>;
 
@@ -102,6 +114,10 @@ pub(crate) trait Save: Send {
 }
 
 impl<D: Disk> Save for Journal<D> {
+    fn reserve(&mut self, bytes: Bytes) -> Result<bool, JournalError> {
+        self.reserve(bytes)
+    }
+
     fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
         self.append(records).map(drop)
     }
@@ -148,6 +164,12 @@ pub(crate) struct Keeper {
     pub(crate) metrics: Metrics,
     pub(crate) behind: Box<dyn Behind>,
     pub(crate) past: Option<Past>,
+    /// Where keys go that an account had and gave up, once that is durable.
+    pub(crate) former: mpsc::UnboundedSender<EntityId>,
+    /// Whether the service stops soon.
+    pub(crate) leaving: bool,
+    /// When the disk was found full; nothing when there is room.
+    pub(crate) full_since: Option<Instant>,
 }
 
 /// The batch that is being made.
@@ -162,6 +184,8 @@ struct Batch {
     fresh: Vec<EntityId>,
     /// Who was paid.
     paid: Vec<EntityId>,
+    /// Keys that were given up.
+    former: Vec<EntityId>,
     counts: Counts,
 }
 
@@ -201,7 +225,7 @@ pub(crate) fn keep(
         match message {
             Message::Job(job) => refuse(Waiting::Lcp2(*job)),
             Message::Classic(job) => refuse(Waiting::Classic(*job)),
-            Message::Tick => {}
+            Message::Tick | Message::Leave => {}
             Message::Stop => return,
         }
     }
@@ -240,6 +264,7 @@ impl Keeper {
         self.issuer.collect_movements(true);
         loop {
             let Some(first) = queue.blocking_recv() else { return Ok(()) };
+            self.make_room()?;
             let mut batch = Batch { now: self.clock.now(), ..Batch::default() };
             let (mut next, mut stop) = (Some(first), false);
             while let Some(message) = next {
@@ -247,6 +272,12 @@ impl Keeper {
                     Message::Job(job) => self.take(&mut batch, parked, Waiting::Lcp2(*job)),
                     Message::Classic(job) => self.take(&mut batch, parked, Waiting::Classic(*job)),
                     Message::Tick => self.tick(&mut batch, parked),
+                    Message::Leave => {
+                        self.leaving = true;
+                        for waiting in parked.all() {
+                            self.answer(&mut batch, waiting);
+                        }
+                    }
                     Message::Stop => stop = true,
                 }
                 let full = batch.answers.len() >= BATCH_MAX || batch.bytes >= BATCH_BYTES_MAX;
@@ -271,6 +302,21 @@ impl Keeper {
         }
     }
 
+    /// Sees to it that the next batch has room on the disk, or takes note that it has none.
+    fn make_room(&mut self) -> Result<(), IssuerError> {
+        if self.full_since.is_some_and(|since| since.elapsed() < ROOM_AGAIN) {
+            return Ok(());
+        }
+        let (was_full, has_room) = (self.full_since.is_some(), self.journal.reserve(ROOM)?);
+        self.full_since = (!has_room).then(Instant::now);
+        match (was_full, has_room) {
+            (false, false) => error!("THE DISK IS FULL: no commands are taken. Hint: free space"),
+            (true, true) => info!("there is room on the disk again"),
+            (false, true) | (true, false) => {}
+        }
+        Ok(())
+    }
+
     /// Answers or parks what came, and answers those that it wakes.
     fn take(&mut self, batch: &mut Batch, parked: &mut Parked<Waiting>, waiting: Waiting) {
         match waiting {
@@ -293,18 +339,18 @@ impl Keeper {
                 let waits = matches!(job.ask.body, AskBody::Query)
                     && job.wait > Duration::default()
                     && self.issuer.classic_waits(holder, connection, &job.ask);
-                // A query that still waits on an older connection is shut out by this one.
-                let older = |waiting: &Waiting| match waiting {
-                    Waiting::Classic(other) => other.connection < connection,
-                    Waiting::Lcp2(_) => false,
-                };
-                let older = parked.wake(holder, older);
                 let wait = job.wait;
                 match waits {
                     true => self.park(batch, parked, holder, wait, Waiting::Classic(job)),
                     false => self.answer(batch, Waiting::Classic(job)),
                 }
-                for waiting in older {
+                // A query that still waits on a connection that is shut out by now would answer nobody.
+                let issuer = &self.issuer;
+                let fenced = |waiting: &Waiting| match waiting {
+                    Waiting::Classic(other) => issuer.classic_fenced(holder, other.connection),
+                    Waiting::Lcp2(_) => false,
+                };
+                for waiting in parked.wake(holder, fenced) {
                     self.answer(batch, waiting);
                 }
             }
@@ -333,14 +379,16 @@ impl Keeper {
         waiting: Waiting,
     ) {
         let until = batch.now.after(wait.min(WAIT_MAX));
-        // Without room it is answered at once: that nothing is there.
-        if let Err(waiting) = parked.park(holder, until, waiting) {
+        // Without room, or time, it is answered at once: that nothing is there.
+        let kept = if self.leaving { Err(waiting) } else { parked.park(holder, until, waiting) };
+        if let Err(waiting) = kept {
             self.answer(batch, waiting);
         }
     }
 
     fn tick(&mut self, batch: &mut Batch, parked: &mut Parked<Waiting>) {
-        for _ in 0..TICKS_MAX {
+        let ticks = if self.full_since.is_some() { 0 } else { TICKS_MAX };
+        for _ in 0..ticks {
             let Some(record) = self.issuer.tick(batch.now) else { break };
             self.record(batch, record, None);
         }
@@ -351,7 +399,19 @@ impl Keeper {
 
     /// Has the core answer, and puts the answer with its record into the batch.
     fn answer(&mut self, batch: &mut Batch, waiting: Waiting) {
+        let refusal = Refusal::NoSpace;
         match waiting {
+            Waiting::Lcp2(job) if self.full_since.is_some() && job.request.id().is_some() => {
+                let response = Box::new(Response::Refused { refusal });
+                batch.counts.refused += 1;
+                batch.answers.push(Ready::Lcp2(job.answer, response));
+            }
+            // A query of 2003 is recorded too.
+            Waiting::Classic(job) if self.full_since.is_some() => {
+                let answer = Answer::Fault { fault: Fault::Refused { refusal } };
+                batch.counts.refused += 1;
+                batch.answers.push(Ready::Classic(job.answer, Told { answer, surcharged: false }));
+            }
             Waiting::Lcp2(Job { holder, request, answer }) => {
                 let handled = self.issuer.handle(batch.now, holder, &request);
                 let named = named(&request, &handled.response);
@@ -373,12 +433,6 @@ impl Keeper {
                 let refused = matches!(handled.answer, Answer::Fault { .. });
                 let new = handled.record.is_some();
                 batch.counts.add(false, new, refused);
-                if let (AskBody::Transfer { to, .. }, Answer::Paid { .. }) =
-                    (&ask.body, &handled.answer)
-                    && !self.known.contains(*to)
-                {
-                    batch.fresh.push(*to);
-                }
                 if let Some(record) = handled.record {
                     self.record(batch, record, None);
                 }
@@ -403,6 +457,10 @@ impl Keeper {
             matches!(movement.kind, Received | Minted | HoldReceived)
         };
         batch.paid.extend(movements.iter().filter(paid).map(|movement| movement.holder));
+        let holders = movements.iter().map(|movement| movement.holder);
+        batch.fresh.extend(holders.filter(|holder| !self.known.contains(*holder)));
+        let rotated = movements.iter().filter(|movement| movement.kind == EntryKind::RotatedFrom);
+        batch.former.extend(rotated.filter_map(|movement| movement.counterparty));
         batch.bytes += record.len();
         batch.records.push(record);
         batch.done.push(Noted { at: self.issuer.last(), answered, movements });
@@ -410,7 +468,7 @@ impl Keeper {
 
     /// Makes the batch durable, and lets its answers leave.
     fn finish(&mut self, batch: Batch, shown: &mut Option<SignedHead>) -> Result<(), IssuerError> {
-        let Batch { now, answers, records, done, fresh, counts, .. } = batch;
+        let Batch { now, answers, records, done, fresh, former, counts, .. } = batch;
         let (before, started) = (self.journal.head(), Instant::now());
         if let Err(error) = self.journal.save(&records) {
             for ready in answers {
@@ -431,6 +489,10 @@ impl Keeper {
         // Before anybody can learn from an answer that it has something to ask for.
         if !fresh.is_empty() {
             self.known.add(fresh.into_iter());
+        }
+        for key in former {
+            // Who listens ends with the service.
+            let _ = self.former.send(key);
         }
         counts.tell(&self.metrics);
         for ready in answers {
@@ -508,7 +570,7 @@ mod tests {
     use fondaco_codec::Text;
     use fondaco_crypto::{CurrencyId, Digest};
     use fondaco_lcp::{Currency, IssuerOptions, RequestId};
-    use fondaco_units::{Amount, Bytes, Scale, Timestamp};
+    use fondaco_units::Scale;
     use std::sync::Mutex;
 
     const BANK: EntityId = EntityId::from_bytes([1; 32]);
@@ -527,12 +589,13 @@ mod tests {
     struct Failing(Arc<Mutex<Inner>>);
 
     struct Inner {
+        full: bool,
         left: usize,
         saved: Vec<usize>,
     }
 
     fn failing(left: usize) -> Failing {
-        Failing(Arc::new(Mutex::new(Inner { left, saved: vec![] })))
+        Failing(Arc::new(Mutex::new(Inner { full: false, left, saved: vec![] })))
     }
 
     fn keeper(journal: &Failing) -> Keeper {
@@ -545,10 +608,17 @@ mod tests {
             metrics: Metrics::default(),
             behind: Box::new(()),
             past: None,
+            former: mpsc::unbounded_channel().0,
+            leaving: false,
+            full_since: None,
         }
     }
 
     impl Save for Failing {
+        fn reserve(&mut self, _: Bytes) -> Result<bool, JournalError> {
+            Ok(!self.0.lock().unwrap().full)
+        }
+
         fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
             let mut inner = self.0.lock().unwrap();
             inner.left = inner.left.checked_sub(1).ok_or(JournalError::Halted)?;
@@ -636,6 +706,28 @@ mod tests {
         }
     }
 
+    /// On a full disk nothing is done, everybody is told so, and what is there can be asked for; with room it goes on.
+    #[test]
+    fn a_full_disk_refuses_commands_and_answers_queries() {
+        let journal = failing(9);
+        let mut keeper = keeper(&journal);
+        let run = |keeper: &mut Keeper| {
+            let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
+            let mut answers = [ask(&queue, mint(1)), ask(&queue, Request::Balance)];
+            queue.try_send(Message::Stop).unwrap();
+            keeper.run(&mut waiting).unwrap();
+            answers.each_mut().map(|answer| answer.try_recv().unwrap())
+        };
+        journal.0.lock().unwrap().full = true;
+        let refused = Response::Refused { refusal: Refusal::NoSpace };
+        assert_eq!(run(&mut keeper), [refused, balance(0, 0)]);
+        assert_eq!(journal.0.lock().unwrap().saved, [0]);
+        journal.0.lock().unwrap().full = false;
+        keeper.full_since = None;
+        let minted = Response::Minted { supply: Amount::new(1) };
+        assert_eq!(run(&mut keeper), [minted, balance(1, 1)]);
+    }
+
     #[test]
     fn a_core_that_halts_ends_the_keeping() {
         let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
@@ -681,8 +773,39 @@ mod tests {
 
         let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
         let mut stopped = ask(&queue, query(1));
-        queue.try_send(Message::Stop).unwrap();
+        queue.try_send(Message::Leave).unwrap();
+        let mut late = ask(&queue, query(1));
+        drop(queue);
         keeper.run(&mut waiting).unwrap();
         told(0)(stopped.try_recv().unwrap());
+        told(0)(late.try_recv().unwrap());
+    }
+
+    /// A query of 2003 that is sent again on a new connection is answered there, and not on the one that broke.
+    #[test]
+    fn a_query_that_is_sent_again_waits_where_it_was_sent_last() {
+        let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
+        let send = |connection: u64| {
+            let (answer, answered) = oneshot::channel();
+            let job = ClassicJob {
+                holder: BANK,
+                connection,
+                accepted: connection,
+                surcharge: Amount::ZERO,
+                ask: Ask { counter: 1, body: AskBody::Query },
+                wait: Duration::from_seconds(9),
+                answer,
+            };
+            queue.try_send(Message::Classic(Box::new(job))).unwrap();
+            answered
+        };
+        let (mut broken, mut second) = (send(1), send(2));
+        drop(ask(&queue, mint(1)));
+        queue.try_send(Message::Stop).unwrap();
+        keeper(&failing(9)).run(&mut waiting).unwrap();
+        let answer = |answered: &mut oneshot::Receiver<Told>| answered.try_recv().unwrap().answer;
+        assert_eq!(answer(&mut broken), Answer::Fault { fault: Fault::Fenced });
+        let Answer::Told { deposits, .. } = answer(&mut second) else { panic!("no notice") };
+        assert_eq!(deposits.as_slice().len(), 1);
     }
 }

@@ -1,13 +1,35 @@
-//! How fast holders may command: a bucket of tokens for each, and one for all strangers together.
+//! How fast holders may command: a bucket of tokens for each, one for all strangers of a network, and one for all
+//! strangers together. A command takes as many tokens as it costs the keeper; see [`cost`].
 //!
 //! A bucket is kept as the moment at which it is full again (the *generic cell rate algorithm*, ITU-T I.371), so
 //! that one that is full need not be kept at all. Time is counted from any fixed moment.
 
 use fondaco_crypto::EntityId;
-use std::{collections::BTreeMap, mem, time::Duration};
+use fondaco_lcp::Request;
+use std::{
+    collections::BTreeMap,
+    mem,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+/// How many bytes of a request take a token: all of it is written to the journal, refused or not.
+const BYTES_PER_TOKEN: usize = 128;
+
+/// The tokens for a signature that is checked, which takes about as long as two plain commands.
+const SIGNATURE: usize = 2;
+
+/// How many steps of a chain of paywords take a token.
+const WORDS_PER_TOKEN: usize = 256;
+
+/// The tokens for a hold: it is remembered long after it is closed.
+const HOLD: usize = 20;
 
 /// What one stranger may command: 20 at once, then 5 a second.
 const STRANGER: Rate = Rate::new(5, 20);
+
+/// What all strangers of one network may command: an IPv4 address, or a /64 of IPv6.
+const NETWORK: Rate = Rate::new(40, 60);
 
 /// What all strangers together may command.
 const STRANGERS: Rate = Rate::new(200, 200);
@@ -15,7 +37,7 @@ const STRANGERS: Rate = Rate::new(200, 200);
 /// What a holder known to the books may command.
 const KNOWN: Rate = Rate::new(50_000, 50_000);
 
-/// The most buckets kept of strangers, and of known holders. Those longest unused are forgotten: they are full.
+/// The most buckets kept of strangers, of their networks, and of known holders. Those longest unused are forgotten: they are full.
 const BUCKETS_MAX: usize = 8192;
 
 /// So many a second, and so many at once after a pause.
@@ -30,53 +52,116 @@ impl Rate {
         Self { interval: Duration::from_nanos(1_000_000_000 / per_second as u64), burst }
     }
 
-    /// Takes a token from the bucket that is full at `full`: when it is full then, or nothing if it is empty.
-    fn take(self, full: Duration, now: Duration) -> Option<Duration> {
-        let full = full.max(now).saturating_add(self.interval);
+    /// Takes tokens from the bucket that is full at `full`: when it is full then, or nothing if it has not as many.
+    /// Nothing costs more than a full bucket has.
+    fn take(self, full: Duration, now: Duration, tokens: usize) -> Option<Duration> {
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX).clamp(1, self.burst);
+        let full = full.max(now).saturating_add(self.interval.saturating_mul(tokens));
         (full.saturating_sub(now) <= self.interval.saturating_mul(self.burst)).then_some(full)
     }
 }
 
 /// The buckets that are not full.
-#[derive(Debug, Default)]
-struct Buckets {
-    young: BTreeMap<EntityId, Duration>,
+#[derive(Debug)]
+struct Buckets<K> {
+    young: BTreeMap<K, Duration>,
     /// What `young` was before it last had half of [`BUCKETS_MAX`].
-    old: BTreeMap<EntityId, Duration>,
+    old: BTreeMap<K, Duration>,
 }
 
-impl Buckets {
-    fn get(&self, holder: EntityId) -> Duration {
-        self.young.get(&holder).or_else(|| self.old.get(&holder)).copied().unwrap_or_default()
+impl<K> Default for Buckets<K> {
+    fn default() -> Self {
+        Self { young: BTreeMap::new(), old: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord> Buckets<K> {
+    fn get(&self, key: &K) -> Duration {
+        self.young.get(key).or_else(|| self.old.get(key)).copied().unwrap_or_default()
     }
 
-    fn set(&mut self, holder: EntityId, full: Duration) {
-        if self.young.len() >= BUCKETS_MAX / 2 && !self.young.contains_key(&holder) {
+    fn set(&mut self, key: K, full: Duration) {
+        if self.young.len() >= BUCKETS_MAX / 2 && !self.young.contains_key(&key) {
             self.old = mem::take(&mut self.young);
         }
-        self.young.insert(holder, full);
+        self.young.insert(key, full);
+    }
+}
+
+/// Returns how many tokens a request takes, of which the frame has so many bytes.
+pub(crate) fn cost(request: &Request, frame_bytes: usize) -> usize {
+    let work = match request {
+        Request::HoldOpen { .. } => HOLD,
+        Request::HoldPost { .. } => SIGNATURE,
+        Request::HoldPostWord { word, .. } => {
+            SIGNATURE + usize::try_from(word.index).unwrap_or(usize::MAX) / WORDS_PER_TOKEN
+        }
+        Request::Rotate { .. } => 2 * SIGNATURE,
+        Request::Describe
+        | Request::Balance
+        | Request::HoldInfo { .. }
+        | Request::Deposits { .. }
+        | Request::History { .. }
+        | Request::Receipt { .. }
+        | Request::Transfer { .. }
+        | Request::Mint { .. }
+        | Request::Redeem { .. }
+        | Request::HoldVoid { .. }
+        | Request::AckDeposits { .. }
+        | Request::Batch { .. }
+        | Request::Accept { .. }
+        | Request::Close { .. } => 0,
+    };
+    (frame_bytes / BYTES_PER_TOKEN).saturating_add(work).max(1)
+}
+
+/// The network of an address: what one subscriber has. None for this machine.
+fn network(ip: IpAddr) -> Option<IpAddr> {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => None,
+        IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() & (!0 << 64)).into()),
+        ip @ IpAddr::V4(_) => Some(ip),
     }
 }
 
 /// How fast holders commanded of late.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    known: Buckets,
-    strangers: Buckets,
+    known: Buckets<EntityId>,
+    strangers: Buckets<EntityId>,
+    networks: Buckets<IpAddr>,
     all_strangers: Duration,
 }
 
 impl Pace {
-    /// Returns whether `holder` may command now, and counts it if so.
-    pub(crate) fn may_command(&mut self, now: Duration, holder: EntityId, known: bool) -> bool {
-        let (buckets, rate) =
-            if known { (&mut self.known, KNOWN) } else { (&mut self.strangers, STRANGER) };
-        let Some(full) = rate.take(buckets.get(holder), now) else { return false };
-        if !known {
-            let Some(all) = STRANGERS.take(self.all_strangers, now) else { return false };
-            self.all_strangers = all;
+    /// Returns whether a holder that the books know may command now, and counts it if so.
+    pub(crate) fn may_command(&mut self, now: Duration, holder: EntityId, tokens: usize) -> bool {
+        let Some(full) = KNOWN.take(self.known.get(&holder), now, tokens) else { return false };
+        self.known.set(holder, full);
+        true
+    }
+
+    /// Returns whether a stranger that dialled from there may command now, and counts it if so. Who is on this machine
+    /// shares no bucket with its neighbours.
+    pub(crate) fn stranger_may_command(
+        &mut self,
+        now: Duration,
+        holder: EntityId,
+        from: Option<IpAddr>,
+        tokens: usize,
+    ) -> bool {
+        let network = from.and_then(network);
+        let own = STRANGER.take(self.strangers.get(&holder), now, tokens);
+        let near = network
+            .map(|network| (NETWORK.take(self.networks.get(&network), now, tokens), network));
+        let all = STRANGERS.take(self.all_strangers, now, tokens);
+        let (Some(own), Some(all)) = (own, all) else { return false };
+        if let Some((near, network)) = near {
+            let Some(near) = near else { return false };
+            self.networks.set(network, near);
         }
-        buckets.set(holder, full);
+        self.strangers.set(holder, own);
+        self.all_strangers = all;
         true
     }
 }
@@ -98,7 +183,11 @@ mod tests {
     /// How many of `tries` commands of one holder at one time are let through.
     fn through(pace: &mut Pace, now: u64, holder: u32, known: bool, tries: u32) -> usize {
         let now = milliseconds(now);
-        (0..tries).filter(|_| pace.may_command(now, key(holder), known)).count()
+        let mut may = || match known {
+            true => pace.may_command(now, key(holder), 1),
+            false => pace.stranger_may_command(now, key(holder), None, 1),
+        };
+        (0..tries).filter(|_| may()).count()
     }
 
     #[test]
@@ -136,6 +225,50 @@ mod tests {
         assert_eq!(through(&mut pace, 3000, 5000, false, 30), 20);
     }
 
+    /// However many keys are made at one address, they share what one network may do; others have theirs.
+    #[test]
+    fn strangers_of_one_network() {
+        let mut pace = Pace::default();
+        let mut crowd = |now, first: u32, from: &str| -> usize {
+            let from = Some(from.parse().unwrap());
+            let mut may =
+                |number| pace.stranger_may_command(milliseconds(now), key(number), from, 1);
+            (first..first + 1000).filter(|number| may(*number)).count()
+        };
+        assert_eq!(crowd(0, 0, "192.0.2.1"), 60);
+        assert_eq!(crowd(0, 2000, "192.0.2.1"), 0);
+        assert_eq!(crowd(0, 4000, "192.0.2.2"), 60);
+        assert_eq!(crowd(1000, 6000, "192.0.2.1"), 40);
+        assert_eq!(crowd(1000, 8000, "2001:db8::1"), 60);
+        assert_eq!(crowd(1000, 9000, "2001:db8::2"), 0);
+        assert_eq!(crowd(1000, 9000, "127.0.0.1"), 100, "what is left to all strangers");
+    }
+
+    /// What costs the keeper more takes more, and what takes more than all of a bucket empties it.
+    #[test]
+    fn commands_have_a_cost() {
+        use fondaco_lcp::RequestId;
+        let (id, amount) = (RequestId::new(1), fondaco_units::Amount::new(1));
+        let mint = Request::Mint { id, to: key(1), amount };
+        let open = Request::HoldOpen {
+            id,
+            payee: key(1),
+            amount_max: amount,
+            order: fondaco_crypto::Digest::ZERO,
+            expires: fondaco_units::Timestamp::EPOCH,
+            open_by: fondaco_units::Timestamp::EPOCH,
+        };
+        for (request, bytes, expected) in
+            [(&mint, 60, 1), (&mint, 1 << 20, 8192), (&open, 100, 20), (&open, 200, 21)]
+        {
+            assert_eq!(cost(request, bytes), expected, "{request:?}");
+        }
+        let mut pace = Pace::default();
+        let mut through = |now, tokens| pace.may_command(milliseconds(now), key(1), tokens);
+        assert!(through(0, 40_000) && !through(0, 10_001) && through(0, 10_000));
+        assert!(!through(999, usize::MAX) && through(1000, usize::MAX) && !through(1000, 1));
+    }
+
     #[test]
     fn buckets_are_bounded_and_those_in_use_stay() {
         let mut buckets = Buckets::default();
@@ -144,8 +277,8 @@ mod tests {
             buckets.set(key(0), mine);
             buckets.set(key(number), milliseconds(number.into()));
             assert!(buckets.young.len() + buckets.old.len() <= BUCKETS_MAX);
-            assert_eq!(buckets.get(key(0)), mine);
+            assert_eq!(buckets.get(&key(0)), mine);
         }
-        assert_eq!(buckets.get(key(1)), Duration::ZERO, "forgotten");
+        assert_eq!(buckets.get(&key(1)), Duration::ZERO, "forgotten");
     }
 }

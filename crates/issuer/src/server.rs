@@ -6,7 +6,7 @@ use crate::{
     keeper::{Job, Message},
     known::Known,
     metrics::{Dialect, Metrics, Outcome},
-    pace::Pace,
+    pace::{self, Pace},
     past::Past,
     places::Places,
 };
@@ -15,6 +15,7 @@ use fondaco_lcp::{FrameError, REQUEST_BYTES_MAX, Refusal, Request, Response, VER
 use fondaco_transport::{CloseReason, Connection, Stream, TransportError};
 use fondaco_units::Amount;
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -40,6 +41,16 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request waits for its holder's other requests, and for room in the queue, before its holder is told to
 /// come later.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who asks, for its pace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) peer: EntityId,
+    /// Whether the books know it.
+    pub(crate) known: bool,
+    /// The address, or network, that it dialled from; none on this machine.
+    pub(crate) from: Option<IpAddr>,
+}
 
 /// What all connections share. Clones are the same.
 #[derive(Clone, Debug)]
@@ -94,7 +105,7 @@ impl Server {
     /// Serves one connection until it ends, idles or loses its place, or the service stops and its requests under way
     /// are answered.
     pub(crate) async fn connection(self, connection: Connection) {
-        let peer = connection.peer();
+        let (peer, from) = (connection.peer(), connection.network());
         let Some(place) = self.place(&connection) else {
             debug!(peer = %peer.short(), "too many connections");
             connection.close(CloseReason::Busy);
@@ -122,7 +133,7 @@ impl Server {
                     Some(room) => {
                         let (server, number) = (self.clone(), place.number);
                         requests.spawn(async move {
-                            if let Err(error) = server.request(stream, number).await {
+                            if let Err(error) = server.request(stream, number, from).await {
                                 debug!(peer = %peer.short(), %error, "a request failed");
                             }
                             drop(room);
@@ -144,7 +155,12 @@ impl Server {
     }
 
     /// Serves one request.
-    async fn request(&self, mut stream: Stream, number: u64) -> Result<(), TransportError> {
+    async fn request(
+        &self,
+        mut stream: Stream,
+        number: u64,
+        from: Option<IpAddr>,
+    ) -> Result<(), TransportError> {
         stream.set_timeout(STREAM_TIMEOUT);
         let body = match stream.recv_bytes(REQUEST_BYTES_MAX).await {
             Ok(Some(body)) => body,
@@ -158,7 +174,8 @@ impl Server {
             Ok(request) => {
                 let known = self.knows(stream.peer());
                 self.places().asked(self.now(), number, known);
-                let Some(response) = self.answer(stream.peer(), known, request).await else {
+                let asker = Asker { peer: stream.peer(), known, from };
+                let Some(response) = self.answer(asker, request, body.len()).await else {
                     self.metrics.requests(Outcome::Busy, 1);
                     stream.stop(CloseReason::Busy);
                     return Ok(());
@@ -181,34 +198,35 @@ impl Server {
     }
 
     /// Has one request answered; nothing when its holder commands too fast, there is no room, or the keeper is gone.
-    async fn answer(&self, peer: EntityId, known: bool, request: Request) -> Option<Response> {
+    async fn answer(&self, asker: Asker, request: Request, frame_bytes: usize) -> Option<Response> {
+        let Asker { peer, known, from } = asker;
         let holder = if peer == self.operator { self.issuer } else { peer };
         // A command is recorded and remembered for ever, refused or not; a query is not.
-        if request.id().is_some() && holder != self.issuer && !self.may_command(holder, known) {
-            debug!(peer = %peer.short(), known, "commands too fast");
-            return None;
-        }
-        if let Some(past) = &self.past {
-            match request {
-                Request::History { before, count } => {
-                    return Some(past.entries(holder, before, count).await);
-                }
-                Request::Receipt { id } => return Some(past.receipt(holder, id).await),
-                _ => {}
+        if request.id().is_some() && holder != self.issuer {
+            let tokens = pace::cost(&request, frame_bytes);
+            if !self.may_command(Asker { peer: holder, known, from }, tokens) {
+                debug!(peer = %peer.short(), known, "commands too fast");
+                return None;
             }
         }
         let (answer, answered) = oneshot::channel();
         let asked = self.past.is_some().then(|| request.clone());
         self.send(Message::Job(Box::new(Job { holder, request, answer }))).await?;
         let response = answered.await.ok()?;
-        match (&self.past, asked, &response) {
-            (
-                Some(past),
-                Some(asked),
-                Response::Refused { refusal: Refusal::Forgotten { floor } },
-            ) => {
-                let id = asked.id()?;
-                Some(past.forgotten(holder, &asked, id, *floor).await)
+        let (Some(past), Some(asked), Response::Refused { refusal }) =
+            (&self.past, asked, &response)
+        else {
+            return Some(response);
+        };
+        // The books decide who may ask; of what they do not keep, the history tells.
+        match (refusal, asked) {
+            (Refusal::Unavailable, Request::History { before, count }) => {
+                Some(past.entries(holder, before, count).await)
+            }
+            (Refusal::Unavailable, Request::Receipt { id }) => Some(past.receipt(holder, id).await),
+            (Refusal::Forgotten { floor }, asked) => {
+                let (id, floor) = (asked.id()?, *floor);
+                Some(past.forgotten(holder, &asked, id, floor).await)
             }
             _ => Some(response),
         }
@@ -223,9 +241,13 @@ impl Server {
         &self.metrics
     }
 
-    pub(crate) fn may_command(&self, holder: EntityId, known: bool) -> bool {
+    pub(crate) fn may_command(&self, asker: Asker, tokens: usize) -> bool {
+        let Asker { peer, known, from } = asker;
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.may_command(self.now(), holder, known)
+        match known {
+            true => pace.may_command(self.now(), peer, tokens),
+            false => pace.stranger_may_command(self.now(), peer, from, tokens),
+        }
     }
 
     /// Returns whether `peer` is no stranger.
@@ -355,7 +377,8 @@ mod tests {
         ] {
             let mut answered = 0;
             for _ in 0..300 {
-                let answer = server.answer(peer, known, request.clone()).await;
+                let asker = Asker { peer, known, from: None };
+                let answer = server.answer(asker, request.clone(), 60).await;
                 answered += usize::from(answer.is_some());
             }
             assert!(expected.contains(&answered), "{peer}, {request:?}: {answered}");

@@ -10,7 +10,7 @@ use crate::{
     IssuerConfig, IssuerError, RecordError,
     behind::Standing,
     books::{self, Visit},
-    history::{Batch, History, HistoryError, Indexer, Noted, Through},
+    history::{self, Batch, History, HistoryError, Indexer, Noted, Through},
     keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
     metrics::{Dialect, Metrics},
@@ -23,7 +23,7 @@ use fondaco_lcp_wire::{self as lcp_wire, Identity, ServerName, Settings};
 use fondaco_ports::Clock;
 use fondaco_store::{Appended, DiskFile, Journal};
 use fondaco_transport::Endpoint;
-use std::{net::SocketAddr, path::Path, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, ops::Range, path::Path, sync::Arc, thread, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -176,12 +176,30 @@ impl IssuerService {
                 Some(lcp_wire::Server::start(identity, scale, accounts, settings).await?)
             }
         };
-        let keeper = Keeper { issuer: core, journal, clock, key, known, metrics, behind, past };
+        let (former, former_keys) = mpsc::unbounded_channel();
+        if let Some(soap) = &soap {
+            core.ledger().former_keys().for_each(|key| soap.revoke(key));
+        }
+        let issuer = core;
+        let (leaving, full_since) = (false, None);
+        let keeper = Keeper {
+            issuer,
+            journal,
+            clock,
+            key,
+            known,
+            metrics,
+            behind,
+            past,
+            former,
+            leaving,
+            full_since,
+        };
         let keeper = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || keep(keeper, &mut waiting, halt))
             .map_err(|error| IssuerError::Thread { detail: error.to_string() })?;
-        Ok(Serving { endpoint, soap, certificate, server, halted, keeper })
+        Ok(Serving { endpoint, soap, certificate, server, halted, keeper, former_keys })
     }
 }
 
@@ -193,6 +211,8 @@ pub struct Serving {
     server: Server,
     halted: oneshot::Receiver<IssuerError>,
     keeper: thread::JoinHandle<()>,
+    /// Keys that accounts give up while it serves.
+    former_keys: mpsc::UnboundedReceiver<EntityId>,
 }
 
 impl Serving {
@@ -217,7 +237,8 @@ impl Serving {
     ///
     /// As [`IssuerService::serve`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), IssuerError> {
-        let Self { endpoint, soap, server, mut halted, keeper, certificate: _ } = self;
+        let Self { endpoint, soap, server, mut halted, keeper, mut former_keys, certificate: _ } =
+            self;
         let connections = TaskTracker::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -242,6 +263,10 @@ impl Serving {
                     // With a full queue the next tick will do; commands let holds expire too.
                     let _ = server.queue.try_send(Message::Tick);
                 }
+                // A session outlives the key that it was made with, unless it is told.
+                Some(key) = former_keys.recv() => if let Some(soap) = &soap {
+                    soap.revoke(key);
+                },
                 accepted = endpoint.accept() => match accepted {
                     Some(connection) => {
                         connections.spawn(server.clone().connection(connection));
@@ -251,6 +276,8 @@ impl Serving {
             }
         }
         server.stopping.cancel();
+        // Connections wait for their requests, and so for the queries that wait. Fails only if the keeper is gone.
+        let _ = server.queue.send(Message::Leave).await;
         connections.close();
         let soap_stopped = async {
             if let Some(soap) = soap {
@@ -310,33 +337,27 @@ fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
     if !books::journal_path(folder).is_file() {
         return Err(IssuerError::NoIssuer { folder: folder.to_owned() });
     }
-    // Once as it is found; and once more, written anew, where it is of another journal.
-    for _ in 0..2 {
-        let history = match History::open(folder) {
-            Ok(history) => history,
-            Err(error) => return without(error),
-        };
-        if let Some(why) = history.set_aside() {
-            warn!(why, "the history is written anew from the journal");
-        }
-        let indexer = match Indexer::start(&history) {
-            Ok(indexer) => indexer,
-            Err(error) => return without(error),
-        };
-        let through = history.durable_through();
-        let mut feed = Feed { indexer, through, foreign: false };
-        let (core, journal) = books::open(folder, through.records, seed, &mut feed)?;
-        let ahead = journal.head().records < through.records;
-        if !feed.foreign && !ahead {
-            return Ok((core, journal, Some((history, feed.indexer))));
-        }
-        warn!("the history is of another journal; it is written anew");
-        drop((core, journal, feed, history));
-        if let Err(error) = History::move_aside(folder) {
-            return without(error);
-        }
+    let history = match History::open(folder) {
+        Ok(history) => history,
+        Err(error) => return without(error),
+    };
+    if let Some(why) = history.set_aside() {
+        warn!(why, "the history is written anew from the journal");
     }
-    books::open(folder, u64::MAX, seed, &mut ()).map(|(core, journal)| (core, journal, None))
+    let indexer = match Indexer::start(&history) {
+        Ok(indexer) => indexer,
+        Err(error) => return without(error),
+    };
+    let through = history.durable_through();
+    let mut feed = Feed { indexer, through, parted: false };
+    let (core, journal) = books::open(folder, through.records, seed, &mut feed)?;
+    let found = journal.head().records;
+    // It only ever learnt of records that were durable, and perhaps acknowledged.
+    if feed.parted || found < through.records {
+        let (behind, known) = (history::FILE, through.records);
+        return Err(IssuerError::Lost { behind, known, found });
+    }
+    Ok((core, journal, Some((history, feed.indexer))))
 }
 
 /// Hands the history what is replayed.
@@ -344,18 +365,18 @@ struct Feed {
     indexer: Indexer,
     /// What the history has already.
     through: Through,
-    /// Whether the journal has another chain where the history ends.
-    foreign: bool,
+    /// Whether the journal has another chain where the history ends, or no frame that ends there.
+    parted: bool,
 }
 
 impl Visit for Feed {
     const WANTED: bool = true;
 
     fn frame(&mut self, _: &Issuer, at: &Appended, done: Vec<Noted>) -> Result<(), RecordError> {
-        if at.records.end == self.through.records && at.chain != self.through.chain {
-            self.foreign = true;
-        }
-        if !self.foreign && at.records.end > self.through.records {
+        let Range { start, end } = at.records;
+        let Through { records, chain } = self.through;
+        self.parted |= end == records && at.chain != chain || start < records && records < end;
+        if !self.parted && end > records {
             // What fails is told by the history itself.
             let _ = self.indexer.add(Batch { frame: at.clone(), records: done });
         }
@@ -414,10 +435,14 @@ mod tests {
         }
     }
 
-    /// A journal on a disk that is full after so many batches that were not empty.
-    struct FullAfter(usize);
+    /// A journal on a disk that fails after so many batches that were not empty.
+    struct FailsAfter(usize);
 
-    impl Save for FullAfter {
+    impl Save for FailsAfter {
+        fn reserve(&mut self, _: Bytes) -> Result<bool, JournalError> {
+            Ok(true)
+        }
+
         fn save(&mut self, records: &[Vec<u8>]) -> Result<(), JournalError> {
             if !records.is_empty() {
                 self.0 = self.0.checked_sub(1).ok_or(JournalError::Halted)?;
@@ -436,10 +461,10 @@ mod tests {
 
     /// The canary of durability: what was not saved is told to nobody, and the service ends with an error.
     #[tokio::test]
-    async fn a_full_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
+    async fn a_failing_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();
         let core = Issuer::new(config.currency(key(1).entity()), IssuerOptions::default());
-        let (journal, clock) = (Box::new(FullAfter(1)), Arc::new(Stopped));
+        let (journal, clock) = (Box::new(FailsAfter(1)), Arc::new(Stopped));
         let metrics = Metrics::default();
         let service = IssuerService::new(core, journal, Box::new(()), metrics, &key(1), clock);
         let handle = service.handle();

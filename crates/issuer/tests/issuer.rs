@@ -3,7 +3,7 @@
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, Digest, SecretKey};
 use fondaco_issuer::{IssuerConfig, IssuerError, IssuerService, audit, operator_key};
-use fondaco_lcp::{EntryKind, Refusal, Request, RequestId, Response, VERSION};
+use fondaco_lcp::{EntryKind, Refusal, Request, RequestId, Response, Rotation, VERSION};
 use fondaco_ledger::{HoldId, Voucher};
 use fondaco_ports::{Address, Clock};
 use fondaco_store::{FileError, SystemClock};
@@ -511,10 +511,15 @@ async fn a_stop_answers_what_is_under_way() {
             operator.call(&Request::Mint { id, to, amount }).await
         });
     }
-    tokio::task::yield_now().await;
-    let started = Instant::now();
+    // A query that would wait for long is answered too, with what there is.
+    let waiter = running.client(&key(7)).await;
+    let (after, wait) = (0, Duration::from_seconds(50));
+    let waiting =
+        tokio::spawn(async move { waiter.call(&Request::Deposits { after, wait }).await });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     running.stop().await;
-    assert!(started.elapsed().as_secs() < 5);
+    let waited = waiting.await.unwrap();
+    assert!(matches!(waited, Ok(Response::Deposits { .. })), "{waited:?}");
     let mut answered = 1;
     while let Some(ended) = minting.join_next().await {
         match ended.unwrap() {
@@ -588,6 +593,26 @@ async fn the_books_open_from_their_snapshot() {
     std::fs::write(copy.join("journal"), cut).unwrap();
     let refused = IssuerService::open(&copy, &bank(), std::sync::Arc::new(SystemClock));
     assert!(matches!(refused, Err(IssuerError::Lost { .. })));
+
+    // Nor against its history: neither a journal that is shorter, nor one that went another way.
+    std::fs::remove_file(copy.join("snapshot")).unwrap();
+    let history = |from: &Path, to: &Path| {
+        drop(std::fs::remove_file(to.join("history.redb")));
+        std::fs::copy(from.join("history.redb"), to.join("history.redb")).unwrap();
+    };
+    history(&folder.0, &copy);
+    let refused = IssuerService::open(&copy, &bank(), std::sync::Arc::new(SystemClock));
+    let Err(error @ IssuerError::Lost { .. }) = refused else { panic!("it opened") };
+    assert!(error.to_string().contains("history.redb"), "{error}");
+    std::fs::remove_file(copy.join("history.redb")).unwrap();
+    let running = Running::start(&copy).await;
+    mint(&running.operator().await, &key(2), 7).await;
+    running.stop().await;
+    history(&folder.0, &copy);
+    let refused = IssuerService::open(&copy, &bank(), std::sync::Arc::new(SystemClock));
+    assert!(matches!(refused, Err(IssuerError::Lost { .. })));
+    std::fs::remove_file(copy.join("history.redb")).unwrap();
+    Running::start(&copy).await.stop().await;
 }
 
 /// The exported books add up by themselves, and say what the ledger says.
@@ -653,6 +678,27 @@ async fn the_past_is_told_and_proved() {
     }
     running.stop().await;
 
+    // Whoever has a key that the account had once learns nothing of what it does since.
+    let running = Running::start(&folder.0).await;
+    let (old, new) = (key(2), key(4));
+    let rotation = Rotation {
+        currency: CurrencyId::issued_by(bank().entity()),
+        old: old.entity(),
+        new: new.entity(),
+    };
+    let (by_old, by_new) = (rotation.sign(&old), rotation.sign(&new));
+    let rotate = Request::Rotate { id: fresh(), to: new.entity(), by_old, by_new };
+    let alice = running.client(&old).await;
+    let to = new.entity();
+    assert_eq!(alice.call(&rotate).await.unwrap(), Response::Rotated { to });
+    let refused = Response::Refused { refusal: Refusal::Rotated { to } };
+    for asked in [Request::History { before: 0, count: 10 }, Request::Receipt { id }] {
+        assert_eq!(alice.call(&asked).await.unwrap(), refused, "{asked:?}");
+    }
+    let entries = told(&running, 4).await;
+    assert_eq!(entries.len(), 3);
+    running.stop().await;
+
     let path = folder.0.join("history.redb");
     for damage in ["none", "lost", "damaged", "foreign"] {
         match damage {
@@ -667,8 +713,8 @@ async fn the_past_is_told_and_proved() {
             _ => {}
         }
         let running = Running::start(&folder.0).await;
-        assert_eq!(told(&running, 2).await, entries, "{damage}");
-        let alice = running.client(&key(2)).await;
+        assert_eq!(told(&running, 4).await, entries, "{damage}");
+        let alice = running.client(&key(4)).await;
         let again = alice.call(&Request::Receipt { id }).await.unwrap();
         assert_eq!(again, Response::Receipt { receipt: receipt.clone() }, "{damage}");
         running.stop().await;

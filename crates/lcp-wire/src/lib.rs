@@ -45,7 +45,7 @@ pub use tls::{
 use fondaco_crypto::EntityId;
 use fondaco_lcp::classic::{Answer, Ask};
 use fondaco_units::Duration;
-use std::{future::Future, pin::Pin};
+use std::{future::Future, net::IpAddr, pin::Pin};
 
 /// A future that can be kept and sent.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -64,6 +64,8 @@ pub trait Accounts: Send + Sync {
 pub struct Exchange {
     /// Whose key was proved on the connection.
     pub holder: EntityId,
+    /// The address that it dialled from; nothing if it is gone already.
+    pub from: Option<IpAddr>,
     /// The connection's number: they rise in the order in which connections were accepted.
     pub connection: u64,
     /// The newest connection, of anybody, that was accepted when this had been read.

@@ -1,9 +1,12 @@
 //! The holder's machine: commands that are saved before they are sent, and kept until answered.
 //!
 //! ```text
-//! prepare ──► Pending ──┬── settle with an answer, or a refusal that is remembered ──► Settled
+//! prepare ──► Pending ──┬── settle with an answer, or a refusal that is remembered ──► Settled ──► tell: its owner knows
 //!                       └── nothing heard, or a transient refusal: still pending; send it again
 //! ```
+//!
+//! A payment whose outcome its owner was not told yet, since the program ended in between, is found by
+//! [`Outbox::untold`]: whoever asks for the same again means this one.
 //!
 //! Of those that are settled the newest [`SETTLED_MAX`] are kept. One that is forgotten and prepared again is sent again,
 //! and the issuer gives its first answer.
@@ -37,13 +40,15 @@ struct Intent {
     number: u64,
     request: Request,
     outcome: Option<Response>,
+    told: bool,
 }
 
 enum Record {
     Prepared { request: Request },
     Settled { id: RequestId, response: Response },
+    Told { id: RequestId },
 }
-choice!(Record { 1 => Prepared { request }, 2 => Settled { id, response } });
+choice!(Record { 1 => Prepared { request }, 2 => Settled { id, response }, 3 => Told { id } });
 
 impl Outbox {
     /// Creates the outbox of what `holder` asks the issuer of `currency`. The holder is told by its first key, also after
@@ -82,7 +87,8 @@ impl Outbox {
                 {
                     self.keys.push(to);
                 }
-                let intent = Intent { number, request: request.clone(), outcome: None };
+                let intent =
+                    Intent { number, request: request.clone(), outcome: None, told: false };
                 self.intents.insert(id, intent);
             }
         }
@@ -129,6 +135,26 @@ impl Outbox {
         Ok(to_record(&Record::Settled { id, response: response.clone() }))
     }
 
+    /// Returns the payments that were made, and of which nobody said that their owner was told. Who was refused and asks
+    /// again means another one.
+    pub fn untold(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
+        let untold = self.intents.iter().filter(|(_, intent)| {
+            matches!(intent.outcome, Some(Response::Transferred { .. })) && !intent.told
+        });
+        untold.map(|(id, intent)| (id, &intent.request))
+    }
+
+    /// Takes note that the owner was told the outcome; the record to be saved. The same again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// The command is not of this outbox, or not settled. Nothing changed.
+    pub fn tell(&mut self, id: RequestId) -> Result<Vec<u8>, OutboxError> {
+        let intent = self.intents.get_mut(&id).filter(|intent| intent.outcome.is_some());
+        intent.ok_or(OutboxError::Unknown { id })?.told = true;
+        Ok(to_record(&Record::Told { id }))
+    }
+
     /// Returns the answer to a command that is settled, if it is not forgotten.
     pub fn outcome(&self, id: RequestId) -> Option<&Response> {
         self.intents.get(&id)?.outcome.as_ref()
@@ -155,6 +181,7 @@ impl Outbox {
         match record {
             Record::Prepared { request } => self.prepare(request).map(drop),
             Record::Settled { id, response } => self.settle(id, &response).map(drop),
+            Record::Told { id } => self.tell(id).map(drop),
         }
     }
 }
@@ -249,8 +276,8 @@ pub enum OutboxError {
         /// The most.
         pending_max: usize,
     },
-    /// No such command was prepared.
-    #[error("{id} was not prepared here")]
+    /// No such command was prepared, or it is not settled.
+    #[error("{id} was not prepared here, or is not settled")]
     Unknown {
         /// The id.
         id: RequestId,

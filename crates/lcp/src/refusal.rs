@@ -47,6 +47,11 @@ pub enum Refusal {
     #[error("the issuer is halted: its books are being repaired")]
     Halted,
 
+    /// The issuer's disk is full: it takes no commands until there is room again, and answers queries. Not remembered, and
+    /// nothing was done.
+    #[error("the issuer has no room left on its disk: nothing was done")]
+    NoSpace,
+
     /// The account has another key now, which may ask for all that this one asked for. Not remembered.
     #[error("the account has another key now, {to}")]
     Rotated {
@@ -123,6 +128,7 @@ choice!(Refusal {
     12 => DepositsFull { payee, deposits_max },
     13 => DepositUnknown { through, last },
     14 => Ledger { refusal },
+    15 => NoSpace,
 });
 
 impl Refusal {
@@ -138,6 +144,7 @@ impl Refusal {
             | Self::Unavailable
             | Self::Forgotten { .. }
             | Self::Halted
+            | Self::NoSpace
             | Self::Rotated { .. }
             | Self::Ledger { refusal: ledger::Refusal::Halted } => true,
             Self::OtherContent { .. }

@@ -471,6 +471,32 @@ fn what_an_outbox_takes() {
     assert_eq!(replayed.outcome(id(1)), Some(&done(5)));
 }
 
+/// A payment that was made is untold until somebody says so; one that was refused is not to be told again.
+#[test]
+fn an_outbox_knows_what_was_not_told() {
+    let pay = |number| Request::Transfer {
+        id: id(number),
+        to: entity(BOB),
+        amount: units(7),
+        fee_max: units(0),
+        order: Text::default(),
+    };
+    let mut outbox = outbox_of_alice();
+    let mut journal: Vec<Vec<u8>> = (1..=3).map(|n| outbox.prepare(pay(n)).unwrap()).collect();
+    assert_eq!(outbox.tell(id(1)), Err(OutboxError::Unknown { id: id(1) }), "it is pending");
+    let paid = Response::Transferred { fee: units(0), balance: units(1) };
+    let refusal = ledger::Refusal::ZeroAmount.into();
+    journal.push(outbox.settle(id(1), &paid).unwrap());
+    journal.push(outbox.settle(id(2), &Response::Refused { refusal }).unwrap());
+    let untold = |outbox: &Outbox| outbox.untold().map(|(id, _)| *id).collect::<Vec<_>>();
+    assert_eq!(untold(&outbox), [id(1)]);
+    journal.push(outbox.tell(id(1)).unwrap());
+    assert_eq!(untold(&outbox), []);
+    let mut again = outbox_of_alice();
+    journal.iter().for_each(|record| again.replay(record).unwrap());
+    assert_eq!(again, outbox);
+}
+
 #[test]
 fn an_outbox_has_a_most() {
     let mut outbox = outbox_of_alice();

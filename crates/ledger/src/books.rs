@@ -109,6 +109,11 @@ impl Ledger {
         self.accounts.resolve(&holder)
     }
 
+    /// Returns the keys that accounts had before those that they have now.
+    pub fn former_keys(&self) -> impl Iterator<Item = EntityId> + '_ {
+        self.accounts.slots.iter().filter(|slot| slot.is_alias()).map(|slot| slot.key)
+    }
+
     /// Returns the key of the account that has, or had, the key `holder`; `holder` itself when there is none.
     pub fn current_key(&self, holder: EntityId) -> EntityId {
         self.accounts.resolve(&holder).map_or(holder, |at| self.accounts.at(at).key)

@@ -60,7 +60,8 @@ impl Ledger {
         Ok(Opened { postings })
     }
 
-    /// Pays what the voucher says to the payee, `by`, and the rest of the hold back to its payer; closes the hold.
+    /// Pays what the voucher says to the payee, `by`, and the rest of the hold back to its payer; closes the hold. A payee
+    /// without an account gets one only of `reserve` at least.
     ///
     /// The signature is checked last: it costs a thousand times as much as the rest.
     pub fn hold_post(
@@ -68,16 +69,18 @@ impl Ledger {
         now: Timestamp,
         by: EntityId,
         signed: &SignedVoucher,
+        reserve: Amount,
     ) -> Result<Posted, Refusal> {
         let voucher = signed.voucher;
         let (id, paid) = (voucher.hold, voucher.cumulative);
         let (hold, returned) = self.postable(now, by, voucher.currency, id, paid)?;
         let payer = hold.payer;
         signed.verify(payer).map_err(|_| Refusal::BadSignature { hold: id, payer })?;
-        self.post(id, by, paid, returned)
+        self.post(id, by, paid, returned, reserve)
     }
 
-    /// Pays what the word is worth to the payee, `by`, and the rest of the hold back to its payer; closes the hold.
+    /// Pays what the word is worth to the payee, `by`, and the rest of the hold back to its payer; closes the hold. A payee
+    /// without an account gets one only of `reserve` at least.
     ///
     /// The signature is checked last but for the word, which costs a hash for each step to the root.
     pub fn hold_post_word(
@@ -86,6 +89,7 @@ impl Ledger {
         by: EntityId,
         signed: &SignedAnchor,
         word: &PayWord,
+        reserve: Amount,
     ) -> Result<Posted, Refusal> {
         self.may_move(Amount::MAX)?;
         let Anchor { currency, hold: id, .. } = signed.anchor;
@@ -94,7 +98,7 @@ impl Ledger {
         let (hold, returned) = self.postable(now, by, currency, id, paid)?;
         signed.verify(hold.payer).map_err(refused)?;
         signed.anchor.check(word).map_err(refused)?;
-        self.post(id, by, paid, returned)
+        self.post(id, by, paid, returned, reserve)
     }
 
     /// Gives the whole hold back to its payer, because its payee, `by`, says so; closes the hold.
@@ -154,8 +158,13 @@ impl Ledger {
         by: EntityId,
         paid: Amount,
         returned: Amount,
+        reserve: Amount,
     ) -> Result<Posted, Refusal> {
-        self.has_room(self.accounts.payee(by))?;
+        let payee = self.accounts.payee(by);
+        if paid < reserve && !payee.has_account() {
+            return Err(Refusal::UnderReserve { payee: by, reserve });
+        }
+        self.has_room(payee)?;
         let state = HoldState::Posted { paid };
         let (payer, postings) = self.close_hold(id, state, Some((by, paid)), returned)?;
         Ok(Posted { payer, paid, returned, postings })

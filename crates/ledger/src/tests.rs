@@ -66,7 +66,7 @@ fn ledger() -> Ledger {
     assert_eq!(ledger.expire(NOW.after(SECOND)).unwrap().len(), 1);
     open(&mut ledger, 1, 100, NOW.after(Duration::from_seconds(10))).unwrap();
     open(&mut ledger, 2, 100, NOW.after(SECOND)).unwrap();
-    ledger.hold_post(NOW, entity(BOB), &voucher(2, 30).sign(&key(ALICE))).unwrap();
+    ledger.hold_post(NOW, entity(BOB), &voucher(2, 30).sign(&key(ALICE)), Amount::ZERO).unwrap();
     open(&mut ledger, 3, 100, NOW.after(SECOND)).unwrap();
     ledger.hold_void(entity(BOB), hold_id(3)).unwrap();
     ledger

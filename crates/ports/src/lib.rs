@@ -7,6 +7,7 @@
 //! - [`Clock`]: what time it is.
 //! - [`Address`]: where an entity can be reached.
 //! - [`market`]: what a buyer asks of a provider, and what it answers.
+//! - [`offers`]: what providers and buyers ask of a broker, and what it answers.
 //!
 //! # What is not here
 //!
@@ -14,6 +15,7 @@
 
 mod address;
 pub mod market;
+pub mod offers;
 
 pub use address::{Address, ParseAddressError};
 

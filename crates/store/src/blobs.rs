@@ -21,6 +21,9 @@ pub trait Blobs: fmt::Debug + Send + Sync {
     /// Returns how much more can be stored.
     fn available(&self) -> Result<Bytes, FileError>;
 
+    /// Returns whether they are still there: the disk that they are on may have been taken away.
+    fn is_there(&self) -> bool;
+
     /// Begins a blob.
     fn begin(&self) -> Result<Box<dyn Draft>, FileError>;
 
@@ -68,6 +71,10 @@ impl Blobs for ContentFolder {
 
     fn available(&self) -> Result<Bytes, FileError> {
         available(Self::path(self))
+    }
+
+    fn is_there(&self) -> bool {
+        Self::is_there(self)
     }
 
     fn begin(&self) -> Result<Box<dyn Draft>, FileError> {

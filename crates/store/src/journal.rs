@@ -63,7 +63,7 @@ pub use error::{JournalError, OpenError, Operation};
 pub use frame::Records;
 pub use read::{Frame, ReadError, read_frame};
 
-use std::{fmt, ops::Range};
+use std::{fmt, io::ErrorKind, ops::Range};
 
 use fondaco_crypto::Digest;
 use fondaco_ports::Disk;
@@ -259,6 +259,40 @@ impl<D: Disk> Journal<D> {
         Ok(Appended { at: bytes, records: first..next, chain })
     }
 
+    /// Sees to it that frames which take up `bytes` have room in the file, zeros made durable, so that [`Journal::append`]
+    /// does not find the disk full. Returns whether they have; if not, nothing changed.
+    ///
+    /// # Errors
+    ///
+    /// The disk fails otherwise. The journal is halted then.
+    pub fn reserve(&mut self, bytes: Bytes) -> Result<bool, JournalError> {
+        if self.halted {
+            return Err(JournalError::Halted);
+        }
+        let end = self.head.bytes.get().saturating_add(bytes.get());
+        if end <= self.length {
+            return Ok(true);
+        }
+        self.halted = true;
+        match grow(&mut self.disk, self.length, end) {
+            Ok(length) => self.length = length,
+            // What a failed sync has done nobody knows, whatever it says.
+            Err(JournalError::Disk {
+                operation: Operation::Grow | Operation::Write,
+                source,
+                ..
+            }) if is_full(&source) => {
+                // The zeros that did fit are given back: others need the rest of the disk, too.
+                self.disk.set_len(self.length).map_err(failed(Operation::Grow, self.length))?;
+                self.halted = false;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        self.halted = false;
+        Ok(true)
+    }
+
     /// Returns how far the journal has come: what is acknowledged, and what was found at opening.
     pub const fn head(&self) -> Head {
         self.head
@@ -278,6 +312,10 @@ impl<D: Disk> Journal<D> {
     pub fn into_disk(self) -> D {
         self.disk
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Makes a visitor of frames of one of records.

@@ -183,6 +183,10 @@ impl Blobs for SimBlobs {
         Ok(Bytes::new(self.state().room.unwrap_or(u64::MAX)))
     }
 
+    fn is_there(&self) -> bool {
+        true
+    }
+
     fn begin(&self) -> Result<Box<dyn Draft>, FileError> {
         self.state().alive(FileOperation::Create)?;
         Ok(Box::new(SimDraft { folder: self.clone(), bytes: Vec::new() }))

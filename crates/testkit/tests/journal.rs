@@ -262,6 +262,30 @@ fn a_full_disk_halts_and_loses_nothing() {
     journal.append(&["more"]).unwrap();
 }
 
+/// Room that was made is there, also on a disk that is full by then; where there is none, the journal goes on as it was.
+#[test]
+fn room_is_made_before_it_is_needed() {
+    let disk = SimDisk::new();
+    disk.set_capacity(600 << 10);
+    let (mut journal, _) = open(&disk).unwrap();
+    assert!(journal.reserve(Bytes::new(300 << 10)).unwrap());
+    assert!(!journal.reserve(Bytes::new(700 << 10)).unwrap());
+    assert!(!journal.is_halted());
+    let mut kept = Records::new();
+    while journal.reserve(Bytes::new(10 << 10)).unwrap() {
+        kept.push(vec![7; 9000]);
+        journal.append(&kept[kept.len() - 1..]).unwrap();
+    }
+    assert!(kept.len() > 30);
+    let disk = disk.kill();
+    let (mut journal, records) = open(&disk).unwrap();
+    assert_eq!(records, kept);
+    assert!(!journal.reserve(Bytes::new(700 << 10)).unwrap());
+    disk.set_capacity(u64::MAX);
+    assert!(journal.reserve(Bytes::new(700 << 10)).unwrap());
+    journal.append(&["more"]).unwrap();
+}
+
 /// Behind every head is what the whole journal has there, wherever its last frame is torn.
 #[test]
 fn a_journal_opens_behind_every_head() {

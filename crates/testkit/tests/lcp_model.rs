@@ -10,15 +10,16 @@
 //! 4. a request that comes again gets the same answer to the byte, whatever came between;
 //! 5. each notice of a deposit is with the issuer, with the holder, or on its way to a holder who reads;
 //! 6. money is conserved, and each account has what the executed requests explain, fees once each;
-//! 7. a request on an older connection never executes once a newer one was served.
+//! 7. once a request was served, none executes on another connection that had been accepted by then.
 //!
 //! The rules that give it, each of which is taken away in a test of its own:
 //!
 //! - the last answer is kept with its request's hash, a failure like any other; notices go when the
 //!   next bit comes; a query's fee is taken when it executes, not when its answer is sent again;
-//! - the newest connection fences off the others, where *new* is the order of acceptance, and the
-//!   fence and the execution are one step. The order of authentication will not do: the last flight
-//!   of a handshake can stall with a request in it, and would make the oldest connection the newest;
+//! - the connection that a holder speaks on shuts out all others that had been accepted by then, and this and the
+//!   execution are one step. To shut out older ones alone will not do: a holder may go on over an older one, while a
+//!   request lingers on the newer. Nor will the order of authentication: the last flight of a handshake can stall
+//!   with a request in it;
 //! - the holder saves the bit and the answer as one. It saves before it sends; where its disk loses
 //!   that save, the hash finds it out, and the holder must stop: the next bit would delete notices
 //!   that it never saw.
@@ -45,7 +46,7 @@ const PAID: &str = "what is believed paid was paid";
 const SAME: &str = "the same request has the same answer";
 const NOTICES: &str = "no notice is lost";
 const MONEY: &str = "money is conserved";
-const STALE: &str = "a stale request does not execute";
+const STALE: &str = "no request executes on a connection that is shut out";
 
 /// Bounds in which every mutant below is caught, and the whole takes seconds.
 const SMALL: Protocol =
@@ -78,6 +79,12 @@ fn caught(without: Without, property: &'static str) {
 fn mutant_without_a_fence() {
     caught(Without::Fence, ONCE);
     caught(Without::Fence, STALE);
+}
+
+#[test]
+fn mutant_that_shuts_out_older_connections_only() {
+    caught(Without::FenceOnNewerToo, ONCE);
+    caught(Without::FenceOnNewerToo, STALE);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::{
 };
 use fondaco_crypto::EntityId;
 use iroh::endpoint::ConnectionError;
+use std::net::IpAddr;
 
 /// An open connection to one entity, for one protocol. Clones are the same connection; it closes
 /// when the last of them, and of its streams, is dropped.
@@ -14,6 +15,7 @@ pub struct Connection {
     way: Way,
     peer: EntityId,
     protocol: Protocol,
+    network: Option<IpAddr>,
 }
 
 /// What carries it.
@@ -32,7 +34,13 @@ impl Connection {
             // Shards are large. For the rest, the room a peer may fill stays small.
             quic.set_receive_window(STORAGE_WINDOW_BYTES);
         }
-        Some(Self { way: Way::Quic(quic), peer, protocol })
+        Some(Self { way: Way::Quic(quic), peer, protocol, network: None })
+    }
+
+    /// Notes from which network the peer dialled.
+    pub(crate) const fn dialled_from(mut self, network: Option<IpAddr>) -> Self {
+        self.network = network;
+        self
     }
 
     /// Takes over one side of a connection in memory.
@@ -41,12 +49,18 @@ impl Connection {
         peer: EntityId,
         protocol: Protocol,
     ) -> Self {
-        Self { way: Way::Fabric(handle), peer, protocol }
+        Self { way: Way::Fabric(handle), peer, protocol, network: None }
     }
 
     /// Returns who is at the other end, as its key proved.
     pub const fn peer(&self) -> EntityId {
         self.peer
+    }
+
+    /// Returns from which network the peer dialled: its IPv4 address, or the first 64 bits of an IPv6 one. Nothing for
+    /// a peer on this machine, or one that this endpoint dialled.
+    pub const fn network(&self) -> Option<IpAddr> {
+        self.network
     }
 
     /// Returns what is spoken.

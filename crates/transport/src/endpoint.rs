@@ -343,7 +343,7 @@ fn network(quic: &iroh::Endpoint, incoming: &Incoming) -> Option<Network> {
     (!quic.addr().ip_addrs().any(|own| own.ip() == ip)).then_some(network)
 }
 
-async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, _slot: Slot) {
+async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, slot: Slot) {
     let allowed = if incoming.remote_addr_validated() { PROVED_TIMEOUT } else { HANDSHAKE_TIMEOUT };
     match timeout(allowed, incoming).await {
         Ok(Ok(quic)) => {
@@ -351,6 +351,7 @@ async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, _slot:
                 quic.close(CloseReason::Misbehaved.code(), b"");
                 return;
             };
+            let connection = connection.dialled_from(slot.network.map(Network::ip));
             // The slot is kept until the connection is taken: a service that does not accept bounds its queue.
             tokio::select! {
                 // The endpoint is gone, and the connection with it.

@@ -75,7 +75,10 @@ impl LcpClient {
         let mut resends = 0;
         loop {
             let (number, connection) = self.connection().await?;
-            match ask(&connection, &frame, limit).await {
+            let unanswered = Unanswered { kept: &self.kept, number };
+            let asked = ask(&connection, &frame, limit).await;
+            unanswered.answered();
+            match asked {
                 Ok(response) => return Ok(response),
                 Err(error) if resends < RESENDS_MAX && error.is_transient() => {
                     debug!(%error, resends, "asking the issuer again");
@@ -125,6 +128,29 @@ impl LcpClient {
         let mut kept = self.kept.lock().await;
         if kept.connection.as_ref().is_some_and(|(found, _)| *found == number) {
             kept.connection = None;
+        }
+    }
+}
+
+/// Lets go of a connection when a caller stops waiting for an answer on it: its issuer may be gone, which a connection
+/// finds out only by a long silence, and the next caller must not wait for that.
+struct Unanswered<'a> {
+    kept: &'a Mutex<Kept>,
+    number: u64,
+}
+
+impl Unanswered<'_> {
+    /// The connection answered, or failed: there is nothing to suspect.
+    const fn answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        // Whoever has the lock is dialling, and puts another in its place.
+        if let Ok(mut kept) = self.kept.try_lock() {
+            kept.connection.take_if(|(found, _)| *found == self.number);
         }
     }
 }

@@ -87,17 +87,20 @@ pub enum Protocol {
     Lcp2,
     /// Storing, fetching and auditing shards: `fondaco/storage/1`.
     Storage,
+    /// Posting asks at a broker, and looking for them: `fondaco/offers/1`.
+    Offers,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 2] = [Self::Lcp2, Self::Storage];
+    pub const ALL: [Self; 3] = [Self::Lcp2, Self::Storage, Self::Offers];
 
     /// Returns the name as it is sent.
     pub const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Lcp2 => b"fondaco/lcp/2",
             Self::Storage => b"fondaco/storage/1",
+            Self::Offers => b"fondaco/offers/1",
         }
     }
 
@@ -111,6 +114,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Self::Lcp2 => "fondaco/lcp/2",
             Self::Storage => "fondaco/storage/1",
+            Self::Offers => "fondaco/offers/1",
         })
     }
 }

@@ -59,10 +59,13 @@ enum Program {
 /// Lets every client speak with one issuer.
 pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
     let packages = workspace.target.join("foreign");
-    let (python, node) = match installed(&packages) {
-        Ok(installed) => installed,
-        Err(failed) => return Ok(Done::Skipped { why: failed.to_string() }),
-    };
+    // Without an interpreter or a registry there are no clients; a pin that cannot be installed is a failure.
+    for tool in ["python3 --version", "npm --version", "npm ping", "python3 -m pip --version"] {
+        if let Err(failed) = shell::output(shell::command(tool)) {
+            return Ok(Done::Skipped { why: failed.to_string() });
+        }
+    }
+    let (python, node) = installed(&packages)?;
     let issuer = Issuer::start(workspace)?;
     for (number, client) in CLIENTS.iter().enumerate() {
         let (program, script) = match client.program {

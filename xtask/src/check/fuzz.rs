@@ -1,6 +1,7 @@
 //! Feed every decoder what nobody would write, for a short while, guided by coverage (libFuzzer).
 //!
-//! The targets are the programs of `fuzz/`, a workspace of its own. Each starts from its seeds in `fuzz/corpus/TARGET`
+//! The targets are the programs of `fuzz/`, a workspace of its own. Each starts from its seeds in `fuzz/corpus/TARGET`,
+//! knows the words of `fuzz/words/TARGET`, if there are any,
 //! and goes on with what earlier runs found, in `target/fuzz/corpus/TARGET`. An input that fails is kept in
 //! `target/fuzz/failed`, and the failure prints the command that replays it.
 
@@ -76,6 +77,10 @@ fn run(home: &Path, target: &str, seconds: u64) -> Result<(), Failed> {
     let seeds = root().join("fuzz/corpus").join(target);
     if seeds.is_dir() {
         fuzz.arg(seeds);
+    }
+    let words = root().join("fuzz/words").join(target);
+    if words.is_file() {
+        fuzz.arg(format!("-dict={}", words.display()));
     }
     println!("    fuzz {target}, {seconds} s");
     shell::within(Duration::from_secs(seconds) + GRACE, fuzz).map_err(|ended| Failed {

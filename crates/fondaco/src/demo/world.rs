@@ -68,7 +68,7 @@ impl World {
         args: impl IntoIterator<Item = S>,
     ) -> Result<(String, Child), Failure> {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let words: Vec<_> = args.iter().take(2).map(|arg| arg.to_string_lossy()).collect();
+        let words: Vec<_> = args.iter().take(3).map(|arg| arg.to_string_lossy()).collect();
         let doing = format!("{who}, `fondaco {}`", words.join(" "));
         let mut command = Command::new(&self.program);
         command.arg("--home").arg(self.home(who)).args(["--json", "--stop-with-stdin"]).args(args);
@@ -95,6 +95,16 @@ impl World {
         args: impl IntoIterator<Item = S>,
         code: i32,
     ) -> Result<Vec<Value>, Failure> {
+        self.run_to_any(who, args, &[code]).await
+    }
+
+    /// Runs a command of `who` that is to end with one of `codes`; returns the lines it wrote.
+    pub(crate) async fn run_to_any<S: Into<OsString>>(
+        &self,
+        who: &str,
+        args: impl IntoIterator<Item = S>,
+        codes: &[i32],
+    ) -> Result<Vec<Value>, Failure> {
         let (doing, mut child) = self.spawn(who, args)?;
         let stdin = child.stdin.take();
         let output = child
@@ -103,7 +113,7 @@ impl World {
             .map_err(|error| Failure::new(format!("{doing}: {error}")))?;
         drop(stdin);
         let lines = json_lines(&output.stdout);
-        if output.status.code() == Some(code) {
+        if output.status.code().is_some_and(|code| codes.contains(&code)) {
             return Ok(lines);
         }
         let told = lines.iter().rev().find_map(|line| line.get("error").and_then(Value::as_str));

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use std::{
     io,
+    net::IpAddr,
     pin::pin,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -35,6 +36,8 @@ const HEADER_LINES_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Guest {
     pub(super) holder: EntityId,
+    /// Where it dialled from; nothing if it is gone already.
+    pub(super) from: Option<IpAddr>,
     pub(super) connection: u64,
     pub(super) debt: Debt,
 }
@@ -94,6 +97,7 @@ async fn shake_hands(
     tcp: TcpStream,
     number: u64,
 ) -> Option<(TlsStream<TcpStream>, Guest)> {
+    let from = tcp.peer_addr().ok().map(|peer| peer.ip());
     let deadline = Instant::now() + shared.limits.handshake_timeout;
     let mut acceptor = pin!(LazyConfigAcceptor::new(Acceptor::default(), tcp));
     let start = match timeout_at(deadline, acceptor.as_mut()).await {
@@ -138,7 +142,7 @@ async fn shake_hands(
         // and whom it is resumed as, must be one.
         Some(seen) if proved == Some(seen.holder) => {
             debug!(connection = number, holder = %seen.holder.short(), kind = ?tls.handshake_kind(), "a holder is here");
-            let guest = Guest { holder: seen.holder, connection: number, debt: seen.debt };
+            let guest = Guest { holder: seen.holder, from, connection: number, debt: seen.debt };
             Some((stream, guest))
         }
         _ => {

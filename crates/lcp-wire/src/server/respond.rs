@@ -101,6 +101,7 @@ async fn ask(shared: &Shared, guest: &Guest, question: Question) -> Reply {
     let Question { form, operation, ask, wait } = question;
     let exchange = |wait| Exchange {
         holder: guest.holder,
+        from: guest.from,
         connection: guest.connection,
         // The request has been read: whatever was sent before it was sent on a connection that is counted here.
         accepted: shared.next_connection.load(Ordering::SeqCst).saturating_sub(1),

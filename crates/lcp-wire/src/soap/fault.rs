@@ -298,6 +298,7 @@ fn refused(refusal: &Refusal, money: &dyn Fn(Amount) -> String) -> Detail {
     use fondaco_ledger::Refusal as Ledger;
     let (code, facts) = match refusal {
         Refusal::Unavailable => ("Unavailable", Vec::new()),
+        Refusal::NoSpace => ("NoSpace", Vec::new()),
         Refusal::Halted | Refusal::Ledger { refusal: Ledger::Halted } => ("Halted", Vec::new()),
         Refusal::Rotated { to } | Refusal::Ledger { refusal: Ledger::KeyRotated { to } } => {
             ("KeyRotated", vec![("key", hex(to.as_bytes()))])

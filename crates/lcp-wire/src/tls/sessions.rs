@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 use zeroize::Zeroizing;
 
@@ -16,6 +17,8 @@ use zeroize::Zeroizing;
 pub const SESSIONS_MAX: usize = 100_000;
 /// How many of these belong to one holder, so that none can evict those of all others.
 pub const SESSIONS_PER_HOLDER_MAX: usize = 16;
+/// How long after its full handshake a session can be resumed, however often it was.
+const SESSION_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How much they may weigh together; a certificate is part of its session.
 const SESSIONS_BYTES_MAX: usize = 128 << 20;
 
@@ -45,6 +48,8 @@ impl Debt {
 pub(crate) struct Seen {
     pub(crate) holder: EntityId,
     pub(crate) debt: Debt,
+    /// When it proved its key by a full handshake.
+    since: Instant,
 }
 
 /// All sessions of one server.
@@ -66,6 +71,7 @@ type Name = (Policy, Vec<u8>);
 struct Kept {
     sessions_max: usize,
     bytes_max: usize,
+    age_max: Duration,
     by_name: HashMap<Name, Session>,
     /// In order of age.
     by_age: BTreeMap<u64, Name>,
@@ -138,7 +144,14 @@ impl Kept {
 impl Sessions {
     /// At most so many, and so many bytes of them.
     fn within(sessions_max: usize, bytes_max: usize) -> Self {
-        Self { kept: Mutex::new(Kept { sessions_max, bytes_max, ..Kept::default() }) }
+        Self {
+            kept: Mutex::new(Kept {
+                sessions_max,
+                bytes_max,
+                age_max: SESSION_AGE_MAX,
+                ..Kept::default()
+            }),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -198,7 +211,7 @@ impl View {
 
     /// Takes note of who a full handshake is with.
     pub(crate) fn see(&self, holder: EntityId) {
-        self.note(Some(Seen { holder, debt: Debt::new() }));
+        self.note(Some(Seen { holder, debt: Debt::new(), since: Instant::now() }));
     }
 
     /// Who was seen on this connection.
@@ -222,7 +235,13 @@ impl StoresServerSessions for View {
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let mut session = self.sessions.kept().remove(&(self.policy, key.to_vec()))?;
+        let mut kept = self.sessions.kept();
+        let mut session = kept.remove(&(self.policy, key.to_vec()))?;
+        // rustls tells a holder the age of a session; nobody else holds it to that.
+        if session.seen.since.elapsed() >= kept.age_max {
+            return None;
+        }
+        drop(kept);
         self.note(Some(session.seen));
         Some(std::mem::take(&mut *session.value))
     }
@@ -264,6 +283,22 @@ mod tests {
         assert_eq!(next.seen().map(|seen| seen.holder), Some(holder(1)));
         assert_eq!(next.take(&[1]), None);
         assert_eq!(sessions.count(), 0);
+    }
+
+    /// A session that is resumed over and over is as old as its full handshake.
+    #[test]
+    fn a_session_ends_with_its_day() {
+        for (age_max, resumes) in [(SESSION_AGE_MAX, true), (Duration::ZERO, false)] {
+            let sessions = Arc::<Sessions>::default();
+            sessions.kept().age_max = age_max;
+            let full = view(&sessions, RAW, 1);
+            assert!(full.put(vec![1], vec![9]));
+            let resumed = View::new(Arc::clone(&sessions), RAW);
+            assert_eq!(resumed.take(&[1]).is_some(), resumes, "{age_max:?}");
+            let since = |view: &View| view.seen().map(|seen| seen.since);
+            assert_eq!(since(&resumed), since(&full).filter(|_| resumes));
+            assert_eq!(resumed.put(vec![2], vec![9]), resumes);
+        }
     }
 
     #[test]

@@ -90,9 +90,10 @@ impl Issuer {
     }
 
     /// Returns whether this message is a query that has nothing to tell, so that it can be parked until something
-    /// arrives. It is not handled by that, and fences nothing: [`Issuer::handle_classic`] is called in the end, whatever
-    /// has happened since.
-    pub fn classic_waits(&self, holder: EntityId, connection: u64, ask: &Ask) -> bool {
+    /// arrives. It is not handled by that: [`Issuer::handle_classic`] is called in the end, whatever has happened since.
+    /// But its holder has spoken on this connection, and is shut out of all others that were accepted by now: or else
+    /// the query that it repeats, waiting on a connection that broke, would take the answer.
+    pub fn classic_waits(&mut self, holder: EntityId, connection: u64, ask: &Ask) -> bool {
         let who = self.who(holder);
         if self.fences.is_fenced(holder, connection)
             || !matches!(who, Who::Account(_) | Who::Stranger)
@@ -102,8 +103,14 @@ impl Issuer {
         }
         let hash = self.digests.request(&ask.to_bytes());
         let told = self.last_of(who, holder).map_or(0, |last| last.told_through);
-        self.place_of(who, holder, ask.counter, &hash) == Place::New
-            && !self.known(who).is_some_and(|known| known.notices.wait_after(told))
+        let waits = self.place_of(who, holder, ask.counter, &hash) == Place::New
+            && !self.known(who).is_some_and(|known| known.notices.wait_after(told));
+        waits && self.fences.admit(holder, connection)
+    }
+
+    /// Returns whether `holder` may not speak on this connection any more.
+    pub fn classic_fenced(&self, holder: EntityId, connection: u64) -> bool {
+        self.fences.is_fenced(holder, connection)
     }
 
     fn last_of(&self, who: Who, holder: EntityId) -> Option<&Last> {

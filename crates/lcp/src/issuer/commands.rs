@@ -80,12 +80,13 @@ impl Issuer {
             }
             Request::HoldPost { voucher, .. } => {
                 let hold = voucher.voucher.hold;
-                let done = self.ledger.hold_post(now, holder, voucher);
+                let done = self.ledger.hold_post(now, holder, voucher, prices.account_reserve);
                 self.posted(command, hold, done)
             }
             Request::HoldPostWord { anchor, word, .. } => {
                 let hold = anchor.anchor.hold;
-                let done = self.ledger.hold_post_word(now, holder, anchor, word);
+                let done =
+                    self.ledger.hold_post_word(now, holder, anchor, word, prices.account_reserve);
                 self.posted(command, hold, done)
             }
             Request::HoldVoid { hold, .. } => {

@@ -131,10 +131,13 @@ fn a_key_is_changed_and_all_goes_on() {
     ledger.mint(alice_new, units(1)).unwrap();
     let signed = voucher(1, 40).sign(&key(ALICE));
     let newer = voucher(1, 40).sign(&key(8));
-    assert_eq!(ledger.hold_post(NOW, bob, &signed), Err(Refusal::KeyRotated { to: bob_new }));
+    assert_eq!(
+        ledger.hold_post(NOW, bob, &signed, Amount::ZERO),
+        Err(Refusal::KeyRotated { to: bob_new })
+    );
     let refused = Refusal::BadSignature { hold: hold_id(1), payer: alice };
-    assert_eq!(ledger.hold_post(NOW, bob_new, &newer), Err(refused));
-    let done = ledger.hold_post(NOW, bob_new, &signed).unwrap();
+    assert_eq!(ledger.hold_post(NOW, bob_new, &newer, Amount::ZERO), Err(refused));
+    let done = ledger.hold_post(NOW, bob_new, &signed, Amount::ZERO).unwrap();
     assert_eq!((done.payer, done.paid, done.returned), (alice_newest, units(40), units(60)));
     let now = Account { available: units(932), held: units(0) };
     assert_eq!(ledger.account(alice_newest), now);
@@ -159,7 +162,7 @@ fn a_limit_is_for_what_others_pay() {
     ledger.accept(bob, units(0)).unwrap();
     assert_eq!(ledger.balance_max(bob), units(0));
     // A post by the payee itself, and what comes back of it.
-    ledger.hold_post(NOW, bob, &voucher(1, 40).sign(&key(ALICE))).unwrap();
+    ledger.hold_post(NOW, bob, &voucher(1, 40).sign(&key(ALICE)), Amount::ZERO).unwrap();
     assert_eq!(ledger.account(bob).available, units(70));
     assert_eq!(ledger.account(alice).available, units(930));
     // What is held counts.

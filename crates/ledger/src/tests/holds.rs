@@ -39,7 +39,11 @@ fn a_hold_expires_at_its_moment_and_not_before() {
     let before = Timestamp::from_milliseconds(expires.milliseconds() - 1);
     assert_eq!(ledger.expire(before), Ok(Vec::new()));
     let mut posted = ledger.clone();
-    assert!(posted.hold_post(before, entity(BOB), &voucher(1, 1).sign(&key(ALICE))).is_ok());
+    assert!(
+        posted
+            .hold_post(before, entity(BOB), &voucher(1, 1).sign(&key(ALICE)), Amount::ZERO)
+            .is_ok()
+    );
     assert_eq!(ledger.expire(expires).unwrap().len(), 1);
     assert_eq!(ledger.account(entity(ALICE)), Account { available: units(970), held: units(0) });
 }
@@ -56,4 +60,31 @@ fn the_fee_goes_to_the_issuer_whoever_pays() {
     assert_eq!(done.balance, units(0));
     assert_eq!(ledger.redeem(entity(ISSUER), units(10)).unwrap().supply, units(0));
     assert_eq!(ledger.check(), Ok(()));
+}
+
+/// A hold is no way around the reserve: a voucher makes an account of no less than a transfer does.
+#[test]
+fn a_post_makes_an_account_only_over_the_reserve() {
+    let carol = entity(CAROL);
+    let post = |cumulative, reserve| {
+        let mut ledger = ledger();
+        let expires = NOW.after(Duration::from_seconds(10));
+        let (id, order) = (hold_id(9), Digest::ZERO);
+        ledger.hold_open(id, entity(ALICE), carol, units(50), order, expires, NOW).unwrap();
+        let before = ledger.clone();
+        let signed = voucher(9, cumulative).sign(&key(ALICE));
+        let posted = ledger.hold_post(NOW, carol, &signed, units(reserve)).map(drop);
+        assert!(posted.is_ok() || ledger == before, "a refusal changed the ledger");
+        posted
+    };
+    let under = |reserve| Err(Refusal::UnderReserve { payee: carol, reserve: units(reserve) });
+    for (cumulative, reserve, expected) in
+        [(9, 10, under(10)), (10, 10, Ok(())), (1, 2, under(2)), (1, 0, Ok(()))]
+    {
+        assert_eq!(post(cumulative, reserve), expected, "{cumulative} of {reserve}");
+    }
+    // Who has an account is paid whatever it is.
+    let mut ledger = ledger();
+    let voucher = voucher(1, 1).sign(&key(ALICE));
+    assert!(ledger.hold_post(NOW, entity(BOB), &voucher, units(99)).is_ok());
 }

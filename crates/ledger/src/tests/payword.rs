@@ -104,11 +104,13 @@ fn refusals_of_words_come_in_order_of_precedence() {
     let chain = |number, base| chain(number, base, 10, 10);
     let post = |now, by, chain: &PayWordChain, signer, index| {
         let word = chain.word(index).unwrap_or(PayWord { index, word: Digest::ZERO });
-        ledger().hold_post_word(now, by, &chain.anchor().sign(&key(signer)), &word).map(drop)
+        ledger()
+            .hold_post_word(now, by, &chain.anchor().sign(&key(signer)), &word, Amount::ZERO)
+            .map(drop)
     };
     let post_anchor = |anchor: Anchor, index| {
         let word = PayWord { index, word: Digest::ZERO };
-        ledger().hold_post_word(late, carol, &anchor.sign(&key(BOB)), &word).map(drop)
+        ledger().hold_post_word(late, carol, &anchor.sign(&key(BOB)), &word, Amount::ZERO).map(drop)
     };
     let anchor = *chain(9, 0).anchor();
     let other = CurrencyId::issued_by(bob);
@@ -143,7 +145,7 @@ fn refusals_of_words_come_in_order_of_precedence() {
             Err(BadSignature { hold: id(1), payer: entity(ALICE) }),
         ),
         (
-            ledger().hold_post_word(NOW, bob, &spoilt, &word).map(drop),
+            ledger().hold_post_word(NOW, bob, &spoilt, &word, Amount::ZERO).map(drop),
             Err(BadWord { hold: id(1), index: 10 }),
         ),
     ];
@@ -153,9 +155,10 @@ fn refusals_of_words_come_in_order_of_precedence() {
     let mut ledger = ledger();
     let signed = chain(1, 5).anchor().sign(&key(ALICE));
     let chain = chain(1, 5);
-    let done = ledger.hold_post_word(NOW, bob, &signed, &chain.word(3).unwrap()).unwrap();
+    let done =
+        ledger.hold_post_word(NOW, bob, &signed, &chain.word(3).unwrap(), Amount::ZERO).unwrap();
     assert_eq!((done.paid, done.returned, done.payer), (units(35), units(65), entity(ALICE)));
-    let again = ledger.hold_post_word(NOW, bob, &signed, &chain.word(4).unwrap());
+    let again = ledger.hold_post_word(NOW, bob, &signed, &chain.word(4).unwrap(), Amount::ZERO);
     assert_eq!(
         again,
         Err(HoldClosed { hold: id(1), state: HoldState::Posted { paid: units(35) } })

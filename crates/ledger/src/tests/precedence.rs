@@ -17,7 +17,9 @@ fn refusals_come_in_order_of_precedence() {
             .hold_open(hold_id(number), alice, payee, units(amount), order, expires, NOW)
             .map(drop)
     };
-    let posting = |now, by, signed: SignedVoucher| ledger().hold_post(now, by, &signed).map(drop);
+    let posting = |now, by, signed: SignedVoucher| {
+        ledger().hold_post(now, by, &signed, Amount::ZERO).map(drop)
+    };
     let signed = |number, cumulative| voucher(number, cumulative).sign(&key(ALICE));
     let forged = |number, cumulative| voucher(number, cumulative).sign(&key(BOB));
     let foreign = Voucher { currency: CurrencyId::issued_by(bob), ..voucher(9, 0) };
@@ -147,7 +149,7 @@ fn refusals_come_in_order_of_precedence() {
     assert_eq!(halted.redeem(alice, units(0)), Err(Halted));
     assert_eq!(halted.transfer(alice, bob, units(0), fee(0)), Err(Halted));
     assert_eq!(open(&mut halted, 9, 0, NOW), Err(Halted));
-    assert_eq!(halted.hold_post(NOW, bob, &signed(1, 1)), Err(Halted));
+    assert_eq!(halted.hold_post(NOW, bob, &signed(1, 1), Amount::ZERO), Err(Halted));
     assert_eq!(halted.hold_void(bob, id(1)), Err(Halted));
     assert_eq!(halted.expire(late), Err(Halted));
     assert_eq!(halted.check(), Err(Imbalance::Halted));

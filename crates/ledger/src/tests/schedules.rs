@@ -109,7 +109,7 @@ fn run(ledger: &mut Ledger, now: &mut Timestamp, step: &Step) -> Result<Vec<Post
         Step::Post { number, by, signer, cumulative } => {
             let (signer, by) = parties(number, signer, by);
             let signed = voucher(number, cumulative).sign(&signer);
-            ledger.hold_post(*now, by, &signed).map(|done| list(done.postings))
+            ledger.hold_post(*now, by, &signed, Amount::ZERO).map(|done| list(done.postings))
         }
         Step::Word { number, signer, base, index } => {
             let (signer, by) = parties(number, signer, BOB);
@@ -117,7 +117,9 @@ fn run(ledger: &mut Ledger, now: &mut Timestamp, step: &Step) -> Result<Vec<Post
             let chain = PayWordChain::new(&signer, currency(), hold, base, unit, 5).unwrap();
             let word = chain.word(index).unwrap_or(PayWord { index, word: Digest::ZERO });
             let signed = chain.anchor().sign(&signer);
-            ledger.hold_post_word(*now, by, &signed, &word).map(|done| list(done.postings))
+            ledger
+                .hold_post_word(*now, by, &signed, &word, Amount::ZERO)
+                .map(|done| list(done.postings))
         }
         Step::Void { number, by } => {
             let (_, by) = parties(number, by, by);

@@ -1,10 +1,13 @@
+mod proofs;
 mod properties;
+mod renewals;
 
 use super::*;
 use crate::Event;
 use fondaco_contract::{TermsError, read_charged};
 use fondaco_crypto::Digest;
 use fondaco_ledger::Voucher;
+use fondaco_ports::market::Mark;
 
 const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
 const STEP: u64 = 4096;
@@ -29,6 +32,9 @@ fn config() -> HostConfig {
         period_max: Duration::from_seconds(14 * 86_400),
         epoch: Duration::from_seconds(3600),
         step_max: Bytes::new(STEP),
+        newcomer: Bytes::new(2 << 20),
+        reserve: Bytes::ZERO,
+        leaves: None,
     }
 }
 
@@ -533,7 +539,7 @@ fn shards_are_kept_as_long_as_any_contract_has_them() {
     let second = fair.id();
     let mut delete = |id, name| {
         let answer = fair.host.delete(NOON, fair.buyer.entity(), id, shard(name));
-        assert_eq!(fair.note(&answer), Response::Deleted);
+        assert!(matches!(fair.note(&answer), Response::Deleted { .. }));
         fair.check();
         answer.remove
     };
@@ -543,6 +549,70 @@ fn shards_are_kept_as_long_as_any_contract_has_them() {
     assert_eq!(delete(second, 1), [shard(1)]);
     assert_eq!(fair.host.shards().count(), 0);
     fair.check_replay();
+}
+
+/// A new mark takes the place of the old one and of its shard; what comes late or from others changes nothing.
+#[test]
+fn the_highest_mark_stands() {
+    let fair = Fair::stocked();
+    let mark = |sequence, name, size| Mark {
+        contract: fair.id(),
+        hold: fair.hold,
+        hold_max: HOLD,
+        sequence,
+        shard: shard(name),
+        size: Bytes::new(size),
+    };
+    let (one, two) = (mark(5, 1, 40_000), mark(6, 2, 40_000));
+    let stranger = SecretKey::from_bytes(&[4; 32]);
+    let unknown = Mark { contract: ContractId::from_digest(Digest::ZERO), ..one };
+    // One line for each: who sends what, signed by whom; the answer's sequence, or why there is none.
+    let table = [
+        (fair.peer(), mark(5, 3, 40_000), &fair.buyer, Err(Reason::UnknownShard)),
+        (
+            fair.peer(),
+            mark(5, 1, 1),
+            &fair.buyer,
+            Err(Reason::WrongSize { size: Bytes::new(40_000) }),
+        ),
+        (fair.peer(), one, &stranger, Err(Reason::Unsigned)),
+        (fair.peer(), unknown, &fair.buyer, Err(Reason::UnknownContract)),
+        (stranger.entity(), one, &stranger, Err(Reason::NotYours)),
+        (fair.peer(), one, &fair.buyer, Ok((5, vec![]))),
+        (fair.peer(), one, &fair.buyer, Ok((5, vec![]))),
+        (fair.peer(), mark(4, 2, 40_000), &fair.buyer, Ok((5, vec![]))),
+        (fair.peer(), two, &fair.buyer, Ok((6, vec![shard(1)]))),
+        (fair.peer(), mark(7, 2, 40_000), &fair.buyer, Ok((7, vec![]))),
+    ];
+    let (buyer, mut fair) = (fair.buyer.clone(), fair.clone());
+    for (peer, mark, signer, expected) in table {
+        let answer = fair.host.mark(NOON, peer, &mark.sign(signer));
+        let found = match fair.note(&answer) {
+            Response::Marked { sequence } => Ok((sequence, answer.remove.clone())),
+            Response::Refused { reason } => Err(reason),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{mark:?}");
+        fair.check();
+        fair.check_replay();
+    }
+    // Its buyer finds it again, others find nothing, and what has ended is not shown.
+    let (id, ends) = (fair.id(), fair.terms.ends);
+    let mine = |now, peer, after| match fair.host.mine(now, peer, after) {
+        Response::Mine { list } => list.into_vec(),
+        other => panic!("{other:?}"),
+    };
+    let found = mine(NOON, buyer.entity(), None);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].terms, fair.terms);
+    assert_eq!(found[0].mark.unwrap().mark, mark_of(&two, 7));
+    assert_eq!(mine(NOON, buyer.entity(), Some(id)), []);
+    assert_eq!(mine(NOON, stranger.entity(), None), []);
+    assert_eq!(mine(ends, buyer.entity(), None), []);
+}
+
+fn mark_of(mark: &Mark, sequence: u64) -> Mark {
+    Mark { sequence, ..*mark }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use fondaco_agent::auditing::{Audited, audit};
+use fondaco_agent::auditing::{Audited, Kind, audit};
 use fondaco_agent::book::{ObjectId, ObjectKind, Stage};
 use fondaco_agent::{Agent, AgentError, BookFile, Objects, Wallet, Wish};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
@@ -155,7 +155,7 @@ impl Buyer {
                 process.agent.open_contracts(&process.wallet, &hosts, self.wish).await?;
                 process.objects = process.agent.objects();
             }
-            match process.objects.put(object, bytes).await {
+            match process.objects.put(object, bytes.to_vec()).await {
                 Ok(()) => return Ok(()),
                 Err(error) if tries < TRIES_MAX => {
                     let is_our_own = matches!(error, AgentError::Store(_));
@@ -189,7 +189,7 @@ impl Buyer {
         samples: u32,
         nonce: [u8; 32],
     ) -> Result<Vec<Audited>, AgentError> {
-        audit(&process.objects, samples, nonce).await
+        audit(&process.objects, Kind::Sampled, samples, nonce, |_| ()).await
     }
 
     /// Ends all contracts: nothing is kept any more.

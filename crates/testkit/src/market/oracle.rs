@@ -471,6 +471,12 @@ impl State {
                     faults.push(format!("unpaid service: {owed} served for {got}: {charge:?}"));
                 }
             }
+            // The host has the first bytes from a put that broke off.
+            Response::Resume { at } => {
+                if let Some((_, done)) = &mut exchange.put {
+                    *done = at.get();
+                }
+            }
             Response::Status { tab, voucher, state, .. } => {
                 let told = Used::of(&tab);
                 if account.crashed {
@@ -527,7 +533,7 @@ impl State {
                 account.known.add(charge);
                 account.taken = account.taken.saturating_sub(1);
             }
-            Response::Deleted => {
+            Response::Deleted { .. } => {
                 account.known.delete(exchange.deletes?);
             }
             Response::Status { tab, .. } => {

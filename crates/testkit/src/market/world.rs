@@ -194,7 +194,7 @@ impl World {
             clock.set_skew(if rng.chance(50) { 86_400_000 } else { -86_400_000 });
         }
         let place = u8::try_from(number).unwrap_or(u8::MAX);
-        let socket = |port: u16| SocketAddr::from(([192, 0, 2, place], port));
+        let socket = |port: u16| SocketAddr::from(([203, place, 113, 1], port));
         let config = HostConfig {
             currency: issuer.currency(),
             open: Amount::new(rng.below(1000)),
@@ -205,6 +205,9 @@ impl World {
             period_max: Span::from_seconds(100 * 86_400),
             epoch: EPOCH,
             step_max: Bytes::new(4096 << rng.below(5)),
+            newcomer: Bytes::new(100 << 30),
+            reserve: Bytes::ZERO,
+            leaves: None,
         };
         let mischief = match planted {
             Planted::CountsTwice => Some(Box::new(CountsTwice) as Box<dyn Mischief>),

@@ -28,8 +28,10 @@ const PAYERS: u8 = 12;
 pub(crate) enum Without {
     /// The protocol as repaired.
     Nothing,
-    /// Older connections stay open when a newer one begins.
+    /// No connection shuts out another.
     Fence,
+    /// A connection shuts out older ones only, also when its holder goes on over an older one.
+    FenceOnNewerToo,
     /// A connection is as new as its authentication is, not as its acceptance is.
     FenceByAcceptance,
     /// The fence is looked at when a request comes in, not when it executes.
@@ -117,6 +119,20 @@ struct Kept {
     answer: Answer,
 }
 
+/// Where a holder spoke last, and the newest connection that was accepted by then: of those up to that, only this one
+/// may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Line {
+    connection: usize,
+    newest: usize,
+}
+
+impl Line {
+    const fn shuts_out(self, connection: usize) -> bool {
+        connection != self.connection && connection <= self.newest
+    }
+}
+
 /// The issuer: all is on its disk, each request in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Issuer {
@@ -127,8 +143,8 @@ struct Issuer {
     payee: u8,
     payers: u8,
     fees: u8,
-    /// Connections older than this one are fenced off.
-    fence: usize,
+    /// Where the holder spoke last.
+    line: Option<Line>,
     /// Only [`Without::FenceByAcceptance`].
     authenticated: [bool; CONNECTIONS],
     /// Only [`Without::FenceAtExecution`]: the first request of the queue has passed the fence.
@@ -141,8 +157,8 @@ struct Truth {
     executed: [u8; 2],
     deposits: u8,
     query_fees: u8,
-    /// The newest connection that was served.
-    served: usize,
+    /// Where a request was served last.
+    served: Option<Line>,
     stale_executed: bool,
     replay_differed: bool,
 }
@@ -171,6 +187,8 @@ pub(crate) enum Action {
     Decide(Operation),
     /// The holder opens a connection, and leaves the one that it had.
     Connect,
+    /// The holder goes on over a connection that it had left.
+    Return(usize),
     /// The holder sends what is in doubt, for the first time or again.
     Send,
     /// The first request of a connection passes the fence ([`Without::FenceAtExecution`]).
@@ -205,12 +223,14 @@ pub(crate) struct Protocol {
 
 impl Protocol {
     fn fenced(&self, state: &State, connection: usize) -> bool {
+        let Some(line) = state.issuer.line else { return false };
         match self.without {
             Without::Fence => false,
+            Without::FenceOnNewerToo => connection < line.connection,
             Without::FenceByAcceptance => {
-                state.issuer.authenticated[connection] && connection != state.issuer.fence
+                state.issuer.authenticated[connection] && connection != line.connection
             }
-            _ => connection < state.issuer.fence,
+            _ => line.shuts_out(connection),
         }
     }
 
@@ -230,27 +250,22 @@ impl Protocol {
                 self.answer_again(state, request, same, kept)
             }
             _ => {
-                if connection < state.truth.served {
+                if state.truth.served.is_some_and(|served| served.shuts_out(connection)) {
                     state.truth.stale_executed = true;
                 }
                 self.execute(state, request)
             }
         };
-        state.truth.served = state.truth.served.max(connection);
+        state.truth.served = Some(Line { connection, newest: state.opened - 1 });
         if state.holder.connection == Some(connection) {
             state.answers.push_back((request, answer));
         }
     }
 
     fn raise_fence(&self, state: &mut State, connection: usize) {
-        match self.without {
-            Without::Fence => {}
-            Without::FenceByAcceptance => {
-                state.issuer.authenticated[connection] = true;
-                state.issuer.fence = connection;
-            }
-            _ => state.issuer.fence = connection,
-        }
+        // Only the mutant looks at it.
+        state.issuer.authenticated[connection] = self.without == Without::FenceByAcceptance;
+        state.issuer.line = Some(Line { connection, newest: state.opened - 1 });
     }
 
     /// The bit is that of the last request.
@@ -380,7 +395,7 @@ impl Model for Protocol {
                 payee: 0,
                 payers: PAYERS,
                 fees: 0,
-                fence: 0,
+                line: None,
                 authenticated: [false; CONNECTIONS],
                 admitted: [false; CONNECTIONS],
             },
@@ -388,7 +403,7 @@ impl Model for Protocol {
                 executed: [0; 2],
                 deposits: 0,
                 query_fees: 0,
-                served: 0,
+                served: None,
                 stale_executed: false,
                 replay_differed: false,
             },
@@ -416,6 +431,8 @@ impl Model for Protocol {
         if state.opened < self.connections {
             actions.push(Action::Connect);
         }
+        let left = (0..state.opened).filter(|left| holder.connection.is_some_and(|it| it != *left));
+        actions.extend(left.map(Action::Return));
         if let Some(connection) = holder.connection
             && holder.doubt.is_some()
             && requests[connection].len() + state.answers.len() < self.under_way
@@ -476,13 +493,17 @@ impl Model for Protocol {
                 *opened += 1;
                 answers.clear();
             }
+            Action::Return(connection) => {
+                holder.connection = Some(connection);
+                answers.clear();
+            }
             Action::Send => {
                 let request = Request { bit: holder.bit, operation: holder.doubt? };
                 requests[holder.connection?].push_back(request);
             }
             Action::Admit(connection) => {
                 issuer.admitted[connection] = true;
-                issuer.fence = connection;
+                self.raise_fence(&mut state, connection);
             }
             Action::Deliver(connection) => self.deliver(&mut state, connection),
             Action::LoseRequest(connection) => {
@@ -560,12 +581,19 @@ impl Model for Protocol {
                 },
             ),
             Property::sometimes("only the fence stops a request", |_, state: &State| {
-                let queues = state.requests[..state.issuer.fence].iter();
-                queues.filter_map(VecDeque::front).any(|request| {
+                let line = state.issuer.line;
+                let queues = state.requests.iter().enumerate();
+                let stopped = queues.filter(|(at, _)| line.is_some_and(|line| line.shuts_out(*at)));
+                stopped.filter_map(|(_, queue)| queue.front()).any(|request| {
                     matches!(&state.issuer.kept, Some(kept) if kept.request.bit != request.bit)
                         && matches!(request.operation, Operation::Transfer(intention)
                             if state.holder.beliefs[intention] == Belief::Paid)
                 })
+            }),
+            Property::sometimes("an older connection goes on", |_, state: &State| {
+                let line = state.truth.served;
+                line.is_some_and(|line| line.connection < line.newest)
+                    && state.holder.beliefs == [Belief::Paid; 2]
             }),
             Property::sometimes("a forgotten request meets another", |_, state: &State| {
                 state.holder.stopped && state.holder.beliefs.contains(&Belief::NotPaid)

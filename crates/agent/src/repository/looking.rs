@@ -1,0 +1,223 @@
+//! Looking into snapshots: what is in one, and how two differ.
+
+use super::Repo;
+use crate::AgentError;
+use rustic_core::{
+    IndexedTree, LsOptions, Repository, RusticError, TreeId,
+    repofile::{Node, NodeType, SnapshotFile},
+};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// What kind of thing an entry of a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, a pipe or a socket.
+    Special,
+}
+
+impl EntryKind {
+    pub(super) const fn of(node: &NodeType) -> Self {
+        match node {
+            NodeType::File => Self::File,
+            NodeType::Dir => Self::Folder,
+            NodeType::Symlink { .. } => Self::Link,
+            NodeType::Dev { .. } | NodeType::Chardev { .. } | NodeType::Fifo | NodeType::Socket => {
+                Self::Special
+            }
+        }
+    }
+}
+
+/// Something in a snapshot.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where, below the folder that was backed up.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: EntryKind,
+    /// How long it is, if it is a file.
+    pub bytes: u64,
+    /// Its permissions.
+    pub mode: u32,
+    /// When it was changed, as the library writes it.
+    pub modified: Option<String>,
+    /// Where it leads, if it is a link.
+    pub target: Option<PathBuf>,
+}
+
+impl Entry {
+    fn of(path: PathBuf, node: &Node) -> Self {
+        let kind = EntryKind::of(&node.node_type);
+        Self {
+            path,
+            kind,
+            bytes: node.meta.size,
+            mode: node.meta.mode.unwrap_or_default(),
+            modified: node.meta.mtime.as_ref().map(ToString::to_string),
+            target: (kind == EntryKind::Link).then(|| node.node_type.to_link().to_owned()),
+        }
+    }
+}
+
+/// How something differs between two snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only the second has it.
+    Added,
+    /// Only the first has it.
+    Removed,
+    /// It is another kind of thing.
+    Kind,
+    /// Its content differs.
+    Content,
+    /// Only its permissions, owner, times or the like differ.
+    Metadata,
+}
+
+/// One difference between two snapshots.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Where, below the folder that was backed up.
+    pub path: PathBuf,
+    /// How.
+    pub change: Change,
+    /// How long it is, in the second if that has it.
+    pub bytes: u64,
+}
+
+impl Repo {
+    /// Lists what is in a snapshot at `inside`, a path below the folder that was backed up, or all of it; with
+    /// `recursive`, also what is in the folders there.
+    pub fn look(
+        &self,
+        snapshot: &str,
+        inside: Option<&str>,
+        recursive: bool,
+        mut each: impl FnMut(Entry),
+    ) -> Result<(), AgentError> {
+        let explain = |error: Box<RusticError>| self.explain(&error);
+        self.guard(|| {
+            let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
+            let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
+            let top = within(&snapshot, inside)?;
+            let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
+            let mut options = LsOptions::default();
+            options.recursive = recursive;
+            for entry in repository.ls(&node, &options).map_err(explain)? {
+                let (path, node) = entry.map_err(explain)?;
+                each(Entry::of(path, &node));
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells how the second snapshot differs from the first. Folders that are the same are not opened.
+    pub fn diff(
+        &self,
+        first: &str,
+        second: &str,
+        mut each: impl FnMut(Difference),
+    ) -> Result<(), AgentError> {
+        let explain = |error: Box<RusticError>| self.explain(&error);
+        self.guard(|| {
+            let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
+            let top = |name: &str| {
+                let snapshot = repository.get_snapshot_from_str(name, |_| true)?;
+                let top = snapshot.paths.iter().next().map_or("/", String::as_str).to_owned();
+                Ok(repository.node_from_snapshot_and_path(&snapshot, &top)?.subtree)
+            };
+            let (one, other) = (top(first).map_err(explain)?, top(second).map_err(explain)?);
+            let mut open = vec![(PathBuf::new(), one, other)];
+            while let Some((at, one, other)) = open.pop() {
+                if one == other {
+                    continue;
+                }
+                let one = nodes(&repository, one).map_err(explain)?;
+                let mut other = nodes(&repository, other).map_err(explain)?;
+                for (name, old) in one {
+                    let path = at.join(&name);
+                    let new = other.remove(&name);
+                    let change = match &new {
+                        None => Some(Change::Removed),
+                        Some(new) => compare(&old, new),
+                    };
+                    let new_tree = new.as_ref().and_then(|new| new.subtree);
+                    if old.subtree.is_some() || new_tree.is_some() {
+                        open.push((path.clone(), old.subtree, new_tree));
+                    }
+                    if let Some(change) = change {
+                        let bytes = new.as_ref().unwrap_or(&old).meta.size;
+                        each(Difference { path, change, bytes });
+                    }
+                }
+                for (name, new) in other {
+                    let path = at.join(&name);
+                    if new.subtree.is_some() {
+                        open.push((path.clone(), None, new.subtree));
+                    }
+                    each(Difference { path, change: Change::Added, bytes: new.meta.size });
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Returns the path in a snapshot of what is at `inside`: a snapshot holds its folder under its whole path.
+pub(super) fn within(snapshot: &SnapshotFile, inside: Option<&str>) -> Result<String, AgentError> {
+    let top = snapshot.paths.iter().next().map_or("/", String::as_str);
+    let Some(inside) = inside else { return Ok(top.to_owned()) };
+    // Someone may name the place by the path that it had.
+    let inside = Path::new(inside);
+    let below = inside.strip_prefix(top).unwrap_or(inside);
+    let mut path = top.trim_end_matches('/').to_owned();
+    for part in below.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(part) => {
+                path.push('/');
+                path.push_str(&part.to_string_lossy());
+            }
+            Component::RootDir | Component::ParentDir | Component::Prefix(_) => {
+                return Err(AgentError::Invalid {
+                    what: format!("{} is not below {top}", inside.display()),
+                    hint: "name a path as `fondaco backup ls SNAPSHOT` shows it".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(if path.is_empty() { "/".to_owned() } else { path })
+}
+
+fn nodes(
+    repository: &Repository<impl IndexedTree>,
+    tree: Option<TreeId>,
+) -> Result<BTreeMap<OsString, Node>, Box<RusticError>> {
+    let Some(tree) = tree else { return Ok(BTreeMap::new()) };
+    let nodes = repository.get_tree(&tree)?.nodes;
+    Ok(nodes.into_iter().map(|node| (node.name().into_owned(), node)).collect())
+}
+
+fn compare(old: &Node, new: &Node) -> Option<Change> {
+    let kind = |node: &Node| EntryKind::of(&node.node_type);
+    if kind(old) != kind(new) {
+        return Some(Change::Kind);
+    }
+    if old.content != new.content || (!old.is_dir() && old.node_type != new.node_type) {
+        return Some(Change::Content);
+    }
+    let (one, other) = (&old.meta, &new.meta);
+    let is_same = one.mode == other.mode
+        && one.mtime == other.mtime
+        && (one.uid, one.gid) == (other.uid, other.gid)
+        && one.extended_attributes == other.extended_attributes;
+    (!is_same).then_some(Change::Metadata)
+}

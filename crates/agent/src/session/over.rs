@@ -1,0 +1,38 @@
+//! Whether a contract is over: what its host says, rather than our own clock alone.
+
+use super::{Session, ask, misanswer};
+use crate::AgentError;
+use fondaco_ports::market::{Reason, Request, Response};
+use fondaco_units::Timestamp;
+
+impl Session {
+    /// Returns when the contract ends.
+    pub(crate) const fn ends(&self) -> Timestamp {
+        self.terms.ends
+    }
+
+    /// Asks the host whether the contract is over, and whether its clock agrees with `now`: a price list is good for a
+    /// short time only.
+    pub(crate) async fn is_over(&self, now: Timestamp) -> Result<(bool, bool), AgentError> {
+        let mut state = self.state.lock().await;
+        let connection = self.connected(&mut state).await?;
+        let asked = ask(&connection, &Request::Status { contract: self.contract() }).await;
+        let is_over = match asked {
+            Ok(Response::Status { state, .. }) => state.has_ended(),
+            Ok(other) => return Err(misanswer(self.provider(), &other)),
+            // It was forgotten, some time after it ended.
+            Err(AgentError::Provider {
+                reason: Reason::UnknownContract | Reason::Ended { .. },
+                ..
+            }) => true,
+            Err(error) => return Err(error),
+        };
+        let agrees = match ask(&connection, &Request::Prices).await? {
+            Response::Prices { list } => {
+                list.prices.provider == self.provider() && list.verify(now).is_ok()
+            }
+            other => return Err(misanswer(self.provider(), &other)),
+        };
+        Ok((is_over, agrees))
+    }
+}

@@ -1,0 +1,179 @@
+//! `fondaco contracts`: what hosts are owed.
+
+use super::{bill, open};
+use crate::cli::ContractsCommand;
+use crate::failure::{Code, Failure};
+use crate::home::{CurrencyConfig, Home};
+use crate::screen::say;
+use crate::wallet::client;
+use fondaco_agent::book::Stage;
+use fondaco_agent::{Agent, ContractStatus, Renewal, Wallet};
+use fondaco_units::Amount;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(crate) async fn contracts(
+    home: &Home,
+    command: ContractsCommand,
+    json: bool,
+) -> Result<(), Failure> {
+    let agent = open(home).await?;
+    let wallet = home.wallet()?;
+    match command {
+        ContractsCommand::List => {
+            for status in agent.contracts().await {
+                list_contract(&wallet, &status, json)?;
+            }
+            Ok(())
+        }
+        ContractsCommand::Renew { within, epochs, budget, currency } => {
+            let currency = wallet.find(currency.as_deref())?;
+            let budget = match &budget {
+                None => None,
+                Some(text) => Some(currency.scale()?.parse(text).map_err(|error| {
+                    Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
+                })?),
+            };
+            let within = within.unwrap_or(f64::INFINITY);
+            if !agent.any_ends_within(within) {
+                return Err(Failure::new("there are no contracts to be renewed")
+                    .code(Code::NotFound)
+                    .hint("see `fondaco contracts list` for when they end"));
+            }
+            renew(home, &agent, currency, within, epochs, budget, json).await?;
+            super::state::keep(home, &agent, &Arc::new(agent.objects()), json).await;
+            Ok(())
+        }
+        ContractsCommand::End { yes } => {
+            if !yes {
+                return Err(Failure::new("ending the contracts loses what is stored under them")
+                    .code(Code::Usage)
+                    .hint("restore it first, then say --yes"));
+            }
+            let mut failed = None;
+            for (contract, result) in agent.end_contracts().await {
+                match result {
+                    Ok(paid) if json => {
+                        let line = json!({ "event": "ended", "contract": contract.to_string(), "paid": paid.get() });
+                        say(&line.to_string());
+                    }
+                    Ok(paid) => say(&format!("{contract:.20}…  ended, {} units paid", paid.get())),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            failed.map_or(Ok(()), |error| Err(error.into()))
+        }
+    }
+}
+
+/// Renews the contracts that end soon, says how that went, and returns what is held for the new ones.
+pub(super) async fn renew(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    within: f64,
+    epochs: u32,
+    budget: Option<Amount>,
+    json: bool,
+) -> Result<Amount, Failure> {
+    if !agent.any_ends_within(within) {
+        return Ok(Amount::ZERO);
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    let mut held = Amount::ZERO;
+    for Renewal { from, provider, outcome } in agent.renew(&wallet, within, epochs, budget).await? {
+        let provider = provider.short();
+        match outcome {
+            Ok(renewed) => {
+                held = held.checked_add(renewed.held).unwrap_or(Amount::MAX);
+                if json {
+                    let line = json!({
+                        "event": "renewed", "contract": from.to_string(), "provider": provider,
+                        "by": renewed.to.to_string(), "ends": renewed.ends.to_string(),
+                        "held": currency.scale()?.show(renewed.held).to_string(),
+                    });
+                    say(&line.to_string());
+                } else {
+                    say(&format!(
+                        "{provider}…  renewed until {}; it may cost up to {}, which is now held",
+                        renewed.ends,
+                        currency.show(renewed.held)
+                    ));
+                }
+            }
+            Err(error) if json => {
+                let line = json!({
+                    "event": "not_renewed", "contract": from.to_string(), "provider": provider,
+                    "why": error.to_string(),
+                });
+                say(&line.to_string());
+            }
+            Err(error) => say(&format!("{provider}…  not renewed: {error}")),
+        }
+    }
+    Ok(held)
+}
+
+fn list_contract(
+    wallet: &crate::home::WalletConfig,
+    status: &ContractStatus,
+    json: bool,
+) -> Result<(), Failure> {
+    let terms = &status.record.terms;
+    let issuer = terms.prices.currency.issuer().to_string();
+    let currency = wallet.find(Some(&issuer))?;
+    let scale = currency.scale()?;
+    let stage = match status.record.stage {
+        Stage::Intended => "intended",
+        Stage::Open => "open",
+        Stage::Ended { .. } => "ended",
+    };
+    let (deleted, freed) = status.deleted;
+    let bill = bill(status);
+    if json {
+        let money = |amount: Option<Amount>| {
+            amount.map_or(Value::Null, |amount| Value::from(scale.show(amount).to_string()))
+        };
+        let meter = status.tab.map(|tab| tab.meter).unwrap_or_default();
+        let line = json!({
+            "event": "contract", "contract": status.contract.to_string(),
+            "provider": terms.prices.provider.to_string(), "stage": stage, "currency": currency.symbol,
+            "written": meter.written, "read": meter.read,
+            "byte_epochs": u64::try_from(meter.byte_epochs).unwrap_or(u64::MAX),
+            "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),
+            "hold_max": scale.show(status.record.hold_max).to_string(),
+            "state": status.state.to_string(), "ends": terms.ends.to_string(),
+            "renews": terms.renews.map(|renewed| renewed.to_string()),
+            "deleted": deleted, "freed": freed.get(),
+        });
+        say(&line.to_string());
+        return Ok(());
+    }
+    say(&format!(
+        "{}…  {}, {} to {}, ends {}",
+        terms.prices.provider.short(),
+        status.state,
+        terms.size_max,
+        status.record.address,
+        terms.ends
+    ));
+    match (bill, status.paid) {
+        (Some(bill), Some(paid)) => {
+            for line in bill.lines() {
+                say(&format!("    {:<8} {:>24}", line.item.to_string(), line.quantity));
+            }
+            say(&format!(
+                "    owed {}, authorised {}",
+                currency.show(bill.total()),
+                currency.show(paid)
+            ));
+        }
+        _ => say("    its host cannot be reached now"),
+    }
+    if deleted > 0 {
+        say(&format!("    deleted  {deleted:>24} shards, {freed}; its host signed for each"));
+    }
+    Ok(())
+}

@@ -1,0 +1,526 @@
+//! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
+
+use super::contracts::renew;
+use super::{open, owed, per_month, probability, repo, say_progress, state};
+use crate::cli::CreateArgs;
+use crate::failure::{Code, Failure, io};
+use crate::folders;
+use crate::home::{CurrencyConfig, Home, WalletConfig};
+use crate::offers;
+use crate::screen::say;
+use crate::wallet::client;
+use fondaco_agent::{Agent, AgentError, BackupReport, Objects, Quote, Wallet, Wish};
+use fondaco_crypto::EntityId;
+use fondaco_ports::Address;
+use fondaco_units::{Amount, Bytes, Duration, Scale};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// How often a backup goes on with new contracts after hosts failed or contracts were used up.
+const TRIES_MAX: u32 = 3;
+
+/// The most that new contracts may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Budget {
+    amount: Amount,
+    is_monthly: bool,
+}
+
+impl Budget {
+    /// Returns what it comes to for contracts that last for `span`.
+    fn over(self, span: Duration) -> Amount {
+        if !self.is_monthly {
+            return self.amount;
+        }
+        let month = u128::from(super::MONTH.milliseconds());
+        let sum = u128::from(self.amount.get()) * u128::from(span.milliseconds()) / month;
+        Amount::new(u64::try_from(sum).unwrap_or(u64::MAX))
+    }
+}
+
+/// A budget as it is written: `5`, `5 CLR`, `5 CLR/month`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BudgetText<'a> {
+    amount: &'a str,
+    symbol: Option<&'a str>,
+    is_monthly: bool,
+}
+
+impl<'a> BudgetText<'a> {
+    fn parse(text: &'a str) -> Result<Self, Failure> {
+        let wrong = || {
+            Failure::new(format!("--budget {text:?} is no sum of money"))
+                .code(Code::Usage)
+                .hint("write it as \"5 CLR\" for all of the time, or as \"5 CLR/month\"")
+        };
+        let (sum, is_monthly) = match text.split_once('/') {
+            None => (text, false),
+            Some((sum, span)) if span.trim() == "month" => (sum, true),
+            Some(_) => return Err(wrong()),
+        };
+        let mut words = sum.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some(amount), symbol, None) => Ok(Self { amount, symbol, is_monthly }),
+            _ => Err(wrong()),
+        }
+    }
+
+    fn read(self, scale: Scale) -> Result<Budget, Failure> {
+        let Self { amount, is_monthly, .. } = self;
+        let amount = scale.parse(amount).map_err(|error| {
+            Failure::new(format!("--budget {amount}: {error}")).code(Code::Usage)
+        })?;
+        Ok(Budget { amount, is_monthly })
+    }
+}
+
+/// Everything that stays the same while a backup is tried.
+struct Create<'a> {
+    home: &'a Home,
+    agent: Agent,
+    currency: &'a CurrencyConfig,
+    folder: PathBuf,
+    args: CreateArgs,
+    brokers: Vec<Address>,
+    budget: Option<Budget>,
+    json: bool,
+}
+
+pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<(), Failure> {
+    let folder = existing_folder(&args.folder)?;
+    let addresses = remember_hosts(home, &args.host)?;
+    let brokers = offers::remember_brokers(home, &args.broker)?;
+    let (addresses, brokers) = offers::with_neighbours(args.local, addresses, brokers).await?;
+    let wallet_config: WalletConfig = home.wallet()?;
+    let text = args.budget.clone();
+    let budget = text.as_deref().map(BudgetText::parse).transpose()?;
+    let symbol = budget.and_then(|budget| budget.symbol);
+    let currency = wallet_config.find(args.currency.as_deref().or(symbol))?;
+    if symbol.is_some_and(|symbol| symbol != currency.symbol) {
+        return Err(Failure::new(format!(
+            "--budget is in {}, and --currency is {}",
+            symbol.unwrap_or_default(),
+            currency.symbol
+        ))
+        .code(Code::Usage)
+        .hint("say both in one currency"));
+    }
+    let budget = match budget {
+        None => None,
+        Some(budget) => Some(budget.read(currency.scale()?)?),
+    };
+    if !(args.survive > 0.0 && args.survive < 1.0) {
+        return Err(Failure::new(format!("--survive {} is no probability below 1", args.survive))
+            .code(Code::Usage)
+            .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
+    }
+    let agent = open(home).await?;
+    let dry = args.dry_run;
+    let create = Create { home, agent, currency, folder, args, brokers, budget, json };
+    if dry { create.quote(&addresses).await } else { create.run(addresses).await }
+}
+
+impl Create<'_> {
+    /// Returns the hosts named, and those that brokers tell of, but for those that failed already.
+    async fn hosts(
+        &self,
+        named: &[Address],
+        failed: &BTreeSet<EntityId>,
+    ) -> Result<Vec<Address>, Failure> {
+        let Self { agent, brokers, currency, json, .. } = self;
+        let wish = self.wish(None)?;
+        let mut hosts = offers::find(agent, brokers, currency, named, &wish, *json).await?;
+        hosts.retain(|host| !failed.contains(&host.entity()));
+        Ok(hosts)
+    }
+
+    async fn run(&self, addresses: Vec<Address>) -> Result<(), Failure> {
+        let Self { agent, currency, json, .. } = self;
+        let began = Instant::now();
+        let mut report = None;
+        let (mut budget, mut failed) = (self.budget, BTreeSet::new());
+        let CreateArgs { renew_within, epochs, .. } = self.args;
+        // What a month's budget allows depends on how long the new contracts last, which their hosts say.
+        let most = budget.filter(|budget| !budget.is_monthly).map(|budget| budget.amount);
+        let renewed = renew(self.home, agent, currency, renew_within, epochs, most, *json).await?;
+        take(&mut budget, renewed);
+        let lost = agent.forget_lost().await?;
+        if lost > 0 {
+            let what = format!(
+                "{lost} objects lay under contracts that have ended; their content is stored anew"
+            );
+            say_progress(*json, &what);
+        }
+        let mut objects = Arc::new(agent.objects());
+        for attempt in 1..=TRIES_MAX {
+            if agent.usable_set().is_none() || attempt > 1 {
+                let hosts = self.hosts(&addresses, &failed).await?;
+                let held = self.open_contracts(&hosts, budget).await?;
+                take(&mut budget, held);
+                objects = Arc::new(agent.objects());
+                // Whatever comes, what is held for these contracts must not be forgotten.
+                state::keep(self.home, agent, &objects, *json).await;
+            }
+            match self.back_up(&objects).await {
+                Ok(done) => {
+                    report = Some(done);
+                    break;
+                }
+                // Hosts that fail for good, and contracts that are used up, are replaced by new ones.
+                Err(
+                    error @ (AgentError::HoldSpent { .. }
+                    | AgentError::ContractFull { .. }
+                    | AgentError::Provider { .. }
+                    | AgentError::Transport(_)
+                    | AgentError::Misanswer { .. }
+                    | AgentError::PaidForNothing { .. }
+                    | AgentError::Caught { .. }),
+                ) if attempt < TRIES_MAX => {
+                    failed.extend(objects.to_be_replaced());
+                    objects.count_lost()?;
+                    if self.brokers.is_empty()
+                        && addresses.iter().all(|address| failed.contains(&address.entity()))
+                    {
+                        return Err(error.into());
+                    }
+                    say_progress(*json, &format!("{error}; going on with new contracts"));
+                }
+                // Hosts ended their contracts before we knew.
+                Err(error @ AgentError::Unreadable { .. }) if attempt < TRIES_MAX => {
+                    if agent.forget_lost().await? == 0 {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(report) = report else { return Err(Failure::new("the backup did not finish")) };
+        state::keep(self.home, agent, &objects, *json).await;
+        let owed = owed(agent).await;
+        let sent = objects.traffic().sent.load(Ordering::Relaxed);
+        let seconds = began.elapsed().as_secs_f64();
+        let spent = objects.spent();
+        let BackupReport { snapshot, files, bytes, added, problems } = report;
+        if *json {
+            let scale = currency.scale()?;
+            let line = json!({
+                "event": "backup", "snapshot": snapshot, "files": files, "bytes": bytes, "added": added,
+                "sent": sent, "seconds": seconds, "spent": scale.show(spent).to_string(),
+                "owed": scale.show(owed).to_string(),
+                "problems": problems, "kept_until": agent.kept_until().map(|until| until.to_string()),
+            });
+            say(&line.to_string());
+        } else {
+            for problem in &problems {
+                say(&format!("left out: {problem}"));
+            }
+            say(&format!(
+                "Snapshot {snapshot}: {files} files, {}; {} new, {} sent as shards, in {seconds:.1} s.",
+                Bytes::new(bytes),
+                Bytes::new(added),
+                Bytes::new(sent)
+            ));
+            say(&format!(
+                "Sending it cost {}; your contracts have cost {} so far.",
+                currency.show(spent),
+                currency.show(owed)
+            ));
+            if let Some(until) = agent.kept_until() {
+                say(&format!("Everything is kept until {until}; back up again before then."));
+            }
+        }
+        match problems.len() {
+            0 => Ok(()),
+            count => Err(Failure::new(format!(
+                "snapshot {snapshot} is kept, but {count} things could not be read and are not in it"
+            ))
+            .hint("see who may read them, then run this again: only what is new is sent")),
+        }
+    }
+
+    fn wish(&self, budget: Option<Amount>) -> Result<Wish, Failure> {
+        let CreateArgs { survive, epochs, exclude_caches, .. } = self.args;
+        let bytes = measure(&self.folder, exclude_caches)?;
+        Ok(Wish { bytes, survive, epochs, budget })
+    }
+
+    async fn wallet(&self, addresses: &[Address]) -> Result<Wallet, Failure> {
+        wallet(self.home, self.currency, addresses).await
+    }
+
+    /// Opens contracts for a new set; returns what is held for them.
+    async fn open_contracts(
+        &self,
+        addresses: &[Address],
+        budget: Option<Budget>,
+    ) -> Result<Amount, Failure> {
+        let Self { agent, currency, json, .. } = self;
+        let mut wish = self.wish(None)?;
+        wish.budget = match budget {
+            // How long an epoch is, the hosts say.
+            Some(budget) if budget.is_monthly => {
+                let wallet = self.wallet(addresses).await?;
+                Some(budget.over(agent.quote(&wallet, addresses, wish).await?.span()))
+            }
+            Some(budget) => Some(budget.amount),
+            None => None,
+        };
+        open_contracts(self.home, agent, currency, addresses, wish, *json).await
+    }
+
+    async fn back_up(&self, objects: &Arc<Objects>) -> Result<BackupReport, AgentError> {
+        objects.carry_over().await?;
+        let repo = repo(self.home, &self.agent, objects, false, self.json);
+        let folder = self.folder.clone();
+        let marks: &[&str] = if self.args.exclude_caches { &[folders::CACHE_MARK] } else { &[] };
+        tokio::task::spawn_blocking(move || repo.backup(&folder, marks))
+            .await
+            .map_err(|error| AgentError::Repository(error.to_string()))?
+    }
+
+    /// Says what a backup would need of new contracts, and what those would cost.
+    async fn quote(&self, addresses: &[Address]) -> Result<(), Failure> {
+        let Self { agent, currency, json, .. } = self;
+        let addresses = self.hosts(addresses, &BTreeSet::new()).await?;
+        let wallet = self.wallet(&addresses).await?;
+        let wish = self.wish(None)?;
+        let quote = agent.quote(&wallet, &addresses, wish).await?;
+        let open_until = agent.usable_set().and_then(|_| agent.kept_until());
+        let within = self.budget.map(|budget| (budget.over(quote.span()), quote.held));
+        if *json {
+            self.quote_as_json(&quote, wish.bytes)?;
+        } else {
+            show_quote(&quote, wish.bytes, currency);
+            if let Some(until) = open_until {
+                say(&format!(
+                    "Contracts are open until {until}, and take this backup: nothing new would be opened now."
+                ));
+            }
+        }
+        match within {
+            Some((budget, held)) if held > budget => Err(Failure::new(format!(
+                "these contracts may cost up to {}, the budget is {}",
+                currency.show(held),
+                currency.show(budget)
+            ))
+            .code(Code::Funds)
+            .hint("raise --budget, lower --survive or --epochs, or name cheaper hosts")),
+            _ => Ok(()),
+        }
+    }
+
+    fn quote_as_json(&self, quote: &Quote, bytes: Bytes) -> Result<(), Failure> {
+        let scale = self.currency.scale()?;
+        let money = |amount: Amount| scale.show(amount).to_string();
+        for quoted in &quote.hosts {
+            let prices = &quoted.prices;
+            let line = json!({
+                "event": "quote", "provider": prices.provider.to_string(), "address": quoted.address.to_string(),
+                "chosen": true, "open": money(prices.open), "store": gib(prices.store, money),
+                "write": gib(prices.write, money), "read": gib(prices.read, money),
+                "capacity": prices.capacity.get(), "per_epoch": money(quoted.per_epoch), "held": money(quoted.held),
+            });
+            say(&line.to_string());
+        }
+        for (host, why) in &quote.passed_over {
+            let line = json!({
+                "event": "quote", "provider": host.to_string(), "chosen": false, "why": why,
+            });
+            say(&line.to_string());
+        }
+        let line = json!({
+            "event": "dry-run", "bytes": bytes.get(), "k": quote.code.k(), "n": quote.code.n(),
+            "survive": probability(quote.survive), "epochs": quote.epochs,
+            "epoch_seconds": quote.epoch.milliseconds() / 1000, "size_max": quote.size_max.get(),
+            "first": money(quote.once), "per_epoch": money(quote.per_epoch),
+            "per_month": money(per_month(quote.per_epoch, quote.epoch)), "restore": money(quote.restore),
+            "held": money(quote.held), "currency": self.currency.symbol,
+        });
+        say(&line.to_string());
+        Ok(())
+    }
+}
+
+/// Opens the wallet that pays for contracts with these hosts.
+async fn wallet(
+    home: &Home,
+    currency: &CurrencyConfig,
+    addresses: &[Address],
+) -> Result<Wallet, Failure> {
+    if addresses.is_empty() {
+        return Err(Failure::new("no storage host is known here yet")
+            .code(Code::NotFound)
+            .hint("name brokers with --broker ADDRESS, or hosts with --host ADDRESS"));
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    Ok(wallet)
+}
+
+/// Opens contracts for a new set, and says which; returns what is held for them.
+pub(crate) async fn open_contracts(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    addresses: &[Address],
+    wish: Wish,
+    json: bool,
+) -> Result<Amount, Failure> {
+    let wallet = wallet(home, currency, addresses).await?;
+    let opened = agent.open_contracts(&wallet, addresses, wish).await?;
+    let (k, n) = (opened.code.k(), opened.code.n());
+    if json {
+        let line = json!({
+            "event": "contracts", "k": k, "n": n, "survive": probability(opened.survive),
+            "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
+        });
+        say(&line.to_string());
+    } else {
+        for (host, why) in &opened.passed_over {
+            say(&format!("{} was passed over: {why}", host.short()));
+        }
+        say(&format!(
+            "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
+            opened.size_max,
+            durability(opened.survive, &opened.assumptions.to_string())
+        ));
+        say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
+    }
+    Ok(opened.held)
+}
+
+/// Takes what is held out of a budget for all of the time.
+const fn take(budget: &mut Option<Budget>, held: Amount) {
+    if let Some(budget) = budget
+        && !budget.is_monthly
+    {
+        budget.amount = budget.amount.saturating_sub(held);
+    }
+}
+
+/// Says what a durability means, and what it takes for granted.
+fn durability(survive: f64, assumed: &str) -> String {
+    format!("An object survives an\nepoch with {}. {assumed}", probability(survive))
+}
+
+/// Shows the price of a GiB.
+fn gib(price: fondaco_units::Price, show: impl Fn(Amount) -> String) -> String {
+    let parts = price.parts_for(1 << 30).div_ceil(fondaco_units::Price::PARTS);
+    show(Amount::new(u64::try_from(parts).unwrap_or(u64::MAX)))
+}
+
+fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
+    let money = |amount: Amount| currency.show(amount);
+    say(&format!(
+        "{bytes} at most are to be stored; what is there already, or twice, costs nothing."
+    ));
+    say("  host           opening        a GiB kept, written, read");
+    for quoted in &quote.hosts {
+        let prices = &quoted.prices;
+        say(&format!(
+            "  {}…  {:>12}  {}, {}, {}  chosen",
+            prices.provider.short(),
+            money(prices.open),
+            gib(prices.store, money),
+            gib(prices.write, money),
+            gib(prices.read, money)
+        ));
+    }
+    for (host, why) in &quote.passed_over {
+        say(&format!("  {}…  passed over: {why}", host.short()));
+    }
+    let (k, n) = (quote.code.k(), quote.code.n());
+    say(&format!(
+        "Code {k} of {n}: any {k} of {n} hosts give everything back. {}",
+        durability(quote.survive, &quote.assumed())
+    ));
+    say(&format!(
+        "First, to open and write: {}. Then {} for an epoch of {}, which is {} a month.",
+        money(quote.once),
+        money(quote.per_epoch),
+        quote.epoch,
+        money(per_month(quote.per_epoch, quote.epoch))
+    ));
+    say(&format!(
+        "A restore of everything: {}. Held for {} epochs, and paid only as it is used: up to {}.",
+        money(quote.restore),
+        quote.epochs,
+        money(quote.held)
+    ));
+}
+
+fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
+    let folder = std::fs::canonicalize(path).map_err(|error| io("back up", path, &error))?;
+    if folder.is_dir() {
+        Ok(folder)
+    } else {
+        Err(Failure::new(format!("{} is not a folder", path.display()))
+            .code(Code::Usage)
+            .hint("name the folder it is in"))
+    }
+}
+
+/// Adds the hosts named to those known, the newest address of each, and returns all.
+pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+    let mut hosts = home.hosts()?;
+    let hint = "`fondaco up` prints the address to give here";
+    let addresses = offers::merged(&hosts.host, named, hint)?;
+    let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    if texts != hosts.host {
+        hosts.host = texts;
+        home.save_hosts(&hosts)?;
+    }
+    Ok(addresses)
+}
+
+/// Adds up what backing `folder` up may come to.
+fn measure(folder: &Path, without_caches: bool) -> Result<Bytes, Failure> {
+    std::fs::read_dir(folder).map_err(|error| io("back up", folder, &error))?;
+    Ok(folders::size(folder, without_caches))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_read() {
+        let scale = Scale::new(2).unwrap();
+        // One line for each: the text; the amount in units, the symbol and whether it is by the month.
+        let table = [
+            ("5", Some((500, "", false))),
+            ("5.25 CLR", Some((525, "CLR", false))),
+            ("5 CLR/month", Some((500, "CLR", true))),
+            ("5/month", Some((500, "", true))),
+            ("5 CLR / month", Some((500, "CLR", true))),
+            ("5 CLR/year", None),
+            ("CLR", None),
+            ("5 CLR more", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            let read = BudgetText::parse(text)
+                .and_then(|budget| Ok((budget.read(scale)?, budget.symbol.unwrap_or_default())))
+                .ok()
+                .map(|(budget, symbol)| (budget.amount.get(), symbol, budget.is_monthly));
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_budget_by_the_month_grows_with_the_span() {
+        let budget = Budget { amount: Amount::new(500), is_monthly: true };
+        let days = |days: u64| Duration::from_seconds(days * 86_400);
+        assert_eq!(budget.over(days(30)), Amount::new(500));
+        assert_eq!(budget.over(days(90)), Amount::new(1500));
+        assert_eq!(budget.over(days(3)), Amount::new(50));
+        let budget = Budget { is_monthly: false, ..budget };
+        assert_eq!(budget.over(days(90)), Amount::new(500));
+        assert_eq!(per_month(Amount::new(50), days(3)), Amount::new(500));
+    }
+}

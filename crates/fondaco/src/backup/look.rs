@@ -1,0 +1,146 @@
+//! `fondaco backup list`, `ls` and `diff`.
+
+use super::{blocking, open, repo};
+use crate::cli::{DiffArgs, LsArgs, ReadArgs};
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::screen::say;
+use fondaco_agent::{Change, Difference, Entry, EntryKind, SnapshotInfo};
+use fondaco_units::Bytes;
+use serde_json::json;
+use std::sync::Arc;
+
+pub(super) async fn list(home: &Home, args: ReadArgs, json: bool) -> Result<(), Failure> {
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    let repo = repo(home, &agent, &objects, args.no_cache, json);
+    let snapshots = blocking(move || repo.snapshots()).await?;
+    for snapshot in &snapshots {
+        show_snapshot(snapshot, "snapshot", json);
+    }
+    if snapshots.is_empty() && !json {
+        say(
+            "There are no snapshots yet. Make one with `fondaco backup create FOLDER --host ADDRESS …`.",
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn show_snapshot(snapshot: &SnapshotInfo, event: &str, json: bool) {
+    let SnapshotInfo { snapshot, time, paths, files, bytes } = snapshot;
+    if json {
+        let line = json!({
+            "event": event, "snapshot": snapshot, "time": time, "paths": paths, "files": files, "bytes": bytes,
+        });
+        say(&line.to_string());
+    } else {
+        let bytes = Bytes::new(*bytes).to_string();
+        say(&format!("{snapshot}  {time:.19}  {files:>8} files  {bytes:>10}  {paths}"));
+    }
+}
+
+pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Failure> {
+    let LsArgs { snapshot, path, recursive, read } = args;
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    let repo = repo(home, &agent, &objects, read.no_cache, json);
+    blocking(move || {
+        repo.look(&snapshot, path.as_deref(), recursive, |entry| show_entry(&entry, json))
+    })
+    .await
+}
+
+fn show_entry(entry: &Entry, json: bool) {
+    let Entry { path, kind, bytes, mode, modified, target } = entry;
+    // Names that are not UTF-8 are shown as well as they can be.
+    let (path, target) = (path.to_string_lossy(), target.as_ref().map(|to| to.to_string_lossy()));
+    let (word, letter) = match kind {
+        EntryKind::File => ("file", '-'),
+        EntryKind::Folder => ("folder", 'd'),
+        EntryKind::Link => ("link", 'l'),
+        EntryKind::Special => ("special", 's'),
+    };
+    if json {
+        let line = json!({
+            "event": "entry", "path": path, "kind": word, "bytes": bytes, "mode": format!("{:04o}", mode & 0o7777),
+            "modified": modified, "target": target,
+        });
+        say(&line.to_string());
+        return;
+    }
+    let size = match kind {
+        EntryKind::File => Bytes::new(*bytes).to_string(),
+        EntryKind::Folder | EntryKind::Link | EntryKind::Special => String::new(),
+    };
+    let modified = modified.as_deref().unwrap_or_default();
+    let target = target.map_or_else(String::new, |target| format!(" -> {target}"));
+    say(&format!("{letter}{:04o}  {size:>10}  {modified:19.19}  {path}{target}", mode & 0o7777));
+}
+
+pub(super) async fn diff(home: &Home, args: DiffArgs, json: bool) -> Result<(), Failure> {
+    let DiffArgs { first, second, read } = args;
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    let repo = repo(home, &agent, &objects, read.no_cache, json);
+    let sums = blocking(move || {
+        let mut sums = Sums::default();
+        repo.diff(&first, &second, |difference| {
+            sums.add(&difference);
+            show_difference(&difference, json);
+        })?;
+        Ok(sums)
+    })
+    .await?;
+    let Sums { added, removed, changed, bytes } = sums;
+    if json {
+        let line = json!({
+            "event": "diff", "added": added, "removed": removed, "changed": changed, "bytes": bytes,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "{added} added, {removed} removed, {changed} changed; {} in what is new or has other content.",
+            Bytes::new(bytes)
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    added: u64,
+    removed: u64,
+    changed: u64,
+    bytes: u64,
+}
+
+impl Sums {
+    fn add(&mut self, difference: &Difference) {
+        match difference.change {
+            Change::Added => self.added += 1,
+            Change::Removed => self.removed += 1,
+            Change::Kind | Change::Content | Change::Metadata => self.changed += 1,
+        }
+        if matches!(difference.change, Change::Added | Change::Content) {
+            self.bytes += difference.bytes;
+        }
+    }
+}
+
+fn show_difference(difference: &Difference, json: bool) {
+    let Difference { path, change, bytes } = difference;
+    let path = path.to_string_lossy();
+    let (word, sign) = match change {
+        Change::Added => ("added", '+'),
+        Change::Removed => ("removed", '-'),
+        Change::Kind => ("kind", 'T'),
+        Change::Content => ("content", 'M'),
+        Change::Metadata => ("metadata", 'U'),
+    };
+    if json {
+        let line = json!({ "event": "difference", "path": path, "change": word, "bytes": bytes });
+        say(&line.to_string());
+    } else {
+        say(&format!("{sign}  {path}"));
+    }
+}

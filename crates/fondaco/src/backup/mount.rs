@@ -1,0 +1,223 @@
+//! `fondaco backup mount`: a snapshot as a folder, read from the hosts as far as somebody looks.
+
+use super::{blocking, open, repo};
+use crate::cli::MountArgs;
+use crate::failure::{Code, Failure, io};
+use crate::home::Home;
+use crate::screen::say;
+use crate::services;
+use fondaco_agent::{Attributes, EntryKind, Special, TOP, View};
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner,
+    MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, Request,
+};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the kernel may remember what it was told: a snapshot never changes.
+const TTL: Duration = Duration::from_secs(3600);
+
+/// How many threads answer the kernel: one that waits for a host must not keep the others waiting.
+const THREADS: usize = 4;
+
+/// How often is looked whether somebody has unmounted it.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<(), Failure> {
+    let MountArgs { snapshot, folder, path, read } = args;
+    let is_folder = std::fs::metadata(&folder).map_err(|error| io("mount on", &folder, &error))?;
+    if !is_folder.is_dir() {
+        return Err(Failure::new(format!("{} is not a folder", folder.display()))
+            .code(Code::Usage)
+            .hint("make an empty folder, and name that"));
+    }
+    let stop = services::stop_switch()?;
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    // No bars: who reads in the folder does not look here.
+    let repo = repo(home, &agent, &objects, read.no_cache, true);
+    let view = blocking(move || repo.view(&snapshot, path.as_deref())).await?;
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::DefaultPermissions,
+        MountOption::FSName("fondaco".to_owned()),
+        MountOption::Subtype("fondaco".to_owned()),
+    ];
+    config.n_threads = Some(THREADS);
+    let session = fuser::spawn_mount(Mounted(view), &folder, &config).map_err(|error| {
+        io("mount on", &folder, &error)
+            .hint("mounting needs /dev/fuse, and `fusermount3` unless you are root; `restore` needs neither")
+    })?;
+    if json {
+        let line = json!({ "event": "ready", "service": "mount", "folder": folder });
+        say(&line.to_string());
+    } else {
+        say(&format!("The snapshot is in {}, to be read.", folder.display()));
+        say("Unmount it with Ctrl-C.");
+    }
+    while !session.guard.is_finished() {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    let ended = tokio::task::spawn_blocking(move || session.umount_and_join()).await;
+    ended
+        .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
+        .map_err(|error| io("unmount", &folder, &error).hint("close what is open there"))
+}
+
+/// A view, as the kernel asks for it.
+struct Mounted(View);
+
+impl Mounted {
+    fn attributes(&self, number: INodeNo) -> Result<FileAttr, Errno> {
+        let attributes = self.0.attributes(number.into()).ok_or(Errno::ENOENT)?;
+        Ok(file_attr(number, &attributes))
+    }
+}
+
+/// A host that is away, or a shard that is lost, is an error of input to who reads; here it is told.
+fn failed(error: fondaco_agent::AgentError) -> Errno {
+    tracing::error!(%error, "the mounted snapshot cannot be read");
+    Errno::EIO
+}
+
+fn kind(attributes: &Attributes) -> (FileType, u32) {
+    let device = |device: u64| u32::try_from(device).unwrap_or(0);
+    match (attributes.kind, attributes.special) {
+        (EntryKind::Folder, _) => (FileType::Directory, 0),
+        (EntryKind::Link, _) => (FileType::Symlink, 0),
+        (_, Some(Special::Pipe)) => (FileType::NamedPipe, 0),
+        (_, Some(Special::Socket)) => (FileType::Socket, 0),
+        (_, Some(Special::Block(number))) => (FileType::BlockDevice, device(number)),
+        (_, Some(Special::Character(number))) => (FileType::CharDevice, device(number)),
+        (EntryKind::File | EntryKind::Special, None) => (FileType::RegularFile, 0),
+    }
+}
+
+fn file_attr(ino: INodeNo, attributes: &Attributes) -> FileAttr {
+    let (kind, rdev) = kind(attributes);
+    let size = match &attributes.target {
+        Some(target) => target.as_os_str().len() as u64,
+        None => attributes.bytes,
+    };
+    let at = attributes.modified;
+    FileAttr {
+        ino,
+        size,
+        blocks: size.div_ceil(512),
+        atime: at,
+        mtime: at,
+        ctime: at,
+        crtime: at,
+        kind,
+        perm: attributes.mode,
+        nlink: attributes.links,
+        uid: attributes.user,
+        gid: attributes.group,
+        rdev,
+        flags: 0,
+        blksize: 128 << 10,
+    }
+}
+
+impl Filesystem for Mounted {
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = match self.0.child(parent.into(), name) {
+            Ok(Some(number)) => self.attributes(INodeNo(number)),
+            Ok(None) => Err(Errno::ENOENT),
+            Err(error) => Err(failed(error)),
+        };
+        match found {
+            Ok(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn getattr(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
+        match self.attributes(number) {
+            Ok(attributes) => reply.attr(&TTL, &attributes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn readlink(&self, _request: &Request, number: INodeNo, reply: ReplyData) {
+        let target = self.0.attributes(number.into()).and_then(|attributes| attributes.target);
+        match target {
+            Some(target) => reply.data(target.as_os_str().as_bytes()),
+            None => reply.error(Errno::EINVAL),
+        }
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.0.read(number.into(), offset, size) {
+            Ok(Some(bytes)) => reply.data(&bytes),
+            Ok(None) => reply.error(Errno::EINVAL),
+            Err(error) => reply.error(failed(error)),
+        }
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0.release(number.into());
+        reply.ok();
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let children = match self.0.children(number.into()) {
+            Ok(Some(children)) => children,
+            Ok(None) => return reply.error(Errno::ENOTDIR),
+            Err(error) => return reply.error(failed(error)),
+        };
+        let parent = self.0.parent(number.into()).unwrap_or(TOP);
+        let dots = [(OsStr::new("."), number.into()), (OsStr::new(".."), parent)];
+        let named = children.iter().map(|(name, number)| (name.as_os_str(), *number));
+        let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (place, (name, number)) in dots.into_iter().chain(named).enumerate().skip(skipped) {
+            let Some(attributes) = self.0.attributes(number) else { continue };
+            // True when there is no more room in this answer; the kernel asks again from here.
+            if reply.add(INodeNo(number), place as u64 + 1, kind(&attributes).0, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}

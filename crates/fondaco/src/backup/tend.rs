@@ -1,0 +1,122 @@
+//! `fondaco backup check`, `forget` and `prune`.
+
+use super::{blocking, look, open, repo, state};
+use crate::cli::{CheckArgs, ForgetArgs, PruneArgs};
+use crate::failure::{Code, Failure};
+use crate::home::Home;
+use crate::screen::say;
+use fondaco_agent::{Agent, Forget, Keep, Objects, PruneReport};
+use fondaco_ports::Clock as _;
+use fondaco_store::SystemClock;
+use fondaco_units::Bytes;
+use serde_json::json;
+use std::sync::Arc;
+
+pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<(), Failure> {
+    let CheckArgs { read_data, read } = args;
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    let repo = repo(home, &agent, &objects, read.no_cache, json);
+    let report = blocking(move || repo.check(read_data)).await?;
+    if json {
+        let line = json!({
+            "event": "check", "snapshots": report.snapshots, "read_data": read_data, "errors": report.errors,
+            "warnings": report.warnings,
+        });
+        say(&line.to_string());
+    } else {
+        for warning in &report.warnings {
+            say(&format!("odd:   {warning}"));
+        }
+        for error in &report.errors {
+            say(&format!("wrong: {error}"));
+        }
+        if report.errors.is_empty() {
+            let how = if read_data { "every byte was read" } else { "no data was read" };
+            say(&format!("{} snapshots are whole; {how}.", report.snapshots));
+        }
+    }
+    match report.errors.len() {
+        0 => Ok(()),
+        count => Err(Failure::new(format!("the check found {count} errors"))
+            .code(Code::Verification)
+            .hint(
+                "start the missing hosts again, then check again; `fondaco audit` says who fails",
+            )),
+    }
+}
+
+pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<(), Failure> {
+    let keep = Keep {
+        last: args.keep_last,
+        hourly: args.keep_hourly,
+        daily: args.keep_daily,
+        weekly: args.keep_weekly,
+        monthly: args.keep_monthly,
+        yearly: args.keep_yearly,
+    };
+    let which =
+        if keep == Keep::default() { Forget::These(args.snapshots) } else { Forget::AllBut(keep) };
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    let (forget_repo, dry_run) = (repo(home, &agent, &objects, false, json), args.dry_run);
+    let report = blocking(move || forget_repo.forget(&which, SystemClock.now(), dry_run)).await?;
+    for snapshot in &report.forgotten {
+        look::show_snapshot(snapshot, "forgotten", json);
+    }
+    let count = report.forgotten.len();
+    if count > 0 && !dry_run && !args.prune {
+        state::keep(home, &agent, &objects, json).await;
+    }
+    if json {
+        let line = json!({
+            "event": "forget", "forgotten": count, "kept": report.kept, "dry_run": dry_run,
+        });
+        say(&line.to_string());
+    } else {
+        let would = if dry_run { " would be" } else { "" };
+        say(&format!("{count} snapshots{would} forgotten, {} kept.", report.kept));
+    }
+    if args.prune && !dry_run {
+        return prune_objects(home, &agent, &objects, false, json).await;
+    }
+    if count > 0 && !dry_run && !json {
+        say("What only they needed is still kept and paid for: `fondaco backup prune` removes it.");
+    }
+    Ok(())
+}
+
+pub(super) async fn prune(home: &Home, args: PruneArgs, json: bool) -> Result<(), Failure> {
+    let agent = open(home).await?;
+    let objects = Arc::new(agent.objects());
+    prune_objects(home, &agent, &objects, args.dry_run, json).await
+}
+
+async fn prune_objects(
+    home: &Home,
+    agent: &Agent,
+    objects: &Arc<Objects>,
+    dry_run: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let repo = repo(home, agent, objects, false, json);
+    let PruneReport { removed, repacked, kept } = blocking(move || repo.prune(dry_run)).await?;
+    if !dry_run {
+        state::keep(home, agent, objects, json).await;
+    }
+    if json {
+        let line = json!({
+            "event": "prune", "removed": removed, "repacked": repacked, "kept": kept, "dry_run": dry_run,
+        });
+        say(&line.to_string());
+    } else {
+        let would = if dry_run { " would be" } else { "" };
+        say(&format!(
+            "{}{would} removed, {}{would} stored anew without what lay beside it, {} kept.",
+            Bytes::new(removed),
+            Bytes::new(repacked),
+            Bytes::new(kept)
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! `fondaco backup` and all its words, on a market of real processes.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+mod market;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use market::market;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn find<'a>(lines: &'a [Value], event: &str) -> &'a Value {
+    lines.iter().rev().find(|line| line["event"] == event).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_of_backups() {
+    let mut market = market(5).await;
+    let source = market.source.clone();
+    fs::create_dir_all(source.join("letters")).unwrap();
+    fs::write(source.join("letters/one"), b"dear all").unwrap();
+    fs::write(source.join("empty"), b"").unwrap();
+    fs::hard_link(source.join("letters/one"), source.join("twin")).unwrap();
+    symlink("letters/one", source.join("link")).unwrap();
+    symlink("../nowhere", source.join("dangling")).unwrap();
+    fs::write(source.join(OsStr::from_bytes(b"not \xff utf-8")), b"odd").unwrap();
+    let sparse = fs::File::create_new(source.join("sparse")).unwrap();
+    sparse.set_len(256 << 20).unwrap();
+    sparse.write_all_at(b"an island", 1 << 27).unwrap();
+    drop(sparse);
+
+    // What it would cost; nothing is opened or held.
+    let args = market.create_args(&["--budget", "90 TST/month", "--dry-run"]);
+    let quoted = market.world.run("buyer", args).await.unwrap();
+    let quote = find(&quoted, "dry-run");
+    let n = usize::try_from(quote["n"].as_u64().unwrap()).unwrap();
+    assert_eq!(quote["currency"], "TST");
+    assert_eq!(quoted.iter().filter(|line| line["chosen"] == true).count(), n);
+    let failure = market
+        .world
+        .run("buyer", market.create_args(&["--budget", "0.000001 TST/month"]))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(failure.contains("budget"), "{failure}");
+    let balance = market.world.ask("buyer", ["balance"]).await.unwrap();
+    assert_eq!(balance["held"], "0.000000");
+
+    let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let first = find(&made, "backup")["snapshot"].as_str().unwrap().to_owned();
+    let opened = find(&made, "contracts");
+    assert_eq!(opened["held"], quote["held"], "the quote is what was then asked");
+    market.restored_equals_the_source("buyer", "restored").await;
+
+    // What is in it.
+    let listed = market.backup("buyer", &["ls", "latest", "letters"]).await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&listed[0]["path"], &listed[0]["bytes"]), (&"one".into(), &8.into()));
+    let all = market.backup("buyer", &["ls", &first, "--recursive"]).await;
+    assert_eq!(all.len(), 8, "{all:?}");
+    // A folder in it, and a file.
+    for (path, file) in [("letters", "one"), ("letters/one", "one")] {
+        let to = market.world.home("part");
+        market.backup("buyer", &["restore", &first, path, "--to", to.to_str().unwrap()]).await;
+        assert_eq!(fs::read(to.join(file)).unwrap(), b"dear all");
+        fs::remove_dir_all(&to).unwrap();
+    }
+    // A link on the spot is not written through.
+    let to = market.world.home("part");
+    fs::create_dir(&to).unwrap();
+    symlink(&source, to.join("one")).unwrap();
+    let args = ["backup", "restore", &first, "letters", "--to", to.to_str().unwrap()];
+    let failure = market.world.run("buyer", args).await.unwrap_err().to_string();
+    assert!(failure.contains("is a link"), "{failure}");
+
+    // As a folder, where this machine lets anybody mount.
+    if Path::new("/dev/fuse").exists() {
+        let to = market.world.home("mounted");
+        fs::create_dir(&to).unwrap();
+        let path = to.to_str().unwrap();
+        market
+            .world
+            .start("buyer", ["backup", "mount", "latest", path, "--no-cache"])
+            .await
+            .unwrap();
+        let (source, mounted) = (source.clone(), to.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            fs::remove_file(mounted.join("empty")).unwrap_err(); // it is there to be read
+            compare::compare(&source, &mounted, None)
+        });
+        let compared = compared.await.unwrap();
+        market.world.stop("buyer").await;
+        compared.unwrap();
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 0, "it is unmounted");
+    }
+
+    // Something changes, and much of it goes again.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let noise: Vec<u8> = (0..1 << 20)
+        .flat_map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .collect();
+    fs::write(source.join("noise"), noise).unwrap();
+    fs::write(source.join("letters/one"), b"dear all, again").unwrap();
+    let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let second = find(&made, "backup")["snapshot"].as_str().unwrap().to_owned();
+    let diff = market.backup("buyer", &["diff", &first, &second]).await;
+    let sums = find(&diff, "diff");
+    assert_eq!((&sums["added"], &sums["removed"]), (&1.into(), &0.into()), "{diff:?}");
+    assert!(diff.iter().any(|line| line["path"] == "letters/one" && line["change"] == "content"));
+    fs::remove_file(source.join("noise")).unwrap();
+    let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let third = find(&made, "backup")["snapshot"].as_str().unwrap().to_owned();
+
+    let before = stored(&market.backup("buyer", &["cost"]).await);
+    let would = market.backup("buyer", &["forget", "--keep-last", "1", "--dry-run"]).await;
+    assert_eq!(find(&would, "forget")["forgotten"], 2);
+    assert_eq!(market.backup("buyer", &["list"]).await.len(), 3);
+    let done = market.backup("buyer", &["forget", "--keep-last", "1", "--prune"]).await;
+    assert!(find(&done, "prune")["removed"].as_u64().unwrap() > 8 << 20, "{done:?}");
+    let left = market.backup("buyer", &["list"]).await;
+    assert_eq!((left.len(), &left[0]["snapshot"]), (1, &third.as_str().into()));
+    let after = stored(&market.backup("buyer", &["cost"]).await);
+    assert!(after + (16 << 20) < before, "{before} were kept, and now {after}");
+    market.backup("buyer", &["prune"]).await;
+
+    let checked = market.backup("buyer", &["check", "--read-data", "--no-cache"]).await;
+    assert_eq!(find(&checked, "check")["errors"], Value::Array(Vec::new()));
+    market.restored_equals_the_source("buyer", "restored-again").await;
+    // With the hosts gone a check says so.
+    for host in &market.hosts.clone() {
+        market.world.kill(host).await.unwrap();
+    }
+    let args = ["backup", "check", "--read-data", "--no-cache"];
+    let lines = market.world.run_to("buyer", args, 8).await.unwrap();
+    assert!(lines.iter().any(|line| line["error"].is_string()), "{lines:?}");
+    let costs = market.backup("buyer", &["cost"]).await;
+    assert_eq!(costs.iter().filter(|line| line["answers"] == false).count(), n);
+    market.world.end().await;
+}
+
+/// Whoever backs up may not be allowed to read everything: the rest goes on, and what is missing is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_named() {
+    let market = market(5).await;
+    fs::write(market.source.join("open"), b"for everybody").unwrap();
+    fs::write(market.source.join("secret"), b"for nobody").unwrap();
+    fs::create_dir(market.source.join("closed")).unwrap();
+    fs::write(market.source.join("closed/inside"), b"unseen").unwrap();
+    for name in ["secret", "closed"] {
+        fs::set_permissions(market.source.join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    // Root may read all, so it must be somebody else who backs up.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    let home = market.world.home("buyer");
+    if fs::metadata(&home).unwrap().uid() == 0 {
+        let top = market.world.path();
+        fs::set_permissions(top, fs::Permissions::from_mode(0o755)).unwrap();
+        give(&home, NOBODY);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.arg("--home").arg(&home).arg("--json").args(market.create_args(&[]));
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(output.status.code(), Some(1), "{lines:?}");
+    let backup = find(&lines, "backup");
+    let problems = backup["problems"].to_string();
+    assert!(
+        problems.contains("/source/secret") && problems.contains("/source/closed"),
+        "{problems}"
+    );
+    assert_eq!(backup["files"], 1, "{backup}");
+    let error = lines.last().unwrap()["error"].as_str().unwrap();
+    assert!(error.contains("2 things could not be read"), "{error}");
+    give(&home, 0);
+    let listed = market.backup("buyer", &["ls", "latest", "--recursive"]).await;
+    assert!(listed.iter().any(|line| line["path"] == "open"), "{listed:?}");
+    for name in ["secret", "closed"] {
+        fs::set_permissions(market.source.join(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    market.world.end().await;
+}
+
+const NOBODY: u32 = 65534;
+
+/// Gives a folder and all in it to a user; only root may, and only root need.
+fn give(path: &Path, user: u32) {
+    let _ = chown(path, Some(user), Some(user));
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
+}
+
+/// What all hosts together keep.
+fn stored(lines: &[Value]) -> u64 {
+    find(lines, "cost")["stored"].as_u64().unwrap()
+}

@@ -1,0 +1,148 @@
+//! What goes wrong with an issuer's books and disk, by the real command: each is named, and none moves money.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn command(home: &Path, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    command.arg("--home").arg(home).args(args.split(' ')).stdin(Stdio::null());
+    command
+}
+
+fn succeed(home: &Path, args: &str) -> String {
+    let Output { status, stdout, stderr } = command(home, args).output().unwrap();
+    assert!(status.success(), "{args}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// Runs what must fail with this code, and say all of this.
+fn fail(home: &Path, args: &str, code: i32, says: &[&str]) {
+    let Output { status, stderr, .. } = command(home, args).output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "{args}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for part in says {
+        assert!(said.contains(part), "{args} says {said:?}, and not {part:?}");
+    }
+}
+
+fn issuer(home: &Path) {
+    succeed(home, "init --no-passphrase");
+    succeed(home, "issuer init --name Test --symbol TST --scale 0");
+}
+
+/// A running issuer; killed when dropped.
+struct Up(std::process::Child);
+
+impl Up {
+    fn start(home: &Path) -> Self {
+        let mut up = command(home, "issuer up --listen 127.0.0.1:0 --soap none");
+        let child = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let (address, started) = (home.join("issuer").join("address"), Instant::now());
+        while !address.exists() {
+            assert!(started.elapsed() < Duration::from_secs(30), "the issuer does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(child)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn books_that_are_in_use_or_damaged_are_refused_by_name() {
+    let top = tempfile::tempdir().unwrap();
+    let home = &top.path().join("home");
+    issuer(home);
+    {
+        let _up = Up::start(home);
+        let holder = succeed(home, "identity show --hex");
+        for _ in 0..3 {
+            succeed(home, &format!("issuer mint 5 --to {}", holder.trim()));
+        }
+        fail(home, "issuer up --listen 127.0.0.1:0", 4, &["in use by another process", "Hint:"]);
+        fail(home, "issuer audit", 4, &["in use by another process"]);
+    }
+    assert!(succeed(home, "--json issuer audit").contains("\"balanced\":true"));
+
+    // One bit of the first frame, before the last: nothing is cut off, and the place is named.
+    let journal = home.join("issuer").join("journal");
+    let sound = std::fs::read(&journal).unwrap();
+    let mut damaged = sound.clone();
+    damaged[100] ^= 1;
+    std::fs::write(&journal, &damaged).unwrap();
+    for args in ["issuer audit", "issuer up --listen 127.0.0.1:0"] {
+        fail(home, args, 8, &["damaged at byte", "Hint:"]);
+    }
+    assert_eq!(std::fs::read(&journal).unwrap(), damaged, "what is damaged is not touched");
+    std::fs::write(&journal, sound).unwrap();
+    assert!(succeed(home, "--json issuer audit").contains("\"balanced\":true"));
+}
+
+/// Runs a script, where `$H` is the home and `$F` the command, with mounts of its own. Nothing where the system has none.
+#[allow(clippy::print_stderr)] // what cannot be shown here is said
+fn with_mounts(home: &Path, script: &str) -> Option<String> {
+    let can = Command::new("unshare").args(["-rm", "true"]).output();
+    if !can.is_ok_and(|can| can.status.success()) {
+        eprintln!("SKIPPED: no mounts of its own can be had here (unshare -rm)");
+        return None;
+    }
+    let mut shell = Command::new("unshare");
+    shell.args(["-rm", "sh", "-euc", script]).env("H", home);
+    shell.env("F", format!("{} --home {}", env!("CARGO_BIN_EXE_fondaco"), home.display()));
+    let Output { status, stdout, stderr } = shell.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{said}");
+    Some(said)
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    let top = tempfile::tempdir().unwrap();
+    let home = &top.path().join("home");
+    issuer(home);
+    let said = with_mounts(
+        home,
+        "mount --bind $H $H; mount -o remount,ro,bind $H
+         $F issuer up --listen 127.0.0.1:0 && exit 9 || echo code $?",
+    );
+    if let Some(said) = said {
+        for part in ["issuer/journal", "may not be written", "Hint:", "code 1"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}
+
+/// With a full disk money does not move, who asks is told why, what there is can be asked for; with room it goes on.
+#[test]
+fn a_full_disk_is_outlived() {
+    let top = tempfile::tempdir().unwrap();
+    let home = &top.path().join("home");
+    std::fs::create_dir(home).unwrap();
+    let said = with_mounts(
+        home,
+        "mount -t tmpfs -o size=8m none $H
+         $F init --no-passphrase; $F issuer init --name Test --symbol TST --scale 0
+         $F issuer up --listen 127.0.0.1:0 --soap none & up=$!
+         trap 'kill -9 $up' EXIT
+         for i in $(seq 100); do [ -e $H/issuer/address ] && break; sleep 0.1; done
+         me=$($F identity show --hex)
+         $F issuer mint 5 --to $me && exit 9 || echo refused $?
+         $F init --no-passphrase --identity other
+         $F --identity other wallet add $(cat $H/issuer/address); $F --identity other balance
+         mount -o remount,size=64m $H
+         sleep 1.2
+         $F issuer mint 5 --to $me; echo supply $($F --json issuer mint 6 --to $me)",
+    );
+    if let Some(said) = said {
+        for part in ["no room left", "refused 1", "keeper must free space", "0 TST", "\"11\""] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+    }
+}

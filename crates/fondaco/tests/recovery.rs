@@ -1,0 +1,101 @@
+//! A buyer's disk is gone. Twenty-four words and the address of one host bring everything back.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+mod market;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use market::{Market, market};
+use serde_json::Value;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+/// Makes a home on a new machine, from words alone.
+fn init_from_words(market: &Market, who: &str, words: &str) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fondaco"))
+        .arg("--home")
+        .arg(market.world.home(who))
+        .args(["init", "--restore", "--no-passphrase"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn find<'a>(lines: &'a [Value], event: &str) -> &'a Value {
+    lines.iter().rev().find(|line| line["event"] == event).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_comes_back_from_the_words_and_one_host() {
+    let mut market = market(5).await;
+    let source = market.source.clone();
+    fs::create_dir(source.join("letters")).unwrap();
+    for number in 0..20 {
+        let text = format!("letter {number}\n").repeat(number * 100);
+        fs::write(source.join(format!("letters/{number}")), text).unwrap();
+    }
+    let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let n = find(&made, "contracts")["n"].as_u64().unwrap();
+    assert_eq!(find(&made, "state")["hosts"].as_u64(), Some(n), "{made:?}");
+    let words = market.world.ask("buyer", ["identity", "export-words"]).await.unwrap();
+    let words: Vec<&str> =
+        words["words"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let words = words.join(" ");
+    let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let host = contracts[0]["provider"].as_str().unwrap();
+    let address = |market: &Market, provider: &str| {
+        let hosts = market.hosts.iter().filter_map(|host| market.world.address(host));
+        hosts.into_iter().find(|address| address.starts_with(provider)).unwrap().to_owned()
+    };
+
+    // Everything that the buyer had is gone.
+    fs::remove_dir_all(market.world.home("buyer")).unwrap();
+    init_from_words(&market, "phoenix", &words);
+    let one = address(&market, host);
+    let back = market.backup("phoenix", &["recover", "--host", &one]).await;
+    let recovered = find(&back, "recovered");
+    assert_eq!((recovered["contracts"].as_u64(), &recovered["snapshots"]), (Some(n), &1.into()));
+    assert_eq!(recovered["sequence"], find(&made, "state")["sequence"]);
+    market.restored_equals_the_source("phoenix", "restored").await;
+    // A book that is there is not written over.
+    let again = market.world.run("phoenix", ["backup", "recover", "--host", &one]).await;
+    assert!(again.unwrap_err().to_string().contains("already"));
+
+    // A further backup goes to the same contracts, and wallets and hosts are known without being named.
+    fs::write(source.join("letters/new"), b"written on the new machine").unwrap();
+    let path = source.to_str().unwrap().to_owned();
+    let more = market.backup("phoenix", &["create", &path]).await;
+    assert!(!more.iter().any(|line| line["event"] == "contracts"), "{more:?}");
+    assert_eq!(find(&more, "state")["hosts"].as_u64(), Some(n), "{more:?}");
+    market.restored_equals_the_source("phoenix", "restored-again").await;
+    let checked = market.backup("phoenix", &["check", "--read-data", "--no-cache"]).await;
+    assert_eq!(find(&checked, "check")["errors"], Value::Array(Vec::new()));
+
+    // And it burns again; now by another host, while the first is away. What it brings back is the newest.
+    fs::remove_dir_all(market.world.home("phoenix")).unwrap();
+    let away = market.hosts.iter().find(|host| market.world.address(host) == Some(&one)).unwrap();
+    let away = away.clone();
+    market.world.kill(&away).await.unwrap();
+    let other = address(&market, contracts[1]["provider"].as_str().unwrap());
+    init_from_words(&market, "third", &words);
+    let back = market.backup("third", &["recover", "--host", &other]).await;
+    let recovered = find(&back, "recovered");
+    assert_eq!(recovered["snapshots"], 2);
+    assert_eq!(recovered["sequence"], find(&more, "state")["sequence"]);
+    market.restored_equals_the_source("third", "restored-at-last").await;
+
+    // Whoever has other words gets nothing, and hears why.
+    market.world.ask("thief", ["init", "--no-passphrase"]).await.unwrap();
+    let nothing = market.world.run("thief", ["backup", "recover", "--host", &other]).await;
+    let nothing = nothing.unwrap_err().to_string();
+    assert!(nothing.contains("keeps no state for this key"), "{nothing}");
+    market.world.end().await;
+}
