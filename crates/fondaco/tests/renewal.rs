@@ -131,6 +131,10 @@ async fn contracts_are_renewed_without_sending_a_byte() {
         assert_eq!(old["provider"], line["provider"]);
     }
     market.restored_equals_the_source().await;
+    // What was tagged under the old contracts is proven under the new ones.
+    let proven = market.world.run("buyer", ["audit", "--deep"]).await.unwrap();
+    let is_proven = |line: &&Value| line["outcome"] == "proven";
+    assert_eq!(proven.iter().filter(is_proven).count(), HOSTS.len(), "{proven:?}");
 
     // A backup goes on under them, and renews those that end soon enough to be named.
     std::fs::write(market.source.join("more"), b"after the renewal").unwrap();
