@@ -45,7 +45,8 @@ async fn market() -> Market {
         })
         .collect();
     std::fs::write(source.join("file"), bytes).unwrap();
-    let mut backup = vec!["backup".to_owned(), source.to_str().unwrap().to_owned()];
+    let mut backup =
+        vec!["backup".to_owned(), "create".to_owned(), source.to_str().unwrap().to_owned()];
     for number in 0..HOSTS {
         let name = host(number);
         world.ask(&name, ["init", "--no-passphrase"]).await.unwrap();
