@@ -88,7 +88,7 @@ pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
     expect(restic.snapshots()? == 2, "both snapshots are there")?;
     market.stop("buyer");
 
-    market.run("other", &with_hosts(&["backup", &sample.to_string_lossy()]))?;
+    market.run("other", &with_hosts(&["backup", "create", &sample.to_string_lossy()]))?;
     let other = Restic::new(&market, "other", &sample);
     let password = other.password_file.to_string_lossy().into_owned();
     market.up("other", &with_hosts(&[&gateway[..], &["--password-file", &password]].concat()))?;
