@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod foreign;
 mod fuzz;
+mod restic;
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,13 @@ const STEPS: &[Step] = &[
         ),
     },
     Step {
+        name: "market",
+        run: Run::Line(
+            "FONDACO_SEEDS=2000 cargo test --locked --package fondaco-testkit --test market \
+             what_was_stored_is_there_and_liars_are_named",
+        ),
+    },
+    Step {
         name: "doc",
         run: Run::Line("RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked"),
     },
@@ -40,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { name: "foreign", run: Run::Code(foreign::step) },
     Step { name: "demo", run: Run::Code(demo::step) },
     Step { name: "demo-offline", run: Run::Code(demo::step_offline) },
+    Step { name: "restic", run: Run::Code(restic::step) },
     Step { name: "fuzz", run: Run::Code(fuzz::step) },
 ];
 

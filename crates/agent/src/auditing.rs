@@ -1,29 +1,88 @@
 //! Ask each host to prove, at places it could not foresee, that it keeps what it is paid for.
 //!
-//! The groups (16 KiB) of all shards under a contract are numbered, and a fresh nonce draws some. Each is
-//! read like any other range, so that a host cannot tell an audit from a restore.
+//! A *sampled* audit numbers the groups (16 KiB) of all shards under a contract, and a fresh nonce draws some. Each is
+//! read like any other range, so that a host cannot tell an audit from a restore. A *deep* audit draws blocks of all
+//! shards that have tags, and one proof of 8 KiB is about up to 512 of them.
+//!
+//! ```text
+//! nonce ──► places ──► ask ──► proven: on to the next        a deadline for each question
+//!                       │ └──► not what it must be: caught
+//!                       └────► silence: the same once more ──► silent, which alone proves nothing
+//! ```
 
 use crate::AgentError;
-use crate::book::Book;
+use crate::book::{Book, Event, Verdict};
 use crate::objects::Objects;
 use crate::session::Session;
-use fondaco_audit::{Challenge, GROUP, ShardId};
+use crate::tagging::subject;
+use fondaco_audit::{Challenge, GROUP, Part, ShardId, blocks};
+use fondaco_codec::choice;
 use fondaco_contract::ContractId;
-use fondaco_crypto::EntityId;
+use fondaco_crypto::{Digest, Domain, EntityId, Hasher};
 use fondaco_erasure::Layout;
-use fondaco_ports::market::Reason;
+use fondaco_ports::market::{PROOF_SAMPLES_MAX, Reason};
+use fondaco_units::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How long a host may take for the answer to one question: a slow disk has 512 places to look at.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long to wait before the same is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+const NONCE: Domain = Domain::new("fondaco 2026 audit nonce v1");
+const PROOF: Domain = Domain::new("fondaco 2026 audit evidence v1");
+
+/// How an audit asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By reads, which anyone could check.
+    Sampled,
+    /// By one proof of many blocks, which the owner alone can check.
+    Deep,
+}
+choice!(Kind { 1 => Sampled, 2 => Deep });
+
+impl Kind {
+    /// Returns how many places to ask for where nobody says: they find a loss of 10 % or of 1 % with 99 % certainty.
+    pub const fn samples(self) -> u32 {
+        match self {
+            Self::Sampled => 44,
+            Self::Deep => 460,
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Sampled => "sampled",
+            Self::Deep => "deep",
+        })
+    }
+}
 
 /// How an audit of one contract came out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audited {
     /// Which contract.
     pub contract: ContractId,
     /// Whose.
     pub provider: EntityId,
+    /// How it was asked.
+    pub kind: Kind,
+    /// When it was done.
+    pub at: Timestamp,
+    /// What drew the places: of this contract alone, so that no host can foresee another's.
+    pub nonce: [u8; 32],
     /// What it showed.
     pub outcome: Outcome,
+    /// The digest of what was answered; zero for nothing.
+    pub proof: Digest,
 }
 
 /// What an audit showed.
@@ -51,27 +110,39 @@ pub enum Outcome {
     },
 }
 
-/// Audits every open contract at once, at `samples` places each. Hosts caught are not dealt with again.
+/// Audits every open contract at once, at `samples` places each, and calls `done` after each. Hosts caught are not
+/// dealt with again. `nonce` must be fresh entropy.
 pub async fn audit(
     objects: &Objects,
+    kind: Kind,
     samples: u32,
     nonce: [u8; 32],
+    mut done: impl FnMut(&Audited),
 ) -> Result<Vec<Audited>, AgentError> {
     let mut audits = JoinSet::new();
     for (&contract, session) in objects.sessions() {
         let shards = objects.book().read(|book| shards(book, contract));
         let session = Arc::clone(session);
+        let nonce = *Hasher::new(NONCE)
+            .update(&nonce)
+            .update(contract.digest().as_bytes())
+            .finish()
+            .as_bytes();
         audits.spawn(async move {
-            let result = challenge(&session, &shards, samples, nonce).await;
-            (contract, session, result)
+            let mut evidence = Evidence::default();
+            let result = match kind {
+                Kind::Sampled => sample(&session, &shards, samples, nonce, &mut evidence).await,
+                Kind::Deep => dig(&session, &shards, samples, nonce, &mut evidence).await,
+            };
+            (contract, session, nonce, evidence, result)
         });
     }
     let mut audited = Vec::new();
-    while let Some(done) = audits.join_next().await {
-        let (contract, session, result) =
-            done.map_err(|error| AgentError::Store(format!("a task failed: {error}")))?;
+    while let Some(joined) = audits.join_next().await {
+        let (contract, session, nonce, evidence, result) =
+            joined.map_err(|error| AgentError::Store(format!("a task failed: {error}")))?;
         let outcome = match result {
-            Ok(samples) => Outcome::Proven { samples },
+            Ok(outcome) => outcome,
             Err(
                 error @ (AgentError::HoldSpent { .. }
                 | AgentError::ContractFull { .. }
@@ -80,68 +151,307 @@ pub async fn audit(
                 objects.note_failure(contract, &session, &error)?;
                 Outcome::Unasked { what: error.to_string() }
             }
+            // It has the right to, and says nothing about what it keeps.
+            Err(
+                error @ AgentError::Provider {
+                    reason:
+                        Reason::TooManyProofs { .. } | Reason::Version { .. } | Reason::Malformed,
+                    ..
+                },
+            ) if kind == Kind::Deep => Outcome::Unasked { what: error.to_string() },
             Err(error) => {
                 objects.note_failure(contract, &session, &error)?;
                 match error {
                     AgentError::Caught { what, .. } => Outcome::Caught { what },
+                    // Nothing of the host's: our own disk failed.
+                    AgentError::Store(what) => Outcome::Unasked { what },
                     other => Outcome::Silent { what: other.to_string() },
                 }
             }
         };
-        audited.push(Audited { contract, provider: session.provider(), outcome });
+        let (provider, at, proof) = (session.provider(), session.now(), evidence.digest());
+        let one = Audited { contract, provider, kind, at, nonce, outcome, proof };
+        done(&one);
+        audited.push(one);
     }
     audited.sort_by_key(|audited| audited.contract);
+    note_verdicts(objects, &audited)?;
     Ok(audited)
 }
 
-/// Lists the shards that lie under a contract, with their lengths.
-fn shards(book: &Book, contract: ContractId) -> Vec<(ShardId, u64)> {
+/// Puts into the book how the audits came out. If no host answers at all, it is more likely that this machine is cut off than
+/// that all of them are: then nobody's silence counts.
+fn note_verdicts(objects: &Objects, audited: &[Audited]) -> Result<(), AgentError> {
+    let answers = |outcome: &Outcome| match outcome {
+        Outcome::Proven { .. } | Outcome::Caught { .. } => true,
+        Outcome::Unasked { .. } | Outcome::Silent { .. } => false,
+    };
+    let connected = audited.iter().any(|audited| answers(&audited.outcome));
+    for Audited { contract, outcome, .. } in audited {
+        let verdict = match outcome {
+            Outcome::Proven { samples } => (*samples > 0).then_some(Verdict::Proven),
+            Outcome::Silent { .. } => connected.then_some(Verdict::Failed),
+            // A lie is in the book already, and what was not asked says nothing.
+            Outcome::Caught { .. } | Outcome::Unasked { .. } => None,
+        };
+        if let (Some(verdict), Some(session)) = (verdict, objects.sessions().get(contract)) {
+            let at = session.now();
+            objects.book().record(&Event::Audited { contract: *contract, at, verdict })?;
+        }
+    }
+    Ok(())
+}
+
+/// A shard that lies under a contract.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    name: ShardId,
+    /// Its size, with its tags.
+    size: u64,
+    /// What it is asked about in a deep audit, if it has tags.
+    part: Option<Part>,
+}
+
+/// Lists the shards that lie under a contract.
+fn shards(book: &Book, contract: ContractId) -> Vec<Shard> {
     book.objects()
         .filter_map(|(_, object)| {
             let set = book.set(object.set)?;
             let index = set.contracts.iter().position(|&other| other == contract)?;
             let layout = Layout::new(object.code, object.length.get()).ok()?;
-            Some((*object.shards.get(index)?, layout.shard_len()))
+            let (name, size) = (*object.shards.get(index)?, object.shard_size(layout));
+            let index = u8::try_from(index).ok()?;
+            let part = object.tagged.map(|tag| Part {
+                shard: name,
+                subject: subject(&tag, index),
+                length: layout.shard_len(),
+                samples: 0,
+            });
+            Some(Shard { name, size, part })
         })
         .collect()
 }
 
-async fn challenge(
+/// What was answered so far.
+#[derive(Debug, Default)]
+struct Evidence(Option<Hasher>);
+
+impl Evidence {
+    fn add(&mut self, answer: &[u8]) {
+        self.0.get_or_insert_with(|| Hasher::new(PROOF)).update(answer);
+    }
+
+    fn digest(&self) -> Digest {
+        self.0.as_ref().map_or(Digest::ZERO, Hasher::finish)
+    }
+}
+
+/// Asks in time, and once more the same if there is no answer.
+async fn ask<T, F>(provider: EntityId, question: impl Fn() -> F) -> Result<T, AgentError>
+where
+    F: Future<Output = Result<T, AgentError>>,
+{
+    match in_time(provider, question()).await {
+        Err(error) if is_silence(&error) => {
+            tokio::time::sleep(PAUSE).await;
+            in_time(provider, question()).await
+        }
+        answer => answer,
+    }
+}
+
+async fn in_time<T>(
+    provider: EntityId,
+    answer: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, AgentError> {
+    let late = AgentError::Late { provider, seconds: DEADLINE.as_secs() };
+    timeout(DEADLINE, answer).await.unwrap_or(Err(late))
+}
+
+fn is_silence(error: &AgentError) -> bool {
+    match error {
+        AgentError::Transport(error) => error.is_transient(),
+        AgentError::Late { .. } => true,
+        AgentError::Provider { reason, .. } => matches!(reason, Reason::Busy | Reason::Failed),
+        _ => false,
+    }
+}
+
+async fn sample(
     session: &Session,
-    shards: &[(ShardId, u64)],
+    shards: &[Shard],
     samples: u32,
     nonce: [u8; 32],
-) -> Result<usize, AgentError> {
+    evidence: &mut Evidence,
+) -> Result<Outcome, AgentError> {
+    let provider = session.provider();
     if shards.is_empty() {
-        session.standing().await?;
+        ask(provider, || session.standing()).await?;
     }
-    let groups: u64 = shards.iter().map(|(_, size)| size.div_ceil(GROUP)).sum();
-    // One draw over all groups, numbered as if the shards were one.
-    let all = ShardId::of(session.contract().digest().as_bytes());
-    let places = Challenge { nonce }.ranges(all, groups * GROUP, samples);
-    let places: Vec<u64> =
-        places.into_iter().filter(|_| groups > 0).map(|place| place.start / GROUP).collect();
-    let (mut shard, mut before) = (shards.iter(), 0);
-    let mut present = shard.next();
-    for &place in &places {
-        // Places are in order, and so are shards: both are walked once.
-        while let Some((_, size)) = present
-            && place >= before + size.div_ceil(GROUP)
-        {
-            before += size.div_ceil(GROUP);
-            present = shard.next();
+    let counts: Vec<u64> = shards.iter().map(|shard| shard.size.div_ceil(GROUP)).collect();
+    let places = places(session.contract(), &counts, samples, nonce);
+    let all = places.iter().map(Vec::len).sum();
+    for (shard, places) in shards.iter().zip(places) {
+        for place in places {
+            let start = place * GROUP;
+            let range = start..(start + GROUP).min(shard.size);
+            let read = || session.read(shard.name, shard.size, range.clone());
+            evidence.add(&ask(provider, read).await?);
         }
-        let Some(&(name, size)) = present else { break };
-        let start = (place - before) * GROUP;
-        let range = start..(start + GROUP).min(size);
-        let read = match session.read(name, size, range.clone()).await {
-            // Silence is asked again with the same question before it counts.
-            Err(AgentError::Transport(error)) if error.is_transient() => {
-                session.read(name, size, range).await
-            }
-            read => read,
-        };
-        read?;
     }
-    Ok(places.len())
+    Ok(Outcome::Proven { samples: all })
+}
+
+async fn dig(
+    session: &Session,
+    shards: &[Shard],
+    samples: u32,
+    nonce: [u8; 32],
+    evidence: &mut Evidence,
+) -> Result<Outcome, AgentError> {
+    let provider = session.provider();
+    let parts: Vec<Part> = shards.iter().filter_map(|shard| shard.part).collect();
+    if parts.is_empty() {
+        let what = "nothing that it keeps has tags".to_owned();
+        return Ok(Outcome::Unasked { what });
+    }
+    let counts: Vec<u64> = parts.iter().map(|part| blocks(part.length)).collect();
+    let places = places(session.contract(), &counts, samples, nonce);
+    let asked = parts.iter().zip(&places).map(|(part, places)| (part, places.len()));
+    let mut proven = 0;
+    for (round, parts) in (0_u32..).zip(rounds(asked)) {
+        // A nonce for each question: what the places of the first show must not foretell the next.
+        let nonce =
+            *Hasher::new(NONCE).update(&nonce).update(&round.to_le_bytes()).finish().as_bytes();
+        let proof = ask(provider, || session.prove(nonce, &parts)).await?;
+        evidence.add(&proof);
+        session
+            .tag_key()
+            .check_under(session.contract().digest(), &nonce, &parts, &proof)
+            .map_err(|error| {
+                let what = format!("it was paid to keep blocks, and proves otherwise: {error}");
+                AgentError::Caught { provider, what }
+            })?;
+        proven += parts.iter().map(|part| part.samples as usize).sum::<usize>();
+    }
+    Ok(Outcome::Proven { samples: proven })
+}
+
+/// Makes questions of at most [`PROOF_SAMPLES_MAX`] blocks, each about shards in the order of their names.
+fn rounds<'a>(asked: impl Iterator<Item = (&'a Part, usize)>) -> Vec<Vec<Part>> {
+    let (mut rounds, mut left) = (Vec::new(), 0);
+    let mut round: BTreeMap<ShardId, Part> = BTreeMap::new();
+    for (part, mut samples) in asked {
+        while samples > 0 {
+            if left == 0 || round.contains_key(&part.shard) {
+                rounds.push(std::mem::take(&mut round));
+                left = PROOF_SAMPLES_MAX;
+            }
+            let now = samples.min(left);
+            let of_these = u32::try_from(now).unwrap_or(0); // at most PROOF_SAMPLES_MAX
+            round.insert(part.shard, Part { samples: of_these, ..*part });
+            (samples, left) = (samples - now, left - now);
+        }
+    }
+    rounds.push(round);
+    let full = rounds.into_iter().filter(|round| !round.is_empty());
+    full.map(|round| round.into_values().collect()).collect()
+}
+
+/// Draws `samples` places of shards that have so many each, as if they were one; returns those of each.
+fn places(contract: ContractId, counts: &[u64], samples: u32, nonce: [u8; 32]) -> Vec<Vec<u64>> {
+    let all = ShardId::of(contract.digest().as_bytes());
+    let count: u64 = counts.iter().sum();
+    // Places are in order, and so are shards: both are walked once.
+    let mut drawn = Challenge { nonce }.places(all, count, samples).into_iter().peekable();
+    let mut before = 0;
+    let mut of_shard = |count: u64| {
+        let mut places = Vec::new();
+        while let Some(place) = drawn.next_if(|place| *place < before + count) {
+            places.push(place - before);
+        }
+        before += count;
+        places
+    };
+    counts.iter().map(|count| of_shard(*count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fondaco_audit::Subject;
+    use proptest::{collection::vec, prelude::*};
+
+    fn contract() -> ContractId {
+        ContractId::from_digest(Digest::ZERO)
+    }
+
+    /// Silence is contained: the same is asked once more, and only then it counts. All else counts at once.
+    #[test]
+    fn silence_is_asked_again() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let refused = |reason| AgentError::Provider { provider, reason };
+        let late = || AgentError::Late { provider, seconds: 60 };
+        let lie = || AgentError::Caught { provider, what: "a lie".to_owned() };
+        type Answers = Vec<Result<u8, AgentError>>;
+        let table: Vec<(Answers, Result<u8, String>, usize)> = vec![
+            (vec![Ok(7)], Ok(7), 1),
+            (vec![Err(late()), Ok(7)], Ok(7), 2),
+            (vec![Err(refused(Reason::Busy)), Ok(7)], Ok(7), 2),
+            (vec![Err(late()), Err(late()), Ok(7)], Err(late().to_string()), 2),
+            (vec![Err(late()), Err(lie()), Ok(7)], Err(lie().to_string()), 2),
+            (vec![Err(lie()), Ok(7)], Err(lie().to_string()), 1),
+            (
+                vec![Err(refused(Reason::Damaged)), Ok(7)],
+                Err(refused(Reason::Damaged).to_string()),
+                1,
+            ),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for (answers, outcome, asked) in table {
+            let count = answers.len();
+            let answers = std::cell::RefCell::new(answers.into_iter());
+            let question = || std::future::ready(answers.borrow_mut().next().unwrap());
+            let answer = runtime.block_on(ask(provider, question));
+            assert_eq!(answer.map_err(|error| error.to_string()), outcome);
+            assert_eq!(count - answers.borrow().len(), asked);
+        }
+    }
+
+    proptest! {
+        /// As many places as there are or were asked for, each of its shard and once.
+        #[test]
+        fn places_are_of_their_shards(counts in vec(0..50_u64, 0..20), samples in 0..300_u32, nonce: [u8; 32]) {
+            let places = places(contract(), &counts, samples, nonce);
+            let all: u64 = counts.iter().sum();
+            prop_assert_eq!(places.len(), counts.len());
+            prop_assert_eq!(places.iter().map(Vec::len).sum::<usize>() as u64, all.min(samples.into()));
+            for (places, count) in places.iter().zip(counts) {
+                prop_assert!(places.windows(2).all(|pair| pair[0] < pair[1]));
+                prop_assert!(places.iter().all(|place| *place < count));
+            }
+        }
+
+        /// Questions have what a provider takes, and together ask for all.
+        #[test]
+        fn questions_are_whole(samples in vec(0..1500_usize, 0..12)) {
+            let part = |name: u8| Part {
+                shard: ShardId::of(&[name]),
+                subject: Subject::from_digest(Digest::ZERO),
+                length: 1 << 30,
+                samples: 0,
+            };
+            let parts: Vec<Part> = (0..12).map(part).collect();
+            let rounds = rounds(parts.iter().zip(samples.iter().copied()));
+            let mut asked = 0;
+            for round in &rounds {
+                let sum: u32 = round.iter().map(|part| part.samples).sum();
+                prop_assert!(sum > 0 && sum as usize <= PROOF_SAMPLES_MAX);
+                prop_assert!(round.iter().all(|part| part.samples > 0));
+                prop_assert!(round.windows(2).all(|pair| pair[0].shard < pair[1].shard));
+                asked += sum as usize;
+            }
+            prop_assert_eq!(asked, samples.iter().sum::<usize>());
+        }
+    }
 }

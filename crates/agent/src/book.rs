@@ -4,10 +4,14 @@
 //! contract   ContractIntended ──► ContractOpened ──► ContractEnded
 //!                    └──────────────────────────────────► ContractEnded (never opened)
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
+//! renewal    ContractIntended (it names the old one) ──► ContractRenewed: the old one is over, the new one open in its place
+//! shard      ShardDeleted: the provider's receipt, kept for good
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
 //! slot       SlotIntended ──► SlotReplaced
 //!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
+//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
+//! audit      AuditsLogged: how far the audit log has come
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -18,18 +22,24 @@
 //! # What always holds
 //!
 //! - Replaying the events gives the same book; an event that does not fit is refused and changes nothing.
-//! - A [`Set`] keeps its code: an object names its set, and its shard `i` lies under contract `i` of it, slot `i`.
-//! - A slot changes its contract in one event, after every object of the set has its shard under the new one.
+//! - An object names its [`Set`], which keeps its code; its shard `i` lies under contract `i` of it, slot `i`. A slot changes
+//!   its contract by renewal, which moves all shards at once, or by repair: in one event, after every object of the set has
+//!   its shard under the new one.
 
-use fondaco_audit::ShardId;
+use crate::audit_log::LogHead;
+use fondaco_audit::{ShardId, tagged_len};
 use fondaco_codec::{List, Text, choice, record};
-use fondaco_contract::{ContractId, Tab, Terms};
+use fondaco_contract::{ContractId, SignedDeletion, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
+use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// By which numbers providers are judged.
+const POLICY: Policy = Policy::DEFAULT;
 
 /// The greatest number of shards of an object.
 pub const SHARDS_MAX: usize = 255;
@@ -63,10 +73,20 @@ record!(ObjectId { kind, name });
 /// How objects are cut into shards: part of the format, since shards outlive programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// Reed–Solomon over GF(2¹⁶) as `reed-solomon-simd` 3 codes it.
-    Leopard16,
+    /// Reed–Solomon over GF(2⁸) with a scaled Cauchy matrix, as the crate `erasure` codes it.
+    Cauchy8,
 }
-choice!(Coding { 1 => Leopard16 });
+choice!(Coding { 2 => Cauchy8 }); // 1 was of a code that is gone
+
+/// How an audit came out. One that showed a lie is told by [`Event::ProviderDistrusted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every place asked for was proven.
+    Proven,
+    /// The provider did not answer, although it was asked again.
+    Failed,
+}
+choice!(Verdict { 1 => Proven, 2 => Failed });
 
 /// Something that happened to a buyer, as its journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +157,29 @@ pub enum Event {
         /// What it did.
         why: Text<200>,
     },
-    /// As `ObjectStored`, of an object with a code of its own: fewer shards than the set's k rebuild it.
+    /// Every shard of an object, each with its tags behind it, was acknowledged as stored.
+    TaggedObjectStored {
+        /// Which object.
+        object: ObjectId,
+        /// Its length.
+        length: Bytes,
+        /// The index of its set.
+        set: u32,
+        /// How many shards rebuild it.
+        k: u8,
+        /// Its shards, in the order of the set's contracts.
+        shards: List<ShardId, SHARDS_MAX>,
+        /// What it is tagged as; see [`object_tag`](crate::tagging::object_tag).
+        tagged: Digest,
+    },
+    /// The audit log has come so far.
+    AuditsLogged {
+        /// How many entries it has.
+        entries: u64,
+        /// The link of the last; zero if there is none.
+        link: Digest,
+    },
+    /// As `TaggedObjectStored`, of an object without tags.
     ObjectCoded {
         /// Which object.
         object: ObjectId,
@@ -173,6 +215,72 @@ pub enum Event {
         /// The contract that takes it.
         contract: ContractId,
     },
+    /// The provider was audited under a contract.
+    Audited {
+        /// Which contract.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+        /// How it came out.
+        verdict: Verdict,
+    },
+    /// What was kept under a contract counts as lost, and others take the provider's place.
+    ContractLost {
+        /// Which contract.
+        contract: ContractId,
+    },
+    /// What is known of a provider, as a whole: in a book that the hosts kept, instead of all that led to it.
+    TrustKept {
+        /// Which provider.
+        provider: EntityId,
+        /// Its record.
+        record: Option<Record>,
+        /// What it has earned of trust.
+        exposure: Option<Exposure>,
+    },
+    /// Until when a contract was proven to be kept, and whether it counts as lost: as `TrustKept`.
+    ProofKept {
+        /// Which contract.
+        contract: ContractId,
+        /// Until when; nothing if it was never audited.
+        proven: Option<Timestamp>,
+        /// Whether it counts as lost.
+        lost: bool,
+    },
+    /// Which contract a slot of a set has now: in a book that the hosts kept, instead of all that led to it.
+    SlotTaken {
+        /// The index of the set.
+        set: u32,
+        /// The number of the slot.
+        index: u8,
+        /// The contract.
+        contract: ContractId,
+    },
+    /// A provider signed that it keeps a shard no longer.
+    ShardDeleted {
+        /// The receipt, verified.
+        receipt: SignedDeletion,
+    },
+    /// A provider signed a contract that takes over all shards of another.
+    ContractRenewed {
+        /// The one that is over.
+        from: ContractId,
+        /// What was used under it.
+        tab: Tab,
+        /// What it pays.
+        paid: Amount,
+        /// The one that follows.
+        to: ContractId,
+        /// The provider's signature of its terms.
+        provider_signature: Signature,
+    },
+    /// A provider was paid more for nothing than is risked with it.
+    LossNoted {
+        /// Under which contract.
+        contract: ContractId,
+        /// How much, in all.
+        lost: Amount,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -188,6 +296,16 @@ choice!(Event {
     24 => StateNumbered { sequence },
     27 => SlotIntended { set, index, contract },
     28 => SlotReplaced { set, index, contract },
+    10 => Audited { contract, at, verdict },
+    11 => ContractLost { contract },
+    33 => TrustKept { provider, record, exposure },
+    34 => ProofKept { contract, proven, lost },
+    35 => SlotTaken { set, index, contract },
+    17 => ShardDeleted { receipt },
+    18 => ContractRenewed { from, tab, paid, to, provider_signature },
+    19 => LossNoted { contract, lost },
+    13 => TaggedObjectStored { object, length, set, k, shards, tagged },
+    14 => AuditsLogged { entries, link },
 });
 
 /// Where a contract stands, as its buyer knows.
@@ -230,6 +348,8 @@ pub struct Set {
     pub code: Code,
     /// The contract for each shard.
     pub contracts: Vec<ContractId>,
+    /// The contract that each slot had first: what its shards are tagged under, whoever keeps them now.
+    pub origins: Vec<ContractId>,
 }
 
 /// Where an object lies.
@@ -243,13 +363,27 @@ pub struct ObjectRecord {
     pub code: Code,
     /// Its shards, in the order of the set's contracts.
     pub shards: Vec<ShardId>,
+    /// What its shards are tagged as, if there are tags behind them.
+    pub tagged: Option<Digest>,
 }
 
 impl ObjectRecord {
-    /// Returns the length of each of its shards.
+    /// Returns how long each shard is, with its tags if it has some.
+    pub const fn shard_size(&self, layout: Layout) -> u64 {
+        shard_size(layout, self.tagged.is_some())
+    }
+}
+
+/// Returns how long each shard of an object is.
+const fn shard_size(layout: Layout, is_tagged: bool) -> u64 {
+    if is_tagged { tagged_len(layout.shard_len()) } else { layout.shard_len() }
+}
+
+impl ObjectRecord {
+    /// Returns how long each of its shards is, with its tags if it has some.
     pub fn share(&self) -> Bytes {
         let layout = Layout::new(self.code, self.length.get());
-        Bytes::new(layout.map_or(0, |layout| layout.shard_len()))
+        Bytes::new(layout.map_or(0, |layout| self.shard_size(layout)))
     }
 }
 
@@ -300,9 +434,19 @@ pub struct Book {
     signatures: BTreeMap<ContractId, Signature>,
     /// The number under which the book was given to the hosts last.
     sequence: u64,
+    records: BTreeMap<EntityId, Record>,
+    /// Until when each contract was proven to be kept.
+    proven: BTreeMap<ContractId, Timestamp>,
+    lost: BTreeSet<ContractId>,
+    exposures: BTreeMap<EntityId, Exposure>,
     unfinished: bool,
     /// The contracts that are to take slots, by set and index.
     repairs: BTreeMap<(u32, u8), ContractId>,
+    /// Receipts, in the order they came.
+    deletions: Vec<SignedDeletion>,
+    /// What was paid for nothing under each contract.
+    losses: BTreeMap<ContractId, Amount>,
+    audits: LogHead,
 }
 
 impl Book {
@@ -334,8 +478,10 @@ impl Book {
                     (!matches!(stage, Stage::Ended { .. })).then_some(ended)
                 })?;
                 self.repairs.retain(|_, intended| intended != contract);
+                let provider = self.known(*contract)?.terms.prices.provider;
+                self.was_kept(provider, *contract, *paid);
             }
-            Event::SetFormed { coding: Coding::Leopard16, k, contracts } => {
+            Event::SetFormed { coding: Coding::Cauchy8, k, contracts } => {
                 let contracts = contracts.as_slice();
                 let refused = BookError::Set { set: self.set_count() };
                 let n = u8::try_from(contracts.len()).map_err(|_| refused)?;
@@ -346,14 +492,18 @@ impl Book {
                         return Err(BookError::Contract { contract });
                     }
                 }
-                self.sets.push(Set { code, contracts: contracts.to_vec() });
+                let contracts = contracts.to_vec();
+                self.sets.push(Set { code, origins: contracts.clone(), contracts });
             }
             Event::ObjectStored { object, length, set, shards } => {
                 let k = self.set(*set).map_or(0, |set| set.code.k());
-                self.store(*object, *length, *set, k, shards.as_slice())?;
+                self.store(*object, *length, *set, k, shards.as_slice(), None)?;
+            }
+            Event::TaggedObjectStored { object, length, set, k, shards, tagged } => {
+                self.store(*object, *length, *set, *k, shards.as_slice(), Some(*tagged))?;
             }
             Event::ObjectCoded { object, length, set, k, shards } => {
-                self.store(*object, *length, *set, *k, shards.as_slice())?;
+                self.store(*object, *length, *set, *k, shards.as_slice(), None)?;
             }
             Event::SlotIntended { set, index, contract } => {
                 self.intend_slot(*set, *index, *contract)?;
@@ -375,7 +525,96 @@ impl Book {
             Event::BackupStarted => self.unfinished = true,
             Event::BackupFinished => self.unfinished = false,
             Event::ProviderDistrusted { provider, why } => {
-                self.distrusted.entry(*provider).or_insert_with(|| why.as_str().to_owned());
+                if !self.distrusted.contains_key(provider) {
+                    self.distrusted.insert(*provider, why.as_str().to_owned());
+                    self.record_mut(*provider).audited(&POLICY, Judged::Caught);
+                    self.exposures.entry(*provider).or_default().bad();
+                }
+                let open = self.contracts.iter().filter(|(_, record)| {
+                    record.terms.prices.provider == *provider && record.stage == Stage::Open
+                });
+                let open: Vec<ContractId> = open.map(|(contract, _)| *contract).collect();
+                open.into_iter().for_each(|contract| self.lose(*provider, contract));
+            }
+            Event::Audited { contract, at, verdict } => {
+                let terms = self.known(*contract)?.terms;
+                let record = self.records.entry(terms.prices.provider);
+                let record = record.or_insert_with(|| Record::new(&POLICY));
+                match verdict {
+                    Verdict::Failed => {
+                        record.audited(&POLICY, Judged::Failed);
+                    }
+                    Verdict::Proven => {
+                        record.audited(&POLICY, Judged::Proven);
+                        let proven = self.proven.entry(*contract).or_insert(terms.begins);
+                        let until = (*at).min(terms.ends).max(*proven);
+                        let (span, epoch) = (until.since(*proven), terms.prices.epoch);
+                        let epochs = Count::fraction(span.milliseconds(), epoch.milliseconds());
+                        // An epoch is as short as the provider says, so that one proof shows one at most.
+                        record.lived(&POLICY, epochs.min(Count::ONE));
+                        *proven = until;
+                    }
+                }
+            }
+            Event::ContractLost { contract } => {
+                let provider = self.known(*contract)?.terms.prices.provider;
+                self.lose(provider, *contract);
+            }
+            Event::SlotTaken { set, index, contract } => {
+                self.known(*contract)?;
+                let refused = BookError::Set { set: *set };
+                let slots = &mut self.sets.get_mut(*set as usize).ok_or(refused)?.contracts;
+                *slots.get_mut(usize::from(*index)).ok_or(refused)? = *contract;
+            }
+            Event::TrustKept { provider, record, exposure } => {
+                replace(&mut self.records, *provider, *record);
+                replace(&mut self.exposures, *provider, *exposure);
+            }
+            Event::ProofKept { contract, proven, lost } => {
+                self.known(*contract)?;
+                replace(&mut self.proven, *contract, *proven);
+                if *lost {
+                    self.lost.insert(*contract);
+                } else {
+                    self.lost.remove(contract);
+                }
+            }
+            Event::ShardDeleted { receipt } => self.deletions.push(*receipt),
+            Event::ContractRenewed { from, tab, paid, to, provider_signature } => {
+                let stage = |contract| self.contract(contract).map(|record| record.stage);
+                if stage(*from) != Some(Stage::Open) {
+                    return Err(BookError::Contract { contract: *from });
+                }
+                let follows = |record: &ContractRecord| record.terms.renews == Some(*from);
+                if stage(*to) != Some(Stage::Intended) || !self.contract(*to).is_some_and(follows) {
+                    return Err(BookError::Contract { contract: *to });
+                }
+                let is_promised = self.repairs.values().any(|intended| intended == from);
+                if is_promised && self.holding().contains(to) {
+                    return Err(BookError::Contract { contract: *to });
+                }
+                let ended = Stage::Ended { tab: *tab, paid: *paid };
+                self.step(*from, |_| Some(ended))?;
+                self.step(*to, |_| Some(Stage::Open))?;
+                let slots = self.sets.iter_mut().flat_map(|set| &mut set.contracts);
+                for contract in slots.chain(self.repairs.values_mut()) {
+                    if contract == from {
+                        *contract = *to;
+                    }
+                }
+                if let Some(given) = self.given.remove(from) {
+                    self.given.insert(*to, given);
+                }
+                self.signatures.insert(*to, *provider_signature);
+                let provider = self.known(*from)?.terms.prices.provider;
+                self.was_kept(provider, *from, *paid);
+            }
+            Event::LossNoted { contract, lost } => {
+                self.losses.insert(*contract, *lost);
+            }
+            Event::AuditsLogged { entries, link } => {
+                let link = (*entries > 0).then_some(*link);
+                self.audits = LogHead { entries: *entries, link };
             }
         }
         Ok(())
@@ -388,6 +627,7 @@ impl Book {
         set: u32,
         k: u8,
         shards: &[ShardId],
+        tagged: Option<Digest>,
     ) -> Result<(), BookError> {
         let refused = BookError::Set { set };
         let contracts = &self.sets.get(set as usize).ok_or(refused)?.contracts;
@@ -396,7 +636,8 @@ impl Book {
         if contracts.len() != shards.len() {
             return Err(refused);
         }
-        let record = ObjectRecord { length, set, code, shards: shards.to_vec() };
+        let shards = shards.to_vec();
+        let record = ObjectRecord { length, set, code, shards, tagged };
         let share = record.share();
         let intended = self.repairs.range((set, 0)..=(set, u8::MAX)).map(|(_, contract)| contract);
         for &contract in contracts.iter().chain(intended) {
@@ -433,6 +674,30 @@ impl Book {
         Ok(())
     }
 
+    fn known(&self, contract: ContractId) -> Result<&ContractRecord, BookError> {
+        self.contracts.get(&contract).ok_or(BookError::Contract { contract })
+    }
+
+    fn record_mut(&mut self, provider: EntityId) -> &mut Record {
+        self.records.entry(provider).or_insert_with(|| Record::new(&POLICY))
+    }
+
+    /// Counts a deal that came to its end as kept, unless it was not.
+    fn was_kept(&mut self, provider: EntityId, contract: ContractId, paid: Amount) {
+        let kept = !self.is_lost(contract) && self.distrusted(provider).is_none();
+        if kept && !paid.is_zero() {
+            self.exposures.entry(provider).or_default().good(paid);
+        }
+    }
+
+    /// Counts a contract as lost, once.
+    fn lose(&mut self, provider: EntityId, contract: ContractId) {
+        if self.lost.insert(contract) {
+            self.record_mut(provider).lost(&POLICY);
+            self.exposures.entry(provider).or_default().bad();
+        }
+    }
+
     fn step(
         &mut self,
         contract: ContractId,
@@ -442,6 +707,26 @@ impl Book {
         let record = self.contracts.get_mut(&contract).ok_or(refused)?;
         record.stage = next(record.stage).ok_or(refused)?;
         Ok(())
+    }
+
+    /// Returns the receipts for deleted shards, in the order they came.
+    pub fn deletions(&self) -> &[SignedDeletion] {
+        &self.deletions
+    }
+
+    /// Returns what was paid for nothing under a contract, if that was more than is risked.
+    pub fn loss(&self, contract: ContractId) -> Amount {
+        self.losses.get(&contract).copied().unwrap_or_default()
+    }
+
+    /// Returns the contracts that were to renew `contract` and of which it is not known whether they did; the latest first.
+    pub fn renewals(&self, contract: ContractId) -> Vec<&ContractRecord> {
+        let is_one = |record: &&ContractRecord| {
+            record.terms.renews == Some(contract) && record.stage == Stage::Intended
+        };
+        let mut found: Vec<_> = self.contracts.values().filter(is_one).collect();
+        found.sort_by_key(|record| std::cmp::Reverse(record.terms.prices.issued));
+        found
     }
 
     /// Returns a contract.
@@ -468,6 +753,17 @@ impl Book {
     /// Returns a set.
     pub fn set(&self, set: u32) -> Option<&Set> {
         self.sets.get(set as usize)
+    }
+
+    /// Returns which contract the slot of this one, or the one that it is to take, had first.
+    pub fn origin(&self, contract: ContractId) -> ContractId {
+        let intended = self.repairs.iter().filter_map(|(&(set, index), intended)| {
+            let origin = self.set(set)?.origins.get(usize::from(index))?;
+            Some((intended, origin))
+        });
+        let slots = self.sets.iter().flat_map(|set| set.contracts.iter().zip(&set.origins));
+        let found = slots.chain(intended).find(|(found, _)| **found == contract);
+        found.map_or(contract, |(_, origin)| *origin)
     }
 
     /// Returns how many sets there are; the newest is the one before this number.
@@ -521,15 +817,30 @@ impl Book {
                 events.push(Event::ContractEnded { contract, tab, paid });
             }
         }
-        for set in &self.sets {
-            let contracts = List::new(set.contracts.clone()).expect("a set that was read");
-            let (coding, k) = (Coding::Leopard16, set.code.k());
+        for (number, set) in (0..).zip(&self.sets) {
+            let contracts = List::new(set.origins.clone()).expect("a set that was read");
+            let (coding, k) = (Coding::Cauchy8, set.code.k());
             events.push(Event::SetFormed { coding, k, contracts });
+            for (index, (&contract, origin)) in (0..).zip(set.contracts.iter().zip(&set.origins)) {
+                if contract != *origin {
+                    events.push(Event::SlotTaken { set: number, index, contract });
+                }
+            }
         }
         for (&object, record) in &self.objects {
-            let &ObjectRecord { length, set, code, .. } = record;
+            let &ObjectRecord { length, set, code, tagged, .. } = record;
             let shards = List::new(record.shards.clone()).expect("an object that was read");
-            events.push(Event::ObjectCoded { object, length, set, k: code.k(), shards });
+            let k = code.k();
+            events.push(match tagged {
+                Some(tagged) => {
+                    Event::TaggedObjectStored { object, length, set, k, shards, tagged }
+                }
+                None => Event::ObjectCoded { object, length, set, k, shards },
+            });
+        }
+        events.extend(self.deletions.iter().map(|&receipt| Event::ShardDeleted { receipt }));
+        for (&contract, &lost) in &self.losses {
+            events.push(Event::LossNoted { contract, lost });
         }
         for (&(set, index), &contract) in &self.repairs {
             events.push(Event::SlotIntended { set, index, contract });
@@ -537,13 +848,52 @@ impl Book {
         for (&provider, why) in &self.distrusted {
             events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });
         }
+        let providers: BTreeSet<_> = self.records.keys().chain(self.exposures.keys()).collect();
+        for &provider in providers {
+            let record = self.records.get(&provider).copied();
+            let exposure = self.exposures.get(&provider).copied();
+            events.push(Event::TrustKept { provider, record, exposure });
+        }
+        for &contract in self.contracts.keys() {
+            let (proven, lost) = (self.proven.get(&contract).copied(), self.is_lost(contract));
+            events.push(Event::ProofKept { contract, proven, lost });
+        }
         if self.unfinished {
             events.push(Event::BackupStarted);
+        }
+        if self.audits != LogHead::default() {
+            let link = self.audits.link.unwrap_or(Digest::ZERO);
+            events.push(Event::AuditsLogged { entries: self.audits.entries, link });
         }
         if self.sequence > 0 {
             events.push(Event::StateNumbered { sequence: self.sequence });
         }
         events
+    }
+
+    /// Returns what is known of a provider, if anything was ever seen of it.
+    pub fn record(&self, provider: EntityId) -> Option<&Record> {
+        self.records.get(&provider)
+    }
+
+    /// Returns every provider of which something was seen, and what is known of it.
+    pub fn records(&self) -> impl Iterator<Item = (EntityId, &Record)> {
+        self.records.iter().map(|(provider, record)| (*provider, record))
+    }
+
+    /// Returns what a provider has earned of trust.
+    pub fn exposure(&self, provider: EntityId) -> Exposure {
+        self.exposures.get(&provider).copied().unwrap_or_default()
+    }
+
+    /// Returns whether what was kept under a contract counts as lost.
+    pub fn is_lost(&self, contract: ContractId) -> bool {
+        self.lost.contains(&contract)
+    }
+
+    /// Returns how far the audit log had come.
+    pub const fn audits(&self) -> LogHead {
+        self.audits
     }
 
     /// Returns whether a backup began and did not finish.
@@ -552,254 +902,13 @@ impl Book {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use fondaco_codec::{Decode as _, Encode as _};
-    use fondaco_contract::PriceList;
-    use fondaco_crypto::{CurrencyId, SecretKey};
-    use fondaco_units::{Duration, Price};
-    use proptest::prelude::*;
-
-    pub(crate) fn terms(nonce: u128) -> Terms {
-        let key = SecretKey::from_bytes(&[1; 32]);
-        let prices = PriceList {
-            provider: key.entity(),
-            currency: CurrencyId::issued_by(key.entity()),
-            open: Amount::new(1),
-            store: Price::from_parts(2),
-            write: Price::from_parts(3),
-            read: Price::from_parts(4),
-            capacity: Bytes::new(1 << 30),
-            period_max: Duration::from_seconds(7200),
-            epoch: Duration::from_seconds(3600),
-            step_max: Bytes::new(1 << 18),
-            issued: Timestamp::EPOCH,
-            expires: Timestamp::from_milliseconds(9),
-        };
-        let span = Duration::from_seconds(3600);
-        let size = Bytes::new(1 << 20);
-        Terms::new(key.entity(), &prices.sign(&key), size, Timestamp::EPOCH, span, nonce)
-    }
-
-    pub(crate) fn intended(nonce: u128) -> Event {
-        Event::ContractIntended {
-            terms: terms(nonce),
-            address: Address::new(EntityId::from_bytes([7; 32]), ["127.0.0.1:1".parse().unwrap()]),
-            hold_request: RequestId::new(nonce),
-            hold_max: Amount::new(100),
-            hold_expires: Timestamp::EPOCH,
-        }
-    }
-
-    pub(crate) fn opened(nonce: u128) -> Event {
-        let provider_signature = Signature::from_bytes([5; 64]);
-        Event::ContractOpened { contract: terms(nonce).id(), provider_signature }
-    }
-
-    fn ended(nonce: u128) -> Event {
-        let (tab, paid) = (Tab::default(), Amount::new(9));
-        Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
-    }
-
-    pub(crate) fn set(k: u8, nonces: &[u128]) -> Event {
-        let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
-        let contracts = List::new(contracts).unwrap();
-        Event::SetFormed { coding: Coding::Leopard16, k, contracts }
-    }
-
-    fn object(name: u8) -> ObjectId {
-        ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([name; 32]) }
-    }
-
-    fn stored(name: u8, set: u32, shards: usize) -> Event {
-        let shards = List::new(vec![ShardId::of(&[name]); shards]).unwrap();
-        Event::ObjectStored { object: object(name), length: Bytes::new(10), set, shards }
-    }
-
-    fn coded(name: u8, set: u32, k: u8, shards: usize) -> Event {
-        let shards = List::new(vec![ShardId::of(&[name]); shards]).unwrap();
-        Event::ObjectCoded { object: object(name), length: Bytes::new(10), set, k, shards }
-    }
-
-    fn slot(set: u32, index: u8, nonce: u128) -> Event {
-        Event::SlotIntended { set, index, contract: terms(nonce).id() }
-    }
-
-    fn replaced(set: u32, index: u8, nonce: u128) -> Event {
-        Event::SlotReplaced { set, index, contract: terms(nonce).id() }
-    }
-
-    /// A set of one contract, another that is open, a third that is not; and what follows.
-    fn repairing(more: &[Event]) -> Vec<Event> {
-        let before = [intended(1), intended(2), intended(3), opened(1), opened(2), set(1, &[1])];
-        before.into_iter().chain(more.iter().cloned()).collect()
-    }
-
-    #[test]
-    fn a_slot_moves_with_all_that_it_holds() {
-        let mut book = Book::default();
-        let (old, new) = (terms(1).id(), terms(2).id());
-        repairing(&[stored(1, 0, 1)]).iter().for_each(|event| book.apply(event).unwrap());
-        assert_eq!((book.given(old).get(), book.given(new).get()), (64, 0));
-        // While it is being repaired, the old contract has the slot; what is stored now is to go to both.
-        for event in [slot(0, 0, 2), stored(2, 0, 1)] {
-            book.apply(&event).unwrap();
-        }
-        assert_eq!(book.set(0).unwrap().contracts, [old]);
-        assert_eq!((book.given(old).get(), book.given(new).get()), (128, 128));
-        assert_eq!(book.repairs().collect::<Vec<_>>(), [(0, 0, new)]);
-        assert_eq!(book.holding(), BTreeSet::from([old, new]));
-        book.apply(&replaced(0, 0, 2)).unwrap();
-        assert_eq!(book.set(0).unwrap().contracts, [new]);
-        assert_eq!(book.holding(), BTreeSet::from([new]));
-        assert_eq!(book.repairs().count(), 0);
-        // As the hosts keep it.
-        let mut kept = Book::default();
-        book.events().iter().for_each(|event| kept.apply(event).unwrap());
-        assert_eq!((kept.set(0), kept.given(new)), (book.set(0), book.given(new)));
-    }
-
-    #[test]
-    fn events_must_fit() {
-        let contract = terms(1).id();
-        let table: Vec<(Vec<Event>, Result<(), BookError>)> = vec![
-            (vec![intended(1)], Ok(())),
-            (vec![intended(1), intended(1)], Err(BookError::Contract { contract })),
-            (vec![opened(1)], Err(BookError::Contract { contract })),
-            (vec![intended(1), opened(1)], Ok(())),
-            (vec![intended(1), opened(1), opened(1)], Err(BookError::Contract { contract })),
-            (vec![intended(1), ended(1)], Ok(())),
-            (vec![intended(1), opened(1), ended(1)], Ok(())),
-            (vec![intended(1), ended(1), opened(1)], Err(BookError::Contract { contract })),
-            (vec![intended(1), ended(1), ended(1)], Err(BookError::Contract { contract })),
-            (vec![set(1, &[1])], Err(BookError::Contract { contract })),
-            (vec![intended(1), set(1, &[])], Err(BookError::Set { set: 0 })),
-            (vec![intended(1), set(2, &[1])], Err(BookError::Set { set: 0 })),
-            (vec![intended(1), set(0, &[1])], Err(BookError::Set { set: 0 })),
-            (vec![intended(1), set(1, &[1]), stored(1, 0, 1)], Ok(())),
-            (vec![intended(1), set(1, &[1]), stored(1, 0, 2)], Err(BookError::Set { set: 0 })),
-            (vec![intended(1), set(1, &[1]), stored(1, 1, 1)], Err(BookError::Set { set: 1 })),
-            (vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 1, 2)], Ok(())),
-            (
-                vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 3, 2)],
-                Err(BookError::Set { set: 0 }),
-            ),
-            (
-                vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 0, 2)],
-                Err(BookError::Set { set: 0 }),
-            ),
-            (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
-            (repairing(&[slot(0, 0, 2)]), Ok(())),
-            (repairing(&[slot(1, 0, 2)]), Err(BookError::Set { set: 1 })),
-            (repairing(&[slot(0, 1, 2)]), Err(BookError::Slot { set: 0, index: 1 })),
-            (repairing(&[slot(0, 0, 1)]), Err(BookError::Slot { set: 0, index: 0 })),
-            (repairing(&[slot(0, 0, 3)]), Err(BookError::Contract { contract: terms(3).id() })),
-            (repairing(&[slot(0, 0, 2), slot(0, 0, 2)]), Err(BookError::Slot { set: 0, index: 0 })),
-            (
-                repairing(&[ended(2), slot(0, 0, 2)]),
-                Err(BookError::Contract { contract: terms(2).id() }),
-            ),
-            (repairing(&[replaced(0, 0, 2)]), Err(BookError::Slot { set: 0, index: 0 })),
-            (repairing(&[slot(0, 0, 2), replaced(0, 0, 2)]), Ok(())),
-            (
-                repairing(&[slot(0, 0, 2), set(1, &[2])]),
-                Err(BookError::Contract { contract: terms(2).id() }),
-            ),
-            (
-                repairing(&[slot(0, 0, 2), replaced(0, 1, 2)]),
-                Err(BookError::Slot { set: 0, index: 1 }),
-            ),
-            (
-                repairing(&[slot(0, 0, 2), replaced(0, 0, 1)]),
-                Err(BookError::Slot { set: 0, index: 0 }),
-            ),
-            (
-                repairing(&[slot(0, 0, 2), replaced(0, 0, 2), replaced(0, 0, 2)]),
-                Err(BookError::Slot { set: 0, index: 0 }),
-            ),
-            // A contract that ended takes nothing any more.
-            (
-                repairing(&[slot(0, 0, 2), ended(2), replaced(0, 0, 2)]),
-                Err(BookError::Slot { set: 0, index: 0 }),
-            ),
-        ];
-        for (events, expected) in table {
-            let mut book = Book::default();
-            let (last, before) = events.split_last().unwrap();
-            before.iter().for_each(|event| book.apply(event).unwrap());
-            assert_eq!(book.apply(last), expected, "{events:?}");
-        }
-    }
-
-    #[test]
-    fn a_book_knows_where_things_lie() {
-        let mut book = Book::default();
-        for event in [
-            intended(1),
-            intended(2),
-            opened(1),
-            opened(2),
-            set(1, &[1, 2]),
-            Event::BackupStarted,
-            stored(3, 0, 2),
-            stored(4, 0, 2),
-            Event::ObjectRemoved { object: object(3) },
-        ] {
-            book.apply(&event).unwrap();
-        }
-        assert!(book.unfinished());
-        assert_eq!(book.object(object(3)), None);
-        assert_eq!(book.object(object(4)).unwrap().shards.len(), 2);
-        assert_eq!(book.set(0).unwrap().code.to_string(), "1 of 2");
-        book.apply(&Event::BackupFinished).unwrap();
-        assert!(!book.unfinished());
-    }
-
-    fn events() -> impl Strategy<Value = Event> {
-        let nonce = 0..3_u128;
-        prop_oneof![
-            nonce.clone().prop_map(intended),
-            nonce.clone().prop_map(opened),
-            nonce.clone().prop_map(ended),
-            (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
-            (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
-            (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),
-            (0..4_u8, 0..2_u32, 0..3_u8, 0..3_usize)
-                .prop_map(|(name, set, k, n)| coded(name, set, k, n)),
-            (0..9_u64).prop_map(|sequence| Event::StateNumbered { sequence }),
-            (0..2_u32, 0..3_u8, 0..3_u128).prop_map(|(set, index, of)| slot(set, index, of)),
-            (0..2_u32, 0..3_u8, 0..3_u128).prop_map(|(set, index, of)| replaced(set, index, of)),
-            Just(Event::BackupStarted),
-            Just(Event::BackupFinished),
-        ]
-    }
-
-    proptest! {
-        /// A refusal changes nothing, and what the journal keeps makes the same book again.
-        #[test]
-        fn replay_gives_the_same_book(schedule in proptest::collection::vec(events(), 0..40)) {
-            let (mut book, mut journal) = (Book::default(), Vec::new());
-            for event in schedule {
-                let before = book.clone();
-                match book.apply(&event) {
-                    Ok(()) => journal.push(event.to_bytes()),
-                    Err(_) => prop_assert_eq!(&book, &before),
-                }
-            }
-            let mut again = Book::default();
-            for record in journal {
-                again.apply(&Event::from_bytes(&record).unwrap()).unwrap();
-            }
-            prop_assert_eq!(&again, &book);
-            // As the hosts keep it: all is there, but what was given and removed is not counted any more.
-            let mut kept = Book::default();
-            book.events().iter().for_each(|event| kept.apply(event).unwrap());
-            for contract in book.contracts.keys() {
-                prop_assert!(kept.given(*contract) <= book.given(*contract));
-            }
-            kept.given.clone_from(&book.given);
-            prop_assert_eq!(kept, book);
-        }
+/// Puts a value in, or takes it out.
+fn replace<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -25,6 +25,14 @@ pub enum AgentError {
         /// Its reason.
         reason: Reason,
     },
+    /// A broker refused.
+    #[error("broker {} refused: {reason}", broker.short())]
+    Broker {
+        /// Which broker.
+        broker: EntityId,
+        /// Its reason.
+        reason: fondaco_ports::offers::Reason,
+    },
     /// A peer answered something that does not fit what was asked.
     #[error("{} answered something that does not fit: {what}", peer.short())]
     Misanswer {
@@ -39,6 +47,39 @@ pub enum AgentError {
         /// Which provider.
         provider: EntityId,
         /// What it did.
+        what: String,
+    },
+    /// A provider took more than is risked with it, and gave nothing for it. No proof: a line that breaks looks the same.
+    #[error(
+        "provider {} was paid {} units for nothing; no more than {} are risked with it",
+        provider.short(), lost.get(), limit.get()
+    )]
+    PaidForNothing {
+        /// Which provider.
+        provider: EntityId,
+        /// Under which contract.
+        contract: ContractId,
+        /// What was paid.
+        lost: Amount,
+        /// What may be.
+        limit: Amount,
+    },
+    /// A provider did not answer a question of an audit in time.
+    #[error("provider {} did not answer within {seconds} s", provider.short())]
+    Late {
+        /// Which provider.
+        provider: EntityId,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// An entry of the audit log is not what it must be, so nothing is added to it.
+    #[error("the audit log {path} is refused at entry {entry}: {what}")]
+    AuditLog {
+        /// The log.
+        path: String,
+        /// The number of the entry, from 0.
+        entry: u64,
+        /// What is wrong with it.
         what: String,
     },
     /// The hold of a contract is used up.
@@ -122,8 +163,18 @@ impl AgentError {
             Self::Misanswer { .. } => {
                 Some("if this peer is to be believed all the same, add it again".to_owned())
             }
+            Self::Broker { .. } => Some("name another one with --broker".to_owned()),
             Self::Provider { .. } | Self::Caught { .. } => Some(
                 "the others serve on; `fondaco backup repair` gives its part to another".to_owned(),
+            ),
+            Self::PaidForNothing { .. } => Some(
+                "the others serve on; `fondaco backup restore --risk 10` reads from it all the same"
+                    .to_owned(),
+            ),
+            Self::Late { .. } => Some("audit again when it can be reached better".to_owned()),
+            Self::AuditLog { .. } => Some(
+                "put a sound copy of it back, or begin another with `fondaco audit log --begin-anew`"
+                    .to_owned(),
             ),
             Self::HoldSpent { .. } | Self::ContractFull { .. } => {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())

@@ -3,12 +3,13 @@
 use crate::AgentError;
 use crate::book::{Book, BookError, Event};
 use fondaco_codec::{Decode as _, DecodeError, Encode as _};
+use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// The kind of an agent's journal, version 1.
-const KIND: Kind = Kind::new(*b"agent\0\0\0", 1);
+/// The kind of an agent's journal, version 2: contracts can renew others.
+const KIND: Kind = Kind::new(*b"agent\0\0\0", 2);
 
 /// The most events that are written at once.
 const BATCH_MAX: usize = 500;
@@ -26,22 +27,32 @@ enum ReplayError {
 #[derive(Debug)]
 pub struct BookFile(Mutex<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     book: Book,
-    journal: Journal<DiskFile>,
+    journal: Journal<Box<dyn Disk>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("book", &self.book).finish_non_exhaustive()
+    }
 }
 
 impl BookFile {
     /// Opens or creates the book at `path`.
     pub fn open(path: &Path) -> Result<Self, AgentError> {
-        let disk = DiskFile::open(path)?;
+        Self::open_on(Box::new(DiskFile::open(path)?))
+            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))
+    }
+
+    /// Opens or creates the book on `disk`.
+    pub fn open_on(disk: Box<dyn Disk>) -> Result<Self, AgentError> {
         let mut book = Book::default();
         let journal = Journal::open(disk, KIND, |record| {
             let event = Event::from_bytes(record)?;
             Ok::<_, ReplayError>(book.apply(&event)?)
         })
-        .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
+        .map_err(|error| AgentError::Store(error.to_string()))?;
         Ok(Self(Mutex::new(Inner { book, journal })))
     }
 
@@ -50,11 +61,18 @@ impl BookFile {
         look(&self.0.lock().expect("no panic under this lock").book)
     }
 
-    /// Writes many events into the book, some at a time; all are on disk when this returns.
-    pub(crate) fn record_all(&self, events: &[Event]) -> Result<(), AgentError> {
+    /// Writes an event into the book; it is on disk when this returns.
+    pub fn record(&self, event: &Event) -> Result<(), AgentError> {
+        self.record_all(std::slice::from_ref(event))
+    }
+
+    /// Writes events into the book; they are on disk when this returns. Few of them come at once, many some at a time.
+    pub fn record_all(&self, events: &[Event]) -> Result<(), AgentError> {
         let mut inner = self.0.lock().expect("no panic under this lock");
         let Inner { book, journal } = &mut *inner;
         for events in events.chunks(BATCH_MAX) {
+            // An event that does not fit must not reach the disk, so it is applied first. Where the disk
+            // then fails, the book is ahead of it, but the journal takes nothing more and nobody is told.
             for event in events {
                 book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
             }
@@ -64,18 +82,5 @@ impl BookFile {
                 .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))?;
         }
         Ok(())
-    }
-
-    /// Writes an event into the book; it is on disk when this returns.
-    pub fn record(&self, event: &Event) -> Result<(), AgentError> {
-        let mut inner = self.0.lock().expect("no panic under this lock");
-        let Inner { book, journal } = &mut *inner;
-        // An event that does not fit must not reach the disk, so it is applied first. Where the disk
-        // then fails, the book is ahead of it, but the journal takes nothing more and nobody is told.
-        book.apply(event).map_err(|error| AgentError::Store(error.to_string()))?;
-        journal
-            .append(&[event.to_bytes()])
-            .map(drop)
-            .map_err(|error| AgentError::Store(format!("the agent's journal: {error}")))
     }
 }

@@ -4,12 +4,15 @@
 //!
 //! ```text
 //! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
-//! Opening       prices ─► placement ─► holds ─► contracts      hosts
+//! discovery     brokers ─► checked asks ─► hosts                several brokers
+//! posting       a provider's ask, shown at brokers
+//! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
+//! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! repair        lost slots of a set ──► new hosts, shard by shard
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
-//! auditing      unforeseen places, proven or not
+//! auditing      unforeseen places, proven or not; each in the AuditLog
 //! Book          the journal of all this
 //! state         the book itself, sealed, with every host; and back from the key alone
 //! ```
@@ -19,50 +22,63 @@
 //! - What must be known after a crash is in the journal before it is acted upon.
 //! - A host is paid at most one step ahead of what it has served.
 //! - Nothing that a host says is believed: bytes are checked against their name, tabs against vouchers.
-//!
-//! # What is not here
-//!
-//! Renewal of contracts, and the choice of hosts by their record: every host is a newcomer
-//! to this version (see [`NEWCOMER_LOSS`]).
 
+pub mod audit_log;
 pub mod auditing;
 pub mod book;
+mod choosing;
 mod currency;
+pub mod discovery;
 pub mod entropy;
 mod error;
 mod journal;
+mod losses;
 mod objects;
 mod opening;
+#[cfg(feature = "simulation")]
+pub mod planted;
+pub mod posting;
 pub mod progress;
+mod quoting;
 mod receipt;
+mod renewing;
 pub mod repair;
 mod repository;
 mod session;
 mod state;
+pub mod tagging;
 mod wallet;
 
+pub use audit_log::{AuditLog, SignedEntry};
+pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{NEWCOMER_LOSS, Opened, Opening, Quote, Quoted, Wish};
+pub use opening::{Opened, Opening, Wish};
+pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
+pub use renewing::{Renewal, Renewed};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
     Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
+    repository_password,
 };
 pub use session::{Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
 pub use wallet::Wallet;
 
+use audit_log::LogHead;
+use auditing::Audited;
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
-use fondaco_contract::{ContractId, Tab};
-use fondaco_crypto::SecretKey;
+use fondaco_contract::{ContractId, Ending, Input, State, Tab};
+use fondaco_crypto::{Digest, SecretKey};
 use fondaco_ports::Clock;
+use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
-use fondaco_units::{Amount, Duration, Timestamp};
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A set that is over sooner than this takes no new objects.
@@ -78,6 +94,11 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
+    limits: Option<Limits>,
+    /// How many steps each host may have been paid for nothing.
+    risk: u64,
+    /// Where the audit log is.
+    audits: PathBuf,
 }
 
 /// What a contract has come to.
@@ -91,6 +112,10 @@ pub struct ContractStatus {
     pub tab: Option<Tab>,
     /// What was paid, or would be if the host posted its voucher now; nothing while that is not known.
     pub paid: Option<Amount>,
+    /// Where it stands: as its host says, or as far as the agent knows without it.
+    pub state: State,
+    /// The receipts for shards deleted under it, and the bytes that they freed.
+    pub deleted: (u64, Bytes),
 }
 
 impl Agent {
@@ -101,8 +126,31 @@ impl Agent {
         endpoint: Endpoint,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
-        let book = Arc::new(BookFile::open(&folder.join("journal"))?);
-        Ok(Self { key, endpoint, clock, book })
+        let book = BookFile::open(&folder.join("journal"))?;
+        Ok(Self { audits: folder.join("audits"), ..Self::with_book(book, key, endpoint, clock) })
+    }
+
+    /// Returns the agent of the owner of `key`, whose book is open; its audit log is where this process runs.
+    pub fn with_book(
+        book: BookFile,
+        key: SecretKey,
+        endpoint: Endpoint,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
+        Self { key, endpoint, clock, book, limits: None, risk: 1, audits }
+    }
+
+    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
+    #[must_use]
+    pub const fn with_risk(mut self, steps: u64) -> Self {
+        self.risk = steps;
+        self
     }
 
     /// Returns the owner's key.
@@ -214,9 +262,26 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         let currency = wallet.currency();
-        let Self { key, endpoint, clock, book } = self;
-        let now = clock.now();
-        Opening { key, endpoint, book, wallet, currency, clock, now }.open(hosts, wish).await
+        let Self { key, endpoint, clock, book, limits, .. } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .open(hosts, wish)
+            .await
+    }
+
+    /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
+    pub async fn quote(
+        &self,
+        wallet: &Wallet,
+        hosts: &[fondaco_ports::Address],
+        wish: Wish,
+    ) -> Result<Quote, AgentError> {
+        let currency = wallet.currency();
+        let Self { key, endpoint, clock, book, limits, .. } = self;
+        let (now, limits) = (clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+            .quote(hosts, wish)
+            .await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.
@@ -224,23 +289,72 @@ impl Agent {
         Objects::new(Arc::clone(&self.book), self.sessions(), self.usable_set())
     }
 
+    fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        Session::new(key, endpoint, Arc::clone(&self.clock), record, given)
+    }
+
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {
         self.book.read(|book| {
             book.contracts()
                 .filter(|(_, record)| record.stage == Stage::Open)
-                .map(|(contract, record)| {
-                    let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-                    let session = Session::new(
-                        key,
-                        endpoint,
-                        Arc::clone(&self.clock),
-                        record,
-                        book.given(contract),
-                    );
-                    (contract, Arc::new(session))
-                })
+                .map(|(contract, record)| (contract, self.session_in(book, contract, record)))
                 .collect()
         })
+    }
+
+    fn session_in(
+        &self,
+        book: &Book,
+        contract: ContractId,
+        record: &ContractRecord,
+    ) -> Arc<Session> {
+        let (given, lost) = (book.given(contract), book.loss(contract));
+        let session = self.session(record, given).with_losses(lost, self.risk);
+        Arc::new(session.tagging_as(book.origin(contract)))
+    }
+
+    /// Audits every open contract, and writes what it showed into the audit log; `done` is called after each. This is
+    /// the one way to audit: what is to be known of each provider follows from what it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::AuditLog`] before anything is asked, if the log is not as it was; and failures of this machine.
+    pub async fn audit(
+        &self,
+        objects: &Objects,
+        kind: auditing::Kind,
+        samples: u32,
+        done: impl FnMut(&Audited),
+    ) -> Result<Vec<Audited>, AgentError> {
+        let mut log = self.audit_log(|_| ())?;
+        let audited = auditing::audit(objects, kind, samples, entropy::random()?, done).await?;
+        if !audited.is_empty() {
+            self.note_audits(log.append(&self.key, &audited)?)?;
+        }
+        Ok(audited)
+    }
+
+    /// Opens the audit log and checks all of it; `visit` is given each entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::open`].
+    pub fn audit_log(&self, visit: impl FnMut(SignedEntry)) -> Result<AuditLog, AgentError> {
+        let noted = self.book.read(book::Book::audits);
+        AuditLog::open(&self.audits, self.key.entity(), noted, visit)
+    }
+
+    /// Moves the audit log aside, and begins another with the next audit. Returns where the old one is now.
+    pub fn begin_audit_log_anew(&self) -> Result<PathBuf, AgentError> {
+        let aside = audit_log::set_aside(&self.audits, self.clock.now())?;
+        self.note_audits(LogHead::default())?;
+        Ok(aside)
+    }
+
+    fn note_audits(&self, LogHead { entries, link }: LogHead) -> Result<(), AgentError> {
+        let link = link.unwrap_or(Digest::ZERO);
+        self.book.record(&Event::AuditsLogged { entries, link })
     }
 
     /// Asks every host how its contract stands.
@@ -252,18 +366,46 @@ impl Agent {
         let mut asking = tokio::task::JoinSet::new();
         for (contract, record) in records {
             let session = sessions.get(&contract).cloned();
+            let (renewals, was_renewed, deleted) = self.book.read(|book| {
+                let is_successor = |(_, other): (ContractId, &ContractRecord)| {
+                    other.terms.renews == Some(contract) && other.stage != Stage::Intended
+                };
+                let was_renewed = book.contracts().any(is_successor);
+                let renewals = book.renewals(contract).first().map(|record| record.terms.id());
+                let of = book.deletions().iter().map(|receipt| receipt.deletion);
+                let of = of.filter(|deletion| deletion.contract == contract);
+                let count = |(count, bytes): (u64, u64), freed: Bytes| {
+                    (count + 1, bytes.saturating_add(freed.get()))
+                };
+                let (count, bytes) = of.fold((0, 0), |all, deletion| count(all, deletion.freed));
+                (renewals, was_renewed, (count, Bytes::new(bytes)))
+            });
             asking.spawn(async move {
-                let (tab, paid) = match (&record.stage, session) {
-                    (Stage::Ended { tab, paid }, _) => (Some(*tab), Some(*paid)),
+                let (mut tab, mut paid, mut state) = (None, None, State::Offered);
+                match (&record.stage, session) {
+                    (Stage::Ended { tab: used, paid: was_paid }, _) => {
+                        (tab, paid) = (Some(*used), Some(*was_paid));
+                        // Why, the book keeps for renewals alone.
+                        state = match was_renewed {
+                            true => State::ended(record.terms.ends, Ending::Renewed),
+                            false if !used.meter.opened => State::Cancelled { at: now },
+                            false => State::ended(record.terms.ends, Ending::Closed),
+                        };
+                    }
                     (Stage::Open, Some(session)) if record.terms.ends > now => {
-                        match session.standing().await {
-                            Ok((tab, authorised)) => (Some(tab), Some(authorised)),
-                            Err(_) => (None, None),
+                        state = State::Open;
+                        if let Ok((used, authorised)) = session.standing().await {
+                            (tab, paid) = (Some(used), Some(authorised));
+                            state = session.stands().await.unwrap_or(state);
+                        }
+                        if let Some(successor) = renewals {
+                            state = state.step(Input::Renew { successor }).unwrap_or(state);
                         }
                     }
-                    (Stage::Open | Stage::Intended, _) => (None, None),
-                };
-                ContractStatus { contract, record, tab, paid }
+                    (Stage::Open, _) => state = State::ended(record.terms.ends, Ending::Over),
+                    (Stage::Intended, _) => {}
+                }
+                ContractStatus { contract, record, tab, paid, state, deleted }
             });
         }
         let mut contracts = asking.join_all().await;

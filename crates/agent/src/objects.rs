@@ -19,11 +19,12 @@ use crate::book::{
 };
 use crate::journal::BookFile;
 use crate::session::{Put, Session};
-use fondaco_audit::ShardId;
+use crate::tagging::{object_tag, subject};
+use fondaco_audit::{ShardId, TagKey};
 use fondaco_codec::{List, Text};
-use fondaco_contract::{ContractId, Tab};
+use fondaco_contract::{ContractId, Ending, Tab};
 use fondaco_crypto::EntityId;
-use fondaco_erasure::{Code, ErasureCode as _, Layout, Piece, ReedSolomon};
+use fondaco_erasure::{Code, Layout, Piece};
 use fondaco_ports::market::Reason;
 use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -114,6 +115,20 @@ impl Objects {
         replace.filter_map(|(contract, _)| Some(self.sessions.get(contract)?.provider())).collect()
     }
 
+    /// Counts as lost what the hosts keep that others take the place of; it is in their record from then on.
+    pub fn count_lost(&self) -> Result<(), AgentError> {
+        let lost: Vec<ContractId> = {
+            let down = self.down.lock().expect("no panic under this lock");
+            down.iter().filter(|(_, down)| down.replace).map(|(contract, _)| *contract).collect()
+        };
+        for contract in lost {
+            if !self.book.read(|book| book.is_lost(contract)) {
+                self.book.record(&Event::ContractLost { contract })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the names and lengths of the objects of a kind.
     pub fn list(&self, kind: ObjectKind) -> Vec<(ObjectId, Bytes)> {
         self.book.read(|book| {
@@ -123,7 +138,7 @@ impl Objects {
     }
 
     /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
-    pub async fn put(&self, object: ObjectId, bytes: &[u8]) -> Result<(), AgentError> {
+    pub async fn put(&self, object: ObjectId, bytes: Vec<u8>) -> Result<(), AgentError> {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
                 what: "there are no contracts to store anything under".to_owned(),
@@ -132,16 +147,25 @@ impl Objects {
         };
         let set = self.set(index)?;
         let code = code(set.code, object.kind);
-        let layout = layout(code, Bytes::of(bytes), object)?;
-        let shards = ReedSolomon
-            .encode(layout, bytes)
+        let length = Bytes::of(&bytes);
+        let layout = layout(code, length, object)?;
+        let tagged = object_tag(object, &bytes, index, code);
+        let shards = fondaco_erasure::encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
-        let mut names = vec![None; shards.len()];
+        let shards = Arc::new(shards);
+        let mut names = vec![None; set.contracts.len()];
         let mut puts = JoinSet::new();
-        for (index, (shard, contract)) in shards.into_iter().zip(&set.contracts).enumerate() {
+        for (number, contract) in (0..code.n()).zip(&set.contracts) {
             let session = self.session(*contract)?;
-            let traffic = self.traffic();
+            let (traffic, shards) = (self.traffic(), Arc::clone(&shards));
             puts.spawn(async move {
+                let shard = shards.get(number).expect("the code has this shard");
+                let tags = session.tag_key().tags(subject(&tagged, number), shard);
+                let mut whole = Vec::with_capacity(shard.len() + tags.len());
+                whole.extend_from_slice(shard);
+                whole.extend(tags);
+                let shard = whole;
+                let index = usize::from(number);
                 let name = ShardId::of(&shard);
                 let put = put_patiently(&session, name, &shard).await;
                 if matches!(put, Ok(Put::Stored)) {
@@ -168,9 +192,9 @@ impl Objects {
         }
         let shards: Vec<ShardId> = names.into_iter().flatten().collect();
         let shards = List::new(shards).expect("a code has at most SHARDS_MAX shards");
-        let length = Bytes::of(bytes);
         let k = code.k();
-        self.book.record(&Event::ObjectCoded { object, length, set: index, k, shards })?;
+        let stored = Event::TaggedObjectStored { object, length, set: index, k, shards, tagged };
+        self.book.record(&stored)?;
         self.traffic.objects.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -216,6 +240,7 @@ impl Objects {
             }
             // A slow host is raced by all the others; if they win, it is not waited for again.
             Err(_) => tokio::select! {
+                biased;
                 read = direct.as_mut() => match read? {
                     Some(bytes) => Ok(bytes),
                     None => self.rebuild(object, record, set, layout, &piece).await,
@@ -242,14 +267,12 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let rows = piece.rows();
-        let data = self.data_rows(object, record, set, layout, &[shard], rows.clone()).await?;
-        let skipped = usize::try_from(range.start - rows.start).expect("rows are short");
-        let length = usize::try_from(range.end - range.start).expect("ranges are in memory");
-        Ok(data[usize::from(shard)][skipped..skipped + length].to_vec())
+        let known = self.known_rows(object, record, set, layout, &[shard], range.clone()).await?;
+        rebuilt(object, record, &known, shard)
     }
 
-    /// Makes shards of an object anew from any k of the others, in the order asked for; each is what the book says it is.
+    /// Makes shards of an object anew from any k of the others, in the order asked for, each with the tags that the key of its
+    /// slot makes; each is what the book says it is.
     ///
     /// # Errors
     ///
@@ -258,26 +281,27 @@ impl Objects {
         &self,
         object: ObjectId,
         record: &ObjectRecord,
-        lost: &[u8],
+        lost: &[(u8, &TagKey)],
     ) -> Result<Vec<Vec<u8>>, AgentError> {
         let set = self.set(record.set)?;
         let layout = layout(record.code, record.length, object)?;
-        let broken = |error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object)));
+        let indices: Vec<u8> = lost.iter().map(|(index, _)| *index).collect();
         let mut shards = vec![Vec::new(); lost.len()];
         let mut start = 0;
         while start < layout.shard_len() {
             let rows = start..(start + WINDOW_ROWS).min(layout.shard_len());
-            let data = self.data_rows(object, record, &set, layout, lost, rows.clone()).await?;
-            // Blocks are independent, so the window is coded as an object of its own.
-            let data = data.concat();
-            let window = self::layout(record.code, Bytes::of(&data), object)?;
-            let coded = ReedSolomon.encode(window, &data).map_err(broken)?;
-            for (shard, &index) in shards.iter_mut().zip(lost) {
-                shard.extend_from_slice(&coded[usize::from(index)]);
+            let known =
+                self.known_rows(object, record, &set, layout, &indices, rows.clone()).await?;
+            for (shard, &index) in shards.iter_mut().zip(&indices) {
+                shard.extend_from_slice(&rebuilt(object, record, &known, index)?);
             }
             start = rows.end;
         }
-        for (shard, &index) in shards.iter().zip(lost) {
+        for (shard, &(index, key)) in shards.iter_mut().zip(lost) {
+            if let Some(tagged) = record.tagged {
+                let tags = key.tags(subject(&tagged, index), shard);
+                shard.extend(tags);
+            }
             let (made, expected) = (ShardId::of(shard), record.shards[usize::from(index)]);
             if made != expected {
                 return Err(AgentError::Store(format!(
@@ -291,8 +315,8 @@ impl Objects {
         Ok(shards)
     }
 
-    /// Returns what all data shards hold in some rows, from the same rows of any k shards but those that are lost.
-    async fn data_rows(
+    /// Returns the same rows of any k shards but those that are lost, each with its index.
+    async fn known_rows(
         &self,
         object: ObjectId,
         record: &ObjectRecord,
@@ -300,7 +324,7 @@ impl Objects {
         layout: Layout,
         lost: &[u8],
         rows: Range<u64>,
-    ) -> Result<Vec<Vec<u8>>, AgentError> {
+    ) -> Result<Vec<(u8, Vec<u8>)>, AgentError> {
         let others: Vec<u8> = (0..record.code.n()).filter(|other| !lost.contains(other)).collect();
         let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
@@ -351,11 +375,7 @@ impl Objects {
         for other in slow {
             self.note_slow(set.contracts[usize::from(other)]);
         }
-        let known: Vec<(u8, &[u8])> =
-            found.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
-        ReedSolomon
-            .rebuild(layout, rows, &known)
-            .map_err(|error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object))))
+        Ok(found)
     }
 
     /// Reads rows of one shard; nothing when its host is down, refuses or lies, which is remembered. With `again`, a
@@ -380,7 +400,7 @@ impl Objects {
             return Ok(None);
         }
         let name = record.shards[usize::from(shard)];
-        match session.read(name, layout.shard_len(), rows).await {
+        match session.read(name, record.shard_size(layout), rows).await {
             Ok(bytes) => {
                 self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(Some(bytes))
@@ -408,6 +428,11 @@ impl Objects {
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
         // A contract that is full, spent or over says nothing about its host.
+        // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
+        let is_renewed = matches!(
+            error,
+            AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
+        );
         let is_over = matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. });
         let replace = !is_over
             && !matches!(
@@ -429,10 +454,15 @@ impl Objects {
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
         };
-        if is_over && self.book.read(is_open) {
+        if is_over && !is_renewed && self.book.read(is_open) {
             // Its host says so, and keeps nothing any more: a lie would cost it what it has of ours.
             let (tab, paid) = (Tab::default(), Amount::ZERO);
             self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        }
+        if let AgentError::PaidForNothing { contract, lost, .. } = error
+            && self.book.read(|book| book.loss(*contract)) < *lost
+        {
+            self.book.record(&Event::LossNoted { contract: *contract, lost: *lost })?;
         }
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
@@ -468,17 +498,21 @@ impl Objects {
                 })
             })
         };
+        let mut receipts = Vec::new();
         for (index, contract) in slots {
             let Some(&shard) = record.shards.get(usize::from(index)) else { continue };
             if is_named(index, contract, shard) {
                 continue;
             }
             let Some(session) = self.sessions.get(&contract) else { continue };
-            if let Err(error) = session.delete(shard).await {
-                tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+            match session.delete(shard).await {
+                Ok(receipt) => receipts.push(Event::ShardDeleted { receipt }),
+                Err(error) => {
+                    tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
+                }
             }
         }
-        Ok(())
+        self.book.record_all(&receipts)
     }
 
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
@@ -493,7 +527,7 @@ impl Objects {
         });
         for &(object, length) in &old {
             let bytes = self.read(object, 0..length.get()).await?;
-            self.put(object, &bytes).await?;
+            self.put(object, bytes).await?;
         }
         Ok(old.len())
     }
@@ -525,6 +559,19 @@ impl Objects {
             .cloned()
             .ok_or_else(|| AgentError::Store(format!("the agent's journal has no {contract}")))
     }
+}
+
+/// Makes rows of one shard of those of k others.
+fn rebuilt(
+    object: ObjectId,
+    record: &ObjectRecord,
+    known: &[(u8, Vec<u8>)],
+    shard: u8,
+) -> Result<Vec<u8>, AgentError> {
+    let known: Vec<(u8, &[u8])> =
+        known.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
+    fondaco_erasure::rebuild(record.code, &known, shard)
+        .map_err(|error| AgentError::Store(format!("cannot rebuild {}: {error}", show(object))))
 }
 
 /// Returns an object's name for people.

@@ -11,40 +11,36 @@
 //! when it expires: a payer cannot void it. One that its issuer has not opened in a quarter of an hour is not opened
 //! any more.
 
-mod quoting;
 mod slot;
 
-pub use quoting::{Quote, Quoted};
 pub(crate) use slot::SlotWish;
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::choosing::{Records, choose};
 use crate::entropy;
 use crate::journal::BookFile;
 use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
-use fondaco_contract::{Bill, ContractId, Meter, PriceList, SKEW_MAX, SignedPriceList, Tab, Terms};
+use fondaco_contract::{
+    Bill, ContractId, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab, Terms,
+    exposure_max,
+};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
-use fondaco_placement::{Candidate, Goal, Placement, place};
+use fondaco_placement::{Assumptions, Group, Placement};
 use fondaco_ports::{Address, Clock};
+use fondaco_reputation::{Limits, Standing};
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// The chance that a host of which nothing is known loses its shard within an epoch. A deliberately
-/// dark view: hosts are strangers.
-pub const NEWCOMER_LOSS: f64 = 0.05;
-
-/// The most hosts of one set. More would make each object slower to store and no safer in earnest.
-const SHARDS_WANTED_MAX: u8 = 80;
-
 /// Room in each contract for indexes, snapshots and the rounding of shards.
-const SLACK: Bytes = Bytes::new(32 << 20);
+pub(crate) const SLACK: Bytes = Bytes::new(32 << 20);
 
 /// How long after the end of a contract its hold still can be posted.
 const HOLD_MARGIN: Duration = Duration::from_seconds(2 * 86_400);
@@ -70,8 +66,10 @@ pub struct Wish {
 pub struct Opened {
     /// The code: n contracts, of which any k suffice.
     pub code: Code,
-    /// The exact probability with which an object survives, given [`NEWCOMER_LOSS`].
+    /// The exact probability with which an object survives, under `assumptions`.
     pub survive: f64,
+    /// What that takes for granted.
+    pub assumptions: Assumptions,
     /// The most that the contracts may cost.
     pub held: Amount,
     /// The room in each contract.
@@ -97,15 +95,20 @@ pub struct Opening<'a> {
     pub clock: &'a Arc<dyn Clock>,
     /// What time it is.
     pub now: Timestamp,
+    /// How much hosts are trusted with at once; without limits, with what one contract needs.
+    pub limits: Option<Limits>,
 }
 
-struct Offer {
-    address: Address,
-    list: SignedPriceList,
+/// A price list that fits, and where it is from.
+pub(crate) struct Offer {
+    pub(crate) address: Address,
+    pub(crate) list: SignedPriceList,
+    /// Who operates the host, where that is known; price lists do not say it yet.
+    pub(crate) operator: Option<Group>,
 }
 
 /// Who is to blame for a contract that did not come about.
-enum Blame {
+pub(crate) enum Blame {
     /// The host: another may do.
     Host(AgentError),
     /// Anything else: no other host would help.
@@ -124,7 +127,8 @@ impl Opening<'_> {
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
         loop {
-            let placement = choose(&offers, wish, &passed_over)?;
+            let records = self.book.read(Records::of);
+            let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
             match self.open_chosen(&offers, &placement, share, wish).await? {
                 Ok((code, held, size_max)) => {
@@ -134,8 +138,8 @@ impl Opening<'_> {
                             passed_over.push((offer.list.prices.provider, why));
                         }
                     }
-                    let survive = placement.survive;
-                    return Ok(Opened { code, survive, held, size_max, passed_over });
+                    let Placement { survive, assumptions, .. } = placement;
+                    return Ok(Opened { code, survive, assumptions, held, size_max, passed_over });
                 }
                 Err((index, why)) => {
                     let offer = offers.remove(index);
@@ -153,19 +157,19 @@ impl Opening<'_> {
         share: Bytes,
         wish: Wish,
     ) -> Result<Result<(Code, Amount, Bytes), (usize, String)>, AgentError> {
-        let size_max =
-            Bytes::new(share.get() + share.get() / 8).checked_add(SLACK).unwrap_or(Bytes::MAX);
+        let size_max = size_max(share);
         let mut held = Amount::ZERO;
         let mut records = Vec::new();
         for &index in &placement.providers {
             let offer = &offers[index];
             let record = match self.take_up(offer, share, wish.epochs) {
                 Some(record) => record,
-                None if offer.list.prices.capacity < size_max => {
-                    let room = offer.list.prices.capacity;
-                    return Ok(Err((index, format!("it has room for {room}, not for {size_max}"))));
+                None => {
+                    if let Some(why) = self.unfit(&offer.list.prices, size_max) {
+                        return Ok(Err((index, why)));
+                    }
+                    self.intend(offer, size_max, wish.epochs, None)?
                 }
-                None => self.intend(offer, size_max, wish.epochs)?,
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
             records.push(record);
@@ -193,18 +197,19 @@ impl Opening<'_> {
             }
         }
         let contracts: Vec<ContractId> = records.iter().map(|record| record.terms.id()).collect();
-        let n = u8::try_from(contracts.len())
-            .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
-        let code = Code::new(placement.k, n)
-            .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))?;
+        let code = code_of(placement)?;
         let contracts = List::new(contracts).expect("n is a byte");
-        let coding = Coding::Leopard16;
+        let coding = Coding::Cauchy8;
         self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
         Ok(Ok((code, held, size_max)))
     }
 
     /// Asks every host for its prices at once; those that do not fit are passed over.
-    async fn ask(&self, hosts: &[Address], wish: Wish) -> (Vec<Offer>, Vec<(EntityId, String)>) {
+    pub(crate) async fn ask(
+        &self,
+        hosts: &[Address],
+        wish: Wish,
+    ) -> (Vec<Offer>, Vec<(EntityId, String)>) {
         let mut asking = JoinSet::new();
         for (index, address) in hosts.iter().enumerate() {
             let (endpoint, address) = (self.endpoint.clone(), address.clone());
@@ -220,24 +225,22 @@ impl Opening<'_> {
             let provider = address.entity();
             let fit = match prices {
                 Err(error) => Err(error.to_string()),
-                Ok(signed) => match signed.verify(self.now) {
-                    Err(error) => Err(error.to_string()),
-                    Ok(()) => self.fits(provider, signed, wish),
-                },
+                Ok(signed) => good_now(&signed, self.now)
+                    .and_then(|()| self.fits(provider, signed, wish.epochs)),
             };
             match fit {
-                Ok(list) => offers.push(Offer { address, list }),
+                Ok(list) => offers.push(Offer { address, list, operator: None }),
                 Err(why) => passed_over.push((provider, why)),
             }
         }
         (offers, passed_over)
     }
 
-    fn fits(
+    pub(crate) fn fits(
         &self,
         provider: EntityId,
         list: SignedPriceList,
-        wish: Wish,
+        epochs: u32,
     ) -> Result<SignedPriceList, String> {
         let prices = &list.prices;
         if prices.provider != provider {
@@ -246,13 +249,32 @@ impl Opening<'_> {
         if let Some(why) = self.book.read(|book| book.distrusted(provider).map(str::to_owned)) {
             return Err(format!("it was caught before: {why}"));
         }
+        let record = self.book.read(|book| book.record(provider).copied());
+        if let Some(record) = record.filter(|record| record.standing() != Standing::Good) {
+            let (standing, score) = (record.standing(), record.score());
+            return Err(format!("it proved only {score} of its audits, and is {standing}"));
+        }
         if prices.currency != self.currency {
             return Err("it wants to be paid in another currency".to_owned());
         }
-        if prices.period_max < period(prices, wish.epochs) {
+        if prices.period_max < period(prices, epochs) {
             return Err(format!("it takes contracts of at most {}", prices.period_max));
         }
         Ok(list)
+    }
+
+    /// Says why a host cannot have a contract of this size, if so.
+    pub(crate) fn unfit(&self, prices: &PriceList, size_max: Bytes) -> Option<String> {
+        let room = prices.capacity;
+        if room < size_max {
+            return Some(format!("it has room for {room}, not for {size_max}"));
+        }
+        let cap = self.book.read(|book| book.exposure(prices.provider)).cap(&self.limits?);
+        let at_risk = at_risk(prices, size_max);
+        (at_risk > cap).then(|| {
+            let (at_risk, cap) = (at_risk.get(), cap.get());
+            format!("it would be trusted with {at_risk} units at once, and has earned {cap}")
+        })
     }
 
     /// Ends contracts that were opened for a choice that came to nothing, or whose slots others have taken, so that
@@ -316,23 +338,30 @@ impl Opening<'_> {
                         && terms.size_max >= share
                         && terms.epochs() >= u64::from(epochs)
                         && !in_sets.contains(id)
+                        && terms.renews.is_none()
                 })
                 .map(|(_, record)| record.clone())
         })
     }
 
-    /// Makes terms for a new contract; nothing is saved or asked for yet.
-    fn intend(
+    /// Makes terms for a new contract, or for one that follows on another from a moment on; nothing is saved or asked for
+    /// yet.
+    pub(crate) fn intend(
         &self,
         offer: &Offer,
         size_max: Bytes,
         epochs: u32,
+        renews: Option<(ContractId, Timestamp)>,
     ) -> Result<ContractRecord, AgentError> {
         let prices = offer.list.prices;
         let span = period(&prices, epochs);
         let buyer = self.key.entity();
         let nonce = u128::from_le_bytes(entropy::random()?);
-        let terms = Terms::new(buyer, &offer.list, size_max, self.now, span, nonce);
+        let begins = renews.map_or(self.now, |(_, begins)| begins);
+        let mut terms = Terms::new(buyer, &offer.list, size_max, begins, span, nonce);
+        if let Some((renewed, _)) = renews {
+            terms = terms.renewing(renewed);
+        }
         let hold_max = cost_max(&prices, size_max, epochs).ok_or_else(|| AgentError::Invalid {
             what: format!("the prices of {} are beyond all counting", prices.provider.short()),
             hint: "leave that host out".to_owned(),
@@ -350,22 +379,44 @@ impl Opening<'_> {
     /// Takes a contract from wherever it stands to open, saving each step first.
     async fn complete(&self, record: &ContractRecord) -> Result<(), Blame> {
         let contract = record.terms.id();
-        match self.book.read(|book| book.contract(contract).map(|record| record.stage)) {
-            Some(Stage::Open) => return Ok(()),
-            Some(Stage::Intended | Stage::Ended { .. }) => {}
-            None => self.book.record(&Event::ContractIntended {
+        if self.book.read(|book| book.contract(contract).map(|record| record.stage))
+            == Some(Stage::Open)
+        {
+            return Ok(());
+        }
+        self.secure_hold(record).await?;
+        let clock = Arc::clone(self.clock);
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        match Session::new(key, endpoint, clock, record, Bytes::ZERO).open().await {
+            Ok(provider_signature) => {
+                Ok(self.book.record(&Event::ContractOpened { contract, provider_signature })?)
+            }
+            Err(error) => {
+                if matches!(&error, AgentError::Provider { reason, .. } if !reason.is_transient()) {
+                    self.give_up(contract)?;
+                }
+                Err(Blame::Host(error))
+            }
+        }
+    }
+    /// A refusal for good: another try needs another hold, and so another contract.
+    pub(crate) fn give_up(&self, contract: ContractId) -> Result<(), AgentError> {
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        self.book.record(&Event::ContractEnded { contract, tab, paid })
+    }
+
+    /// Saves that a contract is intended, and has the issuer open its hold; both once, however often this is called.
+    pub(crate) async fn secure_hold(&self, record: &ContractRecord) -> Result<(), Blame> {
+        let contract = record.terms.id();
+        if self.book.read(|book| book.contract(contract).is_none()) {
+            self.book.record(&Event::ContractIntended {
                 terms: record.terms,
                 address: record.address.clone(),
                 hold_request: record.hold_request,
                 hold_max: record.hold_max,
                 hold_expires: record.hold_expires,
-            })?,
+            })?;
         }
-        // A refusal for good: another try needs another hold, and so another contract.
-        let refused = || {
-            let (tab, paid) = (Tab::default(), Amount::ZERO);
-            self.book.record(&Event::ContractEnded { contract, tab, paid })
-        };
         let hold = self
             .wallet
             .submit(Request::HoldOpen {
@@ -379,66 +430,47 @@ impl Opening<'_> {
             })
             .await;
         match hold {
-            Ok(Response::HoldOpened { .. }) => {}
+            Ok(Response::HoldOpened { .. }) => Ok(()),
             Ok(_) => {
                 let (peer, what) = (self.currency.issuer(), "no hold was confirmed".to_owned());
-                return Err(AgentError::Misanswer { peer, what }.into());
+                Err(AgentError::Misanswer { peer, what }.into())
             }
             Err(error) => {
                 if matches!(&error, AgentError::Issuer(refusal) if !refusal.is_transient()) {
-                    refused()?;
+                    self.give_up(contract)?;
                 }
-                return Err(error.into());
-            }
-        }
-        let clock = Arc::clone(self.clock);
-        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-        match Session::new(key, endpoint, clock, record, Bytes::ZERO).open().await {
-            Ok(provider_signature) => {
-                Ok(self.book.record(&Event::ContractOpened { contract, provider_signature })?)
-            }
-            Err(error) => {
-                if matches!(&error, AgentError::Provider { reason, .. } if !reason.is_transient()) {
-                    refused()?;
-                }
-                Err(Blame::Host(error))
+                Err(error.into())
             }
         }
     }
 }
 
-/// Chooses the providers and the code.
-fn choose(
-    offers: &[Offer],
-    wish: Wish,
-    passed_over: &[(EntityId, String)],
-) -> Result<Placement, AgentError> {
-    let candidates = offers
-        .iter()
-        .map(|offer| {
-            let prices = offer.list.prices;
-            let parts = u128::from(prices.store.parts()) * u128::from(wish.epochs)
-                + u128::from(prices.write.parts())
-                + u128::from(prices.read.parts());
-            let price = u64::try_from(parts).unwrap_or(u64::MAX);
-            Candidate::new(NEWCOMER_LOSS, price)
-                .map_err(|error| AgentError::Store(format!("placement: {error}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let invalid = |error: String| AgentError::Invalid {
-        what: error,
-        hint: "a probability is written as --survive 0.999".to_owned(),
-    };
-    let goal = Goal::new(wish.survive, SHARDS_WANTED_MAX, 1)
-        .map_err(|error| invalid(error.to_string()))?;
-    place(&candidates, goal).map_err(|error| {
-        let away: Vec<String> =
-            passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
-        AgentError::Placement {
-            what: format!("{error}{}", away.concat()),
-            hint: "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned(),
+/// Checks a list that its host has signed just now: one whose clock is off would refuse all terms, and cost a hold.
+pub(crate) fn good_now(list: &SignedPriceList, now: Timestamp) -> Result<(), String> {
+    let issued = list.prices.issued;
+    let apart = issued.since(now).max(now.since(issued));
+    match list.verify(now) {
+        Err(PriceListError::Signature) => Err(PriceListError::Signature.to_string()),
+        _ if apart > SKEW_MAX => {
+            Err(format!("the clocks are too far apart: it says {issued}, here it is {now}"))
         }
-    })
+        Err(error) => Err(error.to_string()),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The room in a contract for a share of this size.
+pub(crate) fn size_max(share: Bytes) -> Bytes {
+    let roomy = share.get().checked_add(share.get() / 8).map_or(Bytes::MAX, Bytes::new);
+    roomy.checked_add(SLACK).unwrap_or(Bytes::MAX)
+}
+
+/// The code of a placement.
+pub(crate) fn code_of(placement: &Placement) -> Result<Code, AgentError> {
+    let n = u8::try_from(placement.providers.len())
+        .map_err(|_| AgentError::Store("placement chose too many hosts".to_owned()))?;
+    Code::new(placement.k, n)
+        .map_err(|error| AgentError::Store(format!("placement chose no code: {error}")))
 }
 
 fn period(prices: &PriceList, epochs: u32) -> Duration {
@@ -448,7 +480,7 @@ fn period(prices: &PriceList, epochs: u32) -> Duration {
 }
 
 /// What a contract can cost at most in earnest: all written, kept for its whole period and read twice.
-fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
+pub(crate) fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
     let meter = Meter {
         opened: true,
         written: size_max.get(),
@@ -458,7 +490,86 @@ fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> 
     Bill::of(prices, &meter).map(|bill| bill.total())
 }
 
+/// What a host could take and run with: the price to open, an epoch of keeping it all, and one step.
+fn at_risk(prices: &PriceList, size_max: Bytes) -> Amount {
+    let byte_epochs = size_max.get().into();
+    let ahead = Bill::of(prices, &Meter { opened: true, byte_epochs, ..Meter::default() });
+    ahead.and_then(|bill| bill.total().checked_add(exposure_max(prices))).unwrap_or(Amount::MAX)
+}
+
 /// The last moment at which the hold of a contract may yet be opened: some time after its command was made.
 fn open_by(request: RequestId) -> Timestamp {
     request.made_at().after(OPEN_SPAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fondaco_units::Price;
+
+    #[test]
+    fn what_a_host_could_run_with_is_one_epoch_and_one_step() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let prices = |open, store, write| PriceList {
+            provider,
+            currency: CurrencyId::issued_by(provider),
+            open: Amount::new(open),
+            store: Price::from_parts(store),
+            write: Price::from_parts(write),
+            read: Price::default(),
+            capacity: Bytes::new(1 << 40),
+            period_max: Duration::from_seconds(7200),
+            epoch: Duration::from_seconds(3600),
+            step_max: Bytes::new(1 << 18),
+            issued: Timestamp::EPOCH,
+            expires: Timestamp::from_milliseconds(9),
+        };
+        let unit_a_step = 1_000_000_000_000 / (1 << 18);
+        for (prices, size, outcome) in [
+            (prices(0, 0, 0), 1 << 30, 0),
+            (prices(7, 0, 0), 1 << 30, 7),
+            (prices(7, 1_000_000, 0), 5_000_000, 12),
+            (prices(7, 1_000_000, unit_a_step), 5_000_000, 13),
+            (prices(u64::MAX, 1_000_000, 0), 5_000_000, u64::MAX),
+        ] {
+            assert_eq!(at_risk(&prices, Bytes::new(size)), Amount::new(outcome));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named() {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let now = Timestamp::from_milliseconds(1_058_011_200_000);
+        let (day, hour) = (Duration::from_seconds(86_400), Duration::from_seconds(3600));
+        let list = |issued: Timestamp| {
+            PriceList {
+                provider: key.entity(),
+                currency: CurrencyId::issued_by(key.entity()),
+                open: Amount::new(1),
+                store: Price::from_parts(1),
+                write: Price::from_parts(1),
+                read: Price::from_parts(1),
+                capacity: Bytes::new(1),
+                period_max: day,
+                epoch: hour,
+                step_max: Bytes::new(4096),
+                issued,
+                expires: issued.after(hour),
+            }
+            .sign(&key)
+        };
+        let before =
+            |span: Duration| Timestamp::from_milliseconds(now.milliseconds() - span.milliseconds());
+        assert_eq!(good_now(&list(now), now), Ok(()));
+        assert_eq!(good_now(&list(now.after(SKEW_MAX)), now), Ok(()));
+        // A day ahead, a day behind, and half an hour behind, whose list is still good.
+        let half = Duration::from_seconds(1800);
+        for issued in [now.after(day), before(day), before(half)] {
+            let why = good_now(&list(issued), now).unwrap_err();
+            assert!(why.starts_with("the clocks are too far apart: it says 2003-07-1"), "{why}");
+        }
+        let mut forged = list(before(day));
+        forged.prices.open = Amount::ZERO;
+        assert!(good_now(&forged, now).unwrap_err().contains("not signed"));
+    }
 }

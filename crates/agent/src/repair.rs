@@ -21,15 +21,18 @@
 //!
 //! # What is not here
 //!
-//! Renewal: a repaired slot ends when its set does. Doing this by itself, again and again: the caller decides when.
+//! Doing this by itself, again and again: the caller decides when. A newcomer to a slot is chosen by its price alone, not by
+//! what is known of it or falls together with others of the set.
 
-use crate::auditing::{Outcome, audit};
+use crate::auditing::{Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
+use crate::choosing::newcomer_loss;
 use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{Opening, SlotWish};
 use crate::progress::Progress;
 use crate::session::{Put, Session};
-use crate::{Agent, AgentError, NEWCOMER_LOSS, Wallet};
+use crate::{Agent, AgentError, Wallet};
+use fondaco_audit::TagKey;
 use fondaco_contract::ContractId;
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_erasure::Code;
@@ -101,10 +104,10 @@ impl Health {
         self.live() < self.code.k()
     }
 
-    /// Returns the probability that a pack survives an epoch, if so many slots live and each is lost with
-    /// [`NEWCOMER_LOSS`].
+    /// Returns the probability that a pack survives an epoch, if so many slots live and each is lost as
+    /// one of which nothing is known.
     pub fn survive(&self, live: u8) -> f64 {
-        1.0 - loss_probability(&vec![NEWCOMER_LOSS; usize::from(live)], self.code.k())
+        1.0 - loss_probability(&vec![newcomer_loss(); usize::from(live)], self.code.k())
     }
 }
 
@@ -203,17 +206,12 @@ impl Agent {
     /// # Errors
     ///
     /// A host still serves a contract that is over by this machine's clock; or the journal failed.
-    pub async fn survey(
-        &self,
-        objects: &Objects,
-        samples: u32,
-        nonce: [u8; 32],
-    ) -> Result<Vec<Health>, AgentError> {
+    pub async fn survey(&self, objects: &Objects, samples: u32) -> Result<Vec<Health>, AgentError> {
         let mut gone = BTreeMap::new();
         for contract in self.over().await? {
             gone.insert(contract, "its contract is over".to_owned());
         }
-        for audited in audit(objects, samples, nonce).await? {
+        for audited in self.audit(objects, Kind::Sampled, samples, |_| ()).await? {
             if let Outcome::Silent { what } = audited.outcome {
                 gone.insert(audited.contract, format!("it does not answer: {what}"));
             }
@@ -260,7 +258,7 @@ impl Agent {
             repaired.held = add(repaired.held, record.hold_max);
             let (set, index, contract) = (health.set, lost.index, record.terms.id());
             self.book.record(&Event::SlotIntended { set, index, contract })?;
-            let session = self.session(&record);
+            let session = self.book.read(|book| self.session_in(book, contract, &record));
             objects.admit(contract, Arc::clone(&session));
             slots.push(Slot { index, contract, session, is_resumed: false, failed: None });
         }
@@ -280,12 +278,6 @@ impl Agent {
             self.take_over(objects, health, slot, &mut repaired).await?;
         }
         Ok(repaired)
-    }
-
-    fn session(&self, record: &ContractRecord) -> Arc<Session> {
-        let given = self.book.read(|book| book.given(record.terms.id()));
-        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-        Arc::new(Session::new(key, endpoint, Arc::clone(&self.clock), record, given))
     }
 
     /// Opens a contract like the lost one, with a provider that has nothing of this set.
@@ -330,9 +322,9 @@ impl Agent {
     }
 
     fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
-        let Self { key, endpoint, clock, book } = self;
-        let (currency, now) = (wallet.currency(), clock.now());
-        Opening { key, endpoint, book, wallet, currency, clock, now }
+        let Self { key, endpoint, clock, book, limits, .. } = self;
+        let (currency, now, limits) = (wallet.currency(), clock.now(), *limits);
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
     }
 
     /// Brings the shards of every object of a set to the slots that have not got them.
@@ -362,7 +354,10 @@ impl Agent {
                 }
             }
             if !missing.is_empty() {
-                let lost: Vec<u8> = missing.iter().map(|&at| slots[at].index).collect();
+                let lost: Vec<(u8, &TagKey)> = missing
+                    .iter()
+                    .map(|&at| (slots[at].index, slots[at].session.tag_key()))
+                    .collect();
                 let shards = objects.remake(*object, record, &lost).await?;
                 let mut puts: FuturesUnordered<_> = missing
                     .into_iter()

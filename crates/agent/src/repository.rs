@@ -84,6 +84,11 @@ impl SnapshotInfo {
     }
 }
 
+/// Returns the password of the repository of `key`'s owner: whoever has it and the objects can read all backups.
+pub fn repository_password(key: &SecretKey) -> String {
+    Digest::from_bytes(*key.derive(PASSWORD)).to_string()
+}
+
 /// The repository of one owner. Its methods block: call them on a thread of their own.
 pub struct Repo {
     objects: Arc<Objects>,
@@ -107,7 +112,7 @@ impl Repo {
         let mut options = RepositoryOptions::default();
         options.no_cache = cache.is_none();
         options.cache_dir = cache.map(Path::to_owned);
-        let password = Digest::from_bytes(*key.derive(PASSWORD)).to_string();
+        let password = repository_password(key);
         Self { objects, backend: Arc::new(backend), password, options, progress }
     }
 

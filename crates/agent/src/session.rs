@@ -8,7 +8,8 @@
 //!
 //! Steps of a contract go one after the other, so that a host is never more than one step ahead of what
 //! was paid, nor the buyer of what was served. The buyer keeps no running total on disk: after any break
-//! it asks the host, who can only show a voucher that this buyer signed (decision 1).
+//! it asks the host, who can only show a voucher that this buyer signed (decision 1). What the host counts
+//! beyond what it answered is a loss, and ends the payments when it is more than a step (see `losses`).
 
 mod marking;
 mod over;
@@ -17,17 +18,24 @@ pub(crate) use marking::mine;
 
 use crate::AgentError;
 use crate::book::ContractRecord;
-use fondaco_audit::{ShardId, check};
-use fondaco_contract::{Charge, ContractId, SignedPriceList, Tab, TabError, Terms, read_charged};
+use crate::losses::{Losses, Start};
+use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
+use fondaco_codec::List;
+use fondaco_contract::{
+    Charge, ContractId, Deletion, SignedDeletion, SignedPriceList, State as Standing, Tab,
+    TabError, Terms, read_charged,
+};
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
-use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::market::{
+    Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
+};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
-use fondaco_units::{Amount, Bytes};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Mutex;
 
@@ -57,10 +65,14 @@ pub struct Session {
     stored: AtomicU64,
     /// What was signed for by this process, over what the host had before.
     spent: AtomicU64,
+    /// The contract that its slot had first: what the shards are tagged under.
+    origin: ContractId,
+    /// Made when first needed.
+    tag_key: OnceLock<TagKey>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     connection: Option<Connection>,
     /// What both sides have counted; nothing when it must be asked for.
@@ -69,6 +81,22 @@ struct State {
     authorised: Amount,
     /// When dialling failed last, and why: who waited for it need not try the same again.
     failed: Option<(Instant, TransportError)>,
+    /// Where the contract stands, as the host said last.
+    stands: Option<Standing>,
+    losses: Losses,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            connection: None,
+            tab: None,
+            authorised: Amount::ZERO,
+            failed: None,
+            stands: None,
+            losses: Losses::new(Amount::ZERO, 1),
+        }
+    }
 }
 
 /// Asks a host for its signed price list; the caller verifies it.
@@ -126,7 +154,36 @@ impl Session {
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
         let spent = AtomicU64::new(0);
-        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, spent, state }
+        let (origin, tag_key) = (terms.id(), OnceLock::new());
+        Self {
+            key,
+            endpoint,
+            clock,
+            address,
+            terms,
+            hold,
+            hold_max,
+            stored,
+            spent,
+            origin,
+            tag_key,
+            state,
+        }
+    }
+
+    /// Tags shards as the contract did that the slot of this one had first: so that those that were there before a renewal
+    /// are proven as they were made.
+    #[must_use]
+    pub const fn tagging_as(mut self, origin: ContractId) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// Begins with what this host was paid for nothing before, and how many steps may be lost in all.
+    #[must_use]
+    pub fn with_losses(mut self, lost: Amount, risk: u64) -> Self {
+        self.state.get_mut().losses = Losses::new(lost, risk);
+        self
     }
 
     /// Returns what the host was given and acknowledged, as far as this agent knows.
@@ -149,6 +206,16 @@ impl Session {
         self.terms.id()
     }
 
+    /// Returns what time it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns what makes and checks the tags of the slot that this contract has.
+    pub fn tag_key(&self) -> &TagKey {
+        self.tag_key.get_or_init(|| AuditKey::of(&self.key).for_contract(self.origin.digest()))
+    }
+
     /// Has the host sign the terms; asked again, it gives the same signature.
     pub async fn open(&self) -> Result<Signature, AgentError> {
         let mut state = self.state.lock().await;
@@ -165,6 +232,29 @@ impl Session {
                     AgentError::Misanswer { peer: self.provider(), what: error.to_string() }
                 })?;
                 Ok(provider_signature)
+            }
+            other => Err(misanswer(self.provider(), &other)),
+        }
+    }
+
+    /// Has the host sign terms that take over `stored` bytes of the contract they renew; returns also that contract's
+    /// account, as it ended. Asked again, it gives the same.
+    pub async fn renew(&self, stored: Bytes) -> Result<(Signature, Tab), AgentError> {
+        let mut state = self.state.lock().await;
+        let connection = self.connected(&mut state).await?;
+        let tab = self.add(&Tab::default(), Charge::Open)?;
+        let quote = self.quote(&tab, Charge::Store { bytes: stored, epochs: 1 })?;
+        let request = Request::Renew {
+            terms: self.terms,
+            buyer_signature: self.terms.sign_as_buyer(&self.key),
+            voucher: self.voucher(&mut state, quote)?,
+        };
+        match ask(&connection, &request).await? {
+            Response::Renewed { provider_signature, tab } => {
+                self.terms.verify_provider(&provider_signature).map_err(|error| {
+                    AgentError::Misanswer { peer: self.provider(), what: error.to_string() }
+                })?;
+                Ok((provider_signature, tab))
             }
             other => Err(misanswer(self.provider(), &other)),
         }
@@ -211,16 +301,29 @@ impl Session {
         let mut stream = connection.open().await?;
         let request = Request::Put { contract, shard, size, epoch };
         stream.send_bytes(&request.to_frame()).await?;
-        match receive(&mut stream).await? {
-            Response::Have => return Ok(Put::Had),
+        let prices = &self.terms.prices;
+        let mut sent = match receive(&mut stream).await? {
+            Response::Have => {
+                let epochs = tab.epochs_paid.saturating_sub(epoch);
+                let had = Start::Had { size: size.get(), epochs };
+                state.losses.put_begins(prices, shard, had);
+                return Ok(Put::Had);
+            }
             Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
-            Response::Ready => {}
+            Response::Ready => {
+                state.losses.put_begins(prices, shard, Start::Anew);
+                0
+            }
+            Response::Resume { at } if at < size => {
+                state.losses.put_begins(prices, shard, Start::At(at.get()));
+                usize::try_from(at.get()).unwrap_or(usize::MAX)
+            }
             other => return Err(misanswer(self.provider(), &other)),
-        }
-        let step_max = usize::try_from(self.terms.prices.step_max.get()).unwrap_or(usize::MAX);
-        let mut sent = 0;
+        };
+        self.check_losses(state)?;
+        let step_max = usize::try_from(prices.step_max.get()).unwrap_or(usize::MAX);
         state.tab = None;
-        for part in bytes.chunks(step_max) {
+        for part in bytes[sent..].chunks(step_max) {
             sent += part.len();
             tab = self.add(&tab, Charge::Write { bytes: Bytes::of(part) })?;
             if sent == bytes.len() {
@@ -234,8 +337,10 @@ impl Session {
             })?;
             stream.send_bytes(&Step { voucher, bytes: part }.to_frame()).await?;
             match receive(&mut stream).await? {
-                Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {}
-                Response::Stored if sent == bytes.len() => {}
+                Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {
+                    state.losses.put_answered(&tab, at.get());
+                }
+                Response::Stored if sent == bytes.len() => state.losses.put_done(&tab),
                 other => return Err(misanswer(self.provider(), &other)),
             }
         }
@@ -275,6 +380,7 @@ impl Session {
         range: Range<u64>,
     ) -> Result<Vec<u8>, AgentError> {
         let (connection, tab, _) = self.ready(state).await?;
+        self.check_losses(state)?;
         let offset = Bytes::new(range.start);
         let length = Bytes::new(range.end - range.start);
         let charged = read_charged(offset, length, Bytes::new(size)).ok_or_else(|| {
@@ -286,33 +392,97 @@ impl Session {
         state.tab = None;
         let contract = self.contract();
         let request = Request::Get { contract, shard, offset, length, voucher };
-        let caught = |what: String| AgentError::Caught { provider: self.provider(), what };
-        let slice = match ask(&connection, &request).await {
-            Ok(Response::Slice { bytes }) => bytes.into_vec(),
-            Ok(other) => return Err(misanswer(self.provider(), &other)),
-            Err(AgentError::Provider { reason, .. })
-                if matches!(reason, Reason::Damaged | Reason::UnknownShard) =>
-            {
-                return Err(caught(format!("it was paid to keep a shard, and says: {reason}")));
-            }
-            Err(error) => return Err(error),
+        let slice = match self.ask_of_kept(&connection, &request).await? {
+            Response::Slice { bytes } => bytes.into_vec(),
+            other => return Err(misanswer(self.provider(), &other)),
         };
         state.tab = Some(tab);
-        check(shard, size, range, &slice)
-            .map_err(|error| caught(format!("what it sent is not the shard it was given: {error}")))
+        state.losses.answered(&tab);
+        #[cfg(feature = "simulation")]
+        if let Some(bytes) = crate::planted::unchecked(size, &range, &slice) {
+            return Ok(bytes);
+        }
+        check(shard, size, range, &slice).map_err(|error| {
+            self.caught(format!("what it sent is not the shard it was given: {error}"))
+        })
     }
 
-    /// Deletes a shard; nothing is charged.
-    pub async fn delete(&self, shard: ShardId) -> Result<(), AgentError> {
+    /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by.
+    async fn ask_of_kept(
+        &self,
+        connection: &Connection,
+        request: &Request,
+    ) -> Result<Response, AgentError> {
+        match ask(connection, request).await {
+            Err(AgentError::Provider { reason, .. })
+                if matches!(
+                    reason,
+                    Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
+                ) =>
+            {
+                Err(self.caught(format!("it was paid to keep a shard, and says: {reason}")))
+            }
+            answer => answer,
+        }
+    }
+
+    fn caught(&self, what: String) -> AgentError {
+        AgentError::Caught { provider: self.provider(), what }
+    }
+
+    /// Asks for a proof of blocks of shards, in the order of their names, and pays for it; the caller checks it.
+    pub async fn prove(&self, nonce: [u8; 32], parts: &[Part]) -> Result<Vec<u8>, AgentError> {
         let mut state = self.state.lock().await;
-        let connection = self.connected(&mut state).await?;
-        let done = ask(&connection, &Request::Delete { contract: self.contract(), shard }).await;
-        // What is stored, and so what the next epoch costs, is the host's to say again.
+        let done = self.prove_step(&mut state, nonce, parts).await;
+        self.after(&mut state, done)
+    }
+
+    async fn prove_step(
+        &self,
+        state: &mut State,
+        nonce: [u8; 32],
+        parts: &[Part],
+    ) -> Result<Vec<u8>, AgentError> {
+        let (connection, tab, _) = self.ready(state).await?;
+        let asked = parts.iter().map(|part| {
+            let samples = u16::try_from(part.samples).ok()?;
+            Some(ProvePart { shard: part.shard, samples })
+        });
+        let parts = asked
+            .collect::<Option<Vec<_>>>()
+            .and_then(List::new)
+            .ok_or_else(|| AgentError::Store("a proof of too many blocks".to_owned()))?;
+        let tab = self.add(&tab, Charge::Read { bytes: PROOF_CHARGED })?;
+        let voucher = self.voucher(state, self.owed(&tab)?)?;
+        // As with a read.
         state.tab = None;
-        match done? {
-            Response::Deleted => Ok(()),
+        let request = Request::Prove { contract: self.contract(), nonce, parts, voucher };
+        match self.ask_of_kept(&connection, &request).await? {
+            Response::Proof { bytes } => {
+                state.tab = Some(tab);
+                Ok(bytes.into_vec())
+            }
             other => Err(misanswer(self.provider(), &other)),
         }
+    }
+
+    /// Deletes a shard; nothing is charged. Returns the host's word for it, which is to be kept.
+    pub async fn delete(&self, shard: ShardId) -> Result<SignedDeletion, AgentError> {
+        let mut state = self.state.lock().await;
+        let connection = self.connected(&mut state).await?;
+        let contract = self.contract();
+        let done = ask(&connection, &Request::Delete { contract, shard }).await;
+        // What is stored, and so what the next epoch costs, is the host's to say again.
+        state.tab = None;
+        let receipt = match done? {
+            Response::Deleted { receipt } => receipt,
+            other => return Err(misanswer(self.provider(), &other)),
+        };
+        let Deletion { contract: of, shard: named, .. } = receipt.deletion;
+        if (of, named) != (contract, *shard.digest()) || receipt.verify(self.provider()).is_err() {
+            return Err(self.doubt("its receipt is not of what it was to delete"));
+        }
+        Ok(receipt)
     }
 
     /// Asks how the contract stands: the tab, and what is authorised for it.
@@ -320,6 +490,26 @@ impl Session {
         let mut state = self.state.lock().await;
         let done = self.sync(&mut state).await.map(|tab| (tab, state.authorised));
         self.after(&mut state, done)
+    }
+
+    /// Asks where the contract stands; if it can be renewed, pays for the present epoch first if that is due. Returns the
+    /// account, what is authorised for it, and where the contract stands.
+    pub async fn before_renewal(&self) -> Result<(Tab, Amount, Standing), AgentError> {
+        let mut state = self.state.lock().await;
+        state.tab = None;
+        let mut done = self.sync(&mut state).await;
+        let ends = state.stands.is_some_and(|stands| stands.has_ended());
+        if done.is_ok() && !ends {
+            done = self.ready(&mut state).await.map(|(_, tab, _)| tab);
+        }
+        let stands = state.stands.unwrap_or(Standing::Open);
+        let done = done.map(|tab| (tab, state.authorised, stands));
+        self.after(&mut state, done)
+    }
+
+    /// Returns where the contract stands, if the host has said so to this process.
+    pub async fn stands(&self) -> Option<Standing> {
+        self.state.lock().await.stands
     }
 
     /// Ends the contract: the host posts its voucher. Returns the final tab and what was paid.
@@ -337,6 +527,7 @@ impl Session {
     fn after<T>(&self, state: &mut State, done: Result<T, AgentError>) -> Result<T, AgentError> {
         if let Err(error) = &done {
             state.tab = None;
+            state.losses.broke();
             if matches!(error, AgentError::Transport(_) | AgentError::Misanswer { .. })
                 && let Some(connection) = state.connection.take()
             {
@@ -370,6 +561,9 @@ impl Session {
             Some(tab) => tab,
             None => self.sync(state).await?,
         };
+        if !state.losses.is_putting() {
+            self.check_losses(state)?;
+        }
         let epoch = self.terms.epoch_at(self.clock.now());
         while tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
             if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
@@ -385,6 +579,7 @@ impl Session {
                 other => return Err(misanswer(self.provider(), &other)),
             }
             state.tab = Some(tab);
+            state.losses.answered(&tab);
         }
         Ok((connection, tab, epoch))
     }
@@ -393,7 +588,9 @@ impl Session {
     async fn sync(&self, state: &mut State) -> Result<Tab, AgentError> {
         let connection = self.connected(state).await?;
         let request = Request::Status { contract: self.contract() };
-        let Response::Status { tab, voucher, .. } = ask(&connection, &request).await? else {
+        let Response::Status { tab, voucher, state: stands, .. } =
+            ask(&connection, &request).await?
+        else {
             let what = "it does not say how the contract stands".to_owned();
             return Err(AgentError::Misanswer { peer: self.provider(), what });
         };
@@ -421,9 +618,22 @@ impl Session {
         if tab.epochs_paid == 0 || tab.epochs_paid > epochs_max {
             return Err(self.doubt("it counts epochs that are not paid for by now"));
         }
+        state.losses.shown(&self.terms.prices, &tab);
         state.tab = Some(tab);
+        state.stands = Some(stands);
         state.authorised = state.authorised.max(shown);
         Ok(tab)
+    }
+
+    /// Pays nothing more to a host that was paid too much for nothing.
+    fn check_losses(&self, state: &State) -> Result<(), AgentError> {
+        match state.losses.over(&self.terms.prices) {
+            None => Ok(()),
+            Some((lost, limit)) => {
+                let (provider, contract) = (self.provider(), self.contract());
+                Err(AgentError::PaidForNothing { provider, contract, lost, limit })
+            }
+        }
     }
 
     fn doubt(&self, what: &str) -> AgentError {

@@ -3,6 +3,7 @@
 use crate::AgentError;
 use fondaco_crypto::CurrencyId;
 use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response};
+use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_transport::LcpClient;
 use std::path::{Path, PathBuf};
@@ -22,10 +23,15 @@ pub struct Wallet {
     folder: PathBuf,
 }
 
-#[derive(Debug)]
 struct Inner {
     outbox: Outbox,
-    journal: Journal<DiskFile>,
+    journal: Journal<Box<dyn Disk>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("outbox", &self.outbox).finish_non_exhaustive()
+    }
 }
 
 impl Wallet {
@@ -33,11 +39,21 @@ impl Wallet {
     pub fn open(folder: &Path, client: LcpClient) -> Result<Self, AgentError> {
         // A journal for each issuer: what one of them has not answered yet must not be sent to another.
         let path = folder.join(format!("wallet-{}", client.issuer().entity()));
-        let disk = DiskFile::open(&path)?;
+        Self::open_on(Box::new(DiskFile::open(&path)?), folder, client)
+            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))
+    }
+
+    /// Opens or creates the wallet of the issuer that `client` speaks to, its journal on `disk`; what else it keeps is in
+    /// `folder`.
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        folder: &Path,
+        client: LcpClient,
+    ) -> Result<Self, AgentError> {
         let currency = CurrencyId::issued_by(client.issuer().entity());
         let mut outbox = Outbox::new(currency, client.holder());
         let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
-            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))?;
+            .map_err(|error| AgentError::Store(error.to_string()))?;
         let folder = folder.to_owned();
         Ok(Self { inner: Mutex::new(Inner { outbox, journal }), client, folder })
     }

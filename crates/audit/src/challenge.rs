@@ -23,26 +23,36 @@ impl Challenge {
         if size > SIZE_MAX {
             return Vec::new();
         }
-        let mut words = blake3::Hasher::new_derive_key(CHALLENGE)
-            .update(&self.nonce)
-            .update(shard.digest().as_bytes())
-            .finalize_xof();
-        let mut below = |bound: u64| {
-            let mut word = [0; 8];
-            words.fill(&mut word);
-            let scaled = (u128::from(u64::from_le_bytes(word)) * u128::from(bound)) >> 64;
-            u64::try_from(scaled).unwrap_or(0) // below `bound`, so it fits
-        };
-        let groups = size.div_ceil(GROUP).max(1);
-        let mut chosen = BTreeSet::new();
-        for last in groups.saturating_sub(u64::from(samples))..groups {
-            let drawn = below(last + 1);
-            if !chosen.insert(drawn) {
-                chosen.insert(last);
-            }
-        }
+        let chosen = self.places(shard, size.div_ceil(GROUP).max(1), samples);
         chosen.into_iter().map(|group| group * GROUP..((group + 1) * GROUP).min(size)).collect()
     }
+
+    /// Draws `samples` distinct numbers below `count`, or all if there are no more; in order. `of` is what they are of.
+    pub fn places(&self, of: ShardId, count: u64, samples: u32) -> BTreeSet<u64> {
+        let mut words = blake3::Hasher::new_derive_key(CHALLENGE)
+            .update(&self.nonce)
+            .update(of.digest().as_bytes())
+            .finalize_xof();
+        draw(&mut words, count, samples)
+    }
+}
+
+/// Draws `samples` distinct numbers below `count`, or all if there are no more; in order.
+pub(crate) fn draw(words: &mut blake3::OutputReader, count: u64, samples: u32) -> BTreeSet<u64> {
+    let mut below = |bound: u64| {
+        let mut word = [0; 8];
+        words.fill(&mut word);
+        let scaled = (u128::from(u64::from_le_bytes(word)) * u128::from(bound)) >> 64;
+        u64::try_from(scaled).unwrap_or(0) // below `bound`, so it fits
+    };
+    let mut chosen = BTreeSet::new();
+    for last in count.saturating_sub(u64::from(samples))..count {
+        let drawn = below(last + 1);
+        if !chosen.insert(drawn) {
+            chosen.insert(last);
+        }
+    }
+    chosen
 }
 
 /// Returns how many random samples find a lost `fraction` (of 1) of what is stored with probability `confidence`:

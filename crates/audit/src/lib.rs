@@ -4,10 +4,17 @@
 //! its keeper prove any part of it: a *slice* is that part with the hashes that join it to the root. Whoever knows the
 //! name and size can check it. An audit is a read of a few groups that the keeper could not foresee.
 //!
+//! Their owner can ask for more with less: it puts *tags* behind the data, and then one *proof* of 8 KiB shows any number
+//! of blocks at once. Only who has the *audit key* can check it. That is a *deep audit*; see [`tags`] and [`proof`].
+//!
 //! ```text
 //! owner                                        provider
 //! Challenge{nonce}.ranges(shard, size) ──────► prove(bytes, outboard, range)
 //! check(shard, size, range, slice) ◄────────── slice
+//!
+//! tags behind the data ──────────────────────► kept as one shard
+//! ProofChallenge{nonce, contract} ───────────► draws, of each shard asked for
+//! TagKey::check(challenge, parts, proof) ◄──── Prover::finish
 //! ```
 //!
 //! # What always holds
@@ -34,11 +41,18 @@
 //! ```
 
 mod challenge;
+mod field;
+pub mod proof;
 mod shard;
 mod slice;
+pub mod tags;
 
 pub use challenge::{Challenge, samples_for};
+pub use proof::{Draw, PROOF_BYTES, Part, Proof, ProofChallenge, ProofError, Prover};
 pub use shard::{Outboard, OutboardError, ParseShardIdError, SIZE_MAX, ShardId};
 pub use slice::{
     AuditError, GROUP, ProveError, bytes_at, check, groups_around, prove, slice_len_max,
+};
+pub use tags::{
+    AuditKey, BLOCK, Subject, TAG_BYTES, TagError, TagKey, Tagger, blocks, data_len, tagged_len,
 };

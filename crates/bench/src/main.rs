@@ -21,6 +21,7 @@
 //! The results, with the machine they are of: `docs/benchmarks.md`. Installing PostgreSQL: `cargo xtask bench`.
 
 mod audit;
+mod client;
 mod erasure;
 mod ledger;
 mod leftovers;
@@ -49,7 +50,7 @@ type Benchmark = fn(&Report);
 type Part = fn(&[String]);
 
 /// Every benchmark, by the name that asks for it.
-const BENCHMARKS: [(&str, Benchmark); 11] = [
+const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("transfers", transfers::run),
     ("payments", payments::run),
     ("polls", polls::run),
@@ -59,6 +60,7 @@ const BENCHMARKS: [(&str, Benchmark); 11] = [
     ("ledger", ledger::run),
     ("voucher", voucher::run),
     ("erasure", erasure::run),
+    ("client", client::run),
     ("audit", audit::run),
     ("placement", placement::run),
 ];

@@ -8,8 +8,11 @@
 //! ```text
 //! PriceList ─signed─► Terms ─signed by both─► State::Open ──► every Charge: Tab::quote (buyer signs a voucher for it)
 //!                                                │                          Tab::admit (provider serves if it is covered)
-//!                                                └── closed, over, lapsed ─► State::Ended ──► Bill
+//!                                                └── closed, over, lapsed, left, renewed ─► Bill     (see State)
 //! ```
+//!
+//! A provider tells of itself by an [`Ask`]: its price list and where it is dialled; [`Asks`] is a book of them, and
+//! [`AutoPrice`] follows what the others ask.
 //!
 //! # What always holds
 //!
@@ -48,17 +51,28 @@
 //! assert_eq!(Bill::of(&prices, &meter).unwrap().total(), clr(10 + 1024 + 8));
 //! ```
 
+mod ask;
+mod asks;
 mod bill;
+mod deletion;
 mod prices;
+mod pricing;
 mod state;
 mod tab;
 mod terms;
 
+pub use ask::{
+    ASK_BYTES_MAX, ASK_SOCKETS_MAX, Ask, AskError, CheckedAsk, Label, ParseLabelError, SignedAsk,
+    Socket,
+};
+pub use asks::{Asks, AsksError, AsksLimits, Inserted, Page, Place, Rate, Sought};
 pub use bill::{Bill, Charge, Item, Line, Meter, Parts};
+pub use deletion::{Deletion, SignedDeletion};
 pub use prices::{
     EPOCH_MIN, PERIOD_LIMIT, PriceList, PriceListError, READ_UNIT, SKEW_MAX, STEP_LIMIT, STEP_MIN,
     SignedPriceList, VALIDITY_MAX, exposure_max, read_charged,
 };
-pub use state::{Ending, GRACE_EPOCHS, State};
+pub use pricing::{AutoPrice, Factor, Rank};
+pub use state::{Ending, GRACE_EPOCHS, Input, Side, State, StateError};
 pub use tab::{Tab, TabError};
 pub use terms::{ContractId, ParseContractIdError, Terms, TermsError};

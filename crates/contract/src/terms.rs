@@ -6,9 +6,9 @@ use fondaco_crypto::{Digest, Domain, EntityId, SecretKey, Signature, SignatureEr
 use fondaco_units::{Bytes, Duration, Timestamp};
 use std::{fmt, str::FromStr};
 
-const ID: Domain = Domain::new("fondaco 2026 contract v1");
-const BUYER: Domain = Domain::new("fondaco 2026 contract buyer v1");
-const PROVIDER: Domain = Domain::new("fondaco 2026 contract provider v1");
+const ID: Domain = Domain::new("fondaco 2026 contract v2");
+const BUYER: Domain = Domain::new("fondaco 2026 contract buyer v2");
+const PROVIDER: Domain = Domain::new("fondaco 2026 contract provider v2");
 
 /// Names one contract: the digest of its terms, so both sides can derive it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,8 +83,10 @@ pub struct Terms {
     pub ends: Timestamp,
     /// Drawn by the buyer, so that no two contracts are one.
     pub nonce: u128,
+    /// The contract of the same two whose shards this one takes over, if any.
+    pub renews: Option<ContractId>,
 }
-record!(Terms { buyer, prices, prices_signature, size_max, begins, ends, nonce });
+record!(Terms { buyer, prices, prices_signature, size_max, begins, ends, nonce, renews });
 
 impl Terms {
     /// Writes terms for a contract that begins at `begins` and lasts for `period`, at a price list in hand.
@@ -105,7 +107,15 @@ impl Terms {
             begins,
             ends: begins.after(period),
             nonce,
+            renews: None,
         }
+    }
+
+    /// Makes these the terms of a contract that takes over the shards of `renewed`. It may begin later than now, and may
+    /// be for room that `renewed` has already, so a provider checks both against that contract.
+    #[must_use]
+    pub const fn renewing(self, renewed: ContractId) -> Self {
+        Self { renews: Some(renewed), ..self }
     }
 
     /// Returns the id of the contract with these terms.
@@ -155,10 +165,11 @@ impl Terms {
         self.list().verify(now).map_err(|why| TermsError::Prices { why })?;
         let Self { size_max, begins, ends, .. } = *self;
         let PriceList { capacity, period_max, .. } = self.prices;
-        if size_max == Bytes::ZERO || size_max > capacity {
+        let is_new = self.renews.is_none();
+        if size_max == Bytes::ZERO || (is_new && size_max > capacity) {
             return Err(TermsError::Size { size_max, capacity });
         }
-        if begins > now.after(SKEW_MAX) {
+        if is_new && begins > now.after(SKEW_MAX) {
             return Err(TermsError::Early { begins, now });
         }
         if now > begins.after(SKEW_MAX) {
@@ -437,12 +448,29 @@ pub(crate) mod tests {
         assert_eq!(terms.lapses_at(terms.epochs()), terms.ends);
     }
 
+    /// What a renewal may have that a new contract may not: a provider that is full has room for what it keeps already.
+    #[test]
+    fn renewals_begin_later_and_keep_their_room() {
+        let mut terms = terms();
+        terms.begins = NOON.after(Duration::from_seconds(86_400));
+        assert!(matches!(terms.check(NOON), Err(TermsError::Early { .. })));
+        let renewed = terms.id();
+        assert_eq!(terms.renewing(renewed).check(NOON), Ok(()));
+        assert_ne!(terms.renewing(renewed).id(), renewed);
+        terms.size_max = Bytes::new(1 << 40);
+        assert!(matches!(terms.check(NOON), Err(TermsError::Size { .. })));
+        assert_eq!(terms.renewing(renewed).check(NOON), Ok(()));
+        terms.size_max = Bytes::ZERO;
+        assert!(matches!(terms.renewing(renewed).check(NOON), Err(TermsError::Size { .. })));
+    }
+
     /// The committed bytes: a change of them is a new version.
     #[test]
     fn the_format_is_pinned() {
         let terms = terms();
         let bytes = terms.to_bytes();
-        assert_eq!(bytes.len(), 280);
+        assert_eq!(bytes.len(), 281);
+        assert_eq!(terms.renewing(terms.id()).to_bytes().len(), 313);
         assert_eq!(Terms::from_bytes(&bytes), Ok(terms));
         let hex = |range: std::ops::Range<usize>| -> String {
             bytes[range].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -452,7 +480,7 @@ pub(crate) mod tests {
         assert_eq!(hex(240..248), "0000100000000000"); // size_max: 1 MiB
         assert_eq!(hex(248..256), "00ba6156f6000000"); // begins: 2003-07-12 noon
         assert_eq!(hex(264..280), "07000000000000000000000000000000"); // nonce
-        let id = "contract:e1319693e3672d262c5faf821fcc79464e764048ea22c225baab817898eb77e5";
+        let id = "contract:3acbb8d6a8325d0a689ee6fda54e6b1256802f06348a12dad0a9d9acf8ae2a0a";
         assert_eq!(terms.id().to_string(), id);
     }
 
@@ -465,7 +493,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_terms_are_checked_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 280), now: u64) {
-            let terms = Terms::from_bytes(&bytes).unwrap();
+            let terms = Terms::from_bytes(&[&bytes[..], &[0]].concat()).unwrap();
             let now = Timestamp::from_milliseconds(now);
             prop_assert!(terms.check(now).is_err());
             let _ = (terms.epochs(), terms.lapses_at(now.milliseconds()), terms.epoch_is_near(1, now));

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use crate::{Code, ErasureError};
+use crate::Code;
 
 /// The longest object that is cut as one: 1 GiB. A longer one is stored as several.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 30;
 
-/// The bytes of one shard that are coded together, independently of the bytes beside them.
+/// What the length of a shard is a multiple of: a line of the cache, so that where an object begins at one, each of its
+/// shards does.
 pub const BLOCK_BYTES: u64 = 64;
 
 /// How one object lies in its shards: data shard `i` holds the object's bytes from `i · shard_len` up
@@ -26,14 +27,6 @@ pub struct Piece {
     pub shard: u8,
     /// The bytes within that shard; never empty.
     pub range: Range<u64>,
-}
-
-impl Piece {
-    /// Returns the whole blocks around the piece: what to ask of other shards if this one is lost.
-    pub const fn rows(&self) -> Range<u64> {
-        let start = self.range.start / BLOCK_BYTES * BLOCK_BYTES;
-        start..self.range.end.next_multiple_of(BLOCK_BYTES)
-    }
 }
 
 impl Layout {
@@ -76,51 +69,6 @@ impl Layout {
                 .then(|| Piece { shard, range: range.start - base..range.end - base })
         };
         Ok((0..self.code.k()).filter_map(piece).collect())
-    }
-
-    /// Checks an object to be encoded.
-    pub(crate) fn check_object(self, object: &[u8]) -> Result<(), ErasureError> {
-        let (expected, actual) = (self.object_len, object.len() as u64);
-        if actual == expected {
-            Ok(())
-        } else {
-            Err(ErasureError::ObjectLength { expected, actual })
-        }
-    }
-
-    /// Checks what is to be rebuilt from. The order of the checks is the order of [`ErasureError`].
-    pub(crate) fn check_shards(
-        self,
-        rows: &Range<u64>,
-        shards: &[(u8, &[u8])],
-    ) -> Result<(), ErasureError> {
-        let (code, &Range { start, end }) = (self.code, rows);
-        if rows.is_empty() {
-            return Err(ErasureError::RowsEmpty { start, end });
-        }
-        if !start.is_multiple_of(BLOCK_BYTES) || !end.is_multiple_of(BLOCK_BYTES) {
-            return Err(ErasureError::RowsUnaligned { start, end });
-        }
-        if end > self.shard_len {
-            return Err(ErasureError::RowsOutside { end, shard_len: self.shard_len });
-        }
-        if let Some(&(index, _)) = shards.iter().find(|(index, _)| *index >= code.n()) {
-            return Err(ErasureError::ShardUnknown { index, code });
-        }
-        let (expected, len) = (end - start, |bytes: &[u8]| bytes.len() as u64);
-        if let Some(&(index, bytes)) = shards.iter().find(|(_, bytes)| len(bytes) != expected) {
-            return Err(ErasureError::ShardLength { index, expected, actual: len(bytes) });
-        }
-        let mut seen = [false; 256];
-        for &(index, _) in shards {
-            if std::mem::replace(&mut seen[usize::from(index)], true) {
-                return Err(ErasureError::ShardTwice { index });
-            }
-        }
-        match u8::try_from(shards.len()) {
-            Ok(shards) if shards < code.k() => Err(ErasureError::TooFewShards { shards, code }),
-            Ok(_) | Err(_) => Ok(()),
-        }
     }
 }
 
@@ -206,15 +154,6 @@ mod tests {
             let pairs =
                 |pieces: Vec<Piece>| pieces.into_iter().map(|p| (p.shard, p.range)).collect();
             assert_eq!(found.map(pairs), outcome, "{len} from {offset}");
-        }
-    }
-
-    #[test]
-    fn rows_are_the_blocks_around_a_piece() {
-        for (range, rows) in
-            [(0..1, 0..64), (63..65, 0..128), (64..128, 64..128), (70..71, 64..128)]
-        {
-            assert_eq!(Piece { shard: 0, range }.rows(), rows);
         }
     }
 

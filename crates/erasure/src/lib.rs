@@ -2,23 +2,26 @@
 //!
 //! A *code* says how many *shards* an object is cut into (`n`) and how many of them are enough to have
 //! it back (`k`). The first `k` are *data shards*: the object itself, cut in order; the others are
-//! *parity*. A *row* is one byte position, the same in all shards; a *block* is 64 rows.
+//! *parity*. A *row* is one byte position, the same in all shards.
 //!
 //! ```text
-//!              rows ──► 0 ········ 63 │ 64 ······ 127 │ ··· shard_len
-//! object bytes ──► data shard 0       │               │
-//!                  data shard 1       │               │          zero padding after the object's end
-//!                  ··· k              │               │
-//!                  parity shard k     │               │
-//!                  ··· n              │               │
-//!                                  block            block: coded alone, independent of its neighbours
+//!              rows ──► 0 1 2 3 ··········· shard_len
+//! object bytes ──► data shard 0  │
+//!                  data shard 1  │            zero padding after the object's end
+//!                  ··· k         │
+//!                  parity shard k│
+//!                  ··· n         │
+//!                              a row: coded alone, independent of its neighbours
 //! ```
+//!
+//! The code is Reed and Solomon's over GF(2⁸), with the parity of a Cauchy matrix. The module `weights` has the formula,
+//! which is part of the storage format; [`kernel`] has the arithmetic, for the processor that it finds.
 //!
 //! # What always holds
 //!
-//! - Any `k` distinct shards give the whole object back; no `k − 1` do.
+//! - Any `k` distinct shards give every other back; `k − 1` say nothing about any other.
 //! - A data shard is a piece of the object: while the data shards live, reading is copying.
-//! - Blocks are independent: rebuilding some rows takes only those rows of `k` shards.
+//! - Rows are independent: rebuilding some of them takes only those of `k` shards, and costs only the shards asked for.
 //! - The same object under the same code gives the same shards, on every machine and release: parity
 //!   is stored for years, so a test holds the code to bytes committed with it.
 //!
@@ -29,52 +32,35 @@
 //! data shards show the object to their hosts, so the object is sealed before it is cut.
 //!
 //! ```
-//! use fondaco_erasure::{Code, ErasureCode, Layout, ReedSolomon};
+//! use fondaco_erasure::{Code, Layout, encode, rebuild};
 //!
 //! let object = b"ten Claire dollars for one megabyte".as_slice();
-//! let layout = Layout::new(Code::new(2, 3)?, object.len() as u64)?;
-//! let shards = ReedSolomon.encode(layout, object)?;
+//! let code = Code::new(2, 3)?;
+//! let shards = encode(Layout::new(code, object.len() as u64)?, object)?;
 //!
 //! // The host of shard 0 is gone.
-//! let alive = [(2, shards[2].as_slice()), (1, shards[1].as_slice())];
-//! let mut rebuilt = ReedSolomon.rebuild(layout, 0..layout.shard_len(), &alive)?.concat();
-//! rebuilt.truncate(object.len());
-//! assert_eq!(rebuilt, object);
+//! let alive: Vec<(u8, &[u8])> = shards.iter().skip(1).collect();
+//! let rebuilt = rebuild(code, &alive, 0)?;
+//! assert_eq!(rebuilt[..object.len()], *object);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod code;
+mod coding;
+mod field;
+#[allow(unsafe_code)] // the one place: SIMD, held to a twin in plain code
+pub mod kernel;
 mod layout;
-mod reed_solomon;
-
-use std::ops::Range;
+mod shards;
+mod weights;
 
 pub use crate::{
     code::{Code, CodeError},
+    coding::{encode, rebuild, rebuild_into},
+    kernel::Kernel,
     layout::{BLOCK_BYTES, Layout, LayoutError, OBJECT_BYTES_MAX, Piece},
-    reed_solomon::ReedSolomon,
+    shards::Shards,
 };
-
-/// Turns an object into shards, and shards into the object.
-///
-/// An implementation fixes the parity bytes, so two of them do not read each other's shards.
-pub trait ErasureCode: Send + Sync {
-    /// Cuts `object` into all `n` shards of its `layout`, in order of index.
-    ///
-    /// The shards take `n · shard_len` bytes of memory, beside the object.
-    fn encode(&self, layout: Layout, object: &[u8]) -> Result<Vec<Vec<u8>>, ErasureError>;
-
-    /// Returns what the `k` data shards hold in `rows`, from the same rows of any `k` shards or more.
-    ///
-    /// `rows` are whole blocks, as [`Piece::rows`] makes them. Each of `shards` is an index and the
-    /// bytes of these rows only; their order does not matter, and those beyond need are not read.
-    fn rebuild(
-        &self,
-        layout: Layout,
-        rows: Range<u64>,
-        shards: &[(u8, &[u8])],
-    ) -> Result<Vec<Vec<u8>>, ErasureError>;
-}
 
 /// Why nothing was coded. Listed by precedence: only the first that applies is reported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,33 +74,6 @@ pub enum ErasureError {
         actual: u64,
     },
 
-    /// The row range is empty, or ends before it starts.
-    #[error("rows {start} to {end} hold nothing")]
-    RowsEmpty {
-        /// The first row.
-        start: u64,
-        /// The row after the last.
-        end: u64,
-    },
-
-    /// The row range cuts through a block of [`BLOCK_BYTES`].
-    #[error("rows {start} to {end} are not whole blocks of {BLOCK_BYTES}")]
-    RowsUnaligned {
-        /// The first row.
-        start: u64,
-        /// The row after the last.
-        end: u64,
-    },
-
-    /// The row range goes beyond the end of the shards.
-    #[error("rows end at {end}; the shards have {shard_len}")]
-    RowsOutside {
-        /// The row after the last.
-        end: u64,
-        /// Rows in a shard.
-        shard_len: u64,
-    },
-
     /// A shard's index is not below `n`.
     #[error("there is no shard {index} in a code of {code}")]
     ShardUnknown {
@@ -124,14 +83,14 @@ pub enum ErasureError {
         code: Code,
     },
 
-    /// A shard does not hold as many bytes as rows were asked for.
-    #[error("shard {index} gives {actual} bytes for {expected} rows")]
+    /// A shard does not have as many bytes as the first that was given.
+    #[error("shard {index} has {actual} bytes for {expected} rows")]
     ShardLength {
         /// Which shard.
         index: u8,
-        /// Rows asked for.
+        /// Rows, by the first shard.
         expected: u64,
-        /// Bytes given.
+        /// Bytes that it has.
         actual: u64,
     },
 
@@ -150,10 +109,6 @@ pub enum ErasureError {
         /// The code of the layout.
         code: Code,
     },
-
-    /// The coding library refused what passed every check above: a defect, never the caller's fault.
-    #[error("the erasure code is broken: {0}")]
-    Broken(String),
 }
 
 impl ErasureError {
@@ -164,13 +119,9 @@ impl ErasureError {
         match self {
             Self::TooFewShards { .. } => true,
             Self::ObjectLength { .. }
-            | Self::RowsEmpty { .. }
-            | Self::RowsUnaligned { .. }
-            | Self::RowsOutside { .. }
             | Self::ShardUnknown { .. }
             | Self::ShardLength { .. }
-            | Self::ShardTwice { .. }
-            | Self::Broken(_) => false,
+            | Self::ShardTwice { .. } => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `fondaco backup`, `audit` and `contracts`: the buyer's side.
+//! `fondaco backup` and `contracts`: the buyer's side.
 
 mod contracts;
 mod cost;
@@ -10,7 +10,8 @@ mod restore;
 mod state;
 mod tend;
 
-pub(crate) use contracts::{audit, contracts};
+pub(crate) use contracts::contracts;
+pub(crate) use create::{open_contracts, remember_hosts};
 
 use crate::cli::BackupCommand;
 use crate::failure::Failure;
@@ -45,10 +46,12 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
     }
 }
 
-async fn open(home: &Home) -> Result<Agent, Failure> {
+pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
-    Ok(Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?)
+    let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
+    agent.finish_renewals().await?;
+    Ok(agent)
 }
 
 /// Brings the repository together with a cache, if one is wanted, and with progress that tells what was spent.
@@ -103,7 +106,7 @@ async fn blocking<T: Send + 'static>(
     Ok(done?)
 }
 
-fn say_progress(json: bool, what: &str) {
+pub(crate) fn say_progress(json: bool, what: &str) {
     if json {
         say(&json!({ "event": "progress", "what": what }).to_string());
     } else {

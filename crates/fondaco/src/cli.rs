@@ -52,6 +52,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one, and soon taken apart
 pub(crate) enum Command {
     /// Make your key, and with it yourself; or make it anew from its 24 words
     #[command(
@@ -86,14 +87,28 @@ pub(crate) enum Command {
     Sell(SellCommand),
     /// Serve what you sell, until stopped
     Up(UpArgs),
+    /// Show how your service fares: contracts, money, reads and audits served, disk
+    Status,
+    /// Bring providers and buyers together
+    #[command(subcommand)]
+    Broker(BrokerCommand),
+    /// Show what is for sale
+    #[command(
+        after_help = "Example:\n  fondaco offers --broker fon1…@192.0.2.7:4435 --broker fon1…@198.51.100.3:4435"
+    )]
+    Offers(OffersArgs),
     /// Back folders up to storage hosts, and get them back
     #[command(subcommand)]
     Backup(BackupCommand),
     /// Ask every host to prove that it keeps what it is paid for
+    #[command(after_help = "Examples:\n  fondaco audit --deep\n  fondaco audit log --verify")]
     Audit(AuditArgs),
     /// Show or end your contracts
     #[command(subcommand)]
     Contracts(ContractsCommand),
+    /// Let other programs store under your contracts
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Show the whole market at work on a folder: issuer, hosts and buyer as processes of their own
     #[command(after_help = "Example:\n  fondaco demo ~/Pictures")]
     Demo(DemoArgs),
@@ -334,12 +349,20 @@ pub(crate) struct PayArgs {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one for each command
 pub(crate) enum SellCommand {
     /// Offer disk space
     #[command(
         after_help = "Example:\n  fondaco sell storage --path /mnt/spare --size 200G --accept CLR --store 0.02"
     )]
     Storage(SellStorageArgs),
+    /// Announce that you stop: nothing new is taken, and what is kept is served until then
+    #[command(after_help = "Example:\n  fondaco sell stop --in 30d")]
+    Stop {
+        /// When, from now, as 30d or 12h; each contract gets an epoch's notice at least
+        #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+        r#in: std::time::Duration,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -374,6 +397,37 @@ pub(crate) struct SellStorageArgs {
     /// The most that either side risks at a time: bytes served before the next voucher
     #[arg(long, default_value = "256k", value_name = "SIZE")]
     pub(crate) step: String,
+    /// The most room for a buyer that has not paid for a contract yet; it grows with what was paid [default: half of --size]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) newcomer: Option<String>,
+    /// What is to stay free on the disk, whatever was sold
+    #[arg(long, default_value = "256M", value_name = "SIZE")]
+    pub(crate) reserve: String,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
+}
+
+/// How what is sold is made known.
+#[derive(Debug, Args)]
+pub(crate) struct OfferArgs {
+    /// A broker to show the offer at, as ENTITY@IP:PORT; give several
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Follow what others ask at these brokers: the prices given are where it starts
+    #[arg(long, requires = "broker")]
+    pub(crate) auto_price: bool,
+    /// With --auto-price, the least for a GiB kept for one epoch [default: a tenth of --store]
+    #[arg(long, value_name = "AMOUNT", requires = "auto_price")]
+    pub(crate) price_floor: Option<String>,
+    /// A socket that others reach you at, if a router stands between; give several
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) announce: Vec<SocketAddr>,
+    /// Who runs this host, for buyers who want several: small letters, digits, `-`, `.`, `_`
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) operator: Option<String>,
+    /// Where this host stands, as eu-south
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -381,25 +435,162 @@ pub(crate) struct UpArgs {
     /// The socket to listen on
     #[arg(long, default_value = "0.0.0.0:4433", value_name = "IP:PORT")]
     pub(crate) listen: SocketAddr,
+    /// Start although none of the shards is there any more: gives up the contracts that they were for, and gets the money for
+    /// what was served
+    #[arg(long)]
+    pub(crate) without_shards: bool,
+    /// Announce yourself on the local network, by multicast DNS
+    #[arg(long)]
+    pub(crate) local: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BrokerCommand {
+    /// Keep the offers of providers and show them to buyers, until stopped
+    #[command(after_help = "Example:\n  fondaco broker up --listen 0.0.0.0:4435")]
+    Up {
+        /// The UDP socket to serve on
+        #[arg(long, default_value = "0.0.0.0:4435", value_name = "IP:PORT")]
+        listen: SocketAddr,
+        /// Announce it on the local network, by multicast DNS
+        #[arg(long)]
+        local: bool,
+    },
+    /// Ask a broker how many offers it has, and what it was asked
+    Status {
+        /// Its address, as ENTITY@IP:PORT [default: your own]
+        broker: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct OffersArgs {
+    /// A broker to ask, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Ask also the brokers and hosts that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// The currency to pay in; may be left out when you accept only one
+    #[arg(long, value_name = "SYMBOL")]
+    pub(crate) currency: Option<String>,
+    /// How much each host is to keep
+    #[arg(long, default_value = "1G", value_name = "SIZE")]
+    pub(crate) size: String,
+    /// For how many of its epochs
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    pub(crate) epochs: u32,
+    /// How many to show at most, the cheapest first
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
     /// How many places of each host's shards to check; 459 find 1 % of loss with 99 % certainty
-    #[arg(long, default_value_t = 44)]
-    pub(crate) samples: u32,
+    /// [default: 44, or 460 with --deep]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: Option<u32>,
+    /// Ask for one proof of many blocks, which only you can check, instead of reading some places
+    #[arg(long)]
+    pub(crate) deep: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List what every audit showed; that nothing in it was changed is checked first
+    Log {
+        /// Only say whether it is whole
+        #[arg(long, conflicts_with = "begin_anew")]
+        verify: bool,
+        /// Move a log that is refused aside, so that the next audit begins another
+        #[arg(long)]
+        begin_anew: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractsCommand {
     /// List the contracts and what they have cost
     List,
+    /// Let new contracts with the same hosts take over what lies under those that end soon
+    #[command(after_help = "Example:\n  fondaco contracts renew --within 1 --epochs 3")]
+    Renew {
+        /// Renew those that end before so many epochs have gone by [default: all]
+        #[arg(long, value_name = "EPOCHS")]
+        within: Option<f64>,
+        /// How many epochs the new contracts last
+        #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+        epochs: u32,
+        /// The most that the new contracts may cost in all
+        #[arg(long, value_name = "AMOUNT")]
+        budget: Option<String>,
+        /// The currency to pay in; may be left out when you accept only one
+        #[arg(long, value_name = "SYMBOL")]
+        currency: Option<String>,
+    },
     /// End all contracts: hosts are paid what they are owed and may delete your shards
     End {
         /// Do it although what is stored there is then lost
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GatewayCommand {
+    /// Serve a repository in the market to plain restic, until stopped
+    #[command(
+        after_help = "Example:\n  fondaco gateway restic --size 20G --host fon1…@192.0.2.7:4433 --host …\n  \
+                      restic --repository-file ~/.local/share/fondaco/gateway/repository init"
+    )]
+    Restic(ResticArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResticArgs {
+    /// The TCP socket to listen on
+    #[arg(long, default_value = "127.0.0.1:4435", value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Let --listen be a socket that other machines reach; what passes there is not encrypted, the token least of all
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+    /// A host name that clients call this machine by, beside its IP addresses
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
+    /// Remove and overwrite nothing: `restic forget` and `prune` are refused
+    #[arg(long)]
+    pub(crate) append_only: bool,
+    /// Make a new token: whoever has the old one is refused
+    #[arg(long)]
+    pub(crate) new_token: bool,
+    /// Write the password of the repository that `fondaco backup` makes to this file, for restic to open it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// How much new contracts shall have room for, as 500M or 200G; needed when there are none yet
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<String>,
+    /// Open new contracts though there are some: when those are full, or a host is gone
+    #[arg(long, requires = "size")]
+    pub(crate) new_contracts: bool,
+    /// A storage host, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Vec<String>,
+    /// The probability with which every object must survive an epoch, as 0.999
+    #[arg(long, default_value_t = 0.999, value_name = "P")]
+    pub(crate) survive: f64,
+    /// The most that new contracts may cost in all
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<String>,
+    /// The currency to pay in; may be left out when you accept only one
+    #[arg(long, value_name = "SYMBOL")]
+    pub(crate) currency: Option<String>,
+    /// How many epochs new contracts last
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    pub(crate) epochs: u32,
 }
 
 #[derive(Debug, Args)]

@@ -151,16 +151,20 @@ impl From<ServiceError> for Failure {
 impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match &error {
-            AgentError::Transport(_) => Code::Unreachable,
+            AgentError::Transport(_) | AgentError::Late { .. } => Code::Unreachable,
             AgentError::Issuer(Refusal::Ledger { .. }) | AgentError::HoldSpent { .. } => {
                 Code::Funds
             }
-            AgentError::Caught { .. } | AgentError::Unreadable { .. } => Code::Verification,
+            AgentError::Caught { .. }
+            | AgentError::Unreadable { .. }
+            | AgentError::AuditLog { .. } => Code::Verification,
             AgentError::Locked { .. } => Code::Locked,
             AgentError::Issuer(_)
             | AgentError::Provider { .. }
+            | AgentError::Broker { .. }
             | AgentError::Misanswer { .. }
             | AgentError::ContractFull { .. }
+            | AgentError::PaidForNothing { .. }
             | AgentError::Placement { .. }
             | AgentError::Store(_)
             | AgentError::Repository(_)

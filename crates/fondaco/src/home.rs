@@ -6,9 +6,10 @@
 //! HOME/key            the secret key, encrypted with a passphrase
 //! HOME/entity         who that is, to be known without the passphrase
 //! HOME/wallet.toml    the currencies accepted, with their issuers' addresses
-//! HOME/hosts.toml     the storage hosts that were named once
+//! HOME/hosts.toml     the storage hosts and brokers that were named once
 //! HOME/issuer/        the journal and definition of the currency issued, if any
-//! HOME/host/          the journal, price list and address of what is sold, if anything
+//! HOME/host/          the journal, price list, address and status of what is sold, if anything
+//! HOME/broker/        the address of the broker that is run from here, if any
 //! HOME/agent/         the journals of what was bought and paid
 //! HOME/cache/         a cache of the repository's indexes; may be deleted
 //! ```
@@ -252,6 +253,7 @@ impl Home {
                 .code(Code::NotFound)
                 .hint(match service {
                     "issuer" => "start it with `fondaco issuer up`",
+                    "broker" => "start it with `fondaco broker up`, or name another's address",
                     _ => "start it with `fondaco up`",
                 })
         })?;
@@ -352,12 +354,14 @@ impl WalletConfig {
     }
 }
 
-/// The storage hosts that an owner has named once.
+/// The storage hosts and brokers that an owner has named once.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostsConfig {
     #[serde(default)]
     pub(crate) host: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) broker: Vec<String>,
 }
 
 fn read_toml<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Failure> {

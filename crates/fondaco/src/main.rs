@@ -3,19 +3,25 @@
 //! The command: it reads arguments and files, wires the services to the network, the disk and the
 //! clock, and says what happened. Everything that decides is in the crates below.
 
+mod audits;
 mod backup;
+mod broker;
 mod cli;
 mod demo;
 mod entities;
 mod failure;
 mod folders;
+mod gateway;
 mod history;
 mod home;
 mod issuer;
 mod keys;
+mod offers;
 mod screen;
 mod sell;
+mod selling;
 mod services;
+mod status;
 mod wallet;
 
 use clap::Parser as _;
@@ -57,6 +63,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Up(_)
             | Command::Issuer(cli::IssuerCommand::Up { .. })
             | Command::Backup(cli::BackupCommand::Mount(_))
+            | Command::Broker(cli::BrokerCommand::Up { .. })
+            | Command::Gateway(_)
     );
     let work = async {
         match cli.command {
@@ -69,11 +77,15 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Deposits(args) => wallet::deposits(&home, args, json).await,
             Command::History(args) => history::history(&home, args, json).await,
             Command::Receipt(command) => history::receipt(&home, command, json).await,
-            Command::Sell(command) => sell::sell(&home, command, json).await,
+            Command::Sell(command) => sell::sell(&home, command, json),
             Command::Up(args) => sell::up(&home, args, json).await,
+            Command::Status => status::status(&home, json).await,
+            Command::Broker(command) => broker::run(&home, command, json).await,
+            Command::Offers(args) => offers::offers(&home, args, json).await,
             Command::Backup(command) => backup::run(&home, command, json).await,
-            Command::Audit(args) => backup::audit(&home, args, json).await,
+            Command::Audit(args) => audits::run(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
+            Command::Gateway(command) => gateway::run(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Completions { shell } => {
                 cli::completions(shell);

@@ -17,12 +17,12 @@ static PROBLEMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Sets up logging, and quiet panics for threads of the backup library, which [`Progress`] reports.
 pub(crate) fn start(verbose: u8) {
     let filter = match verbose {
-        0 => "error,iroh=off,noq=off",
+        0 => "error,fondaco_gateway=warn,iroh=off,noq=off",
         1 => {
-            "warn,fondaco=info,fondaco_issuer=info,fondaco_storage_host=info,fondaco_agent=info,fondaco_transport=info"
+            "warn,fondaco=info,fondaco_issuer=info,fondaco_storage_host=info,fondaco_agent=info,fondaco_gateway=info,fondaco_transport=info"
         }
         _ => {
-            "info,fondaco=debug,fondaco_issuer=debug,fondaco_storage_host=debug,fondaco_agent=debug,fondaco_transport=debug"
+            "info,fondaco=debug,fondaco_issuer=debug,fondaco_storage_host=debug,fondaco_agent=debug,fondaco_gateway=debug,fondaco_transport=debug"
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
@@ -232,5 +232,46 @@ impl BytesBar {
 
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// A bar of things that are done one by one, shown when it takes over a second; nothing where nobody looks.
+pub(crate) struct CountBar {
+    bar: ProgressBar,
+    json: bool,
+}
+
+/// Makes a bar of `all` things, which nobody sees yet.
+pub(crate) fn count_bar(what: &'static str, all: usize, json: bool) -> CountBar {
+    let bar = ProgressBar::with_draw_target(Some(all as u64), ProgressDrawTarget::hidden());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    CountBar { bar, json }
+}
+
+impl CountBar {
+    /// Works, and shows the bar from the second second on.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let done = tokio::time::timeout(Duration::from_secs(1), work.as_mut()).await;
+        let done = match done {
+            Ok(done) => done,
+            Err(_) => {
+                if !self.json {
+                    self.bar.set_draw_target(ProgressDrawTarget::stderr());
+                    self.bar.enable_steady_tick(Duration::from_millis(200));
+                }
+                work.await
+            }
+        };
+        self.bar.finish_and_clear();
+        done
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
     }
 }

@@ -4,26 +4,31 @@ use crate::cli::{SellCommand, SellStorageArgs, UpArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
-use crate::services::{announce, listen_failure, stop_switch};
+use crate::selling::{self, OfferToml};
+use crate::services::{announce, announce_locally, listen_failure, stop_switch};
+use crate::status;
 use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
+use fondaco_mdns::Role;
+use fondaco_ports::Clock as _;
 use fondaco_storage_host::{HostConfig, HostService};
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient, Protocol};
-use fondaco_units::{Bytes, Duration, Price, Scale};
+use fondaco_units::{Bytes, Duration, Price, Scale, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What is sold, as `HOME/host/host.toml` keeps it: in the words of the command line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HostToml {
-    path: PathBuf,
+pub(crate) struct HostToml {
+    pub(crate) path: PathBuf,
     size: String,
     /// The issuer's key: symbols may be taken twice.
-    currency: String,
+    pub(crate) currency: String,
     open: String,
     store: String,
     write: String,
@@ -31,6 +36,20 @@ struct HostToml {
     epoch_hours: u32,
     period_epochs: u32,
     step: String,
+    /// Without one, half of the size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newcomer: Option<String>,
+    #[serde(default = "no_reserve")]
+    reserve: String,
+    /// When it stops, as was announced; milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leaves: Option<u64>,
+    #[serde(default)]
+    offer: OfferToml,
+}
+
+fn no_reserve() -> String {
+    "0".to_owned()
 }
 
 const GIB: Bytes = Bytes::new(1 << 30);
@@ -41,7 +60,7 @@ fn usage(what: String) -> Failure {
 
 impl HostToml {
     /// Checks every field and makes it what the service wants.
-    fn checked(&self, currency: &CurrencyConfig) -> Result<HostConfig, Failure> {
+    pub(crate) fn checked(&self, currency: &CurrencyConfig) -> Result<HostConfig, Failure> {
         let scale = currency.scale()?;
         let size = |name: &str, text: &str| {
             Bytes::parse(text).ok_or_else(|| {
@@ -61,6 +80,11 @@ impl HostToml {
         let period_max = Duration::from_milliseconds(
             epoch.milliseconds().saturating_mul(u64::from(self.period_epochs)),
         );
+        let all = size("size", &self.size)?;
+        let newcomer = match &self.newcomer {
+            None => Bytes::new(all.get() / 2),
+            Some(text) => size("newcomer", text)?,
+        };
         Ok(HostConfig {
             currency: CurrencyId::issued_by(currency.issuer()?.entity()),
             open: scale
@@ -69,10 +93,13 @@ impl HostToml {
             store: price(scale, "store", &self.store)?,
             write: price(scale, "write", &self.write)?,
             read: price(scale, "read", &self.read)?,
-            size: size("size", &self.size)?,
+            size: all,
             period_max,
             epoch,
             step_max: step,
+            newcomer,
+            reserve: size("reserve", &self.reserve)?,
+            leaves: self.leaves.map(Timestamp::from_milliseconds),
         })
     }
 }
@@ -84,10 +111,68 @@ fn price(scale: Scale, name: &str, text: &str) -> Result<Price, Failure> {
         .ok_or_else(|| usage(format!("--{name} {text} is too dear to be counted")))
 }
 
-pub(crate) async fn sell(home: &Home, command: SellCommand, json: bool) -> Result<(), Failure> {
-    let SellCommand::Storage(args) = command;
-    let SellStorageArgs { path, size, accept, open, store, write, read, epoch, period, step } =
-        args;
+pub(crate) fn sell(home: &Home, command: SellCommand, json: bool) -> Result<(), Failure> {
+    match command {
+        SellCommand::Storage(args) => sell_storage(home, args, json),
+        SellCommand::Stop { r#in } => stop_selling(home, r#in, json),
+    }
+}
+
+/// Reads what is sold.
+pub(crate) fn host_toml(home: &Home) -> Result<HostToml, Failure> {
+    let config = home.join("host").join("host.toml");
+    let text = std::fs::read_to_string(&config).map_err(|_| {
+        Failure::new("nothing is offered from here yet")
+            .code(Code::NotFound)
+            .hint("offer something with `fondaco sell storage --path DIR --size SIZE`")
+    })?;
+    toml::from_str(&text).map_err(|error| {
+        Failure::new(format!("{}: {error}", config.display()))
+            .hint("run `fondaco sell storage` again")
+    })
+}
+
+fn save_host_toml(home: &Home, host: &HostToml) -> Result<(), Failure> {
+    let text = toml::to_string(host).map_err(|error| Failure::new(error.to_string()))?;
+    let config = home.folder("host")?.join("host.toml");
+    Ok(fondaco_store::write_atomic(&config, text.as_bytes(), 0o644)?)
+}
+
+fn stop_selling(home: &Home, span: std::time::Duration, json: bool) -> Result<(), Failure> {
+    let mut host = host_toml(home)?;
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let leaves = SystemClock.now().after(Duration::from_milliseconds(span));
+    host.leaves = Some(leaves.milliseconds());
+    save_host_toml(home, &host)?;
+    if json {
+        say(&json!({ "event": "stops", "at": leaves.to_string() }).to_string());
+    } else {
+        say(&format!(
+            "You stop {leaves}; a contract whose epoch is longer than that is kept to its end."
+        ));
+        say(
+            "Restart `fondaco up`: it tells your buyers, takes nothing new, and serves what it keeps until then.",
+        );
+    }
+    Ok(())
+}
+
+fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Failure> {
+    let SellStorageArgs {
+        path,
+        size,
+        accept,
+        open,
+        store,
+        write,
+        read,
+        epoch,
+        period,
+        step,
+        newcomer,
+        reserve,
+        offer,
+    } = args;
     home.key()?;
     let wallet = home.wallet()?;
     let currency = wallet.find(accept.as_deref())?;
@@ -103,8 +188,13 @@ pub(crate) async fn sell(home: &Home, command: SellCommand, json: bool) -> Resul
         epoch_hours: epoch,
         period_epochs: period,
         step,
+        newcomer,
+        reserve,
+        leaves: None,
+        offer: OfferToml::new(offer)?,
     };
     let checked = host.checked(currency)?;
+    host.offer.checked(currency, &checked)?;
     std::fs::create_dir_all(&path).map_err(|error| io("make the folder", &path, &error))?;
     let free = fondaco_store::available(&path)?;
     if checked.size > free && json {
@@ -115,9 +205,7 @@ pub(crate) async fn sell(home: &Home, command: SellCommand, json: bool) -> Resul
             checked.size
         ));
     }
-    let text = toml::to_string(&host).map_err(|error| Failure::new(error.to_string()))?;
-    let config = home.folder("host")?.join("host.toml");
-    fondaco_store::write_atomic(&config, text.as_bytes(), 0o644)?;
+    save_host_toml(home, &host)?;
     if json {
         say(&json!({ "path": path, "size": checked.size.get(), "currency": currency.symbol })
             .to_string());
@@ -129,19 +217,11 @@ pub(crate) async fn sell(home: &Home, command: SellCommand, json: bool) -> Resul
 }
 
 pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Failure> {
-    let config = home.join("host").join("host.toml");
-    let text = std::fs::read_to_string(&config).map_err(|_| {
-        Failure::new("nothing is offered from here yet")
-            .code(Code::NotFound)
-            .hint("offer something with `fondaco sell storage --path DIR --size SIZE`")
-    })?;
-    let host: HostToml = toml::from_str(&text).map_err(|error| {
-        Failure::new(format!("{}: {error}", config.display()))
-            .hint("run `fondaco sell storage` again")
-    })?;
+    let host = host_toml(home)?;
     let wallet = home.wallet()?;
     let currency = wallet.find(Some(&host.currency))?;
     let checked = host.checked(currency)?;
+    let offer = host.offer.checked(currency, &checked)?;
     let key = home.key()?;
     let stop = stop_switch()?;
     let endpoint = Endpoint::bind(&key, Some(args.listen), &[Protocol::Storage])
@@ -151,12 +231,52 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     let service = HostService::open(
         &home.folder("host")?,
         &host.path,
-        key,
+        key.clone(),
         checked,
         Arc::new(SystemClock),
         issuer,
+        args.without_shards,
     )?;
     home.save_service_address("host", &endpoint.address())?;
     announce("host", &endpoint.address(), json);
-    Ok(service.serve(endpoint, stop).await?)
+    let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
+    let over = stop.child_token();
+    let telling = tokio::spawn(status::write(
+        home.folder("host")?,
+        service.watch(),
+        endpoint.address(),
+        over.clone(),
+    ));
+    let posting = offer.posting(key, endpoint.clone(), service.price_board());
+    let Some(posting) = posting else {
+        let served = service.serve(endpoint, stop).await;
+        over.cancel();
+        drop(telling.await);
+        return Ok(served?);
+    };
+    // The brokers are told of the end while there still is an endpoint to tell them from.
+    let (ended, serving) = (CancellationToken::new(), CancellationToken::new());
+    let (scale, symbol) = (currency.scale()?, currency.symbol.clone());
+    let until = {
+        let ended = ended.clone();
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = ended.cancelled() => {}
+            }
+        }
+    };
+    let showing = {
+        let serving = serving.clone();
+        tokio::spawn(async move {
+            posting.run(until, |told| selling::say_told(&told, scale, &symbol, json)).await;
+            serving.cancel();
+        })
+    };
+    let served = service.serve(endpoint, serving).await;
+    ended.cancel();
+    let _ = showing.await;
+    over.cancel();
+    drop(telling.await);
+    Ok(served?)
 }

@@ -1,7 +1,8 @@
 //! What every service does: say that it is ready, and stop when it is told to.
 
 use crate::failure::Failure;
-use crate::screen::say;
+use crate::screen::{complain, say};
+use fondaco_mdns::{Announcement, Role};
 use fondaco_ports::Address;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -59,6 +60,24 @@ pub(crate) fn announce(service: &str, address: &Address, json: bool) {
     } else {
         say(&format!("{service} is up; others reach it at\n  {address}"));
         say("Stop it with Ctrl-C.");
+    }
+}
+
+/// Announces a service on the local network, if that is wanted. Where it does not work the service goes on without it.
+pub(crate) fn announce_locally(
+    wanted: bool,
+    address: &Address,
+    role: Role,
+) -> Option<Announcement> {
+    if !wanted {
+        return None;
+    }
+    match fondaco_mdns::announce(address, role) {
+        Ok(announcement) => Some(announcement),
+        Err(error) => {
+            complain(&format!("not announced: {error}\n Hint: {}", error.hint()));
+            None
+        }
     }
 }
 

@@ -136,6 +136,10 @@ async fn lost_slots_are_made_anew_and_outlive_the_others() {
     assert!(read <= sent * k as u64 / 2 + (1 << 20), "{done}");
     let healthy = market.backup("buyer", &["repair", "--now"]).await;
     assert_eq!(find(&healthy, "health")["lost"], Value::Array(Vec::new()));
+    // The shards made anew have the tags of those that are lost.
+    let proven = market.world.run("buyer", ["audit", "--deep"]).await.unwrap();
+    let is_proven = |line: &&Value| line["outcome"] == "proven";
+    assert_eq!(proven.iter().filter(is_proven).count(), n, "{proven:?}");
 
     // The set is whole, so the next backup goes to it.
     fs::write(market.source.join("letter"), b"dear all, again").unwrap();

@@ -48,7 +48,7 @@ pub(crate) struct Asker {
     pub(crate) peer: EntityId,
     /// Whether the books know it.
     pub(crate) known: bool,
-    /// The address that it dialled from.
+    /// The address, or network, that it dialled from; none on this machine.
     pub(crate) from: Option<IpAddr>,
 }
 
@@ -105,7 +105,7 @@ impl Server {
     /// Serves one connection until it ends, idles or loses its place, or the service stops and its requests under way
     /// are answered.
     pub(crate) async fn connection(self, connection: Connection) {
-        let (peer, from) = (connection.peer(), connection.from());
+        let (peer, from) = (connection.peer(), connection.network());
         let Some(place) = self.place(&connection) else {
             debug!(peer = %peer.short(), "too many connections");
             connection.close(CloseReason::Busy);

@@ -1,8 +1,9 @@
-//! How many shards live: the Poisson–binomial distribution, exactly.
+//! How many shards live: the Poisson–binomial distribution, exactly, and what common shocks make of it.
 //!
 //! Hong, "On computing the distribution function for the Poisson binomial distribution", 2013: one
 //! provider after another. All terms are positive and only added and multiplied, so even a tail of 10⁻³⁰ is
-//! right to within `n` rounding errors; 1 − (the rest) would leave nothing of it.
+//! right to within a few times `n` rounding errors; 1 − (the rest) would leave nothing of it. A shock mixes the
+//! distribution of its group with "none lives", groups are convolved: that too only adds and multiplies.
 
 /// The probabilities that exactly 0, 1, 2 … of the providers taken so far keep their shard.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ impl Alive {
         alive
     }
 
-    /// Takes one more provider.
+    /// Takes one more provider, independent of those before.
     pub(crate) fn add(&mut self, loss: f64) {
         let mut one_fewer = 0.0;
         self.0.push(0.0);
@@ -25,6 +26,23 @@ impl Alive {
             one_fewer = *chance;
             *chance = *chance * loss + kept;
         }
+    }
+
+    /// Takes a whole group, independent of those before.
+    pub(crate) fn join(&mut self, group: &Self) {
+        let mut joined = vec![0.0; self.0.len() + group.0.len() - 1];
+        for (alive, &chance) in self.0.iter().enumerate() {
+            for (sum, &other) in joined[alive..].iter_mut().zip(&group.0) {
+                *sum += chance * other;
+            }
+        }
+        self.0 = joined;
+    }
+
+    /// Lets all of these providers be lost together with probability `shock`, whatever else happens.
+    pub(crate) fn shock(&mut self, shock: f64) {
+        self.0.iter_mut().for_each(|chance| *chance *= 1.0 - shock);
+        self.0[0] += shock;
     }
 
     /// The probability that fewer than `k` shards live, summed from its smallest end.

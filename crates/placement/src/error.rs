@@ -35,6 +35,79 @@ impl fmt::Display for CandidateError {
 
 impl Error for CandidateError {}
 
+/// Why a chance of common loss is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ShockError {
+    /// The chance is below 0, or 1 or above, or no number.
+    Outside {
+        /// The chance given.
+        shock: f64,
+    },
+}
+
+impl ShockError {
+    /// Returns whether the same number can be a shock later: never.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Outside { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for ShockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside { shock } => {
+                write!(
+                    f,
+                    "a group is lost with a probability from 0 to below 1; this one is {shock}"
+                )
+            }
+        }
+    }
+}
+
+impl Error for ShockError {}
+
+/// Why something is no estimate of a loss. Listed by precedence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum EstimateError {
+    /// A mean loss is not above 0 and below 1.
+    MeanOutside {
+        /// The mean given.
+        mean: f64,
+    },
+    /// What was counted is negative, beyond a million, or no number.
+    CountOutside {
+        /// The count given.
+        count: f64,
+    },
+}
+
+impl EstimateError {
+    /// Returns whether the same numbers can be an estimate later: never.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::MeanOutside { .. } | Self::CountOutside { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for EstimateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MeanOutside { mean } => {
+                write!(f, "a mean loss is above 0 and below 1; this one is {mean}")
+            }
+            Self::CountOutside { count } => {
+                write!(f, "epochs are counted from 0 to a million; {count} is no such count")
+            }
+        }
+    }
+}
+
+impl Error for EstimateError {}
+
 /// Why a goal is none. Listed by precedence: only the first that applies is reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum GoalError {

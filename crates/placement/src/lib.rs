@@ -6,26 +6,32 @@
 //!
 //! ```text
 //! candidates ──► sets of at most shards_max ──► P[alive < k], exactly ──► least Σ price / k
+//! record ──► Beta posterior ──► upper quantile = loss       groups ──► common shocks, and a limit per operator
 //! ```
 //!
 //! An object byte costs Σ price / k, because each shard holds one k-th of the object. With `k` = 1 this is
 //! the theory for optimal selection of Turner and Ross: losses multiply, 0.25 = 0.5 × 0.5, so two providers
 //! that lose half are together worth one that loses a quarter, and a fair price is in proportion to −ln loss.
 //!
+//! Providers fall together: an *operator* that leaves takes all its providers with it, a *subnet* that is cut off all
+//! that are in it. Each such *shock* has a chance of its own, and what is computed is exact under it (by the
+//! tree that they form). With k = 10 of n = 30 that lose 2 %, the object is lost with 2.5·10⁻²⁹ if they are independent, and with
+//! 10⁻² if one operator has all; so one operator holds at most [`group_shards_max`] shards.
+//!
 //! # What always holds
 //!
-//! - What a placement reports is exact: its survival is computed over all outcomes, not bounded or sampled.
-//! - A goal is called unreachable only if it is.
-//! - Among at most [`EXACT_MAX`] candidates, no cheaper placement exists. Among more, what is found
-//!   meets the goal but may be dearer: the search found the best in all of 3000 random markets of 11 and 100
-//!   of 16, which says little about markets of thousands, where the best is not known.
+//! - What a placement reports is exact: its survival is computed over all outcomes, not bounded or sampled, and its
+//!   [`Assumptions`] say of which world that is true.
+//! - No operator holds more than [`group_shards_max`] shards.
+//! - Among at most [`EXACT_MAX`] candidates, no cheaper placement exists, and a goal is called unreachable only if it
+//!   is. Among more, what is found meets the goal but may be dearer; and where candidates share operators,
+//!   a goal may be called unreachable though a choice exists that no order of the search comes upon.
 //! - The answer depends on the candidates and the goal only.
 //!
 //! # What is not here
 //!
-//! *Common shocks*: losses are taken as independent, so the caller offers at most one candidate, or a few, per
-//! operator and network. Estimating `loss` (see `reputation`). Cutting the object (see `erasure`). Anything
-//! replicated: the logarithms used to rank candidates may differ between machines in the last bit.
+//! What is known of a provider (see `reputation`): here a record is two numbers. Cutting the object (see `erasure`).
+//! Anything replicated: the logarithms used to rank candidates may differ between machines in the last bit.
 //!
 //! ```
 //! use fondaco_placement::{Candidate, Goal, place};
@@ -38,27 +44,38 @@
 //! ```
 
 mod alive;
+mod assumptions;
 mod error;
+mod estimate;
+mod exact;
+mod groups;
 mod search;
 
 use std::{cmp::Ordering, fmt};
 
+use crate::groups::Forest;
+
 pub use crate::{
     alive::loss_probability,
-    error::{CandidateError, GoalError, PlacementError},
+    assumptions::Assumptions,
+    error::{CandidateError, EstimateError, GoalError, PlacementError, ShockError},
+    estimate::{Estimate, Prior},
+    groups::{Group, Shocks, group_shards_max, loss_under_shocks},
 };
 
 /// The most candidates that one call looks at.
-pub const CANDIDATES_MAX: usize = 4096;
+pub const CANDIDATES_MAX: usize = 16_384;
 
-/// The most candidates among which every possible placement is tried.
-pub const EXACT_MAX: usize = 12;
+/// The most candidates among which the cheapest placement is found for certain.
+pub const EXACT_MAX: usize = 16;
 
 /// A provider that would keep one shard.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     loss: f64,
     price: u64,
+    operator: Option<Group>,
+    subnet: Option<Group>,
 }
 
 impl Candidate {
@@ -66,13 +83,23 @@ impl Candidate {
     /// below 1, and asks `price` per byte stored, in the one unit of all candidates.
     pub fn new(loss: f64, price: u64) -> Result<Self, CandidateError> {
         if loss > 0.0 && loss < 1.0 {
-            Ok(Self { loss, price })
+            Ok(Self { loss, price, operator: None, subnet: None })
         } else {
             Err(CandidateError::LossOutside { loss })
         }
     }
 
-    /// Returns the probability that it loses a shard between two repairs.
+    /// Says whose it is; a candidate of which that is not known is taken to be its own operator's.
+    pub const fn operated_by(self, operator: Option<Group>) -> Self {
+        Self { operator, ..self }
+    }
+
+    /// Says in which network it is; a candidate of which that is not known is taken to be in its own.
+    pub const fn in_subnet(self, subnet: Option<Group>) -> Self {
+        Self { subnet, ..self }
+    }
+
+    /// Returns the probability that it loses a shard between two repairs, common shocks apart.
     pub const fn loss(self) -> f64 {
         self.loss
     }
@@ -80,6 +107,16 @@ impl Candidate {
     /// Returns what it asks per byte stored.
     pub const fn price(self) -> u64 {
         self.price
+    }
+
+    /// Returns whose it is, if that is known.
+    pub const fn operator(self) -> Option<Group> {
+        self.operator
+    }
+
+    /// Returns in which network it is, if that is known.
+    pub const fn subnet(self) -> Option<Group> {
+        self.subnet
     }
 }
 
@@ -89,6 +126,7 @@ pub struct Goal {
     survive: f64,
     shards_max: u8,
     lost_min: u8,
+    shocks: Shocks,
 }
 
 impl Goal {
@@ -102,8 +140,18 @@ impl Goal {
         } else if shards_max <= lost_min {
             Err(GoalError::TooFewShards { shards_max, lost_min })
         } else {
-            Ok(Self { survive, shards_max, lost_min })
+            Ok(Self { survive, shards_max, lost_min, shocks: Shocks::NONE })
         }
+    }
+
+    /// Counts with these common shocks; a new goal counts with none.
+    pub const fn under(self, shocks: Shocks) -> Self {
+        Self { shocks, ..self }
+    }
+
+    /// Returns the common shocks that are counted with.
+    pub const fn shocks(self) -> Shocks {
+        self.shocks
     }
 
     /// Returns the least probability that the object survives.
@@ -126,6 +174,11 @@ impl Goal {
     // Not `loss <= 1 − survive`: 0.01 × 0.01 reaches 0.9999, though 1 − 0.9999 comes out below 0.0001.
     pub(crate) fn is_met(self, loss: f64) -> bool {
         1.0 - loss >= self.survive
+    }
+
+    /// Returns whether an object lost with about this probability may be safe enough, whichever way it was rounded.
+    pub(crate) fn is_nearly_met(self, loss: f64) -> bool {
+        1.0 - loss * (1.0 - 1e-9) >= self.survive
     }
 }
 
@@ -189,6 +242,8 @@ pub struct Placement {
     pub loss: f64,
     /// What an object byte costs.
     pub cost: Cost,
+    /// Of which world this is true.
+    pub assumptions: Assumptions,
 }
 
 impl Placement {
@@ -209,17 +264,56 @@ pub fn place(candidates: &[Candidate], goal: Goal) -> Result<Placement, Placemen
     if candidates.len() < needed.into() {
         return Err(PlacementError::TooFewCandidates { candidates: candidates.len(), needed });
     }
-    let safest = search::safest(candidates, goal);
-    if !goal.is_met(safest.loss) {
-        let (k, n, survive) = (safest.k, safest.n(), safest.survive);
-        return Err(PlacementError::Unreachable { k, n, survive, goal: goal.survive });
+    let forest = Forest::of(candidates, goal.shocks);
+    let market = Market { candidates, forest: &forest, goal };
+    let mut best = search::approach(&market);
+    if candidates.len() <= EXACT_MAX {
+        best = exact::search(&market, best);
     }
-    Ok(if candidates.len() <= EXACT_MAX {
-        search::exhaust(candidates, goal, safest)
-    } else {
-        search::approach(candidates, goal, safest)
+    best.ok_or_else(|| {
+        let Placement { k, providers, survive, .. } = search::safest(&market);
+        let n = u8::try_from(providers.len()).unwrap_or(u8::MAX);
+        PlacementError::Unreachable { k, n, survive, goal: goal.survive }
     })
 }
 
+/// What a search looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Market<'a> {
+    candidates: &'a [Candidate],
+    forest: &'a Forest,
+    goal: Goal,
+}
+
+impl Market<'_> {
+    /// Works out what a choice is worth, always in the order of the candidates, so that it rounds in one way.
+    fn placement(&self, mut providers: Vec<usize>, k: u8) -> Placement {
+        providers.sort_unstable();
+        let loss = self.forest.alive(&providers).below(k.into());
+        let price_sum = providers.iter().map(|&i| u128::from(self.candidates[i].price)).sum();
+        let cost = Cost::new(price_sum, k);
+        let assumptions = Assumptions::of(self.candidates, self.forest, &providers, k);
+        Placement { k, providers, survive: 1.0 - loss, loss, cost, assumptions }
+    }
+
+    /// The numbers of needed shards that the goal allows for `n`, of which no operator has more than `most`.
+    fn codes(&self, n: usize, most: usize) -> impl Iterator<Item = u8> + use<> {
+        let (least, spare) = if most > 1 { (most + 1, most) } else { (1, 0) };
+        let spare = spare.max(self.goal.lost_min.into());
+        (1..=u8::MAX).take(n.saturating_sub(spare)).skip(least - 1)
+    }
+}
+
+/// Orders placements, the better one first. Only the same choice is equal.
+fn preference(a: &Placement, b: &Placement) -> Ordering {
+    (a.cost.cmp(&b.cost))
+        .then(a.loss.total_cmp(&b.loss))
+        .then(b.providers.len().cmp(&a.providers.len()))
+        .then_with(|| a.providers.cmp(&b.providers))
+        .then(a.k.cmp(&b.k))
+}
+
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod tests;

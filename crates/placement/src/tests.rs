@@ -42,7 +42,8 @@ fn least_cost(candidates: &[Candidate], goal: Goal) -> Option<f64> {
 /// Providers as a market has them: from nearly sure to nearly hopeless, at unrelated prices.
 fn market(size: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<Candidate>> {
     let loss = prop_oneof![3 => 0.001..0.2, 1 => 1e-6..0.999];
-    let candidate = (loss, 0..1000_u64).prop_map(|(loss, price)| Candidate { loss, price });
+    let candidate =
+        (loss, 0..1000_u64).prop_map(|(loss, price)| Candidate::new(loss, price).unwrap());
     vec(candidate, size)
 }
 
@@ -56,7 +57,7 @@ fn goal() -> impl Strategy<Value = Goal> {
 
 /// What every placement must be, however it was found.
 fn assert_sound(placement: &Placement, candidates: &[Candidate], goal: Goal) {
-    let Placement { k, providers, survive, loss, cost } = placement;
+    let Placement { k, providers, survive, loss, cost, assumptions: _ } = placement;
     assert!(providers.is_sorted_by(|a, b| a < b), "a provider keeps two shards");
     assert!(providers.len() <= goal.shards_max().into());
     assert!(*k >= 1 && placement.n() - k >= goal.lost_min());
@@ -144,7 +145,7 @@ fn refusals_come_in_order_of_precedence() {
 
     let of = |loss, count| vec![Candidate::new(loss, 1).unwrap(); count];
     for (market, survive, lost_min, outcome) in [
-        (of(0.9, 4097), 0.999_999, 3, TooManyCandidates { candidates: 4097 }),
+        (of(0.9, 16_385), 0.999_999, 3, TooManyCandidates { candidates: 16_385 }),
         (of(0.9, 3), 0.999_999, 3, TooFewCandidates { candidates: 3, needed: 4 }),
         (vec![], 0.5, 0, TooFewCandidates { candidates: 0, needed: 1 }),
         (of(0.5, 9), 0.99, 3, Unreachable { k: 1, n: 4, survive: 0.9375, goal: 0.99 }),
@@ -195,31 +196,32 @@ fn the_search_is_nearly_always_optimal() {
         seed >> 33
     };
     let unit = |bits| bits as f64 / (1_u64 << 31) as f64;
-    let (mut optimal, mut gap_max, cases) = (0, 0.0_f64, 300);
+    let (mut optimal, mut gap_max, cases) = (0, 0.0_f64, 100);
     for _ in 0..cases {
-        let provider = |_| Candidate {
-            loss: 0.001 * 300_f64.powf(unit(random_bits())),
-            price: 50 + random_bits() % 100,
+        let provider = |_| {
+            let loss = 0.001 * 300_f64.powf(unit(random_bits()));
+            Candidate::new(loss, 50 + random_bits() % 100).unwrap()
         };
-        let market: Vec<_> = (0..11).map(provider).collect();
-        let goal = Goal::new(1.0 - 0.1_f64.powf(1.0 + 5.0 * unit(random_bits())), 11, 1).unwrap();
-        let safest = search::safest(&market, goal);
-        let best = search::exhaust(&market, goal, safest.clone());
-        let found = search::approach(&market, goal, safest);
+        let market: Vec<_> = (0..16).map(provider).collect();
+        let goal = Goal::new(1.0 - 0.1_f64.powf(1.0 + 5.0 * unit(random_bits())), 16, 1).unwrap();
+        let forest = Forest::of(&market, goal.shocks());
+        let whole = Market { candidates: &market, forest: &forest, goal };
+        let found = search::approach(&whole).unwrap();
+        let best = exact::search(&whole, None).unwrap();
         assert_sound(&found, &market, goal);
         optimal += usize::from(found.cost == best.cost);
         gap_max = gap_max.max(found.cost.of(1 << 40) as f64 / best.cost.of(1 << 40) as f64 - 1.0);
     }
-    assert!(optimal * 100 >= 99 * cases && gap_max < 0.03, "{optimal} of {cases}, worst {gap_max}");
+    assert!(optimal * 100 >= 98 * cases && gap_max < 0.01, "{optimal} of {cases}, worst {gap_max}");
 }
 
 #[test]
 fn a_large_market_is_placed() {
-    let provider = |i: u64| Candidate {
-        loss: 0.002 * (1 + i * 7919 % 100) as f64,
-        price: 500 + i * 104_729 % 1000,
+    let provider = |i: u64| {
+        let loss = 0.002 * (1 + i * 7919 % 100) as f64;
+        Candidate::new(loss, 500 + i * 104_729 % 1000).unwrap()
     };
-    let market: Vec<_> = (0..CANDIDATES_MAX as u64).map(provider).collect();
+    let market: Vec<_> = (0..10_000).map(provider).collect();
     let goal = Goal::new(0.999_999_999_99, 80, 10).unwrap();
     let placement = place(&market, goal).unwrap();
     assert_sound(&placement, &market, goal);

@@ -7,6 +7,7 @@
 //! - [`Clock`]: what time it is.
 //! - [`Address`]: where an entity can be reached.
 //! - [`market`]: what a buyer asks of a provider, and what it answers.
+//! - [`offers`]: what providers and buyers ask of a broker, and what it answers.
 //!
 //! # What is not here
 //!
@@ -14,6 +15,7 @@
 
 mod address;
 pub mod market;
+pub mod offers;
 
 pub use address::{Address, ParseAddressError};
 
@@ -45,6 +47,28 @@ pub trait Disk: Send {
 
     /// Makes everything written so far durable, the length included (fdatasync).
     fn sync(&mut self) -> io::Result<()>;
+}
+
+impl<D: Disk + ?Sized> Disk for Box<D> {
+    fn len(&self) -> io::Result<u64> {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        (**self).set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (**self).sync()
+    }
 }
 
 /// What time it is, as this machine believes.

@@ -7,12 +7,15 @@
 //! buyer                                             provider
 //! Prices ─────────────────────────────────────────► Prices
 //! Open{terms, buyer_signature, voucher} ──────────► Opened
-//! Put{contract, shard, size, epoch} ──────────────► Ready, or Have: nothing to send, nothing charged
+//! Put{contract, shard, size, epoch} ──────────────► Ready; Have: nothing to send, nothing charged; or Resume{at}
 //!   Step{voucher, bytes} ─────────────────────────► Taken{at}
 //!   the last Step, its voucher also for keeping ──► Stored
 //! Get{contract, shard, offset, length, voucher} ──► Slice          an audit is a Get
+//! Prove{contract, nonce, parts, voucher} ─────────► Proof          a deep audit
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
-//! Delete, Close, Status, List ────────────────────► Deleted, Closed, Status, Shards
+//! Renew{terms, buyer_signature, voucher} ─────────► Renewed        the shards are the new contract's
+//! Delete ─────────────────────────────────────────► Erased{receipt}
+//! Close, Status, List ────────────────────────────► Closed, Status, Shards
 //! Mark{mark} ─────────────────────────────────────► Marked         what to find everything by
 //! Mine ───────────────────────────────────────────► Mine           the buyer's contracts and marks
 //! any of them ────────────────────────────────────► Refused{reason}
@@ -41,9 +44,11 @@ mod reason;
 pub use mark::{Mark, SignedMark};
 pub use reason::Reason;
 
-use fondaco_audit::{ShardId, slice_len_max};
+use fondaco_audit::{PROOF_BYTES, ShardId, slice_len_max};
 use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, choice, put_bytes, record};
-use fondaco_contract::{ContractId, STEP_LIMIT, SignedPriceList, State, Tab, Terms};
+use fondaco_contract::{
+    ContractId, READ_UNIT, STEP_LIMIT, SignedDeletion, SignedPriceList, State, Tab, Terms,
+};
 use fondaco_crypto::Signature;
 use fondaco_ledger::SignedVoucher;
 use fondaco_units::{Amount, Bytes};
@@ -65,14 +70,22 @@ pub const STEP_BYTES_MAX: usize = STEP_LIMIT.get() as usize;
 #[allow(clippy::cast_possible_truncation)] // little more than one mebibyte
 pub const SLICE_BYTES_MAX: usize = slice_len_max(STEP_LIMIT.get()) as usize;
 
+/// The most blocks that one proof is about, and so the most shards.
+pub const PROOF_SAMPLES_MAX: usize = 512;
+
+/// What a proof is charged as: a read of its bytes, rounded up as reads are.
+pub const PROOF_CHARGED: Bytes = Bytes::new((PROOF_BYTES as u64).next_multiple_of(READ_UNIT.get()));
+
 /// A message that travels in a frame of its own.
 pub trait Frame: Encode + Decode {
     /// The greatest length of a frame, in bytes.
     const FRAME_MAX: usize;
+    /// The first byte of a frame.
+    const VERSION: u8 = VERSION;
 
     /// Writes the frame: version, then message.
     fn to_frame(&self) -> Vec<u8> {
-        let mut frame = vec![VERSION];
+        let mut frame = vec![Self::VERSION];
         self.encode(&mut frame);
         frame
     }
@@ -88,7 +101,9 @@ pub trait Frame: Encode + Decode {
         }
         match frame.split_first() {
             None => Err(FrameError::Empty),
-            Some((&VERSION, message)) => Self::from_bytes(message).map_err(FrameError::Message),
+            Some((&found, message)) if found == Self::VERSION => {
+                Self::from_bytes(message).map_err(FrameError::Message)
+            }
             Some((&found, _)) => Err(FrameError::Version { found }),
         }
     }
@@ -109,7 +124,7 @@ pub enum FrameError {
     #[error("the frame is empty")]
     Empty,
     /// The frame is of another version.
-    #[error("the frame is of version {found}; this is version {VERSION}")]
+    #[error("the frame is of version {found}, which is not spoken here")]
     Version {
         /// Its version.
         found: u8,
@@ -248,6 +263,28 @@ pub enum Request {
         /// Under which contract, and which.
         mark: SignedMark,
     },
+    /// Sign a contract that takes over the shards of the one its terms renew, which ends by that. Asked again, it is
+    /// answered as before.
+    Renew {
+        /// What was agreed.
+        terms: Terms,
+        /// The buyer's signature of them.
+        buyer_signature: Signature,
+        /// Pays for opening and for the first epoch of what is taken over; names the hold for all that follows.
+        voucher: SignedVoucher,
+    },
+    /// Prove that blocks of shards are kept: those that `nonce` draws, with a
+    /// [`ProofChallenge`](fondaco_audit::ProofChallenge) of this contract.
+    Prove {
+        /// Under which contract.
+        contract: ContractId,
+        /// What the provider could not foresee.
+        nonce: [u8; 32],
+        /// Of which shards: at least one, in order of their names, each once.
+        parts: List<ProvePart, PROOF_SAMPLES_MAX>,
+        /// Pays for [`PROOF_CHARGED`] bytes read.
+        voucher: SignedVoucher,
+    },
 }
 choice!(Request {
     1 => Prices,
@@ -259,13 +296,26 @@ choice!(Request {
     7 => Advance { contract, voucher },
     8 => Delete { contract, shard },
     9 => Close { contract },
+    13 => Renew { terms, buyer_signature, voucher },
     23 => Mine { after },
     24 => Mark { mark },
+    10 => Prove { contract, nonce, parts, voucher },
 });
 
 impl Frame for Request {
-    const FRAME_MAX: usize = 512;
+    /// A [`Request::Prove`] at its longest; all others have less than 1024 bytes.
+    const FRAME_MAX: usize = 1024 + 34 * PROOF_SAMPLES_MAX;
 }
+
+/// A shard of a [`Request::Prove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProvePart {
+    /// Its name.
+    pub shard: ShardId,
+    /// How many of its blocks to draw: at least one, and with those of all others at most [`PROOF_SAMPLES_MAX`].
+    pub samples: u16,
+}
+record!(ProvePart { shard, samples });
 
 /// The next bytes of a shard that is being put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -352,7 +402,10 @@ pub enum Response {
         epochs_paid: u64,
     },
     /// To [`Request::Delete`], also of a shard that was not kept.
-    Deleted,
+    Deleted {
+        /// The provider's word for it, which the buyer keeps.
+        receipt: SignedDeletion,
+    },
     /// To [`Request::Close`].
     Closed {
         /// The total of the bill.
@@ -375,6 +428,23 @@ pub enum Response {
         /// The highest there is: another than was sent, if that came too late.
         sequence: u64,
     },
+    /// To [`Request::Renew`].
+    Renewed {
+        /// The provider's signature of the terms.
+        provider_signature: Signature,
+        /// The account of the contract that was renewed, as it ended.
+        tab: Tab,
+    },
+    /// To [`Request::Put`] of a shard of which steps were taken before a stream broke: send the bytes from there on.
+    Resume {
+        /// From where.
+        at: Bytes,
+    },
+    /// To [`Request::Prove`].
+    Proof {
+        /// To be given to [`TagKey::check`](fondaco_audit::TagKey::check) with what was asked.
+        bytes: Payload<PROOF_BYTES>,
+    },
 }
 choice!(Response {
     1 => Prices { list },
@@ -387,9 +457,12 @@ choice!(Response {
     8 => Stored,
     9 => Slice { bytes },
     10 => Advanced { epochs_paid },
-    11 => Deleted,
     12 => Closed { total, paid },
     13 => Refused { reason },
+    14 => Proof { bytes },
+    17 => Deleted { receipt },
+    18 => Renewed { provider_signature, tab },
+    19 => Resume { at },
     27 => Mine { list },
     28 => Marked { sequence },
 });
@@ -401,7 +474,7 @@ impl Frame for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fondaco_contract::{Ending, Meter, PriceList};
+    use fondaco_contract::{Deletion, Ending, Meter, PriceList};
     use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
     use fondaco_ledger::{HoldId, Voucher};
     use fondaco_units::{Duration, Price, Timestamp};
@@ -472,9 +545,20 @@ mod tests {
             Request::Advance { contract, voucher },
             Request::Delete { contract, shard },
             Request::Close { contract },
+            Request::Renew {
+                terms: terms().renewing(contract),
+                buyer_signature: SIGNATURE,
+                voucher,
+            },
             Request::Mine { after: Some(contract) },
             Request::Mine { after: None },
             Request::Mark { mark: mark() },
+            Request::Prove {
+                contract,
+                nonce: [3; 32],
+                parts: List::new(vec![ProvePart { shard, samples: 1 }; PROOF_SAMPLES_MAX]).unwrap(),
+                voucher,
+            },
         ]
     }
 
@@ -485,6 +569,13 @@ mod tests {
         };
         let state = State::Ended { at: Timestamp::EPOCH, why: Ending::Closed };
         let listed = Listed { shard: shard(), size: Bytes::new(1 << 16) };
+        let receipt = Deletion {
+            contract: contract(),
+            shard: *shard().digest(),
+            at: Timestamp::EPOCH,
+            freed: Bytes::new(1 << 16),
+        }
+        .sign(&SecretKey::from_bytes(&[1; 32]));
         let mut all = vec![
             Response::Prices { list: list() },
             Response::Opened { provider_signature: SIGNATURE },
@@ -496,13 +587,16 @@ mod tests {
             Response::Stored,
             Response::Slice { bytes: Payload::new(vec![6; SLICE_BYTES_MAX]).unwrap() },
             Response::Advanced { epochs_paid: 2 },
-            Response::Deleted,
+            Response::Deleted { receipt },
+            Response::Renewed { provider_signature: SIGNATURE, tab },
+            Response::Resume { at: Bytes::new(1 << 18) },
             Response::Closed { total: Amount::new(9), paid: Amount::new(8) },
             Response::Mine {
                 list: List::new(vec![Mine { terms: terms(), mark: Some(mark()) }; MINE_MAX])
                     .unwrap(),
             },
             Response::Marked { sequence: 3 },
+            Response::Proof { bytes: Payload::new(vec![6; PROOF_BYTES]).unwrap() },
         ];
         all.extend(reason::tests::reasons().map(|reason| Response::Refused { reason }));
         all
@@ -536,6 +630,7 @@ mod tests {
         assert_eq!(Response::from_frame(&vec![VERSION; length]), Err(long));
         assert_eq!(Request::from_frame(&[]), Err(FrameError::Empty));
         assert_eq!(Response::FRAME_MAX, 1_072_464); // as docs/formats/market.md says
+        assert_eq!((Request::FRAME_MAX, PROOF_BYTES), (18_432, 8208));
     }
 
     /// The hexdump of `docs/formats/market.md`: a change of it is a new version.
@@ -571,7 +666,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "72dbd523068dc50db5f053bd03a14e01d081bc8aa89a568267255a969ad49c62"
+            "928ddc36b044da9a195f563602f5e37a36a93e4565719a523b14ac2eb6e5c695"
         );
     }
 
@@ -579,6 +674,7 @@ mod tests {
     #[test]
     fn a_unit_of_reading_is_a_group() {
         assert_eq!(fondaco_contract::READ_UNIT.get(), fondaco_audit::GROUP);
+        assert_eq!(PROOF_CHARGED, fondaco_contract::READ_UNIT);
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 
 use fondaco_audit::ShardId;
 use fondaco_codec::{Decode, DecodeError, Encode, choice};
-use fondaco_contract::{ContractId, Ending, Tab, Terms};
+use fondaco_contract::{ContractId, Ending, State, Tab, Terms};
 use fondaco_ledger::SignedVoucher;
 use fondaco_ports::market::SignedMark;
 use fondaco_units::{Amount, Bytes, Timestamp};
@@ -78,6 +78,28 @@ pub enum Event {
         /// Under which contract, and which.
         mark: SignedMark,
     },
+    /// A contract was signed that takes over the shards of another, which ends by that.
+    Renewed {
+        /// Which contract was renewed.
+        from: ContractId,
+        /// When.
+        at: Timestamp,
+        /// The terms of the one that follows.
+        terms: Terms,
+        /// Pays for opening and for the first epoch of what was taken over, and names the hold.
+        voucher: SignedVoucher,
+        /// What the hold has.
+        amount_max: Amount,
+        /// When the hold expires.
+        expires: Timestamp,
+    },
+    /// The provider announced that it leaves.
+    Leaving {
+        /// Which contract ends by that.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+    },
 }
 choice!(Event {
     1 => Opened { terms, voucher, amount_max, expires },
@@ -86,10 +108,17 @@ choice!(Event {
     4 => Deleted { contract, shard },
     5 => Ended { contract, at, why },
     6 => Posted { contract, paid },
+    9 => Renewed { from, at, terms, voucher, amount_max, expires },
+    10 => Leaving { contract, at },
     15 => Marked { mark },
 });
 
 impl Event {
+    /// Returns the event that a contract ended so; nothing if it has not.
+    pub(crate) fn of_end(contract: ContractId, state: &State) -> Option<Self> {
+        Some(Self::Ended { contract, at: state.ended_at()?, why: state.why()? })
+    }
+
     /// Writes the record: version, then event.
     pub fn to_record(&self) -> Vec<u8> {
         let mut record = vec![VERSION];
@@ -110,16 +139,17 @@ impl Event {
         }
     }
 
-    /// Returns which contract it is about.
+    /// Returns which contract it is about; of a renewal, the one that follows.
     pub fn contract(&self) -> ContractId {
         match self {
-            Self::Opened { terms, .. } => terms.id(),
+            Self::Opened { terms, .. } | Self::Renewed { terms, .. } => terms.id(),
             Self::Marked { mark } => mark.mark.contract,
             Self::Stored { contract, .. }
             | Self::Metered { contract, .. }
             | Self::Deleted { contract, .. }
             | Self::Ended { contract, .. }
-            | Self::Posted { contract, .. } => *contract,
+            | Self::Posted { contract, .. }
+            | Self::Leaving { contract, .. } => *contract,
         }
     }
 }

@@ -6,9 +6,11 @@
 //! ```text
 //! open_begin ── ask the issuer for the hold ── open_finish
 //! put_begin ── put_step, write bytes … ── hash, sync ── put_commit      or put_abort, wherever it broke
-//! get_begin ── read and prove ── get_commit
+//! get_begin ── read and prove ── get_commit       prove_begin ── add blocks up ── prove_commit
 //! close_begin, due ── post the voucher, or void the hold ── close_finish
+//! renew_begin ── ask the issuer for the hold ── renew_finish
 //! advance, delete, mark, mine, status, list, prices: at once
+//! leave, lose: all contracts at once
 //! ```
 //!
 //! # What always holds
@@ -39,6 +41,9 @@
 //!     period_max: Duration::from_seconds(90 * 86_400),
 //!     epoch: Duration::from_seconds(86_400),
 //!     step_max: Bytes::new(256 << 10),
+//!     newcomer: Bytes::new(20 << 30),
+//!     reserve: Bytes::new(1 << 30),
+//!     leaves: None,
 //! });
 //! let list = host.prices(now);
 //! assert_eq!(list.verify(now), Ok(()));
@@ -46,16 +51,23 @@
 //! ```
 
 mod marks;
+mod overview;
+mod prove;
+mod renew;
 mod serve;
+
+pub use overview::Overview;
 
 #[cfg(test)]
 mod tests;
+
+pub use prove::{PROOFS_PER_EPOCH_MAX, ProvePlan, ProveShard};
 
 use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, Charge, ContractId, Ending, PriceList, SignedPriceList, State, Tab, Terms,
+    Bill, Charge, ContractId, Ending, Factor, Input, PriceList, SignedPriceList, State, Tab, Terms,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
 use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
@@ -69,6 +81,8 @@ const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
 const POST_MARGIN_MAX: Duration = Duration::from_seconds(6 * 3600);
 /// How long an ended and paid contract is remembered, to answer its buyer.
 const MEMORY: Duration = Duration::from_seconds(7 * 86_400);
+/// How far a buyer's clock may be off before that is what it is told: below it, its terms are early or late.
+const CLOCKS_APART_MAX: Duration = Duration::from_seconds(3600);
 /// The most contracts at once, the remembered ones included.
 const CONTRACTS_MAX: usize = 1 << 16;
 /// The most shards of one contract.
@@ -98,6 +112,12 @@ pub struct HostConfig {
     pub epoch: Duration,
     /// The most bytes of one step.
     pub step_max: Bytes,
+    /// The most room that a buyer without paid contracts may have.
+    pub newcomer: Bytes,
+    /// What is to stay free on the disk, whatever was sold.
+    pub reserve: Bytes,
+    /// When the provider stops, if it has announced that.
+    pub leaves: Option<Timestamp>,
 }
 
 /// What the shell is to do, in this order: make the event durable, send the response, remove the files.
@@ -232,6 +252,14 @@ impl Contract {
         state
     }
 
+    /// How much room it takes: none once its money is got, or once another has taken its shards over.
+    fn promised(&self) -> u128 {
+        match (self.paid, self.state.why()) {
+            (Some(_), _) | (_, Some(Ending::Renewed)) => 0,
+            (None, _) => u128::from(self.terms.size_max.get()),
+        }
+    }
+
     fn total(&self) -> Amount {
         Bill::of(&self.terms.prices, &self.tab.meter).map_or(Amount::MAX, |bill| bill.total())
     }
@@ -268,6 +296,32 @@ impl Contract {
     }
 }
 
+/// Checks the hold that is to pay for a contract, and the first voucher of it; returns what the hold has, and until when.
+fn check_hold(
+    terms: &Terms,
+    voucher: &SignedVoucher,
+    hold: Option<&Hold>,
+) -> Result<(Amount, Timestamp), Reason> {
+    let Hold { payer, payee, amount_max, order, expires, state } =
+        *hold.ok_or(Reason::UnknownHold)?;
+    let parties = (terms.buyer, terms.prices.provider, *terms.id().digest());
+    if state != HoldState::Open || (payer, payee, order) != parties {
+        return Err(Reason::WrongHold);
+    }
+    if post_at(terms.begins, expires) < terms.paid_until(1) {
+        return Err(Reason::HoldExpires { expires });
+    }
+    if voucher.voucher.currency != terms.prices.currency {
+        return Err(Reason::WrongVoucher);
+    }
+    let authorised = voucher.voucher.cumulative;
+    if authorised > amount_max {
+        return Err(Reason::OverHold { authorised, amount_max });
+    }
+    voucher.verify(terms.buyer).map_err(|_| Reason::BadVoucher)?;
+    Ok((amount_max, expires))
+}
+
 /// From when a hold must be posted.
 fn post_at(begins: Timestamp, expires: Timestamp) -> Timestamp {
     let margin = (expires.since(begins).milliseconds() / 4).min(POST_MARGIN_MAX.milliseconds());
@@ -298,11 +352,17 @@ impl Put {
 pub struct Host {
     key: SecretKey,
     config: HostConfig,
+    /// By what the prices of `config` are multiplied now.
+    factor: Factor,
     contracts: BTreeMap<ContractId, Contract>,
     /// How many contracts have each shard.
     references: BTreeMap<ShardId, u32>,
     puts: BTreeMap<PutId, Put>,
     put_next: u64,
+    /// The room of all contracts that each buyer has paid for in full.
+    known: BTreeMap<EntityId, Bytes>,
+    /// How many proofs of a contract were begun, in which epoch.
+    proofs: BTreeMap<ContractId, (u64, u32)>,
 }
 
 impl Host {
@@ -311,10 +371,13 @@ impl Host {
         Self {
             key,
             config,
+            factor: Factor::ONE,
             contracts: BTreeMap::new(),
             references: BTreeMap::new(),
             puts: BTreeMap::new(),
             put_next: 0,
+            known: BTreeMap::new(),
+            proofs: BTreeMap::new(),
         }
     }
 
@@ -325,18 +388,63 @@ impl Host {
 
     /// Returns how much room is neither sold nor kept for a contract whose money is still to be got.
     pub fn free(&self) -> Bytes {
-        let promised = |contract: &Contract| match contract.paid {
-            None => u128::from(contract.terms.size_max.get()),
-            Some(_) => 0,
-        };
-        let sold: u128 = self.contracts.values().map(promised).sum();
-        self.config.size.saturating_sub(Bytes::new(u64::try_from(sold).unwrap_or(u64::MAX)))
+        self.config.size.saturating_sub(self.promised(|_| true))
+    }
+
+    /// How much room is promised to some buyers.
+    fn promised(&self, to: impl Fn(EntityId) -> bool) -> Bytes {
+        let of = |contract: &&Contract| to(contract.terms.buyer);
+        let sold: u128 = self.contracts.values().filter(of).map(Contract::promised).sum();
+        Bytes::new(u64::try_from(sold).unwrap_or(u64::MAX))
+    }
+
+    /// Returns how much room a buyer may be promised now, by what is free and by what it has paid for so far.
+    pub fn room(&self, buyer: EntityId) -> Bytes {
+        self.free().min(self.trusted(buyer))
+    }
+
+    /// How much more room the buyer may have by its record: a newcomer's, and twice what it has paid for in full.
+    fn trusted(&self, buyer: EntityId) -> Bytes {
+        let known = self.known.get(&buyer).map_or(0, |bytes| bytes.get());
+        let all = Bytes::new(self.config.newcomer.get().saturating_add(known.saturating_mul(2)));
+        all.saturating_sub(self.promised(|other| other == buyer))
     }
 
     /// Signs what is sold now, and at what price; good for an hour.
     pub fn prices(&self, now: Timestamp) -> SignedPriceList {
+        self.list_of(now, self.free()).sign(&self.key)
+    }
+
+    /// As [`Host::prices`], with the room that this buyer may be promised.
+    pub fn prices_for(&self, now: Timestamp, buyer: EntityId) -> SignedPriceList {
+        self.list_of(now, self.room(buyer)).sign(&self.key)
+    }
+
+    /// Returns by what the prices are multiplied.
+    pub const fn factor(&self) -> Factor {
+        self.factor
+    }
+
+    /// Multiplies the prices from now on; a list that was signed before stays good until it expires.
+    pub const fn set_factor(&mut self, factor: Factor) {
+        self.factor = factor;
+    }
+
+    /// Returns what is sold now, at the prices of the configuration.
+    pub fn base_prices(&self, now: Timestamp) -> PriceList {
+        self.base_list(now, self.free())
+    }
+
+    fn list_of(&self, now: Timestamp, room: Bytes) -> PriceList {
+        self.factor.apply(self.base_list(now, room))
+    }
+
+    fn base_list(&self, now: Timestamp, room: Bytes) -> PriceList {
         let HostConfig { currency, open, store, write, read, period_max, epoch, step_max, .. } =
             self.config;
+        let left = self.config.leaves.map_or(period_max, |leaves| leaves.since(now));
+        // Who leaves before an epoch is over has nothing to sell any more.
+        let capacity = if left < epoch { Bytes::ZERO } else { room };
         PriceList {
             provider: self.provider(),
             currency,
@@ -344,14 +452,13 @@ impl Host {
             store,
             write,
             read,
-            capacity: self.free(),
-            period_max,
+            capacity,
+            period_max: period_max.min(left).max(epoch),
             epoch,
             step_max,
             issued: now,
             expires: now.after(LIST_VALIDITY),
         }
-        .sign(&self.key)
     }
 
     /// Returns whether any contract has `shard`.
@@ -391,14 +498,16 @@ impl Host {
                 tab,
                 voucher,
             });
-            let ended = match *state {
-                State::Open => None,
-                State::Ended { at, why } => Some(Event::Ended { contract: id, at, why }),
+            let ended = Event::of_end(id, state);
+            let leaving = match *state {
+                State::Ending { at } => Some(Event::Leaving { contract: id, at }),
+                _ => None,
             };
             let posted = paid.map(|paid| Event::Posted { contract: id, paid });
-            let marked = mark.map(|mark| Event::Marked { mark });
-            let first = [opened, metered].into_iter().chain(stored);
-            first.chain(marked).chain(ended).chain(posted)
+            let marked =
+                mark.filter(|mark| mark.mark.contract == id).map(|mark| Event::Marked { mark });
+            let after = leaving.into_iter().chain(ended).chain(posted);
+            [opened, metered].into_iter().chain(stored).chain(marked).chain(after)
         })
     }
 
@@ -418,11 +527,15 @@ impl Host {
             });
             return Ok(Vec::new());
         }
+        if let Event::Renewed { from, at, terms, voucher, amount_max, expires } = event {
+            self.take_over(*from, *at, terms, voucher, *amount_max, *expires)?;
+            return Ok(Vec::new());
+        }
         let id = event.contract();
         let contract = self.contracts.get_mut(&id).ok_or(ReplayError::Unopened { contract: id })?;
         let mut dropped = Vec::new();
         match event {
-            Event::Opened { .. } => {} // above
+            Event::Opened { .. } | Event::Renewed { .. } => {} // above
             Event::Stored { shard, size, tab, voucher, .. } => {
                 if contract.shards.insert(*shard, *size).is_none() {
                     contract.tab.stored =
@@ -439,8 +552,20 @@ impl Host {
                 }
             }
             Event::Marked { mark } => dropped.extend(contract.marked(mark)),
-            Event::Ended { at, why, .. } => contract.state = contract.state.end(*at, *why),
+            Event::Ended { at, why, .. } => {
+                if !contract.state.has_ended() {
+                    contract.state = State::ended(*at, *why);
+                }
+            }
+            Event::Leaving { at, .. } => {
+                contract.state =
+                    contract.state.step(Input::Leave { at: *at }).unwrap_or(contract.state);
+            }
             Event::Posted { paid, .. } => {
+                if contract.paid.is_none() && !paid.is_zero() && *paid >= contract.total() {
+                    let known = self.known.entry(contract.terms.buyer).or_default();
+                    *known = known.checked_add(contract.terms.size_max).unwrap_or(Bytes::MAX);
+                }
                 contract.paid = Some(*paid);
                 contract.tab.stored = Bytes::ZERO;
                 dropped.extend(std::mem::take(&mut contract.shards).into_keys());
@@ -479,9 +604,9 @@ impl Host {
         id: ContractId,
     ) -> Result<&Contract, Reason> {
         let contract = self.contract_of(peer, id)?;
-        match contract.state_at(now) {
-            State::Open => Ok(contract),
-            State::Ended { why, .. } => Err(Reason::Ended { why }),
+        match contract.state_at(now).why() {
+            None => Ok(contract),
+            Some(why) => Err(Reason::Ended { why }),
         }
     }
 
@@ -491,7 +616,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `NotYours`, `NotProvider`, `Ended`, all about terms, `Unsigned`, `NoRoom`, `Busy`.
+    /// `NotYours`, `NotProvider`, `Ended`, `Malformed`, `Clock`, all about terms, `Unsigned`, `Leaving`, `NoRoom`,
+    /// `Newcomer`, `Busy`.
     pub fn open_begin(
         &self,
         now: Timestamp,
@@ -510,16 +636,41 @@ impl Host {
             self.open_contract(now, peer, terms.id())?;
             return Ok(Opening::Known(self.opened(terms)));
         }
-        terms.check(now)?;
-        terms.verify_buyer(buyer_signature).map_err(|_| Reason::Unsigned)?;
+        if terms.renews.is_some() {
+            return Err(Reason::Malformed);
+        }
+        let (theirs, ours) = (terms.begins, now);
+        if theirs.since(ours).max(ours.since(theirs)) > CLOCKS_APART_MAX {
+            return Err(Reason::Clock { theirs, ours });
+        }
+        self.check_terms(now, terms, buyer_signature)?;
         let (free, wanted) = (self.free(), terms.size_max);
         if wanted > free {
             return Err(Reason::NoRoom { free, wanted });
         }
+        let allowed = self.trusted(peer);
+        if wanted > allowed {
+            return Err(Reason::Newcomer { allowed, wanted });
+        }
+        Ok(Opening::Ask(voucher.voucher.hold))
+    }
+
+    /// Checks what all terms must have.
+    fn check_terms(
+        &self,
+        now: Timestamp,
+        terms: &Terms,
+        buyer_signature: &Signature,
+    ) -> Result<(), Reason> {
+        terms.check(now)?;
+        terms.verify_buyer(buyer_signature).map_err(|_| Reason::Unsigned)?;
+        if let Some(at) = self.config.leaves.filter(|at| terms.ends > *at) {
+            return Err(Reason::Leaving { at });
+        }
         if self.contracts.len() >= CONTRACTS_MAX {
             return Err(Reason::Busy);
         }
-        Ok(Opening::Ask(voucher.voucher.hold))
+        Ok(())
     }
 
     /// Signs a contract, given the hold that its voucher names, as the issuer knows it.
@@ -550,24 +701,8 @@ impl Host {
             Opening::Known(response) => return Ok(Answer::at_once(response)),
             Opening::Ask(_) => {}
         }
-        let Hold { payer, payee, amount_max, order, expires, state } =
-            *hold.ok_or(Reason::UnknownHold)?;
-        let parties = (terms.buyer, terms.prices.provider, *terms.id().digest());
-        if state != HoldState::Open || (payer, payee, order) != parties {
-            return Err(Reason::WrongHold);
-        }
-        if post_at(terms.begins, expires) < terms.paid_until(1) {
-            return Err(Reason::HoldExpires { expires });
-        }
-        if voucher.voucher.currency != terms.prices.currency {
-            return Err(Reason::WrongVoucher);
-        }
-        let authorised = voucher.voucher.cumulative;
-        if authorised > amount_max {
-            return Err(Reason::OverHold { authorised, amount_max });
-        }
-        voucher.verify(terms.buyer).map_err(|_| Reason::BadVoucher)?;
-        Tab::default().admit(terms, Charge::Open, authorised)?;
+        let (amount_max, expires) = check_hold(terms, voucher, hold)?;
+        Tab::default().admit(terms, Charge::Open, voucher.voucher.cumulative)?;
         let event = Event::Opened { terms: *terms, voucher: *voucher, amount_max, expires };
         let response = self.opened(terms);
         self.happen(event, response)
@@ -614,19 +749,14 @@ impl Host {
     /// `UnknownContract`, and `Busy` if it has not ended.
     pub fn close_due(&mut self, now: Timestamp, id: ContractId) -> Result<Closing, Reason> {
         let contract = self.contracts.get(&id).ok_or(Reason::UnknownContract)?;
-        match contract.state_at(now) {
-            State::Open => Err(Reason::Busy),
-            ended @ State::Ended { .. } => self.end(id, ended),
-        }
+        let state = contract.state_at(now);
+        if state.has_ended() { self.end(id, state) } else { Err(Reason::Busy) }
     }
 
     /// Notes the end, if that is new, and says how to get the money.
     fn end(&mut self, id: ContractId, ended: State) -> Result<Closing, Reason> {
         let contract = self.contracts.get(&id).ok_or(Reason::UnknownContract)?;
-        let event = match (contract.state, ended) {
-            (State::Open, State::Ended { at, why }) => Some(Event::Ended { contract: id, at, why }),
-            (State::Open, State::Open) | (State::Ended { .. }, _) => None,
-        };
+        let event = if contract.state.has_ended() { None } else { Event::of_end(id, &ended) };
         let voucher = contract.voucher;
         let settle = match contract.paid {
             Some(paid) => Settle::Done(Response::Closed { total: contract.total(), paid }),
@@ -644,12 +774,10 @@ impl Host {
         let finish = |host: &mut Self| {
             let contract = host.contracts.get(&id).ok_or(Reason::UnknownContract)?;
             let total = contract.total();
-            match (contract.state, contract.paid) {
-                (State::Open, _) => Err(Reason::Busy), // it was never ended: forget nothing
-                (State::Ended { .. }, Some(paid)) => {
-                    Ok(Answer::at_once(Response::Closed { total, paid }))
-                }
-                (State::Ended { .. }, None) => host
+            match (contract.state.has_ended(), contract.paid) {
+                (false, _) => Err(Reason::Busy), // it was never ended: forget nothing
+                (true, Some(paid)) => Ok(Answer::at_once(Response::Closed { total, paid })),
+                (true, None) => host
                     .happen(Event::Posted { contract: id, paid }, Response::Closed { total, paid }),
             }
         };
@@ -658,10 +786,11 @@ impl Host {
 
     /// Forgets contracts that ended a week ago and were paid. Repeating it does nothing; it need not be journaled.
     pub fn forget(&mut self, now: Timestamp) {
-        self.contracts.retain(|_, contract| match contract.state {
-            State::Open => true,
-            State::Ended { at, .. } => contract.paid.is_none() || now < at.after(MEMORY),
+        self.contracts.retain(|_, contract| match contract.state.ended_at() {
+            None => true,
+            Some(at) => contract.paid.is_none() || now < at.after(MEMORY),
         });
+        self.proofs.retain(|id, _| self.contracts.contains_key(id));
     }
 
     // --- looking -----------------------------------------------------------------------------------

@@ -11,14 +11,17 @@
 //!
 //! # What is not here
 //!
-//! Making prices: they are given in [`HostConfig`]. Repairing shards that the disk lost.
+//! Making prices: they are given in [`HostConfig`], and moved by whoever holds the [`PriceBoard`]. Repairing shards that the disk lost.
 
+mod board;
 pub mod event;
 pub mod host;
 mod service;
 
+pub use board::PriceBoard;
 pub use event::{Event, ReplayError};
 pub use host::{
-    Answer, Begun, Closing, Host, HostConfig, Opening, PutId, ReadPlan, Settle, Stepped,
+    Answer, Begun, Closing, Host, HostConfig, Opening, Overview, PROOFS_PER_EPOCH_MAX, ProvePlan,
+    ProveShard, PutId, ReadPlan, Settle, Stepped,
 };
-pub use service::{HostService, ServiceError};
+pub use service::{Counts, HostService, HostWatch, Report, ServiceError};

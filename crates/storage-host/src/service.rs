@@ -13,36 +13,42 @@
 //!   that drops it is durable, and not while the same shard is on its way in.
 //! - After a failed flush nothing is answered any more: the service ends with the reason.
 //!
+//! On a runtime of one thread the journal is a task and files are written in line: a simulation then replays to the byte.
+//!
 //! Reads are metered in memory and flushed every second, and with every other event: a provider that loses power
 //! loses the payment of a second of reads, its buyers nothing.
 
-use crate::host::Begun;
-use crate::{
-    Answer, Closing, Event, Host, HostConfig, Opening, PutId, ReplayError, Settle, Stepped,
-};
-use fondaco_audit::{Outboard, ShardId, prove};
-use fondaco_contract::ContractId;
-use fondaco_crypto::{Digest, EntityId, SecretKey};
-use fondaco_lcp as lcp;
-use fondaco_ledger::{Hold, HoldId, HoldState};
-use fondaco_ports::Clock;
-use fondaco_ports::market::{Frame, FrameError, Payload, Reason, Request, Response, Step, VERSION};
+mod money;
+mod proving;
+mod report;
+mod shards;
+
+pub use report::{Counts, HostWatch, Report};
+
+use crate::board::PriceBoard;
+use crate::{Answer, Event, Host, HostConfig, Opening, Overview, ReplayError};
+use fondaco_audit::ShardId;
+use fondaco_contract::{ContractId, Terms};
+use fondaco_crypto::{EntityId, SecretKey, Signature};
+use fondaco_ledger::SignedVoucher;
+use fondaco_ports::market::{Frame, FrameError, Reason, Request, Response, VERSION};
+use fondaco_ports::{Clock, Disk};
 use fondaco_store::{
-    ContentFolder, DiskFile, FileError, Incoming, Journal, JournalError, Kind, OpenError, Part,
+    Blobs, ContentFolder, DiskFile, FileError, Journal, JournalError, Kind, OpenError, Part,
 };
 use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, TransportError};
-use fondaco_units::{Amount, Bytes};
-use std::collections::BTreeMap;
+use fondaco_units::{Bytes, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// The kind of a storage host's journal, version 1.
-const KIND: Kind = Kind::new(*b"host\0\0\0\0", 1);
+/// The kind of a storage host's journal, version 2: contracts can renew others.
+const KIND: Kind = Kind::new(*b"host\0\0\0\0", 2);
 /// The hashes that prove the parts of a shard, beside it.
 const HASHES: Part = Part::new("bao");
 /// The most events in one frame.
@@ -55,8 +61,6 @@ const CONNECTIONS_PER_PEER_MAX: usize = 128;
 const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 /// How often reads are flushed and contracts looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How long others have the lock between two removals.
-const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
 /// How long a step may take to come.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -101,7 +105,10 @@ impl ServiceError {
             Self::Open(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::File(error) => error.hint(),
-            Self::Empty { .. } => "mount the disk that they are on, then start the host again",
+            Self::Empty { .. } => {
+                "mount the disk that they are on; if it is gone for good, `fondaco up --without-shards` gives those \
+                 contracts up and gets the money for what was served"
+            }
             Self::Halted(_) => "check the disk and the system log, then start the host again",
         }
     }
@@ -112,13 +119,18 @@ impl ServiceError {
 pub struct HostService {
     shared: Arc<Shared>,
     failed: oneshot::Receiver<String>,
+    tick: Duration,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
-    folder: ContentFolder,
+    folder: Arc<dyn Blobs>,
     issuer: LcpClient,
     clock: Arc<dyn Clock>,
+    /// What is to stay free on the disk.
+    reserve: Bytes,
+    /// When the service was opened.
+    up_since: Timestamp,
     /// Whether a round of settling is under way.
     settling: AtomicBool,
 }
@@ -132,7 +144,7 @@ impl std::fmt::Debug for Shared {
 struct State {
     host: Host,
     /// To the journal's thread: events go in under the lock, so in the order they happened.
-    journal: mpsc::Sender<Entry>,
+    journal: mpsc::UnboundedSender<Entry>,
     /// What reads have come to, and the journal does not know yet.
     unsaved: BTreeMap<ContractId, Event>,
     /// Shards whose files are being named: they must not be removed meanwhile.
@@ -141,6 +153,11 @@ struct State {
     unwanted: Vec<ShardId>,
     /// How many connections each peer has.
     peers: BTreeMap<EntityId, usize>,
+    /// Puts whose streams broke: their buyers may go on with them.
+    parked: BTreeMap<shards::Key, shards::Parked>,
+    /// Shards that are paid for, and were not on the disk when somebody looked.
+    lost: BTreeSet<ShardId>,
+    counts: Counts,
 }
 
 struct Entry {
@@ -151,23 +168,6 @@ struct Entry {
 
 /// What keeps an answer back until its event is durable.
 type Durable = Option<oneshot::Receiver<()>>;
-
-/// A put that ends without being committed is aborted, wherever its task stopped.
-struct PutGuard<'a> {
-    shared: &'a Shared,
-    put: Option<PutId>,
-}
-
-impl Drop for PutGuard<'_> {
-    fn drop(&mut self) {
-        if let Some(put) = self.put {
-            let mut state = self.shared.lock();
-            if let Some(event) = state.host.put_abort(put) {
-                state.unsaved.insert(event.contract(), event);
-            }
-        }
-    }
-}
 
 /// A connection's place among those that may be open; given back when dropped.
 struct Place {
@@ -200,17 +200,11 @@ impl Drop for Place {
     }
 }
 
-/// A round of settling under way.
-struct Round<'a>(&'a AtomicBool);
-
-impl Drop for Round<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 impl HostService {
     /// Opens the host whose journal is in `folder` and whose shards are in `shards`; both are locked for this process.
+    ///
+    /// With `without_shards`, a host none of whose shards is there any more gives up the contracts that they were for, and
+    /// goes on: what it had served until then is posted.
     pub fn open(
         folder: &Path,
         shards: &Path,
@@ -218,22 +212,80 @@ impl HostService {
         config: HostConfig,
         clock: Arc<dyn Clock>,
         issuer: LcpClient,
+        without_shards: bool,
     ) -> Result<Self, ServiceError> {
         let disk = DiskFile::open(folder.join("journal"))?;
+        let shards = |kept| {
+            if kept > 0 && !without_shards && !ContentFolder::is_at(shards) {
+                // Before anything is made there: it may be where a disk is mounted.
+                return Err(ServiceError::Empty { folder: shards.to_owned(), kept });
+            }
+            Ok(Arc::new(ContentFolder::open(shards)?) as Arc<dyn Blobs>)
+        };
+        Self::open_with(Box::new(disk), shards, key, config, clock, issuer, without_shards)
+    }
+
+    /// Opens the host whose journal is on `disk` and whose shards are in `shards`.
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        shards: Arc<dyn Blobs>,
+        key: SecretKey,
+        config: HostConfig,
+        clock: Arc<dyn Clock>,
+        issuer: LcpClient,
+    ) -> Result<Self, ServiceError> {
+        Self::open_with(disk, |_| Ok(shards), key, config, clock, issuer, false)
+    }
+
+    /// The journal goes first: what it does not let in must not touch the shards.
+    fn open_with(
+        disk: Box<dyn Disk>,
+        shards: impl FnOnce(u64) -> Result<Arc<dyn Blobs>, ServiceError>,
+        key: SecretKey,
+        config: HostConfig,
+        clock: Arc<dyn Clock>,
+        issuer: LcpClient,
+        without_shards: bool,
+    ) -> Result<Self, ServiceError> {
         let mut host = Host::new(key, config);
-        let journal = Journal::open(disk, KIND, |record| host.replay(record))?;
-        let folder = ContentFolder::open(shards)?;
-        remove_unknown(&host, &folder)?;
-        let (sender, receiver) = mpsc::channel();
+        let mut journal = Journal::open(disk, KIND, |record| host.replay(record))?;
+        let now = clock.now();
+        let kept = host.shards().count() as u64;
+        let folder = shards(kept)?;
+        let empty = || ServiceError::Empty { folder: folder.path().to_owned(), kept };
+        let mut lost = shards::remove_unknown(&host, &*folder)?;
+        let mut events = Vec::new();
+        if kept > 0 && lost.len() as u64 == kept {
+            if !without_shards {
+                return Err(empty());
+            }
+            events.extend(host.lose(now));
+            lost.clear();
+        }
+        if let Some(at) = config.leaves {
+            events.extend(host.leave(now, at));
+        }
+        if !events.is_empty() {
+            journal.append(&events.iter().map(Event::to_record).collect::<Vec<_>>())?;
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
         let (tell_failed, failed) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("host-journal".to_owned())
-            .spawn(move || {
-                if let Err(error) = write_journal(journal, &receiver) {
+        if has_threads() {
+            std::thread::Builder::new()
+                .name("host-journal".to_owned())
+                .spawn(move || {
+                    if let Err(error) = write_journal(journal, receiver) {
+                        let _ = tell_failed.send(error.to_string());
+                    }
+                })
+                .map_err(|error| ServiceError::Halted(error.to_string()))?;
+        } else {
+            tokio::spawn(async move {
+                if let Err(error) = write_journal_here(journal, receiver).await {
                     let _ = tell_failed.send(error.to_string());
                 }
-            })
-            .map_err(|error| ServiceError::Halted(error.to_string()))?;
+            });
+        }
         let state = State {
             host,
             journal: sender,
@@ -241,10 +293,48 @@ impl HostService {
             arriving: BTreeMap::new(),
             unwanted: Vec::new(),
             peers: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            lost: lost.into_iter().collect(),
+            counts: Counts::default(),
         };
-        let settling = AtomicBool::new(false);
-        let shared = Arc::new(Shared { state: Mutex::new(state), folder, issuer, clock, settling });
-        Ok(Self { shared, failed })
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            folder,
+            issuer,
+            clock,
+            reserve: config.reserve,
+            up_since: now,
+            settling: AtomicBool::new(false),
+        });
+        Ok(Self { shared, failed, tick: TICK })
+    }
+
+    /// Sets how often reads are flushed and contracts looked at, instead of every second.
+    pub const fn set_tick(&mut self, tick: Duration) {
+        self.tick = tick;
+    }
+
+    /// Returns where the prices are read and moved while it serves.
+    pub fn price_board(&self) -> PriceBoard {
+        PriceBoard::new(Arc::clone(&self.shared))
+    }
+
+    /// Adds up what the journal in `folder` says, for a host that does not run.
+    pub fn overview(
+        folder: &Path,
+        key: SecretKey,
+        config: HostConfig,
+        now: Timestamp,
+    ) -> Result<Overview, ServiceError> {
+        let disk = DiskFile::open(folder.join("journal"))?;
+        let mut host = Host::new(key, config);
+        Journal::open(disk, KIND, |record| host.replay(record))?;
+        Ok(host.overview(now))
+    }
+
+    /// Returns what can be asked how the service fares, while it serves.
+    pub fn watch(&self) -> HostWatch {
+        HostWatch::new(&self.shared)
     }
 
     /// Serves who dials `endpoint` until `stop` is cancelled, or the journal fails.
@@ -253,10 +343,13 @@ impl HostService {
         endpoint: Endpoint,
         stop: CancellationToken,
     ) -> Result<(), ServiceError> {
-        let Self { shared, mut failed } = self;
-        let mut tick = tokio::time::interval(TICK);
+        let Self { shared, mut failed, tick } = self;
+        let mut tick = tokio::time::interval(tick);
         let ended = loop {
             tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
+                why = &mut failed => break Err(ServiceError::Halted(why.unwrap_or_default())),
                 connection = endpoint.accept() => {
                     let Some(connection) = connection else { break Ok(()) };
                     let Some(place) = Place::take(&shared, connection.peer()) else {
@@ -268,11 +361,10 @@ impl HostService {
                     });
                 }
                 _ = tick.tick() => {
+                    shared.expire_parked();
                     shared.flush();
                     tokio::spawn(Arc::clone(&shared).settle_due());
                 }
-                () = stop.cancelled() => break Ok(()),
-                why = &mut failed => break Err(ServiceError::Halted(why.unwrap_or_default())),
             }
         };
         endpoint.close().await;
@@ -283,44 +375,58 @@ impl HostService {
     }
 }
 
-/// Removes what a crash left between the naming of a file and its event.
-fn remove_unknown(host: &Host, folder: &ContentFolder) -> Result<(), ServiceError> {
-    for entry in folder.list() {
-        let (name, part) = entry?;
-        if !host.keeps(ShardId::from_digest(name)) {
-            folder.remove(name, part)?;
-        }
-    }
-    let (mut kept, mut missing) = (0_u64, 0_u64);
-    for shard in host.shards() {
-        kept += 1;
-        if !folder.contains(*shard.digest(), Part::DATA)? {
-            missing += 1;
-            tracing::error!(%shard, "a shard that is paid for is not in the folder");
-        }
-    }
-    if kept > 0 && missing == kept {
-        return Err(ServiceError::Empty { folder: folder.path().to_owned(), kept });
+/// Writes events as they come, as many as wait at once.
+fn write_journal(
+    mut journal: Journal<Box<dyn Disk>>,
+    mut entries: mpsc::UnboundedReceiver<Entry>,
+) -> Result<(), JournalError> {
+    while let Some(first) = entries.blocking_recv() {
+        write_batch(&mut journal, first, &mut entries)?;
     }
     Ok(())
 }
 
-/// Writes events as they come, as many as wait at once.
-fn write_journal(
-    mut journal: Journal<DiskFile>,
-    entries: &mpsc::Receiver<Entry>,
+/// The same as a task.
+async fn write_journal_here(
+    mut journal: Journal<Box<dyn Disk>>,
+    mut entries: mpsc::UnboundedReceiver<Entry>,
 ) -> Result<(), JournalError> {
-    while let Ok(first) = entries.recv() {
-        let batch: Vec<Entry> =
-            std::iter::once(first).chain(entries.try_iter().take(BATCH_MAX - 1)).collect();
-        let records: Vec<Vec<u8>> =
-            batch.iter().filter_map(|entry| Some(entry.event?.to_record())).collect();
-        journal.append(&records)?;
-        for durable in batch.into_iter().filter_map(|entry| entry.durable) {
-            let _ = durable.send(());
-        }
+    while let Some(first) = entries.recv().await {
+        write_batch(&mut journal, first, &mut entries)?;
     }
     Ok(())
+}
+
+fn write_batch(
+    journal: &mut Journal<Box<dyn Disk>>,
+    first: Entry,
+    entries: &mut mpsc::UnboundedReceiver<Entry>,
+) -> Result<(), JournalError> {
+    let more = std::iter::from_fn(|| entries.try_recv().ok());
+    let batch: Vec<Entry> = std::iter::once(first).chain(more.take(BATCH_MAX - 1)).collect();
+    let records: Vec<Vec<u8>> =
+        batch.iter().filter_map(|entry| Some(entry.event?.to_record())).collect();
+    journal.append(&records)?;
+    for durable in batch.into_iter().filter_map(|entry| entry.durable) {
+        let _ = durable.send(());
+    }
+    Ok(())
+}
+
+/// Returns whether this runtime has threads beside this one.
+fn has_threads() -> bool {
+    let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+    !matches!(flavor, Ok(RuntimeFlavor::CurrentThread))
+}
+
+/// Does what may take a while, letting other tasks go on where there are threads for it.
+fn block_in_place<T>(work: impl FnOnce() -> T) -> T {
+    if has_threads() { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// The same, on another thread where there is one; nothing if it failed.
+async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if has_threads() { tokio::task::spawn_blocking(work).await.ok() } else { Some(work()) }
 }
 
 impl State {
@@ -347,6 +453,12 @@ impl State {
 }
 
 impl Shared {
+    /// Looks at the core, or changes what no journal has to know, at the present time.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Host, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        look(&mut self.lock().host, now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The core never panics on what a peer sends; if it did, its state would not be trusted.
         self.state.lock().expect("the core panicked; the host must be restarted")
@@ -401,6 +513,9 @@ impl Shared {
         };
         // Without a response the journal has failed: silence is the only honest answer.
         if let Some(response) = response {
+            if let Response::Refused { reason } = &response {
+                self.lock().counts.refused(reason);
+            }
             stream.send_bytes(&response.to_frame()).await?;
             stream.finish();
         }
@@ -410,27 +525,14 @@ impl Shared {
     async fn answer(&self, peer: EntityId, request: Request) -> Option<Response> {
         let now = self.clock.now();
         match request {
-            Request::Prices => Some(Response::Prices { list: self.lock().host.prices(now) }),
+            Request::Prices => {
+                Some(Response::Prices { list: self.lock().host.prices_for(now, peer) })
+            }
             Request::Open { terms, buyer_signature, voucher } => {
-                let begun =
-                    self.lock().host.open_begin(now, peer, &terms, &buyer_signature, &voucher);
-                let hold = match begun {
-                    Err(reason) => return Some(Response::Refused { reason }),
-                    Ok(Opening::Known(response)) => {
-                        let durable = self.lock().barrier();
-                        wait(Some(durable)).await?;
-                        return Some(response);
-                    }
-                    Ok(Opening::Ask(hold)) => match self.ask_hold(hold).await {
-                        Ok(hold) => hold,
-                        Err(reason) => return Some(Response::Refused { reason }),
-                    },
-                };
-                let now = self.clock.now();
-                self.decide(|host| {
-                    host.open_finish(now, peer, &terms, &buyer_signature, &voucher, hold.as_ref())
-                })
-                .await
+                self.sign(peer, &terms, &buyer_signature, &voucher, false).await
+            }
+            Request::Renew { terms, buyer_signature, voucher } => {
+                self.sign(peer, &terms, &buyer_signature, &voucher, true).await
             }
             Request::Status { contract } => Some(self.lock().host.status(now, peer, contract)),
             Request::List { contract, after } => Some(self.lock().host.list(peer, contract, after)),
@@ -461,7 +563,11 @@ impl Shared {
                     Ok(event) => state.unsaved.insert(contract, event),
                     Err(reason) => return Some(Response::Refused { reason }),
                 };
+                state.counts.read(now, length);
                 Some(Response::Slice { bytes: slice })
+            }
+            Request::Prove { contract, nonce, parts, voucher } => {
+                Some(self.prove(peer, contract, nonce, parts.as_slice(), &voucher))
             }
             Request::Advance { contract, voucher } => {
                 self.decide(|host| host.advance(now, peer, contract, &voucher)).await
@@ -477,6 +583,47 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Signs a contract, or one that renews another, when the issuer has said what its hold is.
+    async fn sign(
+        &self,
+        peer: EntityId,
+        terms: &Terms,
+        signature: &Signature,
+        voucher: &SignedVoucher,
+        renews: bool,
+    ) -> Option<Response> {
+        let now = self.clock.now();
+        let begun = {
+            let host = &self.lock().host;
+            if renews {
+                host.renew_begin(now, peer, terms, signature, voucher)
+            } else {
+                host.open_begin(now, peer, terms, signature, voucher)
+            }
+        };
+        let hold = match begun {
+            Err(reason) => return Some(Response::Refused { reason }),
+            Ok(Opening::Known(response)) => {
+                let durable = self.lock().barrier();
+                wait(Some(durable)).await?;
+                return Some(response);
+            }
+            Ok(Opening::Ask(hold)) => match self.ask_hold(hold).await {
+                Ok(hold) => hold,
+                Err(reason) => return Some(Response::Refused { reason }),
+            },
+        };
+        let now = self.clock.now();
+        self.decide(|host| {
+            if renews {
+                host.renew_finish(now, peer, terms, signature, voucher, hold.as_ref())
+            } else {
+                host.open_finish(now, peer, terms, signature, voucher, hold.as_ref())
+            }
+        })
+        .await
     }
 
     /// Lets the core decide, and gives back its answer when what it changed is durable; nothing if it cannot be.
@@ -495,273 +642,6 @@ impl Shared {
         self.lock().unwanted.extend(remove);
         Some(response)
     }
-
-    /// Removes the files of shards that nobody keeps any more.
-    fn remove_files(&self) {
-        loop {
-            // Under the lock, so that the shard cannot come back between the question and the removal; and one
-            // at a time, with pauses, so that nobody waits long.
-            let mut state = self.lock();
-            let Some(shard) = state.unwanted.pop() else { return };
-            if !state.host.keeps(shard) && !state.arriving.contains_key(&shard) {
-                for part in [Part::DATA, HASHES] {
-                    if let Err(error) = self.folder.remove(*shard.digest(), part) {
-                        tracing::warn!(%error, "a shard was not removed; it will be at the next start");
-                    }
-                }
-            }
-            drop(state);
-            std::thread::sleep(REMOVAL_PAUSE);
-        }
-    }
-
-    // --- shards ------------------------------------------------------------------------------------
-
-    /// Reads a part of a shard with its proof. What the disk gives is not checked: the buyer will.
-    fn slice<const MAX: usize>(
-        &self,
-        shard: ShardId,
-        range: std::ops::Range<u64>,
-    ) -> Result<Payload<MAX>, Reason> {
-        let damaged = |error: FileError| {
-            tracing::error!(%shard, %error, "a shard that is paid for cannot be read");
-            match error {
-                FileError::Missing { .. } => Reason::Damaged,
-                // Too many open files, say: it may be read another time.
-                _ => Reason::Failed,
-            }
-        };
-        let name = *shard.digest();
-        let data = self.folder.get(name, Part::DATA).map_err(damaged)?;
-        let hashes = self.folder.get(name, HASHES).map_err(damaged)?;
-        let length = hashes.length().map_err(damaged)?.get();
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| Reason::Damaged)?];
-        hashes.read_at(0, &mut bytes).map_err(damaged)?;
-        let size = data.length().map_err(damaged)?.get();
-        let outboard = Outboard::from_bytes(size, bytes).map_err(|_| Reason::Damaged)?;
-        let read = |offset, buffer: &mut [u8]| match data.read_at(offset, buffer) {
-            Ok(read) if read == buffer.len() => Ok(()),
-            Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Err(error) => Err(std::io::Error::other(error)),
-        };
-        let slice = prove(read, &outboard, range).map_err(|error| {
-            tracing::error!(%shard, %error, "a shard that is paid for cannot be proved");
-            Reason::Failed
-        })?;
-        Payload::new(slice).ok_or(Reason::Failed)
-    }
-
-    /// Takes a shard in, step by step. Nothing is returned when the journal has failed.
-    async fn put(
-        &self,
-        peer: EntityId,
-        stream: &mut Stream,
-        contract: ContractId,
-        shard: ShardId,
-        size: Bytes,
-        epoch: u64,
-    ) -> Result<Option<Response>, TransportError> {
-        let refused = |reason| Ok(Some(Response::Refused { reason }));
-        if size > SHARD_MAX {
-            return refused(Reason::OverSize { size, size_max: SHARD_MAX });
-        }
-        let begun =
-            self.lock().host.put_begin(self.clock.now(), peer, contract, shard, size, epoch);
-        let put = match begun {
-            Err(reason) => return refused(reason),
-            Ok(Begun::Have) => {
-                // It may have been stored a moment ago, and not be durable yet.
-                let durable = self.lock().barrier();
-                return Ok(wait(Some(durable)).await.map(|()| Response::Have));
-            }
-            Ok(Begun::Ready(put) | Begun::Empty(put)) => put,
-        };
-        let mut guard = PutGuard { shared: self, put: Some(put) };
-        let free = fondaco_store::available(self.folder.path());
-        if free.is_ok_and(|free| free < size) {
-            return refused(Reason::DiskFull);
-        }
-        let mut incoming = match block_in_place(|| self.folder.begin()) {
-            Ok(incoming) => incoming,
-            Err(error) => return refused(failed(&error)),
-        };
-        if size > Bytes::ZERO {
-            stream.send_bytes(&Response::Ready.to_frame()).await?;
-        }
-        while incoming.length() < size {
-            let Some(frame) = stream.recv_bytes(Step::FRAME_MAX).await? else { return Ok(None) };
-            let step = match Step::from_frame(&frame) {
-                Ok(step) => step,
-                Err(error) => return refused(unreadable(error)),
-            };
-            let bytes = step.bytes.as_slice();
-            let length = bytes.len() as u64;
-            let stepped = self.lock().host.put_step(self.clock.now(), put, &step.voucher, length);
-            let stepped = match stepped {
-                Ok(stepped) => stepped,
-                Err(reason) => return refused(reason),
-            };
-            if let Err(error) = block_in_place(|| incoming.write(bytes)) {
-                return refused(failed(&error));
-            }
-            if let Stepped::More { at } = stepped {
-                stream.send_bytes(&Response::Taken { at }.to_frame()).await?;
-            }
-        }
-        *self.lock().arriving.entry(shard).or_default() += 1;
-        let committed = self.commit(shard, incoming).await;
-        let (answer, durable) = {
-            let mut state = self.lock();
-            let answer = match committed {
-                Err(reason) => Answer {
-                    event: state.host.put_abort(put),
-                    response: Response::Refused { reason },
-                    remove: Vec::new(),
-                },
-                Ok(content) => state.host.put_commit(self.clock.now(), put, content),
-            };
-            guard.put = None;
-            let durable = answer.event.map(|event| state.save(event));
-            if let Some(count) = state.arriving.get_mut(&shard) {
-                *count -= 1;
-                if *count == 0 {
-                    state.arriving.remove(&shard);
-                }
-            }
-            (answer, durable)
-        };
-        if wait(durable).await.is_none() {
-            return Ok(None);
-        }
-        if !matches!(answer.response, Response::Stored) {
-            // The file may have been named already; if nobody keeps it, it goes.
-            self.lock().unwanted.push(shard);
-        }
-        Ok(Some(answer.response))
-    }
-
-    /// Hashes the bytes, and names them durably if they are those of `shard`; returns what they are.
-    async fn commit(&self, shard: ShardId, incoming: Incoming) -> Result<ShardId, Reason> {
-        let hashed = spawn_blocking(move || {
-            let length = incoming.length().get();
-            let hashed = Outboard::read(incoming.reader(), length);
-            (incoming, hashed)
-        });
-        let (incoming, hashed) = hashed.await.map_err(|_| Reason::Failed)?;
-        let (content, outboard) = hashed.map_err(|error| {
-            tracing::error!(%error, "a shard cannot be read back");
-            Reason::Failed
-        })?;
-        if content != shard {
-            return Ok(content);
-        }
-        let name: Digest = *shard.digest();
-        block_in_place(|| {
-            let mut hashes = self.folder.begin()?;
-            hashes.write(outboard.as_bytes())?;
-            hashes.commit(name, HASHES)?;
-            incoming.commit(name, Part::DATA)
-        })
-        .map_err(|error: FileError| failed(&error))?;
-        Ok(content)
-    }
-
-    // --- money -------------------------------------------------------------------------------------
-
-    /// Asks the issuer for a hold; nothing if it knows of none.
-    async fn ask_hold(&self, hold: HoldId) -> Result<Option<Hold>, Reason> {
-        match self.issuer.call(&lcp::Request::HoldInfo { hold }).await {
-            Ok(lcp::Response::HoldInfo { info }) => Ok(Some(info)),
-            Ok(lcp::Response::Refused { refusal }) if refusal.is_transient() => {
-                Err(Reason::IssuerUnreachable)
-            }
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, "the issuer cannot be asked");
-                Err(Reason::IssuerUnreachable)
-            }
-        }
-    }
-
-    /// Posts the vouchers of contracts that have ended, or whose holds are about to.
-    async fn settle_due(self: Arc<Self>) {
-        if self.settling.swap(true, Ordering::AcqRel) {
-            return; // The last round is still waiting for the issuer.
-        }
-        let _round = Round(&self.settling);
-        let shared = Arc::clone(&self);
-        let _ = spawn_blocking(move || shared.remove_files()).await;
-        self.settle_all().await;
-    }
-
-    async fn settle_all(&self) {
-        let now = self.clock.now();
-        let due = {
-            let mut state = self.lock();
-            state.host.forget(now);
-            state.host.due(now)
-        };
-        for contract in due {
-            let closing = self.lock().host.close_due(now, contract);
-            if let Ok(closing) = closing
-                && self.settle(contract, closing).await.is_none()
-            {
-                return;
-            }
-        }
-    }
-
-    /// Gets the money of a contract that has ended. A hold is closed once, whatever the command is called: asked again,
-    /// after a crash too, the issuer says how it was closed.
-    async fn settle(&self, contract: ContractId, closing: Closing) -> Option<Response> {
-        let durable = closing.event.map(|event| self.lock().save(event));
-        wait(durable).await?;
-        let (hold, request) = match closing.settle {
-            Settle::Done(response) => {
-                let durable = self.lock().barrier();
-                wait(Some(durable)).await?;
-                return Some(response);
-            }
-            Settle::Post(voucher) => {
-                let hold = voucher.voucher.hold;
-                (hold, lcp::Request::HoldPost { id: self.request_id(hold), voucher })
-            }
-            Settle::Void(hold) => {
-                (hold, lcp::Request::HoldVoid { id: self.request_id(hold), hold })
-            }
-        };
-        let unreachable = Some(Response::Refused { reason: Reason::IssuerUnreachable });
-        let paid = match self.issuer.call(&request).await {
-            Err(error) => {
-                tracing::warn!(%contract, %error, "the issuer cannot be reached; the voucher will be posted later");
-                return unreachable;
-            }
-            Ok(lcp::Response::HoldPosted { paid, .. }) => paid,
-            Ok(lcp::Response::HoldVoided { .. }) => Amount::ZERO,
-            Ok(lcp::Response::Refused { refusal }) if refusal.is_transient() => return unreachable,
-            // Refused for good: what the issuer says of the hold is what this contract earned.
-            Ok(other) => match self.ask_hold(hold).await {
-                Err(_) => return unreachable,
-                Ok(Some(Hold { state: HoldState::Posted { paid }, .. })) => paid,
-                Ok(_) => {
-                    tracing::error!(%contract, ?other, "the hold of a contract was lost");
-                    Amount::ZERO
-                }
-            },
-        };
-        self.decide(|host| host.close_finish(contract, paid)).await
-    }
-
-    /// The id of a command on a hold: of now, so that it is over all that the issuer may have forgotten, and of no
-    /// other hold.
-    fn request_id(&self, hold: HoldId) -> lcp::RequestId {
-        const DOMAIN: fondaco_crypto::Domain =
-            fondaco_crypto::Domain::new("fondaco 2026 host request v1");
-        let digest = Digest::derive(DOMAIN, hold.digest().as_bytes());
-        let mut own = [0; 10];
-        own.copy_from_slice(&digest.as_bytes()[..10]);
-        lcp::RequestId::at(self.clock.now(), own)
-    }
 }
 
 /// Waits for an event to be durable; nothing if it never will be.
@@ -776,13 +656,5 @@ fn unreadable(error: FrameError) -> Reason {
     match error {
         FrameError::Version { .. } => Reason::Version { spoken: VERSION },
         FrameError::Long { .. } | FrameError::Empty | FrameError::Message(_) => Reason::Malformed,
-    }
-}
-
-fn failed(error: &FileError) -> Reason {
-    tracing::error!(%error, "a shard cannot be stored");
-    match error {
-        FileError::Full { .. } => Reason::DiskFull,
-        _ => Reason::Failed,
     }
 }

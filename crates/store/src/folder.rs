@@ -151,6 +151,16 @@ impl ContentFolder {
         Ok(Self { root, next: AtomicU64::new(0), _lock: lock })
     }
 
+    /// Returns whether there is such a folder at `root`, whoever has it open.
+    pub fn is_at(root: &Path) -> bool {
+        root.join(LOCK).exists()
+    }
+
+    /// Returns whether the folder is still there: the disk that it is on may have been taken away.
+    pub fn is_there(&self) -> bool {
+        Self::is_at(&self.root)
+    }
+
     /// Returns where the folder is.
     pub fn path(&self) -> &Path {
         &self.root

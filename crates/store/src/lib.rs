@@ -4,7 +4,7 @@
 //! - [`save_snapshot`] and [`load_snapshot`]: what its owner was at some head of its journal.
 //! - [`copy_journal`]: a copy of a journal in use.
 //! - [`DiskFile`]: one file, locked for this process; [`write_atomic`] replaces a small one whole.
-//! - [`ContentFolder`]: a folder of blobs, each named by its digest.
+//! - [`ContentFolder`]: a folder of blobs, each named by its digest; [`Blobs`] is what it can do, on a disk or in memory.
 //! - [`read_key`] and [`save_key`]: the file of an entity's secret key, sealed with a [`Passphrase`]; [`Words`]: the key on paper.
 //! - [`SystemClock`]: the time as this machine believes.
 //!
@@ -18,6 +18,7 @@
 //! What the bytes mean. Simulated disks are in `testkit`. Formats, and what is trusted of the
 //! disk, are in `docs/formats/store.md`. The example is at [`journal`].
 
+mod blobs;
 mod clock;
 mod error;
 mod file;
@@ -26,6 +27,7 @@ pub mod journal;
 pub mod key;
 pub mod snapshot;
 
+pub use blobs::{BlobRead, Blobs, Draft};
 pub use clock::SystemClock;
 pub use error::{FileError, FileOperation};
 pub use file::{DiskFile, available, write_atomic};

@@ -8,7 +8,8 @@
 //! ```
 
 use crate::{
-    CloseReason, Connection, Protocol, STREAMS_MAX, TransportError,
+    CloseReason, Connection, Fabric, Protocol, STREAMS_MAX, TransportError,
+    fabric::Port,
     handshakes::{Admission, HANDSHAKES_MAX, Handshakes, Network},
 };
 use fondaco_crypto::{EntityId, SecretKey};
@@ -70,13 +71,25 @@ pub struct Endpoint {
 
 #[derive(Debug)]
 struct Inner {
-    quic: iroh::Endpoint,
+    way: Way,
     entity: EntityId,
     accepted: Mutex<mpsc::Receiver<Connection>>,
+}
+
+/// What carries its connections.
+#[derive(Debug)]
+enum Way {
+    Quic(Quic),
+    Fabric(Port),
+}
+
+#[derive(Debug)]
+struct Quic {
+    quic: iroh::Endpoint,
     acceptor: AbortHandle,
 }
 
-impl Drop for Inner {
+impl Drop for Quic {
     fn drop(&mut self) {
         self.acceptor.abort();
     }
@@ -128,8 +141,34 @@ impl Endpoint {
         let acceptor = tokio::spawn(answer(quic.clone(), queue)).abort_handle();
         let entity = key.entity();
         debug!(entity = %entity.short(), sockets = ?quic.bound_sockets(), "endpoint bound");
-        let accepted = Mutex::new(accepted);
-        Ok(Self { inner: Arc::new(Inner { quic, entity, accepted, acceptor }) })
+        let (accepted, way) = (Mutex::new(accepted), Way::Quic(Quic { quic, acceptor }));
+        Ok(Self { inner: Arc::new(Inner { way, entity, accepted }) })
+    }
+
+    /// Does what [`Endpoint::bind`] does, on a network in memory: without `listen`, at a socket of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::PortInUse`].
+    pub fn bind_on(
+        fabric: &Fabric,
+        key: &SecretKey,
+        listen: Option<SocketAddr>,
+        protocols: &[Protocol],
+    ) -> Result<Self, TransportError> {
+        let (queue, accepted) = mpsc::channel(HANDSHAKES_MAX);
+        let entity = key.entity();
+        let way = Way::Fabric(fabric.bind(entity, listen, protocols, queue)?);
+        Ok(Self { inner: Arc::new(Inner { way, entity, accepted: Mutex::new(accepted) }) })
+    }
+
+    /// Ends it as a process that is killed, if it is on a network in memory: its peers learn of it by their time-outs.
+    /// On sockets, only the end of the process does that, and this does nothing.
+    pub fn kill(&self) {
+        match &self.inner.way {
+            Way::Fabric(port) => port.close(false),
+            Way::Quic(_) => {}
+        }
     }
 
     /// Returns who this endpoint is.
@@ -141,9 +180,13 @@ impl Endpoint {
     /// interface, the addresses of this machine, the loopback address among them.
     pub fn address(&self) -> Address {
         // IPv4 first, since an address names few sockets; loopback before what many interfaces add.
+        let quic = match &self.inner.way {
+            Way::Quic(quic) => &quic.quic,
+            Way::Fabric(port) => return Address::new(self.inner.entity, [port.socket()]),
+        };
         let mut sockets = BTreeSet::new();
         let place = |socket: SocketAddr| (socket.is_ipv6(), !socket.ip().is_loopback(), socket);
-        for socket in self.inner.quic.bound_sockets() {
+        for socket in quic.bound_sockets() {
             match socket.ip() {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
                     sockets.insert(place((Ipv4Addr::LOCALHOST, socket.port()).into()));
@@ -156,7 +199,7 @@ impl Endpoint {
                 }
             }
         }
-        let local = self.local_sockets().into_iter();
+        let local = local_sockets(quic).into_iter();
         sockets.extend(local.filter(|socket| !is_link_local(socket.ip())).map(place));
         Address::new(self.inner.entity, sockets.into_iter().map(|(_, _, socket)| socket))
     }
@@ -182,17 +225,19 @@ impl Endpoint {
         if address.sockets().is_empty() {
             return Err(TransportError::NoSocket { entity });
         }
-        let sockets = self.worth_dialling(address.sockets()).map(TransportAddr::Ip);
+        let quic = match &self.inner.way {
+            Way::Quic(quic) => &quic.quic,
+            Way::Fabric(port) => return port.connect(address, protocol).await,
+        };
+        let sockets = worth_dialling(quic, address.sockets()).map(TransportAddr::Ip);
         let target = EndpointAddr::from_parts(id, sockets);
-        let connected =
-            timeout(CONNECT_TIMEOUT, self.inner.quic.connect(target, protocol.alpn())).await;
+        let connected = timeout(CONNECT_TIMEOUT, quic.connect(target, protocol.alpn())).await;
         let quic = match connected {
             Ok(Ok(quic)) => quic,
             Ok(Err(error)) => return Err(refused(address, protocol, error)),
             Err(_) => return Err(unreachable()),
         };
-        Connection::new(quic, None)
-            .ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
+        Connection::new(quic).ok_or(TransportError::ProtocolRefused { peer: entity, protocol })
     }
 
     /// Waits for the next connection that a peer makes; `None` once the endpoint is closed.
@@ -209,29 +254,33 @@ impl Endpoint {
     /// Closes every connection and the sockets; returns once the peers were told, or after some
     /// seconds. What is under way is dropped: see [`Sender::delivered`](crate::Sender::delivered).
     pub async fn close(&self) {
-        self.inner.quic.close().await;
-    }
-
-    /// The sockets of this machine at which this endpoint is bound, as far as they are known.
-    fn local_sockets(&self) -> Vec<SocketAddr> {
-        self.inner.quic.addr().ip_addrs().copied().collect()
-    }
-
-    /// Leaves out loopback sockets of a peer that is, by its other sockets, on another machine: behind them is
-    /// another process of this machine, whose wrong key would end the attempt.
-    fn worth_dialling(&self, sockets: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
-        let (loopback, mut rest): (Vec<_>, Vec<_>) =
-            sockets.iter().copied().partition(|socket| socket.ip().is_loopback());
-        let own: BTreeSet<_> = self.local_sockets().iter().map(SocketAddr::ip).collect();
-        let only_loopback = own.iter().all(IpAddr::is_loopback);
-        if rest.is_empty() || only_loopback || rest.iter().any(|socket| own.contains(&socket.ip()))
-        {
-            rest.extend(loopback);
+        match &self.inner.way {
+            Way::Quic(quic) => quic.quic.close().await,
+            Way::Fabric(port) => port.close(true),
         }
-        rest.into_iter()
     }
 }
 
+/// The sockets of this machine at which this endpoint is bound, as far as they are known.
+fn local_sockets(quic: &iroh::Endpoint) -> Vec<SocketAddr> {
+    quic.addr().ip_addrs().copied().collect()
+}
+
+/// Leaves out loopback sockets of a peer that is, by its other sockets, on another machine: behind them is
+/// another process of this machine, whose wrong key would end the attempt.
+fn worth_dialling(
+    quic: &iroh::Endpoint,
+    sockets: &[SocketAddr],
+) -> impl Iterator<Item = SocketAddr> + use<> {
+    let (loopback, mut rest): (Vec<_>, Vec<_>) =
+        sockets.iter().copied().partition(|socket| socket.ip().is_loopback());
+    let own: BTreeSet<_> = local_sockets(quic).iter().map(SocketAddr::ip).collect();
+    let only_loopback = own.iter().all(IpAddr::is_loopback);
+    if rest.is_empty() || only_loopback || rest.iter().any(|socket| own.contains(&socket.ip())) {
+        rest.extend(loopback);
+    }
+    rest.into_iter()
+}
 /// The limits of the QUIC state machine.
 fn quic_limits() -> QuicTransportConfig {
     QuicTransportConfig::builder()
@@ -294,18 +343,15 @@ fn network(quic: &iroh::Endpoint, incoming: &Incoming) -> Option<Network> {
     (!quic.addr().ip_addrs().any(|own| own.ip() == ip)).then_some(network)
 }
 
-async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, _slot: Slot) {
+async fn shake_hands(incoming: Incoming, queue: mpsc::Sender<Connection>, slot: Slot) {
     let allowed = if incoming.remote_addr_validated() { PROVED_TIMEOUT } else { HANDSHAKE_TIMEOUT };
-    let from = match incoming.remote_addr() {
-        IncomingAddr::Ip(socket) => Some(socket.ip()),
-        _ => None,
-    };
     match timeout(allowed, incoming).await {
         Ok(Ok(quic)) => {
-            let Some(connection) = Connection::new(quic.clone(), from) else {
+            let Some(connection) = Connection::new(quic.clone()) else {
                 quic.close(CloseReason::Misbehaved.code(), b"");
                 return;
             };
+            let connection = connection.dialled_from(slot.network.map(Network::ip));
             // The slot is kept until the connection is taken: a service that does not accept bounds its queue.
             tokio::select! {
                 // The endpoint is gone, and the connection with it.

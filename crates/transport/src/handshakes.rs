@@ -32,6 +32,11 @@ impl Network {
             ip @ IpAddr::V4(_) => Some(Self(ip)),
         }
     }
+
+    /// Returns the address that stands for it.
+    pub(crate) const fn ip(self) -> IpAddr {
+        self.0
+    }
 }
 
 /// What to do with who dials.

@@ -4,6 +4,7 @@
 //! - [`Connection`]: an open connection to one entity, who is who its key says, for one [`Protocol`].
 //! - [`Stream`]: frames both ways, one after the other, independent of the other streams.
 //! - [`LcpClient`]: asks an issuer, again when a connection breaks.
+//! - [`Fabric`]: a network in memory under the same endpoints, for simulations.
 //!
 //! ```text
 //! Endpoint::bind ──► Endpoint ──┬── connect(address) ──► Connection ──┬── open() ────► Stream ──► send, recv
@@ -61,6 +62,7 @@
 mod connection;
 mod endpoint;
 mod error;
+mod fabric;
 mod handshakes;
 mod lcp_client;
 mod stream;
@@ -68,6 +70,7 @@ mod stream;
 pub use connection::Connection;
 pub use endpoint::{CONNECT_TIMEOUT, Endpoint, HANDSHAKE_TIMEOUT, PROVED_TIMEOUT};
 pub use error::{CloseReason, TransportError};
+pub use fabric::{Climate, Fabric, Passing, Tap};
 pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_NETWORK_MAX};
 pub use lcp_client::{ANSWER_TIMEOUT, LcpClient, RESENDS_MAX};
 pub use stream::{FRAME_BYTES_MAX, Receiver, STREAM_TIMEOUT, Sender, Stream};
@@ -84,17 +87,20 @@ pub enum Protocol {
     Lcp2,
     /// Storing, fetching and auditing shards: `fondaco/storage/1`.
     Storage,
+    /// Posting asks at a broker, and looking for them: `fondaco/offers/1`.
+    Offers,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 2] = [Self::Lcp2, Self::Storage];
+    pub const ALL: [Self; 3] = [Self::Lcp2, Self::Storage, Self::Offers];
 
     /// Returns the name as it is sent.
     pub const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Lcp2 => b"fondaco/lcp/2",
             Self::Storage => b"fondaco/storage/1",
+            Self::Offers => b"fondaco/offers/1",
         }
     }
 
@@ -108,6 +114,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Self::Lcp2 => "fondaco/lcp/2",
             Self::Storage => "fondaco/storage/1",
+            Self::Offers => "fondaco/offers/1",
         })
     }
 }

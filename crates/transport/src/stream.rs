@@ -5,7 +5,7 @@
 //! stream  frame* end
 //! ```
 
-use crate::{CloseReason, TransportError};
+use crate::{CloseReason, TransportError, fabric};
 use fondaco_codec::{Decode, Encode};
 use fondaco_crypto::EntityId;
 use iroh::endpoint::{RecvStream, SendStream, StoppedError};
@@ -43,7 +43,7 @@ pub struct Stream {
 /// The half of a [`Stream`] that sends.
 #[derive(Debug)]
 pub struct Sender {
-    stream: SendStream,
+    way: SendWay,
     peer: EntityId,
     timeout: Duration,
 }
@@ -51,16 +51,41 @@ pub struct Sender {
 /// The half of a [`Stream`] that receives.
 #[derive(Debug)]
 pub struct Receiver {
-    stream: RecvStream,
+    way: RecvWay,
     peer: EntityId,
     timeout: Duration,
 }
 
+/// What carries what is sent.
+#[derive(Debug)]
+enum SendWay {
+    Quic(SendStream),
+    Fabric(fabric::SendHalf),
+}
+
+/// What carries what is received.
+#[derive(Debug)]
+enum RecvWay {
+    Quic(RecvStream),
+    Fabric(fabric::RecvHalf),
+}
+
 impl Stream {
     pub(crate) fn new(peer: EntityId, (sender, receiver): (SendStream, RecvStream)) -> Self {
+        Self::of(peer, SendWay::Quic(sender), RecvWay::Quic(receiver))
+    }
+
+    pub(crate) fn on_fabric(
+        peer: EntityId,
+        (sender, receiver): (fabric::SendHalf, fabric::RecvHalf),
+    ) -> Self {
+        Self::of(peer, SendWay::Fabric(sender), RecvWay::Fabric(receiver))
+    }
+
+    fn of(peer: EntityId, sender: SendWay, receiver: RecvWay) -> Self {
         Self {
-            sender: Sender { stream: sender, peer, timeout: STREAM_TIMEOUT },
-            receiver: Receiver { stream: receiver, peer, timeout: STREAM_TIMEOUT },
+            sender: Sender { way: sender, peer, timeout: STREAM_TIMEOUT },
+            receiver: Receiver { way: receiver, peer, timeout: STREAM_TIMEOUT },
         }
     }
 
@@ -137,9 +162,15 @@ impl Sender {
     /// is with the system, not when the peer has it.
     pub async fn send(&mut self, value: &impl Encode) -> Result<(), TransportError> {
         let frame = frame(self.peer, value)?;
-        let (stream, peer) = (&mut self.stream, self.peer);
+        let (way, peer) = (&mut self.way, self.peer);
         within(peer, "send", self.timeout, async {
-            stream.write_all(&frame).await.map_err(|error| TransportError::write(peer, error))
+            match way {
+                SendWay::Quic(stream) => stream
+                    .write_all(&frame)
+                    .await
+                    .map_err(|error| TransportError::write(peer, error)),
+                SendWay::Fabric(half) => half.write_frame(frame),
+            }
         })
         .await
     }
@@ -151,9 +182,13 @@ impl Sender {
     /// As [`Sender::send`].
     pub async fn send_bytes(&mut self, body: &[u8]) -> Result<(), TransportError> {
         let length = length(self.peer, body.len())?;
-        let (stream, peer) = (&mut self.stream, self.peer);
+        let (way, peer) = (&mut self.way, self.peer);
         let lost = |error| TransportError::write(peer, error);
         within(peer, "send", self.timeout, async {
+            let stream = match way {
+                SendWay::Quic(stream) => stream,
+                SendWay::Fabric(half) => return half.write_frame([&length, body].concat()),
+            };
             if body.len() <= JOINED_BYTES_MAX {
                 stream.write_all(&[&length, body].concat()).await.map_err(lost)
             } else {
@@ -166,16 +201,23 @@ impl Sender {
 
     /// Ends what is sent: the peer receives what was sent before, then the end. Doing so twice is harmless.
     pub fn finish(&mut self) {
-        // It can only have been ended already.
-        let _ = self.stream.finish();
+        match &mut self.way {
+            // It can only have been ended already.
+            SendWay::Quic(stream) => drop(stream.finish()),
+            SendWay::Fabric(half) => half.finish(),
+        }
     }
 
     /// Waits until the peer's system has all that was sent; call [`finish`](Self::finish) before.
     ///
     /// Needed only before the connection is closed: closing drops what is still under way.
     pub async fn delivered(&mut self) -> Result<(), TransportError> {
-        let (stopped, peer) = (self.stream.stopped(), self.peer);
+        let (way, peer) = (&self.way, self.peer);
         within(peer, "deliver", self.timeout, async {
+            let stopped = match way {
+                SendWay::Quic(stream) => stream.stopped(),
+                SendWay::Fabric(half) => return half.delivered().await,
+            };
             match stopped.await {
                 Ok(None) => Ok(()),
                 Ok(Some(code)) => {
@@ -191,8 +233,11 @@ impl Sender {
 
     /// Gives up what is sent: what is under way is dropped, and the peer is told `reason`.
     pub fn reset(&mut self, reason: CloseReason) {
-        // It can only have been ended already.
-        let _ = self.stream.reset(reason.code());
+        match &mut self.way {
+            // It can only have been ended already.
+            SendWay::Quic(stream) => drop(stream.reset(reason.code())),
+            SendWay::Fabric(half) => half.reset(reason),
+        }
     }
 }
 
@@ -226,13 +271,12 @@ impl Receiver {
         &mut self,
         length_max: usize,
     ) -> Result<Option<Vec<u8>>, TransportError> {
-        let (stream, peer) = (&mut self.stream, self.peer);
+        let (way, peer) = (&mut self.way, self.peer);
         within(peer, "receive", self.timeout, async {
-            let lost = |error| TransportError::read(peer, error);
             let mut header = [0; LENGTH_BYTES];
             let mut got = 0;
             while got < LENGTH_BYTES {
-                match stream.read(&mut header[got..]).await.map_err(lost)? {
+                match way.read(peer, &mut header[got..]).await? {
                     Some(count) => got += count,
                     None if got == 0 => return Ok(None),
                     None => {
@@ -247,8 +291,8 @@ impl Receiver {
             }
             let mut body = Vec::with_capacity(length.min(RESERVED_BYTES_MAX));
             while body.len() < length {
-                match stream.read_chunk(length - body.len()).await.map_err(lost)? {
-                    Some(chunk) => body.extend_from_slice(&chunk),
+                match way.read_into(peer, length - body.len(), &mut body).await? {
+                    Some(()) => {}
                     None => {
                         let (got, wanted) = (LENGTH_BYTES + body.len(), LENGTH_BYTES + length);
                         return Err(TransportError::FrameCut { peer, got, wanted });
@@ -262,8 +306,49 @@ impl Receiver {
 
     /// Gives up what is received: what is under way is dropped, and the peer is told `reason`.
     pub fn stop(&mut self, reason: CloseReason) {
-        // It can only have been ended already.
-        let _ = self.stream.stop(reason.code());
+        match &mut self.way {
+            // It can only have been ended already.
+            RecvWay::Quic(stream) => drop(stream.stop(reason.code())),
+            RecvWay::Fabric(half) => half.stop(reason),
+        }
+    }
+}
+
+impl RecvWay {
+    /// Fills a part of `buffer`; returns how much of it, nothing at the end.
+    async fn read(
+        &mut self,
+        peer: EntityId,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, TransportError> {
+        match self {
+            Self::Quic(stream) => {
+                stream.read(buffer).await.map_err(|error| TransportError::read(peer, error))
+            }
+            Self::Fabric(half) => Ok(half.read(buffer.len()).await?.map(|bytes| {
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                bytes.len()
+            })),
+        }
+    }
+
+    /// Adds at most `length_max` bytes to `body`; nothing at the end.
+    async fn read_into(
+        &mut self,
+        peer: EntityId,
+        length_max: usize,
+        body: &mut Vec<u8>,
+    ) -> Result<Option<()>, TransportError> {
+        match self {
+            Self::Quic(stream) => {
+                let chunk = stream.read_chunk(length_max).await;
+                let chunk = chunk.map_err(|error| TransportError::read(peer, error))?;
+                Ok(chunk.map(|chunk| body.extend_from_slice(&chunk)))
+            }
+            Self::Fabric(half) => {
+                Ok(half.read(length_max).await?.map(|bytes| body.extend_from_slice(&bytes)))
+            }
+        }
     }
 }
 

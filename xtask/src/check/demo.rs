@@ -76,7 +76,7 @@ fn offline() -> Result<Command, Failed> {
 }
 
 /// The program, built if it is not, so that a step can be replayed alone; none if there is no such package.
-fn program(workspace: &Workspace) -> Result<Option<PathBuf>, Failed> {
+pub(super) fn program(workspace: &Workspace) -> Result<Option<PathBuf>, Failed> {
     match super::build(workspace)? {
         Done::Skipped { .. } => Ok(None),
         Done::Passed | Done::PassedWithout { .. } => {
@@ -86,7 +86,7 @@ fn program(workspace: &Workspace) -> Result<Option<PathBuf>, Failed> {
 }
 
 /// Makes the sample folder anew below `target/check`.
-fn sample(workspace: &Workspace) -> Result<PathBuf, Failed> {
+pub(super) fn sample(workspace: &Workspace) -> Result<PathBuf, Failed> {
     let folder = workspace.target.join("check").join("sample");
     let failed = |error: io::Error| Failed {
         command: format!("mkdir {}", folder.display()),

@@ -7,7 +7,14 @@ use crate::workspace::Crate;
 const COMMAND: &str = "fondaco";
 
 /// Crates that may state lints of their own, because they need SIMD and fuzz it against a safe twin.
-const MAY_BE_UNSAFE: [&str; 0] = [];
+const MAY_BE_UNSAFE: [&str; 1] = ["erasure"];
+
+/// What those lints then say: no unsafe code but where a module asks for it, and none of it without its reason.
+const UNSAFE_LINTS: [&str; 3] = [
+    "unsafe_code = \"deny\"",
+    "unsafe_op_in_unsafe_fn = \"deny\"",
+    "undocumented_unsafe_blocks = \"deny\"",
+];
 
 /// The package is named after its folder.
 pub(super) fn package(each: &Crate) -> Option<Fault> {
@@ -42,13 +49,19 @@ pub(super) fn sentence(each: &Crate, source: Option<(&str, &str)>) -> Option<Fau
     Some(Fault::new(path, what, format!("make them one sentence, here and in {manifest}")))
 }
 
-/// The crate keeps the lints of the workspace, and so `unsafe_code = "forbid"`.
+/// The crate keeps the lints of the workspace, and so `unsafe_code = "forbid"`; or it is one that may be unsafe, and says
+/// why it is sound wherever it is.
 pub(super) fn lints(each: &Crate, manifest: &str) -> Option<Fault> {
     let lines: Vec<&str> = manifest.lines().map(bare).filter(|line| !line.is_empty()).collect();
     let kept = lines.windows(2).any(|pair| pair == ["[lints]", "workspace = true"])
         || lines.contains(&"lints.workspace = true");
-    if kept || MAY_BE_UNSAFE.contains(&each.short_name()) {
+    if kept {
         return None;
+    }
+    if MAY_BE_UNSAFE.contains(&each.short_name()) {
+        let missing = UNSAFE_LINTS.into_iter().find(|lint| !lines.contains(lint))?;
+        let what = format!("this crate may be unsafe, but does not say {missing}");
+        return Some(Fault::new(each.file("Cargo.toml"), what, "add it to the lints"));
     }
     let kind = if each.is_library { "library" } else { "program" };
     let what = format!("this {kind} does not keep the lints of the workspace");
@@ -156,6 +169,13 @@ mod tests {
         ];
         for (manifest, sound) in cases {
             assert_eq!(lints(&units(), manifest).is_none(), sound, "{manifest}");
+        }
+        let erasure = sound("erasure", Floor::Number(1));
+        let all = UNSAFE_LINTS.join("\n");
+        assert_eq!(lints(&erasure, &all), None);
+        assert!(lints(&units(), &all).is_some());
+        for lint in UNSAFE_LINTS {
+            assert!(lints(&erasure, &all.replace(lint, "")).is_some(), "{lint}");
         }
         assert_eq!(root_lints("unsafe_code = \"forbid\""), None);
         assert!(root_lints("unsafe_code = \"warn\"").is_some());

@@ -58,12 +58,13 @@ impl Opening<'_> {
             }
             let mut record = match self.take_up(&offer, wish.size_max, epochs) {
                 Some(record) => record,
-                None if prices.capacity < wish.size_max => {
-                    let (room, size_max) = (prices.capacity, wish.size_max);
-                    pass_over(format!("it has room for {room}, not for {size_max}"));
-                    continue;
+                None => {
+                    if let Some(why) = self.unfit(&prices, wish.size_max) {
+                        pass_over(why);
+                        continue;
+                    }
+                    self.intend(&offer, wish.size_max, epochs, None)?
                 }
-                None => self.intend(&offer, wish.size_max, epochs)?,
             };
             let held = record.hold_max;
             if let Some(budget) = wish.budget

@@ -116,7 +116,7 @@ impl WriteBackend for Backend {
         for part in content.slice() {
             bytes.extend_from_slice(part);
         }
-        let put = self.runtime.block_on(self.objects.put(object, &bytes));
+        let put = self.runtime.block_on(self.objects.put(object, bytes));
         self.refuse(&format!("storing {}", show(object)), put)
     }
 

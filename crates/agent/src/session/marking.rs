@@ -9,6 +9,7 @@ use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Endpoint, Protocol};
 use fondaco_units::Bytes;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
 
@@ -51,7 +52,21 @@ impl Session {
         // What it keeps, in truth, the book will say.
         let (stored, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
         let state = Mutex::<State>::default();
-        Self { key, endpoint, clock, address, terms, hold, hold_max, stored, spent, state }
+        let (origin, tag_key) = (terms.id(), OnceLock::new());
+        Self {
+            key,
+            endpoint,
+            clock,
+            address,
+            terms,
+            hold,
+            hold_max,
+            stored,
+            spent,
+            origin,
+            tag_key,
+            state,
+        }
     }
 
     /// Marks a shard that the host keeps; it drops the one marked before. Returns the highest number it has a mark

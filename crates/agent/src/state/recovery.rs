@@ -126,20 +126,30 @@ pub async fn recover(
     }
     write(folder, &path, &state, hosts)?;
     let events = state.events.as_slice();
-    let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
+    let contracts = events.iter().filter(|event| matches!(event, Event::ContractIntended { .. }));
+    let kinds: Vec<ObjectKind> = events.iter().filter_map(stored).collect();
+    let snapshots = kinds.iter().filter(|kind| **kind == ObjectKind::Snapshot);
     Ok(Recovered {
         sequence: state.sequence,
         made: state.made,
         bytes: lead.mark.size,
         from: lead.address.entity(),
-        contracts: count(|event| matches!(event, Event::ContractIntended { .. })),
-        objects: count(|event| matches!(event, Event::ObjectCoded { .. })),
-        snapshots: count(
-            |event| matches!(event, Event::ObjectCoded { object, .. } if object.kind == ObjectKind::Snapshot),
-        ),
+        contracts: contracts.count(),
+        objects: kinds.len(),
+        snapshots: snapshots.count(),
         notes: state.notes.clone().into_vec(),
         failed,
     })
+}
+
+/// The kind of the object that an event says is stored.
+fn stored(event: &Event) -> Option<ObjectKind> {
+    match event {
+        Event::ObjectStored { object, .. }
+        | Event::TaggedObjectStored { object, .. }
+        | Event::ObjectCoded { object, .. } => Some(object.kind),
+        _ => None,
+    }
 }
 
 impl Search<'_> {

@@ -1,52 +1,16 @@
-//! `fondaco audit` and `contracts`: what hosts prove, and what they are owed.
+//! `fondaco contracts`: what hosts are owed.
 
 use super::{bill, open};
-use crate::cli::{AuditArgs, ContractsCommand};
+use crate::cli::ContractsCommand;
 use crate::failure::{Code, Failure};
-use crate::home::Home;
+use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
-use crate::wallet::random;
-use fondaco_agent::ContractStatus;
-use fondaco_agent::auditing::{Outcome, audit as audit_objects};
+use crate::wallet::client;
 use fondaco_agent::book::Stage;
+use fondaco_agent::{Agent, ContractStatus, Renewal, Wallet};
 use fondaco_units::Amount;
 use serde_json::{Value, json};
-
-pub(crate) async fn audit(home: &Home, args: AuditArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
-    let objects = agent.objects();
-    if objects.sessions().is_empty() {
-        return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
-    }
-    let audited = audit_objects(&objects, args.samples, random()?).await?;
-    let mut caught = 0;
-    for each in audited {
-        let (outcome, detail) = match each.outcome {
-            Outcome::Proven { samples } => ("proven", format!("{samples} places")),
-            Outcome::Caught { what } => {
-                caught += 1;
-                ("caught", what)
-            }
-            Outcome::Unasked { what } => ("unasked", what),
-            Outcome::Silent { what } => ("silent", what),
-        };
-        let provider = each.provider.short();
-        if json {
-            let line = json!({ "event": "audit", "provider": provider, "outcome": outcome, "detail": detail });
-            say(&line.to_string());
-        } else {
-            say(&format!("{provider}…  {outcome:<7}  {detail}"));
-        }
-    }
-    match caught {
-        0 => Ok(()),
-        _ => {
-            Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
-                .code(Code::Verification)
-                .hint("run `fondaco backup repair --now`: others take over what they kept"))
-        }
-    }
-}
+use std::sync::Arc;
 
 pub(crate) async fn contracts(
     home: &Home,
@@ -60,6 +24,24 @@ pub(crate) async fn contracts(
             for status in agent.contracts().await {
                 list_contract(&wallet, &status, json)?;
             }
+            Ok(())
+        }
+        ContractsCommand::Renew { within, epochs, budget, currency } => {
+            let currency = wallet.find(currency.as_deref())?;
+            let budget = match &budget {
+                None => None,
+                Some(text) => Some(currency.scale()?.parse(text).map_err(|error| {
+                    Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
+                })?),
+            };
+            let within = within.unwrap_or(f64::INFINITY);
+            if !agent.any_ends_within(within) {
+                return Err(Failure::new("there are no contracts to be renewed")
+                    .code(Code::NotFound)
+                    .hint("see `fondaco contracts list` for when they end"));
+            }
+            renew(home, &agent, currency, within, epochs, budget, json).await?;
+            super::state::keep(home, &agent, &Arc::new(agent.objects()), json).await;
             Ok(())
         }
         ContractsCommand::End { yes } => {
@@ -84,6 +66,56 @@ pub(crate) async fn contracts(
     }
 }
 
+/// Renews the contracts that end soon, says how that went, and returns what is held for the new ones.
+pub(super) async fn renew(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    within: f64,
+    epochs: u32,
+    budget: Option<Amount>,
+    json: bool,
+) -> Result<Amount, Failure> {
+    if !agent.any_ends_within(within) {
+        return Ok(Amount::ZERO);
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    let mut held = Amount::ZERO;
+    for Renewal { from, provider, outcome } in agent.renew(&wallet, within, epochs, budget).await? {
+        let provider = provider.short();
+        match outcome {
+            Ok(renewed) => {
+                held = held.checked_add(renewed.held).unwrap_or(Amount::MAX);
+                if json {
+                    let line = json!({
+                        "event": "renewed", "contract": from.to_string(), "provider": provider,
+                        "by": renewed.to.to_string(), "ends": renewed.ends.to_string(),
+                        "held": currency.scale()?.show(renewed.held).to_string(),
+                    });
+                    say(&line.to_string());
+                } else {
+                    say(&format!(
+                        "{provider}…  renewed until {}; it may cost up to {}, which is now held",
+                        renewed.ends,
+                        currency.show(renewed.held)
+                    ));
+                }
+            }
+            Err(error) if json => {
+                let line = json!({
+                    "event": "not_renewed", "contract": from.to_string(), "provider": provider,
+                    "why": error.to_string(),
+                });
+                say(&line.to_string());
+            }
+            Err(error) => say(&format!("{provider}…  not renewed: {error}")),
+        }
+    }
+    Ok(held)
+}
+
 fn list_contract(
     wallet: &crate::home::WalletConfig,
     status: &ContractStatus,
@@ -98,6 +130,7 @@ fn list_contract(
         Stage::Open => "open",
         Stage::Ended { .. } => "ended",
     };
+    let (deleted, freed) = status.deleted;
     let bill = bill(status);
     if json {
         let money = |amount: Option<Amount>| {
@@ -111,13 +144,17 @@ fn list_contract(
             "byte_epochs": u64::try_from(meter.byte_epochs).unwrap_or(u64::MAX),
             "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),
             "hold_max": scale.show(status.record.hold_max).to_string(),
+            "state": status.state.to_string(), "ends": terms.ends.to_string(),
+            "renews": terms.renews.map(|renewed| renewed.to_string()),
+            "deleted": deleted, "freed": freed.get(),
         });
         say(&line.to_string());
         return Ok(());
     }
     say(&format!(
-        "{}…  {stage}, {} to {}, ends {}",
+        "{}…  {}, {} to {}, ends {}",
         terms.prices.provider.short(),
+        status.state,
         terms.size_max,
         status.record.address,
         terms.ends
@@ -134,6 +171,9 @@ fn list_contract(
             ));
         }
         _ => say("    its host cannot be reached now"),
+    }
+    if deleted > 0 {
+        say(&format!("    deleted  {deleted:>24} shards, {freed}; its host signed for each"));
     }
     Ok(())
 }

@@ -1,17 +1,20 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
+use super::contracts::renew;
 use super::{open, owed, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
-use crate::entities::address;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
+use crate::offers;
 use crate::screen::say;
 use crate::wallet::client;
 use fondaco_agent::{Agent, AgentError, BackupReport, Objects, Quote, Wallet, Wish};
+use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Duration, Scale};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,6 +85,7 @@ struct Create<'a> {
     currency: &'a CurrencyConfig,
     folder: PathBuf,
     args: CreateArgs,
+    brokers: Vec<Address>,
     budget: Option<Budget>,
     json: bool,
 }
@@ -89,6 +93,8 @@ struct Create<'a> {
 pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
     let addresses = remember_hosts(home, &args.host)?;
+    let brokers = offers::remember_brokers(home, &args.broker)?;
+    let (addresses, brokers) = offers::with_neighbours(args.local, addresses, brokers).await?;
     let wallet_config: WalletConfig = home.wallet()?;
     let text = args.budget.clone();
     let budget = text.as_deref().map(BudgetText::parse).transpose()?;
@@ -113,15 +119,35 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
     let agent = open(home).await?;
-    let create = Create { home, agent, currency, folder, args, budget, json };
-    if create.args.dry_run { create.quote(&addresses).await } else { create.run(addresses).await }
+    let dry = args.dry_run;
+    let create = Create { home, agent, currency, folder, args, brokers, budget, json };
+    if dry { create.quote(&addresses).await } else { create.run(addresses).await }
 }
 
 impl Create<'_> {
-    async fn run(&self, mut addresses: Vec<Address>) -> Result<(), Failure> {
+    /// Returns the hosts named, and those that brokers tell of, but for those that failed already.
+    async fn hosts(
+        &self,
+        named: &[Address],
+        failed: &BTreeSet<EntityId>,
+    ) -> Result<Vec<Address>, Failure> {
+        let Self { agent, brokers, currency, json, .. } = self;
+        let wish = self.wish(None)?;
+        let mut hosts = offers::find(agent, brokers, currency, named, &wish, *json).await?;
+        hosts.retain(|host| !failed.contains(&host.entity()));
+        Ok(hosts)
+    }
+
+    async fn run(&self, addresses: Vec<Address>) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let began = Instant::now();
         let mut report = None;
+        let (mut budget, mut failed) = (self.budget, BTreeSet::new());
+        let CreateArgs { renew_within, epochs, .. } = self.args;
+        // What a month's budget allows depends on how long the new contracts last, which their hosts say.
+        let most = budget.filter(|budget| !budget.is_monthly).map(|budget| budget.amount);
+        let renewed = renew(self.home, agent, currency, renew_within, epochs, most, *json).await?;
+        take(&mut budget, renewed);
         let lost = agent.forget_lost().await?;
         if lost > 0 {
             let what = format!(
@@ -130,15 +156,11 @@ impl Create<'_> {
             say_progress(*json, &what);
         }
         let mut objects = Arc::new(agent.objects());
-        let mut budget = self.budget;
         for attempt in 1..=TRIES_MAX {
             if agent.usable_set().is_none() || attempt > 1 {
-                let held = self.open_contracts(&addresses, budget).await?;
-                if let Some(budget) = &mut budget
-                    && !budget.is_monthly
-                {
-                    budget.amount = budget.amount.saturating_sub(held);
-                }
+                let hosts = self.hosts(&addresses, &failed).await?;
+                let held = self.open_contracts(&hosts, budget).await?;
+                take(&mut budget, held);
                 objects = Arc::new(agent.objects());
                 // Whatever comes, what is held for these contracts must not be forgotten.
                 state::keep(self.home, agent, &objects, *json).await;
@@ -155,11 +177,14 @@ impl Create<'_> {
                     | AgentError::Provider { .. }
                     | AgentError::Transport(_)
                     | AgentError::Misanswer { .. }
+                    | AgentError::PaidForNothing { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
-                    let gone = objects.to_be_replaced();
-                    addresses.retain(|address| !gone.contains(&address.entity()));
-                    if addresses.is_empty() {
+                    failed.extend(objects.to_be_replaced());
+                    objects.count_lost()?;
+                    if self.brokers.is_empty()
+                        && addresses.iter().all(|address| failed.contains(&address.entity()))
+                    {
                         return Err(error.into());
                     }
                     say_progress(*json, &format!("{error}; going on with new contracts"));
@@ -224,17 +249,7 @@ impl Create<'_> {
     }
 
     async fn wallet(&self, addresses: &[Address]) -> Result<Wallet, Failure> {
-        if addresses.is_empty() {
-            return Err(Failure::new("no storage host is known here yet")
-                .code(Code::NotFound)
-                .hint(
-                    "name some: `fondaco backup create FOLDER --host ADDRESS --host ADDRESS …`",
-                ));
-        }
-        let client = client(&self.home.key()?, self.currency.issuer()?).await?;
-        let wallet = Wallet::open(&self.home.folder("agent")?, client)?;
-        wallet.resume().await?;
-        Ok(wallet)
+        wallet(self.home, self.currency, addresses).await
     }
 
     /// Opens contracts for a new set; returns what is held for them.
@@ -244,36 +259,17 @@ impl Create<'_> {
         budget: Option<Budget>,
     ) -> Result<Amount, Failure> {
         let Self { agent, currency, json, .. } = self;
-        let wallet = self.wallet(addresses).await?;
         let mut wish = self.wish(None)?;
         wish.budget = match budget {
             // How long an epoch is, the hosts say.
             Some(budget) if budget.is_monthly => {
+                let wallet = self.wallet(addresses).await?;
                 Some(budget.over(agent.quote(&wallet, addresses, wish).await?.span()))
             }
             Some(budget) => Some(budget.amount),
             None => None,
         };
-        let opened = agent.open_contracts(&wallet, addresses, wish).await?;
-        let (k, n) = (opened.code.k(), opened.code.n());
-        if *json {
-            let line = json!({
-                "event": "contracts", "k": k, "n": n, "survive": probability(opened.survive),
-                "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
-            });
-            say(&line.to_string());
-        } else {
-            for (host, why) in &opened.passed_over {
-                say(&format!("{} was passed over: {why}", host.short()));
-            }
-            say(&format!(
-                "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
-                opened.size_max,
-                durability(opened.survive)
-            ));
-            say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
-        }
-        Ok(opened.held)
+        open_contracts(self.home, agent, currency, addresses, wish, *json).await
     }
 
     async fn back_up(&self, objects: &Arc<Objects>) -> Result<BackupReport, AgentError> {
@@ -289,9 +285,10 @@ impl Create<'_> {
     /// Says what a backup would need of new contracts, and what those would cost.
     async fn quote(&self, addresses: &[Address]) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
-        let wallet = self.wallet(addresses).await?;
+        let addresses = self.hosts(addresses, &BTreeSet::new()).await?;
+        let wallet = self.wallet(&addresses).await?;
         let wish = self.wish(None)?;
-        let quote = agent.quote(&wallet, addresses, wish).await?;
+        let quote = agent.quote(&wallet, &addresses, wish).await?;
         let open_until = agent.usable_set().and_then(|_| agent.kept_until());
         let within = self.budget.map(|budget| (budget.over(quote.span()), quote.held));
         if *json {
@@ -319,7 +316,7 @@ impl Create<'_> {
     fn quote_as_json(&self, quote: &Quote, bytes: Bytes) -> Result<(), Failure> {
         let scale = self.currency.scale()?;
         let money = |amount: Amount| scale.show(amount).to_string();
-        for quoted in &quote.chosen {
+        for quoted in &quote.hosts {
             let prices = &quoted.prices;
             let line = json!({
                 "event": "quote", "provider": prices.provider.to_string(), "address": quoted.address.to_string(),
@@ -339,7 +336,7 @@ impl Create<'_> {
             "event": "dry-run", "bytes": bytes.get(), "k": quote.code.k(), "n": quote.code.n(),
             "survive": probability(quote.survive), "epochs": quote.epochs,
             "epoch_seconds": quote.epoch.milliseconds() / 1000, "size_max": quote.size_max.get(),
-            "first": money(quote.first), "per_epoch": money(quote.per_epoch),
+            "first": money(quote.once), "per_epoch": money(quote.per_epoch),
             "per_month": money(per_month(quote.per_epoch, quote.epoch)), "restore": money(quote.restore),
             "held": money(quote.held), "currency": self.currency.symbol,
         });
@@ -348,13 +345,67 @@ impl Create<'_> {
     }
 }
 
-/// Says what a durability means, and what it assumes.
-fn durability(survive: f64) -> String {
-    format!(
-        "An object survives an\nepoch with {}, if hosts fail independently, each with {} %.",
-        probability(survive),
-        fondaco_agent::NEWCOMER_LOSS * 100.0
-    )
+/// Opens the wallet that pays for contracts with these hosts.
+async fn wallet(
+    home: &Home,
+    currency: &CurrencyConfig,
+    addresses: &[Address],
+) -> Result<Wallet, Failure> {
+    if addresses.is_empty() {
+        return Err(Failure::new("no storage host is known here yet")
+            .code(Code::NotFound)
+            .hint("name brokers with --broker ADDRESS, or hosts with --host ADDRESS"));
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    Ok(wallet)
+}
+
+/// Opens contracts for a new set, and says which; returns what is held for them.
+pub(crate) async fn open_contracts(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    addresses: &[Address],
+    wish: Wish,
+    json: bool,
+) -> Result<Amount, Failure> {
+    let wallet = wallet(home, currency, addresses).await?;
+    let opened = agent.open_contracts(&wallet, addresses, wish).await?;
+    let (k, n) = (opened.code.k(), opened.code.n());
+    if json {
+        let line = json!({
+            "event": "contracts", "k": k, "n": n, "survive": probability(opened.survive),
+            "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
+        });
+        say(&line.to_string());
+    } else {
+        for (host, why) in &opened.passed_over {
+            say(&format!("{} was passed over: {why}", host.short()));
+        }
+        say(&format!(
+            "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
+            opened.size_max,
+            durability(opened.survive, &opened.assumptions.to_string())
+        ));
+        say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
+    }
+    Ok(opened.held)
+}
+
+/// Takes what is held out of a budget for all of the time.
+const fn take(budget: &mut Option<Budget>, held: Amount) {
+    if let Some(budget) = budget
+        && !budget.is_monthly
+    {
+        budget.amount = budget.amount.saturating_sub(held);
+    }
+}
+
+/// Says what a durability means, and what it takes for granted.
+fn durability(survive: f64, assumed: &str) -> String {
+    format!("An object survives an\nepoch with {}. {assumed}", probability(survive))
 }
 
 /// Shows the price of a GiB.
@@ -369,7 +420,7 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
         "{bytes} at most are to be stored; what is there already, or twice, costs nothing."
     ));
     say("  host           opening        a GiB kept, written, read");
-    for quoted in &quote.chosen {
+    for quoted in &quote.hosts {
         let prices = &quoted.prices;
         say(&format!(
             "  {}…  {:>12}  {}, {}, {}  chosen",
@@ -386,11 +437,11 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
     let (k, n) = (quote.code.k(), quote.code.n());
     say(&format!(
         "Code {k} of {n}: any {k} of {n} hosts give everything back. {}",
-        durability(quote.survive)
+        durability(quote.survive, &quote.assumed())
     ));
     say(&format!(
         "First, to open and write: {}. Then {} for an epoch of {}, which is {} a month.",
-        money(quote.first),
+        money(quote.once),
         money(quote.per_epoch),
         quote.epoch,
         money(per_month(quote.per_epoch, quote.epoch))
@@ -415,15 +466,10 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Adds the hosts named to those known, the newest address of each, and returns all.
-pub(super) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
     let mut hosts = home.hosts()?;
-    let parse = |text: &str| address(text, "`fondaco up` prints the address to give here");
-    let mut addresses = hosts.host.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
-    for text in named {
-        let address = parse(text)?;
-        addresses.retain(|known| known.entity() != address.entity());
-        addresses.push(address);
-    }
+    let hint = "`fondaco up` prints the address to give here";
+    let addresses = offers::merged(&hosts.host, named, hint)?;
     let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
     if texts != hosts.host {
         hosts.host = texts;

@@ -6,7 +6,7 @@ use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::{Bars, say};
-use crate::wallet::{open as open_wallet, random};
+use crate::wallet::open as open_wallet;
 use fondaco_agent::repair::{Health, Repaired};
 use fondaco_agent::{AgentError, Objects};
 use fondaco_units::{Amount, Bytes};
@@ -26,7 +26,7 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
     let wallet_config = home.wallet()?;
     let agent = open(home).await?;
     let mut objects = agent.objects();
-    let sets = agent.survey(&objects, args.samples, random()?).await?;
+    let sets = agent.survey(&objects, args.samples).await?;
     if sets.is_empty() {
         return Err(Failure::new("nothing is stored that could be repaired").code(Code::NotFound));
     }

@@ -53,6 +53,12 @@ pub(crate) struct CreateArgs {
     /// A storage host, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
+    /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered, and two are better than one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Take also the hosts and brokers that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,
@@ -69,6 +75,9 @@ pub(crate) struct CreateArgs {
     /// contract lapses when a whole epoch goes by unpaid
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
     pub(crate) epochs: u32,
+    /// Renew contracts that end before so many epochs have gone by, as 0.25; for as many as --epochs says
+    #[arg(long, default_value_t = 0.25, value_name = "EPOCHS")]
+    pub(crate) renew_within: f64,
     /// Only show what hosts ask, and which code, durability and price that makes
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -106,6 +115,9 @@ pub(crate) struct RestoreArgs {
     pub(crate) to: PathBuf,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+    /// How many steps a host may have been paid for nothing before it is asked no more
+    #[arg(long, default_value_t = 1, value_name = "STEPS")]
+    pub(crate) risk: u64,
 }
 
 #[derive(Debug, Args)]

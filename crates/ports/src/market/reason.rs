@@ -20,6 +20,14 @@ pub enum Reason {
     /// The price list in the terms is void.
     #[error("the price list has expired, ask for the present one")]
     PricesExpired,
+    /// The buyer's clock and the provider's are too far apart to agree on anything that has a date.
+    #[error("the clocks are too far apart: {theirs} in the terms, {ours} by the provider")]
+    Clock {
+        /// When the terms say that it is.
+        theirs: Timestamp,
+        /// When the provider says that it is.
+        ours: Timestamp,
+    },
     /// The terms are not to be signed.
     #[error("the terms are refused: {why}")]
     TermsRefused {
@@ -51,6 +59,28 @@ pub enum Reason {
         free: Bytes,
         /// What is wanted.
         wanted: Bytes,
+    },
+    /// The provider does not know this buyer well enough to promise it so much room.
+    #[error("{allowed} are for a buyer with so few paid contracts, {wanted} are wanted")]
+    Newcomer {
+        /// How much more it may have.
+        allowed: Bytes,
+        /// What is wanted.
+        wanted: Bytes,
+    },
+    /// The provider has announced that it leaves: it takes nothing more, and signs nothing for longer.
+    #[error("the provider leaves {at}")]
+    Leaving {
+        /// When.
+        at: Timestamp,
+    },
+    /// The terms do not follow on the contract that they renew.
+    #[error("terms that renew the contract begin by {begins_max} and are for {size_min} or more")]
+    WrongRenewal {
+        /// When they may begin at the latest: when what is paid for ends.
+        begins_max: Timestamp,
+        /// What is kept, and so taken over.
+        size_min: Bytes,
     },
 
     /// There is no such contract.
@@ -158,6 +188,17 @@ pub enum Reason {
     /// The provider's disk is full.
     #[error("the provider's disk is full")]
     DiskFull,
+    /// The provider's disk has less room left than the provider wants to keep free.
+    #[error("the provider's disk has {free} left, of which {reserve} are to stay free")]
+    Reserve {
+        /// What is free.
+        free: Bytes,
+        /// What is to stay free.
+        reserve: Bytes,
+    },
+    /// The provider's disk cannot be written to.
+    #[error("the provider's disk cannot be written to")]
+    ReadOnly,
     /// The provider has found the shard damaged.
     #[error("the provider has lost the shard or a part of it")]
     Damaged,
@@ -167,6 +208,27 @@ pub enum Reason {
     /// The provider has failed in some other way of its own.
     #[error("the provider has failed")]
     Failed,
+
+    /// The proof asked for is of nothing, of too much, or of shards out of order.
+    #[error("a proof is of 1 to {samples_max} blocks, of shards in order")]
+    WrongSamples {
+        /// How many blocks there may be.
+        samples_max: u32,
+    },
+    /// There are no tags behind the data of the shard.
+    #[error("a shard of {size} has no tags")]
+    Untagged {
+        /// Its size.
+        size: Bytes,
+    },
+    /// As many proofs were asked for as an epoch pays for.
+    #[error("an epoch has {proofs_max} proofs; the next begins {until}")]
+    TooManyProofs {
+        /// How many it has.
+        proofs_max: u32,
+        /// When the next epoch begins.
+        until: Timestamp,
+    },
 }
 choice!(Reason {
     1 => Version { spoken },
@@ -202,6 +264,15 @@ choice!(Reason {
     63 => Damaged,
     64 => IssuerUnreachable,
     65 => Failed,
+    66 => Clock { theirs, ours },
+    67 => Newcomer { allowed, wanted },
+    68 => Leaving { at },
+    69 => WrongRenewal { begins_max, size_min },
+    70 => Reserve { free, reserve },
+    71 => ReadOnly,
+    80 => WrongSamples { samples_max },
+    81 => Untagged { size },
+    82 => TooManyProofs { proofs_max, until },
 });
 
 impl Reason {
@@ -218,11 +289,18 @@ impl Reason {
             | Self::OverSize { .. }
             | Self::Unpaid { .. }
             | Self::DiskFull
+            | Self::Reserve { .. }
             | Self::IssuerUnreachable
-            | Self::Failed => true,
+            | Self::Failed
+            | Self::TooManyProofs { .. } => true,
             Self::Version { .. }
             | Self::Malformed
             | Self::PricesExpired
+            | Self::Clock { .. }
+            | Self::Newcomer { .. }
+            | Self::Leaving { .. }
+            | Self::WrongRenewal { .. }
+            | Self::ReadOnly
             | Self::NotProvider
             | Self::Unsigned
             | Self::WrongHold
@@ -240,7 +318,9 @@ impl Reason {
             | Self::PaidToTheEnd { .. }
             | Self::Overflow
             | Self::WrongContent
-            | Self::Damaged => false,
+            | Self::Damaged
+            | Self::WrongSamples { .. }
+            | Self::Untagged { .. } => false,
         }
     }
 }
@@ -289,8 +369,8 @@ pub(crate) mod tests {
     #[test]
     fn every_reason_says_something_of_its_own() {
         let sentences: BTreeSet<String> = reasons().map(|reason| reason.to_string()).collect();
-        assert_eq!(reasons().count(), 33);
-        assert_eq!(sentences.len(), 33);
+        assert_eq!(reasons().count(), 42);
+        assert_eq!(sentences.len(), 42);
         assert!(reasons().any(Reason::is_transient));
     }
 

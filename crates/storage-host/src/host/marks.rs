@@ -10,6 +10,11 @@ use fondaco_ports::market::{MINE_MAX, Mine, Reason, Response, SignedMark};
 use fondaco_units::Timestamp;
 
 impl Contract {
+    /// The mark, if it is of this contract and not of the one that it renews.
+    pub(super) fn own_mark(&self) -> Option<SignedMark> {
+        self.mark.filter(|mark| mark.mark.contract == self.terms.id())
+    }
+
     /// Takes over a mark; returns the shard marked before, which goes with its mark.
     pub(super) fn marked(&mut self, mark: &SignedMark) -> Option<ShardId> {
         let before = self.mark.replace(*mark)?.mark.shard;
@@ -53,7 +58,7 @@ impl Host {
         let mine = range
             .map(|(_, contract)| contract)
             .filter(|contract| contract.terms.buyer == peer && !contract.state_at(now).has_ended())
-            .map(|contract| Mine { terms: contract.terms, mark: contract.mark });
+            .map(|contract| Mine { terms: contract.terms, mark: contract.own_mark() });
         match List::new(mine.take(MINE_MAX).collect()) {
             Some(list) => Response::Mine { list },
             None => Response::Refused { reason: Reason::Failed },

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::Event;
 use fondaco_audit::{SIZE_MAX, ShardId};
-use fondaco_contract::{Charge, ContractId, read_charged};
+use fondaco_contract::{Charge, ContractId, Deletion, State, read_charged};
 use fondaco_crypto::EntityId;
 use fondaco_ledger::SignedVoucher;
 use fondaco_ports::market::{Reason, Response};
@@ -16,7 +16,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// About the contract; `WrongSize`, `WrongEpoch`, `Late`, `TooManyShards`, `OverSize`, `Busy`.
+    /// About the contract; `WrongSize`, `Leaving`, `WrongEpoch`, `Late`, `TooManyShards`, `OverSize`, `Busy`.
     pub fn put_begin(
         &mut self,
         now: Timestamp,
@@ -33,6 +33,9 @@ impl Host {
             } else {
                 Err(Reason::WrongSize { size: kept })
             };
+        }
+        if let State::Ending { at } = contract.state {
+            return Err(Reason::Leaving { at });
         }
         let (terms, tab) = (&contract.terms, &contract.tab);
         if !terms.epoch_is_near(epoch, now) {
@@ -60,6 +63,30 @@ impl Host {
         self.put_next += 1;
         self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
         Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
+    }
+
+    /// Takes up a put whose stream broke; returns it and where it goes on. Nothing if there is none of this shard and size.
+    ///
+    /// # Errors
+    ///
+    /// About the contract.
+    pub fn put_resume(
+        &self,
+        now: Timestamp,
+        peer: EntityId,
+        id: ContractId,
+        shard: ShardId,
+        size: Bytes,
+    ) -> Result<Option<(PutId, Bytes)>, Reason> {
+        self.open_contract(now, peer, id)?;
+        let is_it = |put: &Put| (put.contract, put.shard, put.size) == (id, shard, size);
+        let found = self.puts.iter().find(|(_, put)| is_it(put));
+        Ok(found.map(|(id, put)| (*id, Bytes::new(put.taken))))
+    }
+
+    /// Returns what a put under way was charged so far, to be made durable in time.
+    pub fn put_charged(&self, put: PutId) -> Option<Event> {
+        self.metered(self.puts.get(&put)?)
     }
 
     /// Charges for the next `length` bytes of a put, and sees that keeping it all is paid for if they are the last.
@@ -216,7 +243,7 @@ impl Host {
         advance(self).into()
     }
 
-    /// Keeps a shard no longer. Of one that is not kept, the answer is the same.
+    /// Keeps a shard no longer, and says so signed. Of one that is not kept, the answer is the same, of no bytes.
     pub fn delete(
         &mut self,
         now: Timestamp,
@@ -226,10 +253,14 @@ impl Host {
     ) -> Answer {
         let delete = |host: &mut Self| {
             let contract = host.open_contract(now, peer, id)?;
-            if !contract.shards.contains_key(&shard) {
-                return Ok(Answer::at_once(Response::Deleted));
+            let size = contract.shards.get(&shard).copied();
+            let freed = size.unwrap_or(Bytes::ZERO);
+            let deletion = Deletion { contract: id, shard: *shard.digest(), at: now, freed };
+            let response = Response::Deleted { receipt: deletion.sign(&host.key) };
+            match size {
+                None => Ok(Answer::at_once(response)),
+                Some(_) => host.happen(Event::Deleted { contract: id, shard }, response),
             }
-            host.happen(Event::Deleted { contract: id, shard }, Response::Deleted)
         };
         delete(self).into()
     }

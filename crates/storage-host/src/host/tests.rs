@@ -1,4 +1,6 @@
+mod proofs;
 mod properties;
+mod renewals;
 
 use super::*;
 use crate::Event;
@@ -30,6 +32,9 @@ fn config() -> HostConfig {
         period_max: Duration::from_seconds(14 * 86_400),
         epoch: Duration::from_seconds(3600),
         step_max: Bytes::new(STEP),
+        newcomer: Bytes::new(2 << 20),
+        reserve: Bytes::ZERO,
+        leaves: None,
     }
 }
 
@@ -534,7 +539,7 @@ fn shards_are_kept_as_long_as_any_contract_has_them() {
     let second = fair.id();
     let mut delete = |id, name| {
         let answer = fair.host.delete(NOON, fair.buyer.entity(), id, shard(name));
-        assert_eq!(fair.note(&answer), Response::Deleted);
+        assert!(matches!(fair.note(&answer), Response::Deleted { .. }));
         fair.check();
         answer.remove
     };

@@ -1,0 +1,405 @@
+//! What a book takes, and that it is made again from what the hosts kept.
+
+use super::*;
+use fondaco_codec::{Decode as _, Encode as _};
+use fondaco_contract::PriceList;
+use fondaco_crypto::{CurrencyId, SecretKey};
+use fondaco_units::{Duration, Price};
+use proptest::prelude::*;
+
+pub(crate) fn terms(nonce: u128) -> Terms {
+    let key = SecretKey::from_bytes(&[1; 32]);
+    let prices = PriceList {
+        provider: key.entity(),
+        currency: CurrencyId::issued_by(key.entity()),
+        open: Amount::new(1),
+        store: Price::from_parts(2),
+        write: Price::from_parts(3),
+        read: Price::from_parts(4),
+        capacity: Bytes::new(1 << 30),
+        period_max: Duration::from_seconds(7200),
+        epoch: Duration::from_seconds(3600),
+        step_max: Bytes::new(1 << 18),
+        issued: Timestamp::EPOCH,
+        expires: Timestamp::from_milliseconds(9),
+    };
+    let span = Duration::from_seconds(3600);
+    let size = Bytes::new(1 << 20);
+    Terms::new(key.entity(), &prices.sign(&key), size, Timestamp::EPOCH, span, nonce)
+}
+
+pub(crate) fn intended(nonce: u128) -> Event {
+    Event::ContractIntended {
+        terms: terms(nonce),
+        address: Address::new(EntityId::from_bytes([7; 32]), ["127.0.0.1:1".parse().unwrap()]),
+        hold_request: RequestId::new(nonce),
+        hold_max: Amount::new(100),
+        hold_expires: Timestamp::EPOCH,
+    }
+}
+
+pub(crate) fn opened(nonce: u128) -> Event {
+    let provider_signature = Signature::from_bytes([5; 64]);
+    Event::ContractOpened { contract: terms(nonce).id(), provider_signature }
+}
+
+fn ended(nonce: u128) -> Event {
+    let (tab, paid) = (Tab::default(), Amount::new(9));
+    Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
+}
+
+fn renewal_terms(nonce: u128) -> Terms {
+    Terms { nonce: nonce + 100, ..terms(nonce) }.renewing(terms(nonce).id())
+}
+
+fn renewal_intended(nonce: u128) -> Event {
+    let Event::ContractIntended { address, hold_request, hold_max, hold_expires, .. } =
+        intended(nonce)
+    else {
+        unreachable!()
+    };
+    let terms = renewal_terms(nonce);
+    Event::ContractIntended { terms, address, hold_request, hold_max, hold_expires }
+}
+
+fn renewed(nonce: u128) -> Event {
+    Event::ContractRenewed {
+        from: terms(nonce).id(),
+        tab: Tab::default(),
+        paid: Amount::new(9),
+        to: renewal_terms(nonce).id(),
+        provider_signature: Signature::from_bytes([5; 64]),
+    }
+}
+
+pub(crate) fn set(k: u8, nonces: &[u128]) -> Event {
+    let contracts = nonces.iter().map(|&nonce| terms(nonce).id()).collect();
+    let contracts = List::new(contracts).unwrap();
+    Event::SetFormed { coding: Coding::Cauchy8, k, contracts }
+}
+
+fn audited(nonce: u128, quarters: u64, verdict: Verdict) -> Event {
+    let at = Timestamp::from_milliseconds(quarters * 900_000);
+    Event::Audited { contract: terms(nonce).id(), at, verdict }
+}
+
+fn object(name: u8) -> ObjectId {
+    ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([name; 32]) }
+}
+
+fn stored(name: u8, set: u32, shards: usize) -> Event {
+    let shards = List::new(vec![ShardId::of(&[name]); shards]).unwrap();
+    Event::ObjectStored { object: object(name), length: Bytes::new(10), set, shards }
+}
+
+fn coded(name: u8, set: u32, k: u8, shards: usize) -> Event {
+    let shards = List::new(vec![ShardId::of(&[name]); shards]).unwrap();
+    Event::ObjectCoded { object: object(name), length: Bytes::new(10), set, k, shards }
+}
+
+fn tagged(name: u8, set: u32, shards: usize) -> Event {
+    match stored(name, set, shards) {
+        Event::ObjectStored { object, length, set, shards } => {
+            let tagged = Digest::of(&[name]);
+            Event::TaggedObjectStored { object, length, set, k: 1, shards, tagged }
+        }
+        other => other,
+    }
+}
+
+fn slot(set: u32, index: u8, nonce: u128) -> Event {
+    Event::SlotIntended { set, index, contract: terms(nonce).id() }
+}
+
+fn replaced(set: u32, index: u8, nonce: u128) -> Event {
+    Event::SlotReplaced { set, index, contract: terms(nonce).id() }
+}
+
+/// A set of one contract, another that is open, a third that is not; and what follows.
+fn repairing(more: &[Event]) -> Vec<Event> {
+    let before = [intended(1), intended(2), intended(3), opened(1), opened(2), set(1, &[1])];
+    before.into_iter().chain(more.iter().cloned()).collect()
+}
+
+#[test]
+fn a_slot_moves_with_all_that_it_holds() {
+    let mut book = Book::default();
+    let (old, new) = (terms(1).id(), terms(2).id());
+    repairing(&[stored(1, 0, 1)]).iter().for_each(|event| book.apply(event).unwrap());
+    assert_eq!((book.given(old).get(), book.given(new).get()), (64, 0));
+    // While it is being repaired, the old contract has the slot; what is stored now is to go to both.
+    for event in [slot(0, 0, 2), stored(2, 0, 1)] {
+        book.apply(&event).unwrap();
+    }
+    assert_eq!(book.set(0).unwrap().contracts, [old]);
+    assert_eq!((book.given(old).get(), book.given(new).get()), (128, 128));
+    assert_eq!(book.repairs().collect::<Vec<_>>(), [(0, 0, new)]);
+    assert_eq!(book.holding(), BTreeSet::from([old, new]));
+    book.apply(&replaced(0, 0, 2)).unwrap();
+    assert_eq!(book.set(0).unwrap().contracts, [new]);
+    assert_eq!(book.holding(), BTreeSet::from([new]));
+    assert_eq!(book.repairs().count(), 0);
+    // As the hosts keep it.
+    let mut kept = Book::default();
+    book.events().iter().for_each(|event| kept.apply(event).unwrap());
+    assert_eq!((kept.set(0), kept.given(new)), (book.set(0), book.given(new)));
+}
+
+/// A shard with tags is longer, and its host may say so.
+#[test]
+fn tags_count_as_given() {
+    let (mut with, mut without) = (Book::default(), Book::default());
+    for event in [intended(1), opened(1), set(1, &[1])] {
+        with.apply(&event).unwrap();
+        without.apply(&event).unwrap();
+    }
+    with.apply(&tagged(3, 0, 1)).unwrap();
+    without.apply(&stored(3, 0, 1)).unwrap();
+    let contract = terms(1).id();
+    assert_eq!(without.given(contract), Bytes::new(64));
+    assert_eq!(with.given(contract), Bytes::new(80));
+    let layout = Layout::new(with.set(0).unwrap().code, 10).unwrap();
+    assert_eq!(with.object(object(3)).unwrap().shard_size(layout), 80);
+    assert_eq!(without.object(object(3)).unwrap().shard_size(layout), 64);
+    with.apply(&Event::AuditsLogged { entries: 2, link: Digest::of(b"x") }).unwrap();
+    assert_eq!(with.audits(), LogHead { entries: 2, link: Some(Digest::of(b"x")) });
+}
+
+#[test]
+fn events_must_fit() {
+    let contract = terms(1).id();
+    let table: Vec<(Vec<Event>, Result<(), BookError>)> = vec![
+        (vec![intended(1)], Ok(())),
+        (vec![intended(1), intended(1)], Err(BookError::Contract { contract })),
+        (vec![opened(1)], Err(BookError::Contract { contract })),
+        (vec![intended(1), opened(1)], Ok(())),
+        (vec![intended(1), opened(1), opened(1)], Err(BookError::Contract { contract })),
+        (vec![intended(1), ended(1)], Ok(())),
+        (vec![intended(1), opened(1), ended(1)], Ok(())),
+        (vec![intended(1), ended(1), opened(1)], Err(BookError::Contract { contract })),
+        (vec![intended(1), ended(1), ended(1)], Err(BookError::Contract { contract })),
+        (vec![set(1, &[1])], Err(BookError::Contract { contract })),
+        (vec![intended(1), set(1, &[])], Err(BookError::Set { set: 0 })),
+        (vec![intended(1), set(2, &[1])], Err(BookError::Set { set: 0 })),
+        (vec![intended(1), set(0, &[1])], Err(BookError::Set { set: 0 })),
+        (vec![intended(1), set(1, &[1]), stored(1, 0, 1)], Ok(())),
+        (vec![intended(1), set(1, &[1]), stored(1, 0, 2)], Err(BookError::Set { set: 0 })),
+        (vec![intended(1), set(1, &[1]), stored(1, 1, 1)], Err(BookError::Set { set: 1 })),
+        (vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 1, 2)], Ok(())),
+        (
+            vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 3, 2)],
+            Err(BookError::Set { set: 0 }),
+        ),
+        (
+            vec![intended(1), intended(2), set(2, &[1, 2]), coded(1, 0, 0, 2)],
+            Err(BookError::Set { set: 0 }),
+        ),
+        (vec![intended(1), set(1, &[1]), tagged(1, 0, 1)], Ok(())),
+        (vec![intended(1), set(1, &[1]), tagged(1, 0, 2)], Err(BookError::Set { set: 0 })),
+        (vec![Event::ObjectRemoved { object: object(1) }], Ok(())),
+        (vec![audited(1, 5, Verdict::Proven)], Err(BookError::Contract { contract })),
+        (vec![intended(1), audited(1, 5, Verdict::Failed)], Ok(())),
+        (vec![Event::ContractLost { contract }], Err(BookError::Contract { contract })),
+        (vec![intended(1), Event::ContractLost { contract }], Ok(())),
+        (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
+        (vec![intended(1), renewal_intended(1), renewed(1)], Err(BookError::Contract { contract })),
+        (
+            vec![intended(1), opened(1), renewed(1)],
+            Err(BookError::Contract { contract: renewal_terms(1).id() }),
+        ),
+        (
+            vec![intended(1), opened(1), renewal_intended(1), renewed(1), renewed(1)],
+            Err(BookError::Contract { contract }),
+        ),
+        (repairing(&[slot(0, 0, 2)]), Ok(())),
+        (repairing(&[slot(1, 0, 2)]), Err(BookError::Set { set: 1 })),
+        (repairing(&[slot(0, 1, 2)]), Err(BookError::Slot { set: 0, index: 1 })),
+        (repairing(&[slot(0, 0, 1)]), Err(BookError::Slot { set: 0, index: 0 })),
+        (repairing(&[slot(0, 0, 3)]), Err(BookError::Contract { contract: terms(3).id() })),
+        (repairing(&[slot(0, 0, 2), slot(0, 0, 2)]), Err(BookError::Slot { set: 0, index: 0 })),
+        (
+            repairing(&[ended(2), slot(0, 0, 2)]),
+            Err(BookError::Contract { contract: terms(2).id() }),
+        ),
+        (repairing(&[replaced(0, 0, 2)]), Err(BookError::Slot { set: 0, index: 0 })),
+        (repairing(&[slot(0, 0, 2), replaced(0, 0, 2)]), Ok(())),
+        (
+            repairing(&[slot(0, 0, 2), set(1, &[2])]),
+            Err(BookError::Contract { contract: terms(2).id() }),
+        ),
+        (repairing(&[slot(0, 0, 2), replaced(0, 1, 2)]), Err(BookError::Slot { set: 0, index: 1 })),
+        (repairing(&[slot(0, 0, 2), replaced(0, 0, 1)]), Err(BookError::Slot { set: 0, index: 0 })),
+        (
+            repairing(&[slot(0, 0, 2), replaced(0, 0, 2), replaced(0, 0, 2)]),
+            Err(BookError::Slot { set: 0, index: 0 }),
+        ),
+        // A contract that ended takes nothing any more.
+        (
+            repairing(&[slot(0, 0, 2), ended(2), replaced(0, 0, 2)]),
+            Err(BookError::Slot { set: 0, index: 0 }),
+        ),
+    ];
+    for (events, expected) in table {
+        let mut book = Book::default();
+        let (last, before) = events.split_last().unwrap();
+        before.iter().for_each(|event| book.apply(event).unwrap());
+        assert_eq!(book.apply(last), expected, "{events:?}");
+    }
+}
+
+#[test]
+fn a_book_knows_where_things_lie() {
+    let mut book = Book::default();
+    for event in [
+        intended(1),
+        intended(2),
+        opened(1),
+        opened(2),
+        set(1, &[1, 2]),
+        Event::BackupStarted,
+        stored(3, 0, 2),
+        stored(4, 0, 2),
+        Event::ObjectRemoved { object: object(3) },
+    ] {
+        book.apply(&event).unwrap();
+    }
+    assert!(book.unfinished());
+    assert_eq!(book.object(object(3)), None);
+    assert_eq!(book.object(object(4)).unwrap().shards.len(), 2);
+    assert_eq!(book.set(0).unwrap().code.to_string(), "1 of 2");
+    book.apply(&Event::BackupFinished).unwrap();
+    assert!(!book.unfinished());
+}
+
+#[test]
+fn a_book_judges_by_what_was_proven_and_lost() {
+    let provider = terms(1).prices.provider;
+    let mut book = Book::default();
+    let losses = |book: &Book| {
+        let (lost, lived) = book.record(provider).unwrap().losses();
+        (lost.get(), lived.get())
+    };
+    let near = |found: (f64, f64), wanted: (f64, f64)| {
+        assert!(
+            (found.0 - wanted.0).abs() < 0.02 && (found.1 - wanted.1).abs() < 0.02,
+            "{found:?}"
+        );
+    };
+    for event in [intended(1), opened(1), intended(2), opened(2)] {
+        book.apply(&event).unwrap();
+    }
+    assert_eq!(book.record(provider), None);
+    // Half an epoch of one is proven; asked for again, or by a clock that went back, it counts once.
+    for (quarters, lived) in [(2, 0.5), (2, 0.5), (1, 0.5), (4, 1.0), (9, 1.0)] {
+        book.apply(&audited(1, quarters, Verdict::Proven)).unwrap();
+        near(losses(&book), (0.0, lived));
+    }
+    book.apply(&audited(1, 3, Verdict::Failed)).unwrap();
+    near(losses(&book), (0.0, 1.0));
+    let lost = Event::ContractLost { contract: terms(1).id() };
+    for _ in 0..2 {
+        book.apply(&lost).unwrap();
+        near(losses(&book), (1.0, 0.99));
+    }
+    // A deal that was kept earns trust, one that was not takes it all.
+    let share = fondaco_reputation::Share::ONE;
+    let limit = Amount::new;
+    let limits = fondaco_reputation::Limits::new(limit(10), limit(99), share, limit(11)).unwrap();
+    let cap = |book: &Book| book.exposure(provider).cap(&limits).get();
+    assert_eq!(cap(&book), 5);
+    for (event, earned) in [(ended(1), 5), (intended(3), 5), (opened(3), 5), (ended(3), 10)] {
+        book.apply(&event).unwrap();
+        assert_eq!(cap(&book), earned, "{event:?}");
+    }
+    let why = Text::cut("it lied");
+    book.apply(&Event::ProviderDistrusted { provider, why }).unwrap();
+    assert!(cap(&book) < 5);
+    near(losses(&book), (1.99, 0.98));
+    assert_eq!(book.record(provider).unwrap().standing(), fondaco_reputation::Standing::Replace);
+}
+
+#[test]
+fn a_renewed_contract_takes_the_old_ones_place() {
+    let mut book = Book::default();
+    let begun = [
+        intended(1),
+        intended(2),
+        opened(1),
+        opened(2),
+        set(1, &[1, 2]),
+        stored(3, 0, 2),
+        renewal_intended(1),
+    ];
+    begun.iter().for_each(|event| book.apply(event).unwrap());
+    let (old, new, other) = (terms(1).id(), renewal_terms(1).id(), terms(2).id());
+    let given = book.given(old);
+    assert!(given > Bytes::ZERO);
+    assert_eq!(book.renewals(old).len(), 1);
+    book.apply(&renewed(1)).unwrap();
+    assert_eq!(book.set(0).unwrap().contracts, [new, other]);
+    assert_eq!((book.origin(new), book.origin(other)), (old, other), "tagged as before");
+    assert_eq!((book.given(old), book.given(new)), (Bytes::ZERO, given));
+    assert_eq!(book.contract(new).unwrap().stage, Stage::Open);
+    assert!(matches!(book.contract(old).unwrap().stage, Stage::Ended { .. }));
+    assert!(book.renewals(old).is_empty());
+    assert_eq!(book.object(object(3)).unwrap().shards.len(), 2, "nothing moved");
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let nonce = 0..3_u128;
+    prop_oneof![
+        nonce.clone().prop_map(intended),
+        nonce.clone().prop_map(opened),
+        nonce.clone().prop_map(ended),
+        nonce.clone().prop_map(renewal_intended),
+        nonce.clone().prop_map(renewed),
+        (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),
+        (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| stored(name, set, n)),
+        (0..4_u8, 0..2_u32, 0..3_usize).prop_map(|(name, set, n)| tagged(name, set, n)),
+        (0..4_u8).prop_map(|name| Event::ObjectRemoved { object: object(name) }),
+        (0..4_u8, 0..2_u32, 0..3_u8, 0..3_usize)
+            .prop_map(|(name, set, k, n)| coded(name, set, k, n)),
+        (0..9_u64).prop_map(|sequence| Event::StateNumbered { sequence }),
+        (0..3_u64).prop_map(|entries| Event::AuditsLogged { entries, link: Digest::ZERO }),
+        (0..2_u32, 0..3_u8, 0..3_u128).prop_map(|(set, index, of)| slot(set, index, of)),
+        (0..2_u32, 0..3_u8, 0..3_u128).prop_map(|(set, index, of)| replaced(set, index, of)),
+        Just(Event::BackupStarted),
+        Just(Event::BackupFinished),
+        (0..3_u128, 0..9_u64, any::<bool>()).prop_map(|(nonce, quarters, proven)| {
+            audited(nonce, quarters, if proven { Verdict::Proven } else { Verdict::Failed })
+        }),
+        (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
+        any::<bool>().prop_map(|first| Event::ProviderDistrusted {
+            provider: terms(1).prices.provider,
+            why: Text::cut(if first { "it lied" } else { "it lied again" }),
+        }),
+    ]
+}
+
+proptest! {
+    /// A refusal changes nothing, and what the journal keeps makes the same book again.
+    #[test]
+    fn replay_gives_the_same_book(schedule in proptest::collection::vec(events(), 0..40)) {
+        let (mut book, mut journal) = (Book::default(), Vec::new());
+        for event in schedule {
+            let before = book.clone();
+            match book.apply(&event) {
+                Ok(()) => journal.push(event.to_bytes()),
+                Err(_) => prop_assert_eq!(&book, &before),
+            }
+        }
+        let mut again = Book::default();
+        for record in journal {
+            again.apply(&Event::from_bytes(&record).unwrap()).unwrap();
+        }
+        prop_assert_eq!(&again, &book);
+        // As the hosts keep it: all is there, but what was given and removed is not counted any more.
+        let mut kept = Book::default();
+        book.events().iter().for_each(|event| kept.apply(event).unwrap());
+        for contract in book.contracts.keys() {
+            prop_assert!(kept.given(*contract) <= book.given(*contract));
+        }
+        kept.given.clone_from(&book.given);
+        prop_assert_eq!(kept, book);
+    }
+}

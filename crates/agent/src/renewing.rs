@@ -1,0 +1,209 @@
+//! Let a contract follow on another, with the same host: its shards stay where they are.
+//!
+//! ```text
+//! pay what is due ──► prices ──► intend (saved; terms name the old contract) ──► hold ──► both sign ──► saved: the new one
+//!                                        │                                                             is open in its place
+//!                                        └── a crash: the next command asks the host whether it signed
+//! ```
+//!
+//! The new contract begins when what is paid for under the old one ends, at the price of today, and pays nothing for
+//! writing. A host that signed has moved the shards in the same moment; one that did not keeps them under the old.
+
+use crate::book::{Book, ContractRecord, Event, Stage};
+use crate::opening::{Blame, Offer, Opening, good_now};
+use crate::session::offer;
+use crate::{Agent, AgentError, Wallet};
+use fondaco_contract::{ContractId, Ending, State, Tab};
+use fondaco_crypto::EntityId;
+use fondaco_ports::market::Reason;
+use fondaco_units::{Amount, Bytes, Duration, Timestamp};
+
+/// A contract that was to be renewed.
+#[derive(Debug)]
+pub struct Renewal {
+    /// Which.
+    pub from: ContractId,
+    /// With whom.
+    pub provider: EntityId,
+    /// What came of it.
+    pub outcome: Result<Renewed, AgentError>,
+}
+
+/// A contract that follows on another.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed {
+    /// Which.
+    pub to: ContractId,
+    /// The most that it may cost, which is now held.
+    pub held: Amount,
+    /// When it ends.
+    pub ends: Timestamp,
+}
+
+impl Agent {
+    /// Renews, for `epochs`, the open contracts that hold anything and end before `within` epochs have gone by; all that may
+    /// cost at most `budget`. A host that was caught is not renewed with.
+    pub async fn renew(
+        &self,
+        wallet: &Wallet,
+        within: f64,
+        epochs: u32,
+        mut budget: Option<Amount>,
+    ) -> Result<Vec<Renewal>, AgentError> {
+        self.finish_renewals().await?;
+        let now = self.clock.now();
+        let due: Vec<ContractRecord> = self.book.read(|book| {
+            let due = due(book, now, within);
+            let in_currency =
+                due.filter(|record| record.terms.prices.currency == wallet.currency());
+            in_currency.cloned().collect()
+        });
+        let Self { key, endpoint, clock, book, limits, .. } = self;
+        let limits = *limits;
+        let currency = wallet.currency();
+        let opening = Opening { key, endpoint, book, wallet, currency, clock, now, limits };
+        let mut renewals = Vec::new();
+        for old in due {
+            let (from, provider) = (old.terms.id(), old.terms.prices.provider);
+            let outcome = self.renew_one(&opening, &old, epochs, budget).await;
+            if let Ok(renewed) = &outcome {
+                budget = budget.map(|budget| budget.saturating_sub(renewed.held));
+            }
+            renewals.push(Renewal { from, provider, outcome });
+        }
+        Ok(renewals)
+    }
+
+    /// Returns whether there is a contract that [`Agent::renew`] would renew.
+    pub fn any_ends_within(&self, within: f64) -> bool {
+        let now = self.clock.now();
+        self.book.read(|book| due(book, now, within).next().is_some())
+    }
+
+    async fn renew_one(
+        &self,
+        opening: &Opening<'_>,
+        old: &ContractRecord,
+        epochs: u32,
+        budget: Option<Amount>,
+    ) -> Result<Renewed, AgentError> {
+        let from = old.terms.id();
+        let provider = old.terms.prices.provider;
+        let given = self.book.read(|book| book.given(from));
+        let (tab, authorised, state) = self.session(old, given).before_renewal().await?;
+        if let Some(why) = state.why() {
+            let reason = Reason::Ended { why };
+            return Err(AgentError::Provider { provider, reason });
+        }
+        if let State::Ending { at } = state {
+            let reason = Reason::Leaving { at };
+            return Err(AgentError::Provider { provider, reason });
+        }
+        let begun =
+            self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
+        // One that was begun and came to nothing is taken up while the host may still sign it.
+        let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
+            Some(record) => record,
+            None => {
+                let list = offer(&self.endpoint, &old.address).await?;
+                let refused = |what| AgentError::Misanswer { peer: provider, what };
+                good_now(&list, opening.now).map_err(refused)?;
+                // What it would refuse must not cost a hold.
+                let list = opening.fits(provider, list, epochs).map_err(refused)?;
+                let offer = Offer { address: old.address.clone(), list, operator: None };
+                let renews = Some((from, old.terms.paid_until(tab.epochs_paid)));
+                opening.intend(&offer, old.terms.size_max, epochs, renews)?
+            }
+        };
+        if let Some(budget) = budget.filter(|budget| *budget < record.hold_max) {
+            return Err(AgentError::Invalid {
+                what: format!(
+                    "renewing with {} may cost {} units, of the budget {} are left",
+                    provider.short(),
+                    record.hold_max.get(),
+                    budget.get()
+                ),
+                hint: "raise --budget, or let the contract end".to_owned(),
+            });
+        }
+        match opening.secure_hold(&record).await {
+            Ok(()) => {}
+            Err(Blame::Host(error) | Blame::Other(error)) => return Err(error),
+        }
+        let signed = self.session(&record, given).renew(tab.stored).await;
+        if let Err(AgentError::Provider { reason, .. }) = &signed
+            && !reason.is_transient()
+        {
+            opening.give_up(record.terms.id())?;
+        }
+        let (provider_signature, tab) = signed?;
+        self.note_renewed(from, tab, authorised, &record, provider_signature)
+    }
+
+    fn note_renewed(
+        &self,
+        from: ContractId,
+        tab: Tab,
+        paid: Amount,
+        record: &ContractRecord,
+        provider_signature: fondaco_crypto::Signature,
+    ) -> Result<Renewed, AgentError> {
+        let to = record.terms.id();
+        let event = Event::ContractRenewed { from, tab, paid, to, provider_signature };
+        self.book.record(&event)?;
+        Ok(Renewed { to, held: record.hold_max, ends: record.terms.ends })
+    }
+
+    /// Asks the hosts of renewals that a crash cut off whether they signed, and writes down those that did. Hosts that
+    /// cannot be reached are asked by the next command.
+    pub async fn finish_renewals(&self) -> Result<(), AgentError> {
+        let begun: Vec<(ContractRecord, Vec<ContractRecord>)> = self.book.read(|book| {
+            let open = book.contracts().filter(|(_, record)| record.stage == Stage::Open);
+            let with = open.map(|(id, record)| {
+                let renewals = book.renewals(id).into_iter().cloned().collect::<Vec<_>>();
+                (record.clone(), renewals)
+            });
+            with.filter(|(_, renewals)| !renewals.is_empty()).collect()
+        });
+        for (old, renewals) in begun {
+            let from = old.terms.id();
+            let given = self.book.read(|book| book.given(from));
+            let session = self.session(&old, given);
+            let Ok((_, paid)) = session.standing().await else { continue };
+            if session.stands().await.and_then(|state| state.why()) != Some(Ending::Renewed) {
+                continue;
+            }
+            for record in renewals {
+                // A host that signed gives its signature again; another answer means that it signed the next.
+                if let Ok((signature, tab)) = self.session(&record, given).renew(Bytes::ZERO).await
+                {
+                    self.note_renewed(from, tab, paid, &record, signature)?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the open contracts that hold anything, and end before `within` of their epochs have gone by.
+fn due(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &ContractRecord> {
+    let ends_soon = move |record: &ContractRecord| {
+        let epoch = record.terms.prices.epoch.milliseconds();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
+        let span = (epoch as f64 * within.max(0.0)) as u64; // saturates
+        record.terms.ends <= now.after(Duration::from_milliseconds(span))
+    };
+    let is_due = move |(id, record): &(ContractId, &ContractRecord)| {
+        record.stage == Stage::Open
+            && record.terms.ends > now
+            && book.given(*id) > Bytes::ZERO
+            && book.distrusted(record.terms.prices.provider).is_none()
+            && ends_soon(record)
+    };
+    book.contracts().filter(is_due).map(|(_, record)| record)
+}

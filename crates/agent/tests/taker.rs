@@ -1,0 +1,200 @@
+//! A villain: a host that takes each step, counts it, and breaks off.
+
+use fondaco_agent::book::{ContractRecord, Stage};
+use fondaco_agent::{AgentError, Session};
+use fondaco_audit::ShardId;
+use fondaco_contract::{Charge, PriceList, State, Tab, Terms, exposure_max, read_charged};
+use fondaco_crypto::{CurrencyId, SecretKey};
+use fondaco_lcp::RequestId;
+use fondaco_ledger::SignedVoucher;
+use fondaco_ports::Clock;
+use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
+use fondaco_transport::{Endpoint, Protocol, Stream};
+use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+const STEP: u64 = 1 << 14;
+const SIZE: u64 = 10 * STEP;
+const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
+
+#[derive(Debug)]
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        NOON
+    }
+}
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::from_bytes(&[seed; 32])
+}
+
+fn terms() -> Terms {
+    let prices = PriceList {
+        provider: key(1).entity(),
+        currency: CurrencyId::issued_by(key(9).entity()),
+        open: Amount::new(1),
+        store: Price::from_parts(1 << 36),
+        write: Price::of(Amount::new(3), Bytes::new(1024)).unwrap(),
+        read: Price::of(Amount::new(4), Bytes::new(1024)).unwrap(),
+        capacity: Bytes::new(1 << 30),
+        period_max: Duration::from_seconds(86_400),
+        epoch: Duration::from_seconds(3600),
+        step_max: Bytes::new(STEP),
+        issued: NOON,
+        expires: NOON.after(Duration::from_seconds(3600)),
+    };
+    let day = Duration::from_seconds(86_400);
+    Terms::new(key(2).entity(), &prices.sign(&key(1)), Bytes::new(1 << 20), NOON, day, 1)
+}
+
+/// What the host shows: it counts whatever a voucher covers.
+#[derive(Debug, Default)]
+struct Books {
+    tab: Tab,
+    voucher: Option<SignedVoucher>,
+    /// Whether it goes on with puts where they broke, as an honest one does.
+    resumes: bool,
+    taken: u64,
+}
+
+impl Books {
+    fn take(&mut self, voucher: SignedVoucher, charge: Charge) {
+        let terms = terms();
+        let mut tab = self.tab;
+        if tab.admit(&terms, charge, voucher.voucher.cumulative).is_ok() {
+            (self.tab, self.voucher) = (tab, Some(voucher));
+        }
+    }
+
+    fn paid(&self) -> Amount {
+        self.voucher.map_or(Amount::ZERO, |voucher| voucher.voucher.cumulative)
+    }
+}
+
+async fn serve(endpoint: Endpoint, books: Arc<Mutex<Books>>) {
+    while let Some(connection) = endpoint.accept().await {
+        let books = Arc::clone(&books);
+        tokio::spawn(async move {
+            while let Ok(Some(stream)) = connection.accept().await {
+                // Who takes a step breaks off with it.
+                if answer(stream, &books).await.is_none() {
+                    connection.close(fondaco_transport::CloseReason::Done);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
+    let frame = stream.recv_bytes(Request::FRAME_MAX).await.ok()??;
+    let response = match Request::from_frame(&frame).ok()? {
+        Request::Status { .. } => {
+            let books = books.lock().unwrap();
+            Response::Status {
+                tab: books.tab,
+                voucher: books.voucher,
+                shards: 0,
+                state: State::Open,
+            }
+        }
+        Request::Get { offset, length, voucher, .. } => {
+            let bytes = read_charged(offset, length, Bytes::new(SIZE))?;
+            books.lock().unwrap().take(voucher, Charge::Read { bytes });
+            return None;
+        }
+        Request::Put { .. } => {
+            let at = {
+                let books = books.lock().unwrap();
+                Bytes::new(if books.resumes { books.taken } else { 0 })
+            };
+            let ready = if at == Bytes::ZERO { Response::Ready } else { Response::Resume { at } };
+            stream.send_bytes(&ready.to_frame()).await.ok()?;
+            let frame = stream.recv_bytes(Step::FRAME_MAX).await.ok()??;
+            let step = Step::from_frame(&frame).ok()?;
+            let bytes = Bytes::of(step.bytes.as_slice());
+            let mut books = books.lock().unwrap();
+            books.take(step.voucher, Charge::Write { bytes });
+            books.taken += bytes.get();
+            return None;
+        }
+        _ => Response::Refused { reason: Reason::Malformed },
+    };
+    stream.send_bytes(&response.to_frame()).await.ok()?;
+    stream.finish();
+    Some(())
+}
+
+async fn game(resumes: bool) -> (Session, Arc<Mutex<Books>>) {
+    let books = Arc::new(Mutex::new(Books { resumes, ..Books::default() }));
+    let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let host = Endpoint::bind(&key(1), loopback, &[Protocol::Storage]).await.unwrap();
+    let record = ContractRecord {
+        terms: terms(),
+        address: host.address(),
+        hold_request: RequestId::new(1),
+        hold_max: Amount::new(1_000_000),
+        hold_expires: NOON,
+        stage: Stage::Open,
+    };
+    tokio::spawn(serve(host, Arc::clone(&books)));
+    let buyer = Endpoint::bind(&key(2), None, &[]).await.unwrap();
+    (Session::new(key(2), buyer, Arc::new(Noon), &record, Bytes::ZERO), books)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_takes_steps_and_breaks_off_is_paid_no_more() {
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    for reads in [false, true] {
+        let (session, books) = game(false).await;
+        let mut last = None;
+        for _ in 0..10 {
+            let done = match reads {
+                true => session.read(shard, SIZE, 0..STEP).await.map(drop),
+                false => session.put(shard, &bytes).await.map(drop),
+            };
+            last = done.err();
+        }
+        let Some(AgentError::PaidForNothing { lost, limit, .. }) = last else { panic!("{last:?}") };
+        assert!(lost > limit);
+        // What may be lost, and the step that showed it.
+        let paid = books.lock().unwrap().paid();
+        assert!(paid.get() <= 2 * exposure_max(&terms().prices).get(), "{paid:?}");
+        // Another process begins where this one stopped, unless its owner risks more.
+        let session = session.with_losses(lost, 1);
+        let mut again = session.put(shard, &bytes).await;
+        if let Err(AgentError::Transport(_)) = again {
+            again = session.put(shard, &bytes).await; // it had closed the connection
+        }
+        assert!(matches!(again, Err(AgentError::PaidForNothing { .. })), "{again:?}");
+        assert_eq!(books.lock().unwrap().paid(), paid);
+        let session = session.with_losses(lost, 10);
+        for _ in 0..2 {
+            assert!(session.put(shard, &bytes).await.is_err());
+        }
+        assert!(books.lock().unwrap().paid() > paid);
+    }
+}
+
+/// The same breaks, but no step is lost: the put goes on behind each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_goes_on_where_it_broke_pays_for_each_step_once() {
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    let (session, books) = game(true).await;
+    for _ in 0..9 {
+        let done = session.put(shard, &bytes).await;
+        assert!(
+            matches!(done, Err(AgentError::Transport(_) | AgentError::Misanswer { .. })),
+            "{done:?}"
+        );
+    }
+    let books = books.lock().unwrap();
+    assert_eq!(books.taken, 9 * STEP);
+    let nine = Charge::Write { bytes: Bytes::new(9 * STEP) };
+    assert_eq!(books.paid(), Tab::default().quote(&terms(), nine).unwrap());
+}

@@ -1,0 +1,119 @@
+//! `fondaco audit` and `fondaco audit log`: who keeps what it is paid for, and what was seen of it.
+
+use crate::backup::open;
+use crate::cli::{AuditArgs, AuditCommand};
+use crate::failure::{Code, Failure};
+use crate::home::Home;
+use crate::screen::{count_bar, say};
+use fondaco_agent::SignedEntry;
+use fondaco_agent::audit_log::{Entry, Finding};
+use fondaco_agent::auditing::{Kind, Outcome};
+use fondaco_crypto::Digest;
+use serde_json::json;
+
+pub(crate) async fn run(home: &Home, args: AuditArgs, json: bool) -> Result<(), Failure> {
+    match args.command {
+        None => {
+            let kind = if args.deep { Kind::Deep } else { Kind::Sampled };
+            audit(home, kind, args.samples.unwrap_or(kind.samples()), json).await
+        }
+        Some(AuditCommand::Log { begin_anew: true, .. }) => {
+            let aside = open(home).await?.begin_audit_log_anew()?;
+            if json {
+                say(&json!({ "event": "audit-log-moved", "path": aside.display().to_string() })
+                    .to_string());
+            } else {
+                say(&format!(
+                    "The old log is {} now; the next audit begins another.",
+                    aside.display()
+                ));
+            }
+            Ok(())
+        }
+        Some(AuditCommand::Log { verify, begin_anew: false }) => log(home, verify, json).await,
+    }
+}
+
+async fn audit(home: &Home, kind: Kind, samples: u32, json: bool) -> Result<(), Failure> {
+    let agent = open(home).await?;
+    let objects = agent.objects();
+    if objects.sessions().is_empty() {
+        return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
+    }
+    let bar = count_bar("auditing", objects.sessions().len(), json);
+    let audited = bar.during(agent.audit(&objects, kind, samples, |_| bar.step())).await?;
+    let mut caught = 0;
+    for each in audited {
+        let (outcome, detail) = match each.outcome {
+            Outcome::Proven { samples } => ("proven", format!("{samples} places")),
+            Outcome::Caught { what } => {
+                caught += 1;
+                ("caught", what)
+            }
+            Outcome::Unasked { what } => ("unasked", what),
+            Outcome::Silent { what } => ("silent", what),
+        };
+        let provider = each.provider.short();
+        if json {
+            let line = json!({
+                "event": "audit", "contract": each.contract.to_string(), "provider": provider,
+                "kind": each.kind.to_string(), "outcome": outcome, "detail": detail,
+            });
+            say(&line.to_string());
+        } else {
+            say(&format!("{provider}…  {outcome:<7}  {detail}"));
+        }
+    }
+    match caught {
+        0 => Ok(()),
+        _ => {
+            Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
+                .code(Code::Verification)
+                .hint("run `fondaco backup repair --now`: others take over what they kept"))
+        }
+    }
+}
+
+async fn log(home: &Home, only_verify: bool, json: bool) -> Result<(), Failure> {
+    let agent = open(home).await?;
+    // Nothing is shown of a log that is refused at its end.
+    let mut entries = Vec::new();
+    let log = agent.audit_log(|entry| entries.push(entry))?;
+    let count = log.head().entries;
+    if !only_verify {
+        entries.iter().for_each(|entry| say(&line(entry, json)));
+    }
+    if json && only_verify {
+        let link = log.head().link.map(|link| link.to_string());
+        say(&json!({ "event": "audit-log", "entries": count, "link": link }).to_string());
+    } else if !json && only_verify {
+        let end = match log.head().link {
+            Some(link) => format!(", up to {link}"),
+            None => String::new(),
+        };
+        say(&format!("The log is whole: {count} entries, each signed and in its place{end}."));
+    } else if !json && count == 0 {
+        say("There were no audits yet. Make one with `fondaco audit`.");
+    }
+    Ok(())
+}
+
+fn line(signed: &SignedEntry, json: bool) -> String {
+    let Entry { seq, at, contract, provider, kind, nonce, finding, proof, .. } = &signed.entry;
+    let (outcome, detail) = match finding {
+        Finding::Proven { samples } => ("proven", format!("{samples} places")),
+        Finding::Caught { what } => ("caught", what.to_string()),
+        Finding::Unasked { what } => ("unasked", what.to_string()),
+        Finding::Silent { what } => ("silent", what.to_string()),
+    };
+    if json {
+        let line = json!({
+            "event": "audit-log-entry", "seq": seq, "time": at.to_string(), "contract": contract.to_string(),
+            "provider": provider.to_string(), "kind": kind.to_string(), "outcome": outcome, "detail": detail,
+            "nonce": Digest::from_bytes(*nonce).to_string(), "proof": proof.to_string(),
+            "link": signed.link().to_string(),
+        });
+        return line.to_string();
+    }
+    format!("{seq:>6}  {at}  {}…  {kind:<7}  {outcome:<7}  {detail}", provider.short())
+}

@@ -1,0 +1,183 @@
+//! The owner's objects in the market, as a gateway's store.
+
+use fondaco_agent::book::{ObjectId, ObjectKind};
+use fondaco_agent::{Agent, AgentError, Objects};
+use fondaco_crypto::Digest;
+use fondaco_gateway::{Kind, Name, Object, Store, StoreError, Trouble};
+use fondaco_ports::market::Reason;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+/// How long a host that failed is left alone before all are dealt with as if nothing had been.
+const GRUDGE: Duration = Duration::from_secs(60);
+
+/// What to do when nothing more can be stored.
+const MORE: &str = "stop the gateway and start it again with --new-contracts --size SIZE";
+/// What to do when hosts are away.
+const AWAY: &str = "start the hosts again; to store on others, restart the gateway with --new-contracts --size SIZE";
+
+/// The objects of one owner, on the hosts it has contracts with.
+pub(super) struct Market {
+    agent: Agent,
+    dealings: RwLock<Dealings>,
+}
+
+/// The sessions with all hosts; one at a time, since the steps of a contract go one after the other.
+struct Dealings {
+    objects: Arc<Objects>,
+    since: Instant,
+    /// Bytes of shards that were sent and received by sessions before these.
+    before: (u64, u64),
+}
+
+impl Dealings {
+    fn begin(agent: &Agent, before: (u64, u64)) -> Self {
+        Self { objects: Arc::new(agent.objects()), since: Instant::now(), before }
+    }
+
+    /// Ends these and begins others, with the contracts that there are now.
+    fn renew(&mut self, agent: &Agent) {
+        *self = Self::begin(agent, self.traffic());
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        let traffic = self.objects.traffic();
+        let (sent, received) = self.before;
+        let and = |before: u64, now: &AtomicU64| before + now.load(Ordering::Relaxed);
+        (and(sent, &traffic.sent), and(received, &traffic.received))
+    }
+}
+
+impl Market {
+    pub(super) fn new(agent: Agent) -> Self {
+        let dealings = RwLock::new(Dealings::begin(&agent, (0, 0)));
+        Self { agent, dealings }
+    }
+
+    pub(super) const fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Begins anew with all hosts, and with the contracts that there are now.
+    pub(super) async fn renew(&self) {
+        self.dealings.write().await.renew(&self.agent);
+    }
+
+    /// Stores the small objects anew that lie under older contracts.
+    pub(super) async fn carry_over(&self) -> Result<(), AgentError> {
+        self.objects().await.objects.carry_over().await.map(drop)
+    }
+
+    /// Returns how many bytes of shards were sent and received.
+    pub(super) async fn traffic(&self) -> (u64, u64) {
+        self.dealings.read().await.traffic()
+    }
+
+    /// Returns the objects; after a failure and some time, and when nobody uses them, new ones.
+    async fn objects(&self) -> RwLockReadGuard<'_, Dealings> {
+        if let Ok(mut dealings) = self.dealings.try_write()
+            && dealings.since.elapsed() > GRUDGE
+            && !dealings.objects.down().is_empty()
+        {
+            dealings.renew(&self.agent);
+        }
+        self.dealings.read().await
+    }
+}
+
+/// What the agent calls an object.
+fn id(object: Object) -> ObjectId {
+    match object {
+        Object::Config => ObjectId { kind: ObjectKind::Config, name: Digest::ZERO },
+        Object::Named(kind, name) => {
+            ObjectId { kind: kind_of(kind), name: Digest::from_bytes(*name.as_bytes()) }
+        }
+    }
+}
+
+const fn kind_of(kind: Kind) -> ObjectKind {
+    match kind {
+        Kind::Key => ObjectKind::Key,
+        Kind::Snapshot => ObjectKind::Snapshot,
+        Kind::Index => ObjectKind::Index,
+        Kind::Pack => ObjectKind::Pack,
+    }
+}
+
+/// What went wrong, as a gateway tells it.
+fn told(error: AgentError) -> StoreError {
+    let (trouble, hint) = match &error {
+        AgentError::HoldSpent { .. }
+        | AgentError::ContractFull { .. }
+        | AgentError::Placement { .. }
+        | AgentError::Provider {
+            reason:
+                Reason::Ended { .. }
+                | Reason::OverHold { .. }
+                | Reason::TooManyShards { .. }
+                | Reason::OverSize { .. }
+                | Reason::PaidToTheEnd { .. }
+                | Reason::Unpaid { .. }
+                | Reason::DiskFull
+                | Reason::NoRoom { .. },
+            ..
+        } => (Trouble::Full, Some(MORE.to_owned())),
+        AgentError::Transport(_) | AgentError::Unreadable { .. } | AgentError::Late { .. } => {
+            (Trouble::Away, Some(AWAY.to_owned()))
+        }
+        AgentError::Provider { reason, .. } if reason.is_transient() => {
+            (Trouble::Away, Some(AWAY.to_owned()))
+        }
+        AgentError::Provider { .. }
+        | AgentError::Misanswer { .. }
+        | AgentError::PaidForNothing { .. }
+        | AgentError::Caught { .. } => (Trouble::Wrong, Some(AWAY.to_owned())),
+        AgentError::Issuer(_)
+        | AgentError::Broker { .. }
+        | AgentError::AuditLog { .. }
+        | AgentError::Locked { .. }
+        | AgentError::Store(_)
+        | AgentError::Repository(_)
+        | AgentError::Invalid { .. } => (Trouble::Own, error.hint()),
+    };
+    StoreError { trouble, what: error.to_string(), hint }
+}
+
+impl Store for Market {
+    async fn list(&self, kind: Kind) -> Result<Vec<(Name, u64)>, StoreError> {
+        let kind = kind_of(kind);
+        Ok(self.agent.book().read(|book| {
+            let of_kind = book.objects().filter(|(id, _)| id.kind == kind);
+            let named = of_kind
+                .map(|(id, record)| (Name::from_bytes(*id.name.as_bytes()), record.length.get()));
+            named.collect()
+        }))
+    }
+
+    async fn length(&self, object: Object) -> Result<Option<u64>, StoreError> {
+        let object = id(object);
+        Ok(self.agent.book().read(|book| book.object(object).map(|record| record.length.get())))
+    }
+
+    async fn read(&self, object: Object, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        self.objects().await.objects.read(id(object), range).await.map_err(told)
+    }
+
+    async fn write(&self, object: Object, content: Vec<u8>) -> Result<(), StoreError> {
+        if self.agent.usable_set().is_none() {
+            return Err(StoreError {
+                trouble: Trouble::Full,
+                what: "there are no contracts, or no longer, to store anything under".to_owned(),
+                hint: Some(MORE.to_owned()),
+            });
+        }
+        self.objects().await.objects.put(id(object), content).await.map_err(told)
+    }
+
+    async fn remove(&self, object: Object) -> Result<(), StoreError> {
+        self.objects().await.objects.remove(id(object)).await.map_err(told)
+    }
+}

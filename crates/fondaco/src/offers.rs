@@ -1,0 +1,301 @@
+//! `fondaco offers`, and how a buyer finds hosts: ask brokers, and say what they said.
+
+use crate::cli::OffersArgs;
+use crate::entities::address;
+use crate::failure::{Code, Failure};
+use crate::home::{CurrencyConfig, Home};
+use crate::screen::say;
+use crate::wallet::random;
+use fondaco_agent::discovery::{Market, address_of, ask_hosts, look};
+use fondaco_agent::{Agent, Wish};
+use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
+use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
+use fondaco_mdns::Role;
+use fondaco_ports::{Address, Clock as _};
+use fondaco_store::SystemClock;
+use fondaco_transport::Endpoint;
+use fondaco_units::{Amount, Bytes, Price};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long to listen to who announces himself.
+const LISTEN: Duration = Duration::from_millis(1500);
+const HINT: &str = "`fondaco broker up` prints the address to give here";
+
+/// Adds the addresses `named` to those `known`: the newest of each entity.
+pub(crate) fn merged(
+    known: &[String],
+    named: &[String],
+    hint: &str,
+) -> Result<Vec<Address>, Failure> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for text in known.iter().chain(named) {
+        let address = address(text, hint)?;
+        match addresses.iter_mut().find(|each| each.entity() == address.entity()) {
+            Some(each) => *each = address,
+            None => addresses.push(address),
+        }
+    }
+    Ok(addresses)
+}
+
+/// Adds the brokers named to those known, the newest address of each, and returns all.
+pub(crate) fn remember_brokers(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+    let mut hosts = home.hosts()?;
+    let brokers = merged(&hosts.broker, named, HINT)?;
+    let texts: Vec<String> = brokers.iter().map(Address::to_string).collect();
+    if texts != hosts.broker {
+        hosts.broker = texts;
+        home.save_hosts(&hosts)?;
+    }
+    Ok(brokers)
+}
+
+/// Returns an endpoint of nobody in particular: who only looks need not say who he is.
+pub(crate) async fn anybody() -> Result<Endpoint, Failure> {
+    let key = SecretKey::from_bytes(&random()?);
+    Ok(Endpoint::bind(&key, None, &[]).await?)
+}
+
+/// Adds the hosts and brokers that announce themselves on the local network to those known, if that is wanted.
+pub(crate) async fn with_neighbours(
+    wanted: bool,
+    mut hosts: Vec<Address>,
+    mut brokers: Vec<Address>,
+) -> Result<(Vec<Address>, Vec<Address>), Failure> {
+    if !wanted {
+        return Ok((hosts, brokers));
+    }
+    let found = tokio::task::spawn_blocking(|| fondaco_mdns::find(LISTEN))
+        .await
+        .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
+        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+    for (role, address) in found {
+        let known = match role {
+            Role::Host => &mut hosts,
+            Role::Broker => &mut brokers,
+        };
+        if !known.iter().any(|each| each.entity() == address.entity()) {
+            known.push(address);
+        }
+    }
+    Ok((hosts, brokers))
+}
+
+/// Returns the hosts that were named, and those that brokers tell of, for `wish`.
+pub(crate) async fn find(
+    agent: &Agent,
+    brokers: &[Address],
+    currency: &CurrencyConfig,
+    named: &[Address],
+    wish: &Wish,
+    json: bool,
+) -> Result<Vec<Address>, Failure> {
+    let mut hosts = named.to_vec();
+    if brokers.is_empty() {
+        return Ok(hosts);
+    }
+    let id = CurrencyId::issued_by(currency.issuer()?.entity());
+    let (found, market) = agent.discover(brokers, id, wish).await;
+    let known = hosts.len();
+    for host in found {
+        // What a person named by hand is believed before what was found.
+        if !named.iter().any(|each| each.entity() == host.entity()) {
+            hosts.push(host);
+        }
+    }
+    tell(brokers, &market, json);
+    if json {
+        let line = json!({
+            "event": "found", "brokers": brokers.len(), "answered": market.answered(),
+            "offers": market.count(), "hosts": hosts.len() - known, "named": known,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "{} hosts found by {} of {} brokers, {known} named.",
+            hosts.len() - known,
+            market.answered(),
+            brokers.len()
+        ));
+    }
+    if hosts.is_empty() && market.answered() == 0 {
+        return Err(silent(&market));
+    }
+    Ok(hosts)
+}
+
+/// Says which brokers did not answer, and that one alone is not enough to be sure.
+fn tell(brokers: &[Address], market: &Market, json: bool) {
+    if json {
+        return;
+    }
+    for heard in &market.heard {
+        if let Err(why) = &heard.said {
+            say(&format!("broker {}… was not heard: {why}", heard.broker.short()));
+        }
+    }
+    if brokers.len() == 1 {
+        say("Only one broker is known: it could hide offers. Name another with --broker ADDRESS.");
+    }
+}
+
+fn silent(market: &Market) -> Failure {
+    let whys: Vec<String> = market
+        .heard
+        .iter()
+        .filter_map(|heard| {
+            heard.said.as_ref().err().map(|why| format!("\n   {}…: {why}", heard.broker.short()))
+        })
+        .collect();
+    Failure::new(format!("no broker answered{}", whys.concat()))
+        .code(Code::Unreachable)
+        .hint("name others with --broker ADDRESS, or hosts with --host ADDRESS")
+}
+
+/// Returns what a GiB costs at `price`, to be shown: to the nearest unit, as the price of a byte was rounded up.
+pub(crate) fn per_gib(price: Price) -> Amount {
+    let units = (price.parts_for(1 << 30) + Price::PARTS / 2) / Price::PARTS;
+    Amount::new(u64::try_from(units).unwrap_or(u64::MAX))
+}
+
+/// One line of the list.
+struct Row<'a> {
+    address: Address,
+    prices: PriceList,
+    operator: Option<&'a Label>,
+    region: Option<&'a Label>,
+}
+
+pub(crate) async fn offers(home: &Home, args: OffersArgs, json: bool) -> Result<(), Failure> {
+    let brokers = remember_brokers(home, &args.broker)?;
+    let (hosts, brokers) = with_neighbours(args.local, Vec::new(), brokers).await?;
+    if brokers.is_empty() && hosts.is_empty() {
+        let what = if args.local {
+            "no broker is known here yet, and nobody announces himself on the local network"
+        } else {
+            "no broker is known here yet"
+        };
+        return Err(Failure::new(what)
+            .code(Code::NotFound)
+            .hint("name one: `fondaco offers --broker ADDRESS`"));
+    }
+    let wallet = home.wallet()?;
+    let currency = wallet.find(args.currency.as_deref())?;
+    let size = Bytes::parse(&args.size).ok_or_else(|| {
+        Failure::new(format!("--size {} is no size", args.size))
+            .code(Code::Usage)
+            .hint("write 64k, 500M or 200G")
+    })?;
+    let id = CurrencyId::issued_by(currency.issuer()?.entity());
+    let sought = Sought { currency: id, size, epochs: args.epochs.max(1) };
+    let endpoint = anybody().await?;
+    let now = SystemClock.now();
+    let market = look(&endpoint, &brokers, &sought, now).await;
+    let near = ask_hosts(&endpoint, &hosts, &sought, now).await;
+    tell(&brokers, &market, json);
+    if market.answered() == 0 && near.is_empty() && !brokers.is_empty() {
+        return Err(silent(&market));
+    }
+    let mut rows: Vec<Row<'_>> = market.asks.iter().map(row).collect();
+    let known: BTreeSet<EntityId> = rows.iter().map(|row| row.address.entity()).collect();
+    let near = near.into_iter().filter(|(address, _)| !known.contains(&address.entity()));
+    rows.extend(near.map(|(address, prices)| Row {
+        address,
+        prices,
+        operator: None,
+        region: None,
+    }));
+    // As the asks are sorted already; those of hosts that were asked themselves go among them.
+    rows.sort_by_key(|row| sought.rate(&row.prices));
+    let count = market.count().max(rows.len());
+    if !json && !rows.is_empty() {
+        say(&format!(
+            "{:>4}  {:<14} {:>16} {:>12} {:>12} {:>8} {:>12}  {:<14} {:<14} {:>7}",
+            "rank",
+            "provider",
+            "GiB and epoch",
+            "GiB in",
+            "GiB out",
+            "epoch",
+            "room",
+            "region",
+            "operator",
+            "age"
+        ));
+    }
+    for (index, row) in rows.iter().take(args.limit).enumerate() {
+        show(index + 1, row, currency, json)?;
+    }
+    if !json {
+        let shown = rows.len().min(args.limit);
+        say(&format!(
+            "{shown} of {count} offers in {} that have {size} for {} epochs.",
+            currency.symbol, sought.epochs
+        ));
+    }
+    Ok(())
+}
+
+fn row(ask: &CheckedAsk) -> Row<'_> {
+    let (operator, region) = (ask.ask().operator.as_ref(), ask.ask().region.as_ref());
+    Row { address: address_of(ask), prices: *ask.prices(), operator, region }
+}
+
+fn show(rank: usize, row: &Row<'_>, currency: &CurrencyConfig, json: bool) -> Result<(), Failure> {
+    let (prices, scale) = (&row.prices, currency.scale()?);
+    let gib = |price: Price| scale.show(per_gib(price)).to_string();
+    let provider = row.address.entity();
+    let age = SystemClock.now().since(prices.issued);
+    if json {
+        let line = json!({
+            "event": "offer", "rank": rank, "provider": provider.to_string(),
+            "address": row.address.to_string(), "currency": currency.symbol,
+            "open": scale.show(prices.open).to_string(), "store": gib(prices.store),
+            "write": gib(prices.write), "read": gib(prices.read),
+            "epoch_seconds": prices.epoch.milliseconds() / 1000, "capacity": prices.capacity.get(),
+            "operator": row.operator.map(Label::as_str), "region": row.region.map(Label::as_str),
+            "age_seconds": age.milliseconds() / 1000, "expires": prices.expires.to_string(),
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "{rank:>4}  {:<14} {:>16} {:>12} {:>12} {:>8} {:>12}  {:<14} {:<14} {:>7}",
+            format!("{}…", provider.short()),
+            gib(prices.store),
+            gib(prices.write),
+            gib(prices.read),
+            format!("{} h", prices.epoch.milliseconds() / 3_600_000),
+            prices.capacity.to_string(),
+            row.region.map_or("-", Label::as_str),
+            row.operator.map_or("-", Label::as_str),
+            format!("{} min", age.milliseconds() / 60_000),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_address_of_each_is_kept_in_its_place() {
+        let [one, two] = [1, 2].map(|seed| SecretKey::from_bytes(&[seed; 32]).entity());
+        let at = |who, port| format!("{who}@127.0.0.1:{port}");
+        let known = [at(one, 1), at(two, 2)];
+        let found = merged(&known, &[at(one, 9)], "").unwrap();
+        let texts: Vec<String> = found.iter().map(Address::to_string).collect();
+        assert_eq!(texts, [at(one, 9), at(two, 2)]);
+        assert!(merged(&known, &["nonsense".to_owned()], "").is_err());
+    }
+
+    #[test]
+    fn a_gib_costs_what_was_asked_for_it() {
+        for units in [0, 1, 7, 20_000, 999_999_999] {
+            let price = Price::of(Amount::new(units), Bytes::new(1 << 30)).unwrap();
+            assert_eq!(per_gib(price).get(), units);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! `fondaco status`: how what is sold fares, on one screen.
+//!
+//! A service that runs writes `HOME/host/status.json` anew every few seconds, whole each time, so that nobody need talk to
+//! it. Without one that is fresh, the journal says what it can.
+
+use crate::failure::{Code, Failure};
+use crate::home::{CurrencyConfig, Home};
+use crate::screen::say;
+use crate::sell::{HostToml, host_toml};
+use fondaco_agent::Balance;
+use fondaco_ports::{Address, Clock as _};
+use fondaco_storage_host::{HostService, HostWatch, Overview, Report, ServiceError};
+use fondaco_store::{FileError, SystemClock};
+use fondaco_units::{Amount, Bytes, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The file that a running service writes.
+const FILE: &str = "status.json";
+/// How often it is written.
+const INTERVAL: Duration = Duration::from_secs(3);
+/// An older one is of a service that has ended, or hangs.
+const FRESH_SECONDS: u64 = 15;
+/// How long an issuer may take to tell what is held there.
+const ISSUER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a running service says of itself. Moments are milliseconds since 1970, sizes bytes, money smallest units.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Status {
+    now: u64,
+    up_since: u64,
+    address: String,
+    peers: u64,
+    contracts: Contracts,
+    reads: u64,
+    read_bytes: u64,
+    last_read: Option<u64>,
+    puts: u64,
+    put_bytes: u64,
+    last_put: Option<u64>,
+    refused: BTreeMap<String, u64>,
+    shards_lost: u64,
+    puts_parked: u64,
+    disk_free: Option<u64>,
+    disk_reserve: u64,
+}
+
+/// What the journal knows.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Contracts {
+    open: u64,
+    ending: u64,
+    unposted_ended: u64,
+    buyers: u64,
+    shards: u64,
+    size: u64,
+    sold: u64,
+    kept: u64,
+    free: u64,
+    unposted: u64,
+    paid: u64,
+    next_posting: Option<u64>,
+    ends_first: Option<u64>,
+}
+
+impl Contracts {
+    fn of(all: &Overview) -> Self {
+        Self {
+            open: all.open,
+            ending: all.ending,
+            unposted_ended: all.unposted_ended,
+            buyers: all.buyers,
+            shards: all.shards,
+            size: all.size.get(),
+            sold: all.sold.get(),
+            kept: all.kept.get(),
+            free: all.free.get(),
+            unposted: all.unposted.get(),
+            paid: all.paid.get(),
+            next_posting: all.next_posting.map(Timestamp::milliseconds),
+            ends_first: all.ends_first.map(|(_, ends)| ends.milliseconds()),
+        }
+    }
+}
+
+impl Status {
+    fn of(report: &Report, address: &Address) -> Self {
+        let Report { now, up_since, overview, counts, lost, parked, disk_free, reserve, peers } =
+            report;
+        Self {
+            now: now.milliseconds(),
+            up_since: up_since.milliseconds(),
+            address: address.to_string(),
+            peers: *peers,
+            contracts: Contracts::of(overview),
+            reads: counts.reads,
+            read_bytes: counts.read_bytes.get(),
+            last_read: counts.last_read.map(Timestamp::milliseconds),
+            puts: counts.puts,
+            put_bytes: counts.put_bytes.get(),
+            last_put: counts.last_put.map(Timestamp::milliseconds),
+            refused: counts.refused.clone(),
+            shards_lost: *lost,
+            puts_parked: *parked,
+            disk_free: disk_free.map(Bytes::get),
+            disk_reserve: reserve.get(),
+        }
+    }
+}
+
+/// Writes how a service fares every few seconds, until it is stopped; then there is no file any more.
+pub(crate) async fn write(
+    folder: PathBuf,
+    watch: HostWatch,
+    address: Address,
+    stop: CancellationToken,
+) {
+    let path = folder.join(FILE);
+    let mut tick = tokio::time::interval(INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        let Some(report) = watch.report() else { break };
+        let text = serde_json::to_vec(&Status::of(&report, &address)).unwrap_or_default();
+        let to = path.clone();
+        let written =
+            tokio::task::spawn_blocking(move || fondaco_store::write_atomic(&to, &text, 0o644));
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!(%error, "the status was not written");
+        }
+    }
+    // Left behind, it would only be old.
+    drop(std::fs::remove_file(&path));
+}
+
+pub(crate) async fn status(home: &Home, json: bool) -> Result<(), Failure> {
+    let host = host_toml(home)?;
+    let config = home.wallet()?;
+    let currency = config.find(Some(&host.currency))?;
+    let folder = home.join("host");
+    let now = SystemClock.now();
+    let file = read(&folder);
+    let age = file.as_ref().map(|status| now.milliseconds().saturating_sub(status.now) / 1000);
+    let (status, runs) = match file {
+        Some(status) if age.is_some_and(|age| age <= FRESH_SECONDS) => (status, true),
+        last => (offline(home, &host, currency, &folder, now, last)?, false),
+    };
+    let balance = balance(home, currency).await;
+    if json {
+        say(&as_json(&status, runs, age.filter(|_| runs), &host, currency, &balance)?.to_string());
+    } else {
+        show(&status, age.filter(|_| runs), &host, currency, &balance);
+    }
+    Ok(())
+}
+
+fn read(folder: &Path) -> Option<Status> {
+    serde_json::from_slice(&std::fs::read(folder.join(FILE)).ok()?).ok()
+}
+
+/// Adds up what the journal of a service that does not run says.
+fn offline(
+    home: &Home,
+    host: &HostToml,
+    currency: &CurrencyConfig,
+    folder: &Path,
+    now: Timestamp,
+    last: Option<Status>,
+) -> Result<Status, Failure> {
+    if !folder.join("journal").exists() {
+        return Ok(Status::default());
+    }
+    let checked = host.checked(currency)?;
+    let overview = match HostService::overview(folder, home.key()?, checked, now) {
+        Ok(overview) => overview,
+        Err(ServiceError::File(FileError::Locked { .. })) => {
+            let seen = last.map_or_else(
+                || "it has not said how it fares yet".to_owned(),
+                |last| format!("it last said so {}", Timestamp::from_milliseconds(last.now)),
+            );
+            return Err(Failure::new(format!("the service runs, and does not tell: {seen}"))
+                .code(Code::Locked)
+                .hint("try again in a few seconds; if that does not help, restart `fondaco up`"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let disk_free = fondaco_store::available(&host.path).ok().map(Bytes::get);
+    let disk_reserve = checked.reserve.get();
+    let contracts = Contracts::of(&overview);
+    Ok(Status { contracts, disk_free, disk_reserve, ..Status::default() })
+}
+
+/// Asks the issuer what is held; nothing if it cannot be reached in time.
+async fn balance(home: &Home, currency: &CurrencyConfig) -> Option<Balance> {
+    let ask = async {
+        let wallet = crate::wallet::open(home, currency).await.ok()?;
+        wallet.balance().await.ok()
+    };
+    tokio::time::timeout(ISSUER_PATIENCE, ask).await.ok().flatten()
+}
+
+fn as_json(
+    status: &Status,
+    runs: bool,
+    age: Option<u64>,
+    host: &HostToml,
+    currency: &CurrencyConfig,
+    balance: &Option<Balance>,
+) -> Result<Value, Failure> {
+    let scale = currency.scale()?;
+    let money = |units: u64| scale.show(Amount::new(units)).to_string();
+    let moment = |at: Option<u64>| at.map(|at| Timestamp::from_milliseconds(at).to_string());
+    let contracts = &status.contracts;
+    Ok(json!({
+        "event": "status", "running": runs, "age_seconds": age, "currency": currency.symbol,
+        "service": {
+            "address": Some(&status.address).filter(|_| runs),
+            "up_since": moment(Some(status.up_since).filter(|_| runs)), "peers": status.peers,
+        },
+        "wallet": {
+            "available": balance.as_ref().map(|balance| money(balance.available.get())),
+            "held": balance.as_ref().map(|balance| money(balance.held.get())),
+            "unposted": money(contracts.unposted), "paid": money(contracts.paid),
+            "next_posting": moment(contracts.next_posting),
+        },
+        "contracts": {
+            "open": contracts.open, "ending": contracts.ending,
+            "unposted_ended": contracts.unposted_ended, "buyers": contracts.buyers,
+            "shards": contracts.shards, "size": contracts.size, "sold": contracts.sold,
+            "kept": contracts.kept, "free": contracts.free, "ends_first": moment(contracts.ends_first),
+        },
+        "served": {
+            "reads": status.reads, "read_bytes": status.read_bytes, "last_read": moment(status.last_read),
+            "puts": status.puts, "put_bytes": status.put_bytes, "last_put": moment(status.last_put),
+            "puts_parked": status.puts_parked,
+        },
+        "refused": status.refused,
+        "disk": {
+            "path": host.path, "free": status.disk_free, "reserve": status.disk_reserve,
+            "shards_lost": status.shards_lost,
+        },
+        "leaves": moment(host.leaves),
+    }))
+}
+
+fn show(
+    status: &Status,
+    age: Option<u64>,
+    host: &HostToml,
+    currency: &CurrencyConfig,
+    balance: &Option<Balance>,
+) {
+    let money = |units: u64| currency.show(Amount::new(units));
+    let moment = |at: u64| Timestamp::from_milliseconds(at).to_string();
+    let since =
+        |at: Option<u64>| at.map_or(String::new(), |at| format!(", the last {}", moment(at)));
+    let size = Bytes::new;
+    let contracts = &status.contracts;
+    match age {
+        Some(age) => {
+            let up = moment(status.up_since);
+            say(&format!("Service    up since {up}, as of {age} s ago; {} peers", status.peers));
+            say(&format!("           {}", status.address));
+        }
+        None => say("Service    not running: start it with `fondaco up`"),
+    }
+    if let Some(leaves) = host.leaves {
+        say(&format!("           it is announced to stop {}", moment(leaves)));
+    }
+    match balance {
+        Some(Balance { available, held, .. }) => say(&format!(
+            "Wallet     {} available, {} held",
+            currency.show(*available),
+            currency.show(*held)
+        )),
+        None => say(&format!("Wallet     the issuer of {} cannot be reached", currency.symbol)),
+    }
+    let posting =
+        contracts.next_posting.map_or(String::new(), |at| format!("; the next by {}", moment(at)));
+    say(&format!("           {} in vouchers not posted yet{posting}", money(contracts.unposted)));
+    let ends =
+        contracts.ends_first.map_or(String::new(), |at| format!("; the first ends {}", moment(at)));
+    say(&format!("Contracts  {} open, of {} buyers{ends}", contracts.open, contracts.buyers));
+    if contracts.ending + contracts.unposted_ended > 0 {
+        say(&format!(
+            "           {} end as you leave, {} have ended and are not paid out yet",
+            contracts.ending, contracts.unposted_ended
+        ));
+    }
+    say(&format!(
+        "Room       {} kept in {} shards, {} sold, {} free of {}",
+        size(contracts.kept),
+        contracts.shards,
+        size(contracts.sold),
+        size(contracts.free),
+        size(contracts.size)
+    ));
+    if age.is_some() {
+        say(&format!(
+            "Served     {} reads and audits, {}{}",
+            status.reads,
+            size(status.read_bytes),
+            since(status.last_read)
+        ));
+        say(&format!(
+            "           {} shards taken in, {}{}",
+            status.puts,
+            size(status.put_bytes),
+            since(status.last_put)
+        ));
+        let refused: Vec<String> =
+            status.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let refused = if refused.is_empty() { "nothing".to_owned() } else { refused.join(", ") };
+        say(&format!("Refused    {refused}"));
+    }
+    let free = status.disk_free.map_or_else(
+        || "cannot be looked at".to_owned(),
+        |free| format!("{} free, of which {} stay free", size(free), size(status.disk_reserve)),
+    );
+    say(&format!("Disk       {}: {free}", host.path.display()));
+    if status.shards_lost > 0 {
+        say(&format!(
+            "           {} shards that are paid for are missing: buyers who audit will notice",
+            status.shards_lost
+        ));
+    }
+}

@@ -1,0 +1,227 @@
+//! A small market of processes: contracts are renewed, a provider leaves, another loses its disk, and each tells how it fares.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use world::World;
+
+const HOSTS: [&str; 3] = ["ann", "bob", "eve"];
+
+struct Market {
+    world: World,
+    source: PathBuf,
+}
+
+/// An issuer, three hosts with epochs of an hour, and a buyer who has backed a file up with all of them.
+async fn market() -> Market {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_fondaco"));
+    let mut world = World::new(program, false).unwrap();
+    world.ask("issuer", ["init", "--no-passphrase"]).await.unwrap();
+    let define = ["issuer", "init", "--name", "Test", "--symbol", "TST", "--scale", "6"];
+    world.ask("issuer", define).await.unwrap();
+    let issuer = world.start("issuer", ["issuer", "up", "--listen", "127.0.0.1:0"]).await.unwrap();
+    let buyer = world.ask("buyer", ["init", "--no-passphrase"]).await.unwrap();
+    world.ask("buyer", ["wallet", "add", &issuer]).await.unwrap();
+    let buyer = buyer["entity"].as_str().unwrap();
+    world.ask("issuer", ["issuer", "mint", "100", "--to", buyer]).await.unwrap();
+    for name in HOSTS {
+        world.ask(name, ["init", "--no-passphrase"]).await.unwrap();
+        world.ask(name, ["wallet", "add", &issuer]).await.unwrap();
+        let path = world.home(name).join("shards");
+        let path = path.to_str().unwrap();
+        let sell = ["sell", "storage", "--size", "1G", "--epoch", "1", "--path", path];
+        world.ask(name, sell).await.unwrap();
+        world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
+    }
+    let source = world.home("source");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("file"), noise(300_000)).unwrap();
+    let market = Market { world, source };
+    market.backup(&[]).await;
+    market
+}
+
+impl Market {
+    async fn backup(&self, more: &[&str]) -> Vec<Value> {
+        let source = self.source.to_str().unwrap();
+        let mut args = vec!["backup", "create", source, "--survive", "0.9998"];
+        for name in HOSTS {
+            args.extend(self.world.address(name).into_iter().flat_map(|at| ["--host", at]));
+        }
+        args.extend(more);
+        self.world.run("buyer", args).await.unwrap()
+    }
+
+    async fn contracts(&self) -> Vec<Value> {
+        self.world.run("buyer", ["contracts", "list"]).await.unwrap()
+    }
+
+    async fn restored_equals_the_source(&self) {
+        let to = self.world.home("restored");
+        drop(std::fs::remove_dir_all(&to));
+        let args = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+        self.world.ask("buyer", args).await.unwrap();
+        compare::compare(&self.source, &to, None).unwrap();
+    }
+
+    /// Asks a host how it fares until it says what is wanted.
+    async fn status(&self, who: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let status = self.world.ask(who, ["status"]).await.unwrap();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{status}");
+            // The issuer paces who asks it too often, and each status asks for the balance.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Ends all contracts, and adds up every book: nothing was made, lost, or left held.
+    async fn settled(mut self) {
+        self.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+        for who in HOSTS {
+            let left = |status: &Value, what| status["contracts"][what] != 0;
+            self.status(who, |status| !left(status, "open") && !left(status, "unposted_ended"))
+                .await;
+        }
+        let mut sum = 0.0;
+        for who in HOSTS.into_iter().chain(["buyer"]) {
+            let line = self.world.ask(who, ["balance"]).await.unwrap();
+            assert_eq!(line["held"], "0.000000", "{who}");
+            sum += line["available"].as_str().unwrap().parse::<f64>().unwrap();
+        }
+        assert!((sum - 100.0).abs() < 1e-9, "{sum}");
+        self.world.stop("issuer").await;
+        let audit = self.world.ask("issuer", ["issuer", "audit"]).await.unwrap();
+        assert_eq!(audit["balanced"], Value::Bool(true));
+        self.world.end().await;
+    }
+}
+
+/// Bytes that compression does not shorten (Marsaglia's xorshift).
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+fn all(lines: &[Value], event: &str) -> Vec<Value> {
+    lines.iter().filter(|line| line["event"] == event).cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_are_renewed_without_sending_a_byte() {
+    let market = market().await;
+    let before = market.contracts().await;
+    assert_eq!(before.len(), HOSTS.len());
+    assert!(before.iter().all(|line| line["state"] == "open"), "{before:?}");
+
+    let lines = market.world.run("buyer", ["contracts", "renew", "--epochs", "3"]).await.unwrap();
+    assert_eq!(all(&lines, "renewed").len(), HOSTS.len(), "{lines:?}");
+    let after = market.contracts().await;
+    let new: Vec<_> = after.iter().filter(|line| line["state"] == "open").collect();
+    assert_eq!((after.len(), new.len()), (2 * HOSTS.len(), HOSTS.len()), "{after:?}");
+    for line in &new {
+        // What is written is the state that names the new contracts.
+        let written = line["written"].as_u64().unwrap();
+        assert!(written < 10_000, "shards stay where they are: {line}");
+        assert!(line["byte_epochs"].as_u64().unwrap() > 0, "and are paid for");
+        let old = before.iter().find(|old| old["contract"] == line["renews"]).unwrap();
+        assert_eq!(old["provider"], line["provider"]);
+    }
+    market.restored_equals_the_source().await;
+    // What was tagged under the old contracts is proven under the new ones.
+    let proven = market.world.run("buyer", ["audit", "--deep"]).await.unwrap();
+    let is_proven = |line: &&Value| line["outcome"] == "proven";
+    assert_eq!(proven.iter().filter(is_proven).count(), HOSTS.len(), "{proven:?}");
+
+    // A backup goes on under them, and renews those that end soon enough to be named.
+    std::fs::write(market.source.join("more"), b"after the renewal").unwrap();
+    let lines = market.backup(&[]).await;
+    assert!(all(&lines, "renewed").is_empty() && all(&lines, "contracts").is_empty(), "{lines:?}");
+    let lines = market.backup(&["--renew-within", "4"]).await;
+    assert_eq!(all(&lines, "renewed").len(), HOSTS.len(), "{lines:?}");
+    market.restored_equals_the_source().await;
+
+    // What one host says of all this: the first two contracts are paid out, the third is open.
+    let earned = |status: &Value| {
+        status["contracts"]["open"] == 1
+            && status["contracts"]["unposted_ended"] == 0
+            && status["wallet"]["available"].as_str().is_some_and(|sum| sum != "0.000000")
+    };
+    let status = market.status("ann", earned).await;
+    assert_eq!(status["running"], true);
+    assert_eq!(status["contracts"]["buyers"], 1);
+    assert!(status["served"]["reads"].as_u64().unwrap() > 0, "{status}");
+    assert!(status["served"]["puts"].as_u64().unwrap() > 0, "{status}");
+    assert_ne!(status["wallet"]["unposted"], "0.000000");
+    assert_eq!(status["disk"]["shards_lost"], 0);
+    market.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_leaves_and_another_loses_its_disk() {
+    let mut market = market().await;
+    // Ann announces that she leaves; her buyers hear it, and can read on.
+    market.world.ask("ann", ["sell", "stop", "--in", "2h"]).await.unwrap();
+    let ann = market.world.address("ann").unwrap().to_owned();
+    let socket = ann.rsplit('@').next().unwrap().to_owned();
+    market.world.stop("ann").await;
+    let offline = market.status("ann", |_| true).await;
+    assert_eq!((&offline["running"], &offline["contracts"]["open"]), (&false.into(), &1.into()));
+    assert!(offline["leaves"].is_string(), "{offline}");
+    market.world.start("ann", ["up", "--listen", &socket]).await.unwrap();
+    let of = |lines: &[Value], address: &str| {
+        let is = |line: &&Value| address.starts_with(line["provider"].as_str().unwrap());
+        lines.iter().find(is).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    let lines = market.contracts().await;
+    // The only epoch of the contract is over before that, so nothing ends early.
+    assert_eq!(of(&lines, &ann), "open");
+    let lines = market.world.run("buyer", ["contracts", "renew"]).await.unwrap();
+    let failed = all(&lines, "not_renewed");
+    assert_eq!(failed.len(), 0, "an hour more ends before she leaves: {lines:?}");
+    let lines = market.world.run("buyer", ["contracts", "renew", "--epochs", "4"]).await.unwrap();
+    let failed = all(&lines, "not_renewed");
+    assert_eq!(failed.len(), 1, "four do not: {lines:?}");
+
+    // Bob's disk is gone. He is told so, and how to get what he earned all the same.
+    let bob = market.world.address("bob").unwrap().to_owned();
+    let socket = bob.rsplit('@').next().unwrap().to_owned();
+    market.world.stop("bob").await;
+    let shards = market.world.home("bob").join("shards");
+    std::fs::rename(&shards, market.world.home("bob").join("unmounted")).unwrap();
+    let failure = market.world.start("bob", ["up", "--listen", &socket]).await.unwrap_err();
+    assert!(failure.to_string().contains(shards.to_str().unwrap()), "{failure}");
+    assert!(!shards.exists(), "nothing is made where a disk is to be mounted");
+    let again = ["up", "--listen", &socket, "--without-shards"];
+    market.world.start("bob", again).await.unwrap();
+    let paid = |status: &Value| {
+        status["contracts"]["unposted_ended"] == 0 && status["contracts"]["open"] == 0
+    };
+    let status = market.status("bob", paid).await;
+    assert_ne!(status["wallet"]["available"], "0.000000", "{status}");
+    let lines = market.contracts().await;
+    let lost = lines.iter().any(|line| {
+        bob.starts_with(line["provider"].as_str().unwrap())
+            && line["state"] == "defaulted: its provider lost the shards"
+    });
+    assert!(lost, "{lines:?}");
+    market.restored_equals_the_source().await;
+    market.settled().await;
+}

@@ -1,0 +1,37 @@
+//! The prices of a host that serves, to be read and moved.
+
+use crate::service::Shared;
+use fondaco_contract::{Factor, PriceList, SignedPriceList};
+use std::sync::Arc;
+
+/// Where the prices of a host hang. Clones are the same board.
+#[derive(Clone, Debug)]
+pub struct PriceBoard {
+    shared: Arc<Shared>,
+}
+
+impl PriceBoard {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Signs what is sold now, and at what price.
+    pub fn prices(&self) -> SignedPriceList {
+        self.shared.with(|host, now| host.prices(now))
+    }
+
+    /// Returns what is sold now, at the prices of the configuration.
+    pub fn list(&self) -> PriceList {
+        self.shared.with(|host, now| host.base_prices(now))
+    }
+
+    /// Returns by what the prices of the configuration are multiplied.
+    pub fn factor(&self) -> Factor {
+        self.shared.with(|host, _| host.factor())
+    }
+
+    /// Multiplies them from now on. See [`Host::set_factor`](crate::Host::set_factor).
+    pub fn set_factor(&self, factor: Factor) {
+        self.shared.with(|host, _| host.set_factor(factor));
+    }
+}

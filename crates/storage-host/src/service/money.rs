@@ -1,0 +1,120 @@
+//! Getting the money: asking the issuer for holds, and posting vouchers when contracts end.
+
+use super::shards::REMOVAL_PAUSE;
+use super::{Shared, block_in_place, wait};
+use crate::{Closing, Settle};
+use fondaco_contract::ContractId;
+use fondaco_crypto::Digest;
+use fondaco_lcp as lcp;
+use fondaco_ledger::{Hold, HoldId, HoldState};
+use fondaco_ports::market::{Reason, Response};
+use fondaco_units::Amount;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A round of settling under way.
+struct Round<'a>(&'a AtomicBool);
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Shared {
+    /// Asks the issuer for a hold; nothing if it knows of none.
+    pub(super) async fn ask_hold(&self, hold: HoldId) -> Result<Option<Hold>, Reason> {
+        match self.issuer.call(&lcp::Request::HoldInfo { hold }).await {
+            Ok(lcp::Response::HoldInfo { info }) => Ok(Some(info)),
+            Ok(lcp::Response::Refused { refusal }) if refusal.is_transient() => {
+                Err(Reason::IssuerUnreachable)
+            }
+            Ok(_) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "the issuer cannot be asked");
+                Err(Reason::IssuerUnreachable)
+            }
+        }
+    }
+
+    /// Posts the vouchers of contracts that have ended, or whose holds are about to.
+    pub(super) async fn settle_due(self: Arc<Self>) {
+        if self.settling.swap(true, Ordering::AcqRel) {
+            return; // The last round is still waiting for the issuer.
+        }
+        let _round = Round(&self.settling);
+        while block_in_place(|| self.remove_file()) {
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
+        self.settle_all().await;
+    }
+
+    async fn settle_all(&self) {
+        let now = self.clock.now();
+        let due = {
+            let mut state = self.lock();
+            state.host.forget(now);
+            state.host.due(now)
+        };
+        for contract in due {
+            let closing = self.lock().host.close_due(now, contract);
+            if let Ok(closing) = closing
+                && self.settle(contract, closing).await.is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Gets the money of a contract that has ended. A hold is closed once, whatever the command is called: asked again,
+    /// after a crash too, the issuer says how it was closed.
+    pub(super) async fn settle(&self, contract: ContractId, closing: Closing) -> Option<Response> {
+        let durable = closing.event.map(|event| self.lock().save(event));
+        wait(durable).await?;
+        let (hold, request) = match closing.settle {
+            Settle::Done(response) => {
+                let durable = self.lock().barrier();
+                wait(Some(durable)).await?;
+                return Some(response);
+            }
+            Settle::Post(voucher) => {
+                let hold = voucher.voucher.hold;
+                (hold, lcp::Request::HoldPost { id: self.request_id(hold), voucher })
+            }
+            Settle::Void(hold) => {
+                (hold, lcp::Request::HoldVoid { id: self.request_id(hold), hold })
+            }
+        };
+        let unreachable = Some(Response::Refused { reason: Reason::IssuerUnreachable });
+        let paid = match self.issuer.call(&request).await {
+            Err(error) => {
+                tracing::warn!(%contract, %error, "the issuer cannot be reached; the voucher will be posted later");
+                return unreachable;
+            }
+            Ok(lcp::Response::HoldPosted { paid, .. }) => paid,
+            Ok(lcp::Response::HoldVoided { .. }) => Amount::ZERO,
+            Ok(lcp::Response::Refused { refusal }) if refusal.is_transient() => return unreachable,
+            // Refused for good: what the issuer says of the hold is what this contract earned.
+            Ok(other) => match self.ask_hold(hold).await {
+                Err(_) => return unreachable,
+                Ok(Some(Hold { state: HoldState::Posted { paid }, .. })) => paid,
+                Ok(_) => {
+                    tracing::error!(%contract, ?other, "the hold of a contract was lost");
+                    Amount::ZERO
+                }
+            },
+        };
+        self.decide(|host| host.close_finish(contract, paid)).await
+    }
+
+    /// The id of a command on a hold: of now, so that it is over all that the issuer may have forgotten, and of no
+    /// other hold.
+    fn request_id(&self, hold: HoldId) -> lcp::RequestId {
+        const DOMAIN: fondaco_crypto::Domain =
+            fondaco_crypto::Domain::new("fondaco 2026 host request v1");
+        let digest = Digest::derive(DOMAIN, hold.digest().as_bytes());
+        let mut own = [0; 10];
+        own.copy_from_slice(&digest.as_bytes()[..10]);
+        lcp::RequestId::at(self.clock.now(), own)
+    }
+}

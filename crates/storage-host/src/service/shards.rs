@@ -1,0 +1,340 @@
+//! Shards on the disk: taking them in, step by step, reading them with their proofs, and removing them.
+//!
+//! ```text
+//! put ──► steps ──► commit ──► stored
+//!           │ the stream breaks
+//!           ▼
+//!         parked for a minute ──► Resume{at}: the buyer goes on, and pays for no step twice
+//!           └── too late ──► given up
+//! ```
+
+use super::{
+    HASHES, SHARD_MAX, ServiceError, Shared, State, block_in_place, spawn_blocking, unreadable,
+    wait,
+};
+use crate::host::Begun;
+use crate::{Answer, Host, PutId, Stepped};
+use fondaco_audit::{Outboard, ShardId, prove};
+use fondaco_contract::ContractId;
+use fondaco_crypto::{Digest, EntityId};
+use fondaco_ports::market::{Frame as _, Payload, Reason, Response, Step};
+use fondaco_store::{Blobs, Draft, FileError, Part};
+use fondaco_transport::{Stream, TransportError};
+use fondaco_units::Bytes;
+use std::time::{Duration, Instant};
+
+/// How long others have the lock between two removals.
+pub(super) const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
+/// How long a put whose stream broke can be taken up again.
+const PARKED_MAX: Duration = Duration::from_secs(60);
+
+/// What a put is of.
+pub(super) type Key = (ContractId, ShardId);
+
+/// A put whose stream broke.
+pub(super) struct Parked {
+    put: PutId,
+    incoming: Box<dyn Draft>,
+    since: Instant,
+}
+
+impl State {
+    /// Gives up the parked puts that are `wanted`; returns how many that were.
+    fn give_up(&mut self, wanted: impl Fn(&Key, &Parked) -> bool) -> usize {
+        let given_up: Vec<Parked> = self
+            .parked
+            .extract_if(.., |key, parked| wanted(key, parked))
+            .map(|(_, put)| put)
+            .collect();
+        for parked in &given_up {
+            if let Some(event) = self.host.put_abort(parked.put) {
+                self.unsaved.insert(event.contract(), event);
+            }
+        }
+        given_up.len()
+    }
+}
+
+/// A put that ends without being committed is parked, or aborted where not even its bytes are known; wherever its task
+/// stopped.
+struct PutGuard<'a> {
+    shared: &'a Shared,
+    key: Key,
+    put: Option<PutId>,
+    incoming: Option<Box<dyn Draft>>,
+}
+
+impl Drop for PutGuard<'_> {
+    fn drop(&mut self) {
+        let Some(put) = self.put else { return };
+        let mut state = self.shared.lock();
+        let event = match self.incoming.take().filter(|incoming| incoming.length() > Bytes::ZERO) {
+            Some(incoming) => {
+                state.parked.insert(self.key, Parked { put, incoming, since: Instant::now() });
+                state.host.put_charged(put)
+            }
+            None => state.host.put_abort(put),
+        };
+        if let Some(event) = event {
+            state.unsaved.insert(event.contract(), event);
+        }
+    }
+}
+
+/// Removes what a crash left between the naming of a file and its event; returns the shards that are missing.
+pub(super) fn remove_unknown(
+    host: &Host,
+    folder: &dyn Blobs,
+) -> Result<Vec<ShardId>, ServiceError> {
+    for entry in folder.list() {
+        let (name, part) = entry?;
+        if !host.keeps(ShardId::from_digest(name)) {
+            folder.remove(name, part)?;
+        }
+    }
+    let mut missing = Vec::new();
+    for shard in host.shards() {
+        if !folder.contains(*shard.digest(), Part::DATA)? {
+            missing.push(shard);
+            tracing::error!(%shard, "a shard that is paid for is not in the folder");
+        }
+    }
+    Ok(missing)
+}
+
+impl Shared {
+    /// Removes the files of a shard that nobody keeps any more; returns whether there may be more.
+    pub(super) fn remove_file(&self) -> bool {
+        // Under the lock, so that the shard cannot come back between the question and the removal; and one
+        // at a time, with pauses, so that nobody waits long.
+        let mut state = self.lock();
+        let Some(shard) = state.unwanted.pop() else { return false };
+        if !state.host.keeps(shard) && !state.arriving.contains_key(&shard) {
+            for part in [Part::DATA, HASHES] {
+                if let Err(error) = self.folder.remove(*shard.digest(), part) {
+                    tracing::warn!(%error, "a shard was not removed; it will be at the next start");
+                }
+            }
+        }
+        true
+    }
+
+    /// Reads a part of a shard with its proof. What the disk gives is not checked: the buyer will.
+    pub(super) fn slice<const MAX: usize>(
+        &self,
+        shard: ShardId,
+        range: std::ops::Range<u64>,
+    ) -> Result<Payload<MAX>, Reason> {
+        let damaged = |error: FileError| {
+            tracing::error!(%shard, %error, "a shard that is paid for cannot be read");
+            match error {
+                FileError::Missing { .. } if self.folder.is_there() => {
+                    self.lock().lost.insert(shard);
+                    Reason::Damaged
+                }
+                // The whole folder is gone, or there are too many open files: it may be read another time.
+                _ => Reason::Failed,
+            }
+        };
+        let name = *shard.digest();
+        let data = self.folder.get(name, Part::DATA).map_err(damaged)?;
+        let hashes = self.folder.get(name, HASHES).map_err(damaged)?;
+        let length = hashes.length().map_err(damaged)?.get();
+        let mut bytes = vec![0; usize::try_from(length).map_err(|_| Reason::Damaged)?];
+        hashes.read_at(0, &mut bytes).map_err(damaged)?;
+        let size = data.length().map_err(damaged)?.get();
+        let outboard = Outboard::from_bytes(size, bytes).map_err(|_| Reason::Damaged)?;
+        let read = |offset, buffer: &mut [u8]| match data.read_at(offset, buffer) {
+            Ok(read) if read == buffer.len() => Ok(()),
+            Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        let slice = prove(read, &outboard, range).map_err(|error| {
+            tracing::error!(%shard, %error, "a shard that is paid for cannot be proved");
+            Reason::Failed
+        })?;
+        Payload::new(slice).ok_or(Reason::Failed)
+    }
+
+    /// Takes a shard in, step by step, or goes on where a stream broke. Nothing is returned when the journal has failed.
+    pub(super) async fn put(
+        &self,
+        peer: EntityId,
+        stream: &mut Stream,
+        contract: ContractId,
+        shard: ShardId,
+        size: Bytes,
+        epoch: u64,
+    ) -> Result<Option<Response>, TransportError> {
+        let refused = |reason| Ok(Some(Response::Refused { reason }));
+        if size > SHARD_MAX {
+            return refused(Reason::OverSize { size, size_max: SHARD_MAX });
+        }
+        let key = (contract, shard);
+        let mut guard = match self.take_up(peer, key, size) {
+            Err(reason) => return refused(reason),
+            Ok(Some(parked)) => PutGuard {
+                shared: self,
+                key,
+                put: Some(parked.put),
+                incoming: Some(parked.incoming),
+            },
+            Ok(None) => match self.begin(peer, key, size, epoch) {
+                Err(reason) => return refused(reason),
+                Ok(Begun::Have) => {
+                    // It may have been stored a moment ago, and not be durable yet.
+                    let durable = self.lock().barrier();
+                    return Ok(wait(Some(durable)).await.map(|()| Response::Have));
+                }
+                Ok(Begun::Ready(put) | Begun::Empty(put)) => {
+                    PutGuard { shared: self, key, put: Some(put), incoming: None }
+                }
+            },
+        };
+        let Some(put) = guard.put else { return refused(Reason::Failed) };
+        if let Err(reason) = self.has_space(size) {
+            return refused(reason);
+        }
+        let at = guard.incoming.as_ref().map_or(Bytes::ZERO, |incoming| incoming.length());
+        if guard.incoming.is_none() {
+            match block_in_place(|| self.folder.begin()) {
+                Ok(incoming) => guard.incoming = Some(incoming),
+                Err(error) => return refused(failed(&error)),
+            }
+        }
+        if size > Bytes::ZERO {
+            let ready = if at == Bytes::ZERO { Response::Ready } else { Response::Resume { at } };
+            stream.send_bytes(&ready.to_frame()).await?;
+        }
+        while let Some(incoming) = guard.incoming.as_mut().filter(|put| put.length() < size) {
+            let Some(frame) = stream.recv_bytes(Step::FRAME_MAX).await? else { return Ok(None) };
+            let step = match Step::from_frame(&frame) {
+                Ok(step) => step,
+                Err(error) => return refused(unreadable(error)),
+            };
+            let bytes = step.bytes.as_slice();
+            let length = bytes.len() as u64;
+            let stepped = self.lock().host.put_step(self.clock.now(), put, &step.voucher, length);
+            let stepped = match stepped {
+                Ok(stepped) => stepped,
+                Err(reason) => return refused(reason),
+            };
+            if let Err(error) = block_in_place(|| incoming.write(bytes)) {
+                guard.incoming = None; // what was written of it is not known
+                return refused(failed(&error));
+            }
+            if let Stepped::More { at } = stepped {
+                stream.send_bytes(&Response::Taken { at }.to_frame()).await?;
+            }
+        }
+        let Some(incoming) = guard.incoming.take() else { return refused(Reason::Failed) };
+        *self.lock().arriving.entry(shard).or_default() += 1;
+        let committed = self.commit(shard, incoming).await;
+        let (answer, durable) = {
+            let mut state = self.lock();
+            let answer = match committed {
+                Err(reason) => Answer {
+                    event: state.host.put_abort(put),
+                    response: Response::Refused { reason },
+                    remove: Vec::new(),
+                },
+                Ok(content) => state.host.put_commit(self.clock.now(), put, content),
+            };
+            guard.put = None;
+            let durable = answer.event.map(|event| state.save(event));
+            if let Some(count) = state.arriving.get_mut(&shard) {
+                *count -= 1;
+                if *count == 0 {
+                    state.arriving.remove(&shard);
+                }
+            }
+            (answer, durable)
+        };
+        if wait(durable).await.is_none() {
+            return Ok(None);
+        }
+        if matches!(answer.response, Response::Stored) {
+            self.lock().counts.put(self.clock.now(), size);
+        } else {
+            // The file may have been named already; if nobody keeps it, it goes.
+            self.lock().unwanted.push(shard);
+        }
+        Ok(Some(answer.response))
+    }
+
+    /// Finds a put whose stream broke, and takes it from where it was laid.
+    fn take_up(&self, peer: EntityId, key: Key, size: Bytes) -> Result<Option<Parked>, Reason> {
+        let mut state = self.lock();
+        let found = state.host.put_resume(self.clock.now(), peer, key.0, key.1, size)?;
+        Ok(found.and_then(|_| state.parked.remove(&key)))
+    }
+
+    /// Begins a put. Puts that broke give way, if the contract's room or number of puts is used up by them.
+    fn begin(&self, peer: EntityId, key: Key, size: Bytes, epoch: u64) -> Result<Begun, Reason> {
+        let (contract, shard) = key;
+        let mut state = self.lock();
+        let now = self.clock.now();
+        match state.host.put_begin(now, peer, contract, shard, size, epoch) {
+            Err(Reason::Busy | Reason::OverSize { .. } | Reason::TooManyShards { .. })
+                if state.give_up(|(of, _), _| *of == contract) > 0 =>
+            {
+                state.host.put_begin(now, peer, contract, shard, size, epoch)
+            }
+            begun => begun,
+        }
+    }
+
+    /// Gives up the puts that broke too long ago.
+    pub(super) fn expire_parked(&self) {
+        let _ = self.lock().give_up(|_, parked| parked.since.elapsed() > PARKED_MAX);
+    }
+
+    /// Looks that the disk has room for a shard, and keeps its reserve.
+    fn has_space(&self, size: Bytes) -> Result<(), Reason> {
+        // If the system does not tell, writing will.
+        let Ok(free) = self.folder.available() else { return Ok(()) };
+        let reserve = self.reserve;
+        if free < size {
+            return Err(Reason::DiskFull);
+        }
+        if free.saturating_sub(size) < reserve {
+            return Err(Reason::Reserve { free, reserve });
+        }
+        Ok(())
+    }
+
+    /// Hashes the bytes, and names them durably if they are those of `shard`; returns what they are.
+    async fn commit(&self, shard: ShardId, incoming: Box<dyn Draft>) -> Result<ShardId, Reason> {
+        let hashed = spawn_blocking(move || {
+            let length = incoming.length().get();
+            let hashed = Outboard::read(incoming.reader(), length);
+            (incoming, hashed)
+        });
+        let (incoming, hashed) = hashed.await.ok_or(Reason::Failed)?;
+        let (content, outboard) = hashed.map_err(|error| {
+            tracing::error!(%error, "a shard cannot be read back");
+            Reason::Failed
+        })?;
+        if content != shard {
+            return Ok(content);
+        }
+        let name: Digest = *shard.digest();
+        block_in_place(|| {
+            let mut hashes = self.folder.begin()?;
+            hashes.write(outboard.as_bytes())?;
+            hashes.commit(name, HASHES)?;
+            incoming.commit(name, Part::DATA)
+        })
+        .map_err(|error: FileError| failed(&error))?;
+        Ok(content)
+    }
+}
+
+fn failed(error: &FileError) -> Reason {
+    tracing::error!(%error, "a shard cannot be stored");
+    match error {
+        FileError::Full { .. } => Reason::DiskFull,
+        FileError::ReadOnly { .. } => Reason::ReadOnly,
+        _ => Reason::Failed,
+    }
+}

@@ -1,0 +1,231 @@
+//! A buyer: the production agent over disks in memory, killed and started again at any moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use fondaco_agent::auditing::{Audited, Kind, audit};
+use fondaco_agent::book::{ObjectId, ObjectKind, Stage};
+use fondaco_agent::{Agent, AgentError, BookFile, Objects, Wallet, Wish};
+use fondaco_crypto::{Digest, EntityId, SecretKey};
+use fondaco_ports::Address;
+use fondaco_transport::{Endpoint, Fabric, LcpClient};
+use fondaco_units::Bytes;
+
+use crate::{Rng, SimDisk, VirtualClock};
+
+/// How often a put goes on with new contracts.
+const TRIES_MAX: u32 = 4;
+
+/// What lives in one process of the buyer.
+pub(super) struct Process {
+    endpoint: Endpoint,
+    pub(super) agent: Agent,
+    wallet: Wallet,
+    pub(super) objects: Objects,
+}
+
+/// A buyer, its disks, and what it was promised.
+pub(super) struct Buyer {
+    key: SecretKey,
+    fabric: Fabric,
+    issuer: Address,
+    pub(super) clock: VirtualClock,
+    book: SimDisk,
+    outbox: SimDisk,
+    hosts: Vec<Address>,
+    wish: Wish,
+    /// The bytes of everything it ever tried to store.
+    pub(super) bytes: BTreeMap<ObjectId, Vec<u8>>,
+    /// What was acknowledged, and not removed or ended since.
+    pub(super) stored: BTreeSet<ObjectId>,
+    pub(super) crashes: u64,
+    rng: Rng,
+    next: u64,
+}
+
+/// What a buyer is made of.
+pub(super) struct Plan {
+    pub(super) key: SecretKey,
+    pub(super) issuer: Address,
+    pub(super) hosts: Vec<Address>,
+    pub(super) wish: Wish,
+    pub(super) lying_disk: bool,
+}
+
+impl Buyer {
+    pub(super) fn new(plan: Plan, fabric: &Fabric, clock: VirtualClock, rng: Rng) -> Self {
+        let Plan { key, issuer, hosts, wish, lying_disk } = plan;
+        let disk = || if lying_disk { SimDisk::lying() } else { SimDisk::new() };
+        Self {
+            key,
+            fabric: fabric.clone(),
+            issuer,
+            clock,
+            book: disk(),
+            outbox: disk(),
+            hosts,
+            wish,
+            bytes: BTreeMap::new(),
+            stored: BTreeSet::new(),
+            crashes: 0,
+            rng,
+            next: 0,
+        }
+    }
+
+    pub(super) fn entity(&self) -> EntityId {
+        self.key.entity()
+    }
+
+    pub(super) fn start(&self) -> Result<Process, String> {
+        let failed = |error: AgentError| format!("the buyer does not start: {error}");
+        let endpoint = Endpoint::bind_on(&self.fabric, &self.key, None, &[])
+            .expect("every port has a socket of its own");
+        let book = BookFile::open_on(Box::new(self.book.clone())).map_err(failed)?;
+        let client = LcpClient::new(endpoint.clone(), self.issuer.clone());
+        let nowhere = Path::new("/nonexistent");
+        let wallet = Wallet::open_on(Box::new(self.outbox.clone()), nowhere, client);
+        let wallet = wallet.map_err(failed)?;
+        let clock = Arc::new(self.clock.clone());
+        let agent = Agent::with_book(book, self.key.clone(), endpoint.clone(), clock);
+        let objects = agent.objects();
+        Ok(Process { endpoint, agent, wallet, objects })
+    }
+
+    /// Loses its power, and its process.
+    pub(super) fn crash(&mut self, process: Process) {
+        process.endpoint.kill();
+        drop(process);
+        self.lose_power();
+    }
+
+    /// What is not durable may be gone.
+    pub(super) fn lose_power(&mut self) {
+        self.crashes += 1;
+        self.book = self.book.crash(&mut self.rng);
+        self.outbox = self.outbox.crash(&mut self.rng);
+    }
+
+    /// Ends its process in order.
+    pub(super) async fn stop(&self, process: Process) {
+        process.endpoint.close().await;
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.book.is_dead() || self.outbox.is_dead()
+    }
+
+    pub(super) fn power_off_in(&mut self, operations: u64) {
+        let disk = if self.rng.chance(70) { &self.book } else { &self.outbox };
+        disk.power_off_in(operations, &mut self.rng);
+    }
+
+    pub(super) fn heal(&self) {
+        self.book.heal();
+        self.outbox.heal();
+    }
+
+    /// Makes up an object.
+    pub(super) fn any_object(&mut self) -> (ObjectId, Vec<u8>) {
+        let most = *self.rng.pick(&[1, 2, 100, 20_000, 20_000, 150_000]).unwrap_or(&1);
+        let mut bytes = vec![0; self.rng.index(most + 1)];
+        self.rng.fill(&mut bytes);
+        let kinds = [ObjectKind::Pack, ObjectKind::Pack, ObjectKind::Index, ObjectKind::Snapshot];
+        let kind = *self.rng.pick(&kinds).unwrap_or(&ObjectKind::Pack);
+        self.next += 1;
+        let object = ObjectId { kind, name: Digest::of(&self.next.to_le_bytes()) };
+        self.bytes.insert(object, bytes.clone());
+        (object, bytes)
+    }
+
+    /// Stores an object, as the command does: with new contracts where those there are will not do.
+    pub(super) async fn put(
+        &self,
+        process: &mut Process,
+        object: ObjectId,
+        bytes: &[u8],
+    ) -> Result<(), AgentError> {
+        let mut hosts = self.hosts.clone();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            if process.agent.usable_set().is_none() || tries > 1 {
+                process.wallet.resume().await?;
+                process.agent.open_contracts(&process.wallet, &hosts, self.wish).await?;
+                process.objects = process.agent.objects();
+            }
+            match process.objects.put(object, bytes.to_vec()).await {
+                Ok(()) => return Ok(()),
+                Err(error) if tries < TRIES_MAX => {
+                    let is_our_own = matches!(error, AgentError::Store(_));
+                    let gone = process.objects.to_be_replaced();
+                    hosts.retain(|host| !gone.contains(&host.entity()));
+                    if is_our_own || hosts.is_empty() {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads a part of something that was acknowledged; whether the bytes are the right ones.
+    pub(super) async fn read(
+        &self,
+        process: &Process,
+        object: ObjectId,
+        from: u64,
+        to: u64,
+    ) -> Result<bool, AgentError> {
+        let bytes = process.objects.read(object, from..to).await?;
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        Ok(self.bytes[&object].get(place(from)..place(to)) == Some(bytes.as_slice()))
+    }
+
+    pub(super) async fn audit(
+        &self,
+        process: &Process,
+        samples: u32,
+        nonce: [u8; 32],
+    ) -> Result<Vec<Audited>, AgentError> {
+        audit(&process.objects, Kind::Sampled, samples, nonce, |_| ()).await
+    }
+
+    /// Ends all contracts: nothing is kept any more.
+    pub(super) async fn end(&self, process: &Process) -> Vec<Result<(), AgentError>> {
+        let ended = process.agent.end_contracts().await;
+        ended.into_iter().map(|(_, result)| result.map(drop)).collect()
+    }
+
+    /// Settles what was never answered.
+    pub(super) async fn resume(&self, process: &Process) -> Result<usize, AgentError> {
+        process.wallet.resume().await
+    }
+
+    /// How many contracts of an object's set are open as the buyer knows, and whose they are; and how many it needs.
+    pub(super) fn where_is(&self, process: &Process, object: ObjectId) -> Option<Place> {
+        process.agent.book().read(|book| {
+            let record = book.object(object)?;
+            let set = book.set(record.set)?;
+            let shards = set.contracts.iter().zip(&record.shards).filter_map(|(id, shard)| {
+                let contract = book.contract(*id)?;
+                let open = contract.stage == Stage::Open;
+                open.then_some((*id, contract.terms.prices.provider, *shard.digest()))
+            });
+            Some(Place { needed: usize::from(set.code.k()), shards: shards.collect() })
+        })
+    }
+
+    pub(super) fn wish_bytes() -> Bytes {
+        Bytes::new(1 << 20)
+    }
+}
+
+/// Where an object lies.
+pub(super) struct Place {
+    /// How many shards rebuild it.
+    pub(super) needed: usize,
+    /// Under which contract, with whom, and the shard's name.
+    pub(super) shards: Vec<(fondaco_contract::ContractId, EntityId, Digest)>,
+}

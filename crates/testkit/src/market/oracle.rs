@@ -1,0 +1,589 @@
+//! What everybody is owed, told from the frames alone.
+//!
+//! It watches the network and keeps books of its own, with arithmetic of its own: it shares the messages' formats with
+//! what it judges, and no counting, pricing or rounding.
+//!
+//! For each contract it has two accounts. As the *provider* can know it: the highest voucher that has come, and what was
+//! served. As the *buyer* can know it: the highest voucher that was signed, and what was received, or claimed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fondaco_audit::ShardId;
+use fondaco_contract::{ContractId, PriceList, Terms};
+use fondaco_crypto::{Digest, EntityId};
+use fondaco_ledger::HoldId;
+use fondaco_ports::market::{Frame as _, Request, Response, Step};
+use fondaco_transport::{Passing, Protocol, Tap};
+use tokio::time::Instant;
+
+/// Reads are charged by the whole unit.
+const UNIT: u64 = 16 << 10;
+/// In how many parts a unit of money is counted.
+const PARTS: u128 = 1_000_000_000_000;
+
+/// What was used under a contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    opened: bool,
+    written: u64,
+    read: u64,
+    kept: u128,
+    advanced: u64,
+}
+
+impl Used {
+    fn cost(&self, prices: &PriceList) -> u64 {
+        let parts = u128::from(prices.store.parts()) * self.kept
+            + u128::from(prices.write.parts()) * u128::from(self.written)
+            + u128::from(prices.read.parts()) * u128::from(self.read);
+        let whole = u64::try_from(parts / PARTS).expect("a run has no such sums");
+        whole
+            + u64::from(!parts.is_multiple_of(PARTS))
+            + if self.opened { prices.open.get() } else { 0 }
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            opened: self.opened || other.opened,
+            written: self.written + other.written,
+            read: self.read + other.read,
+            kept: self.kept + other.kept,
+            advanced: self.advanced + other.advanced,
+        }
+    }
+
+    /// Whether no counter is over that of `other`.
+    fn is_within(&self, other: &Self) -> bool {
+        self.written <= other.written
+            && self.read <= other.read
+            && self.kept <= other.kept
+            && self.advanced <= other.advanced
+    }
+
+    fn of(tab: &fondaco_contract::Tab) -> Self {
+        Self {
+            opened: tab.meter.opened,
+            written: tab.meter.written,
+            read: tab.meter.read,
+            kept: tab.meter.byte_epochs,
+            advanced: tab.epochs_paid - 1,
+        }
+    }
+}
+
+/// One thing that is paid for.
+#[derive(Clone, Copy, Debug)]
+enum Charge {
+    Open,
+    Write { bytes: u64, keep: Option<Keep> },
+    Read { bytes: u64 },
+    Advance,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keep {
+    shard: ShardId,
+    size: u64,
+    epoch: u64,
+}
+
+/// One side's account.
+#[derive(Clone, Debug, Default)]
+struct Side {
+    used: Used,
+    /// Bytes that are kept.
+    stored: u64,
+    shards: BTreeMap<ShardId, u64>,
+}
+
+impl Side {
+    fn add(&mut self, charge: Charge) -> Used {
+        let used = self.what(charge);
+        self.used = self.used.plus(&used);
+        if let Charge::Write { keep: Some(Keep { shard, size, .. }), .. } = charge {
+            self.shards.insert(shard, size);
+            self.stored += size;
+        }
+        used
+    }
+
+    fn delete(&mut self, shard: ShardId) {
+        self.stored -= self.shards.remove(&shard).unwrap_or(0).min(self.stored);
+    }
+
+    fn what(&self, charge: Charge) -> Used {
+        let none = Used::default();
+        match charge {
+            Charge::Open => Used { opened: true, ..none },
+            Charge::Write { bytes, keep } => {
+                let epochs = |keep: Keep| (1 + self.used.advanced).saturating_sub(keep.epoch);
+                let kept = keep.map_or(0, |keep| u128::from(keep.size) * u128::from(epochs(keep)));
+                Used { written: bytes, kept, ..none }
+            }
+            Charge::Read { bytes } => Used { read: bytes, ..none },
+            Charge::Advance => Used { advanced: 1, kept: u128::from(self.stored), ..none },
+        }
+    }
+}
+
+/// One contract.
+#[derive(Clone, Debug)]
+struct Account {
+    terms: Terms,
+    hold: HoldId,
+    /// The highest voucher that has come to its provider.
+    got: u64,
+    served: Side,
+    /// What came and was not answered with service.
+    unserved: Used,
+    /// Whether its provider crashed since it last said how the contract stands.
+    crashed: bool,
+    /// The highest voucher that its buyer signed.
+    signed: u64,
+    /// What its buyer knows to have been used, by what it got or by what it was told.
+    known: Side,
+    /// How many steps were paid for and not served, as far as the buyer knows.
+    taken: u64,
+    closed: bool,
+    /// How long each shard is that was ever put.
+    sizes: BTreeMap<ShardId, u64>,
+    /// A read that was paid for.
+    last_read: Option<Request>,
+}
+
+/// What a stream is about.
+struct Exchange {
+    contract: ContractId,
+    put: Option<(Keep, u64)>,
+    deletes: Option<ShardId>,
+    /// What was asked for last.
+    charge: Option<Charge>,
+    /// Vouchers on their way.
+    vouchers: VecDeque<Option<u64>>,
+    answers: VecDeque<Option<Box<Response>>>,
+}
+
+#[derive(Default)]
+struct State {
+    honest: BTreeSet<EntityId>,
+    accounts: BTreeMap<ContractId, Account>,
+    exchanges: BTreeMap<(u64, u64), Exchange>,
+    faults: Vec<String>,
+    trace: Chain,
+    frames: u64,
+    began: Option<Instant>,
+}
+
+/// The running digest of all frames.
+struct Chain(Digest);
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self(Digest::of(b"market"))
+    }
+}
+
+/// What can be told of one contract at the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) provider: EntityId,
+    pub(super) buyer: EntityId,
+    pub(super) hold: HoldId,
+    pub(super) signed: u64,
+    ends: u64,
+    /// When it lapses, unless it is paid for.
+    lapses: u64,
+    pub(super) taken: u64,
+    pub(super) closed: bool,
+}
+
+impl Told {
+    /// Whether its provider must still keep what it was given, at a moment in milliseconds.
+    pub(super) fn is_paid_at(&self, now: u64) -> bool {
+        now < self.lapses.min(self.ends)
+    }
+}
+
+/// Who watches the network and keeps books. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Oracle(Arc<Mutex<State>>);
+
+impl Oracle {
+    /// Begins to watch. On a tokio runtime.
+    pub(super) fn begin() -> Self {
+        let oracle = Self::default();
+        oracle.state().began = Some(Instant::now());
+        oracle
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes every fault of this provider or buyer for one.
+    pub(super) fn trust(&self, entity: EntityId) {
+        self.state().honest.insert(entity);
+    }
+
+    /// Notes what is not as it must be.
+    pub(super) fn fault(&self, what: String) {
+        self.state().faults.push(what);
+    }
+
+    /// Returns the first thing that was not as it must be.
+    pub(super) fn first_fault(&self) -> Option<String> {
+        self.state().faults.first().cloned()
+    }
+
+    /// A provider lost its power, and with it what it had not made durable.
+    pub(super) fn crashed(&self, provider: EntityId) {
+        for account in self.state().accounts.values_mut() {
+            if account.terms.prices.provider == provider {
+                account.crashed = true;
+            }
+        }
+    }
+
+    pub(super) fn trace(&self) -> (Digest, u64) {
+        let state = self.state();
+        (state.trace.0, state.frames)
+    }
+
+    /// Adds something to the trace that went over no network.
+    pub(super) fn note(&self, what: &str) {
+        self.state().trace(what.as_bytes());
+    }
+
+    /// Returns a read that was paid for at this provider.
+    pub(super) fn old_read(&self, provider: EntityId) -> Option<Request> {
+        let state = self.state();
+        let mut of_provider =
+            state.accounts.values().filter(|account| account.terms.prices.provider == provider);
+        of_provider.find_map(|account| account.last_read.clone())
+    }
+
+    pub(super) fn contracts(&self) -> BTreeMap<ContractId, Told> {
+        let state = self.state();
+        let told = |account: &Account| {
+            let Account { terms, hold, signed, known, taken, closed, .. } = account;
+            let epoch = terms.prices.epoch.milliseconds();
+            let begins = terms.begins.milliseconds();
+            Told {
+                provider: terms.prices.provider,
+                buyer: terms.buyer,
+                hold: *hold,
+                signed: *signed,
+                ends: terms.ends.milliseconds(),
+                lapses: begins + epoch * (known.used.advanced + 2),
+                taken: *taken,
+                closed: *closed,
+            }
+        };
+        state.accounts.iter().map(|(id, account)| (*id, told(account))).collect()
+    }
+}
+
+impl State {
+    fn trace(&mut self, bytes: &[u8]) {
+        let mut chain = self.trace.0.as_bytes().to_vec();
+        chain.extend_from_slice(Digest::of(bytes).as_bytes());
+        self.trace = Chain(Digest::of(&chain));
+    }
+
+    /// The buyer asks.
+    fn asks(&mut self, at: (u64, u64), frame: &[u8]) -> Option<()> {
+        let voucher = match self.exchanges.get(&at) {
+            None => self.begins(at, frame)?,
+            Some(exchange) => {
+                let Step { voucher, bytes } = Step::from_frame(frame).ok()?;
+                let (keep, done) = exchange.put?;
+                let bytes = bytes.as_slice().len() as u64;
+                let done = done + bytes;
+                let kept = (done == keep.size).then_some(keep);
+                let exchange = self.exchanges.get_mut(&at)?;
+                exchange.put = Some((keep, done));
+                exchange.charge = Some(Charge::Write { bytes, keep: kept });
+                Some(voucher.voucher.cumulative.get())
+            }
+        };
+        let exchange = self.exchanges.get_mut(&at)?;
+        exchange.vouchers.push_back(voucher);
+        let (contract, charge) = (exchange.contract, exchange.charge);
+        if let (Some(cumulative), Some(charge)) = (voucher, charge) {
+            self.signs(contract, charge, cumulative);
+        }
+        Some(())
+    }
+
+    /// A stream begins.
+    fn begins(&mut self, at: (u64, u64), frame: &[u8]) -> Option<Option<u64>> {
+        let request = Request::from_frame(frame).ok()?;
+        let (mut put, mut deletes, mut charge, mut voucher) = (None, None, None, None);
+        let contract = match &request {
+            Request::Open { terms, voucher: signed, .. } => {
+                charge = Some(Charge::Open);
+                voucher = Some(signed.voucher.cumulative.get());
+                let account = Account {
+                    terms: *terms,
+                    hold: signed.voucher.hold,
+                    got: 0,
+                    served: Side::default(),
+                    unserved: Used::default(),
+                    crashed: false,
+                    signed: 0,
+                    known: Side::default(),
+                    taken: 0,
+                    closed: false,
+                    sizes: BTreeMap::new(),
+                    last_read: None,
+                };
+                self.accounts.entry(terms.id()).or_insert(account);
+                terms.id()
+            }
+            Request::Put { contract, shard, size, epoch } => {
+                self.accounts.get_mut(contract)?.sizes.insert(*shard, size.get());
+                let keep = Keep { shard: *shard, size: size.get(), epoch: *epoch };
+                put = Some((keep, 0));
+                if size.get() == 0 {
+                    charge = Some(Charge::Write { bytes: 0, keep: Some(keep) });
+                }
+                *contract
+            }
+            Request::Get { contract, shard, offset, length, voucher: signed } => {
+                let account = self.accounts.get_mut(contract)?;
+                let size = *account.sizes.get(shard).unwrap_or(&u64::MAX);
+                let start = offset.get() / UNIT * UNIT;
+                let end = (offset.get() + length.get()).div_ceil(UNIT) * UNIT;
+                charge = Some(Charge::Read { bytes: end.min(size).saturating_sub(start) });
+                voucher = Some(signed.voucher.cumulative.get());
+                account.last_read = Some(request.clone());
+                *contract
+            }
+            Request::Advance { contract, voucher: signed } => {
+                charge = Some(Charge::Advance);
+                voucher = Some(signed.voucher.cumulative.get());
+                *contract
+            }
+            Request::Delete { contract, shard } => {
+                deletes = Some(*shard);
+                *contract
+            }
+            Request::Close { contract } => {
+                self.accounts.get_mut(contract)?.closed = true;
+                *contract
+            }
+            Request::Status { contract } => *contract,
+            _ => return None,
+        };
+        let (vouchers, answers) = (VecDeque::new(), VecDeque::new());
+        let exchange = Exchange { contract, put, deletes, charge, vouchers, answers };
+        self.exchanges.insert(at, exchange);
+        Some(voucher)
+    }
+
+    /// A buyer signs for no more than it knows to be owed, and for what it asks for now.
+    fn signs(&mut self, contract: ContractId, charge: Charge, cumulative: u64) {
+        let Some(account) = self.accounts.get_mut(&contract) else { return };
+        if !self.honest.contains(&account.terms.buyer) {
+            account.signed = account.signed.max(cumulative);
+            return;
+        }
+        let prices = &account.terms.prices;
+        let owed = account.known.used.plus(&account.known.what(charge)).cost(prices);
+        // A voucher that was signed, and whose stream could not be opened, was never sent; it is not taken back.
+        let side = &account.known;
+        let longest = account.sizes.values().max().map_or(0, |size| u128::from(*size));
+        let step = Used {
+            written: prices.step_max.get(),
+            read: prices.step_max.get() + 2 * UNIT,
+            kept: u128::from(side.stored) + longest * u128::from(1 + side.used.advanced),
+            ..Used::default()
+        };
+        let most = side.used.plus(&side.what(charge)).plus(&step).cost(prices);
+        if cumulative > most.max(account.signed) {
+            let known = account.known.used;
+            let what = format!(
+                "a buyer signed for {cumulative}, when {owed} were owed: {charge:?} after {known:?}"
+            );
+            self.faults.push(what);
+        }
+        let step = prices.step_max.get();
+        let over = match charge {
+            Charge::Write { bytes, .. } => bytes > step,
+            Charge::Read { bytes } => bytes > step + 2 * UNIT,
+            Charge::Open | Charge::Advance => false,
+        };
+        if over {
+            self.faults.push(format!("more than a step was risked: {charge:?}"));
+        }
+        if cumulative > account.signed {
+            account.signed = cumulative;
+            account.taken += 1;
+        }
+    }
+
+    /// A request has come to its provider.
+    fn hears(&mut self, at: (u64, u64)) -> Option<()> {
+        let exchange = self.exchanges.get_mut(&at)?;
+        let voucher = exchange.vouchers.pop_front()?;
+        let account = self.accounts.get_mut(&exchange.contract)?;
+        account.got = account.got.max(voucher.unwrap_or(0));
+        if let Some(shard) = exchange.deletes {
+            account.served.delete(shard);
+        }
+        if let Some(charge) = exchange.charge {
+            account.unserved = account.unserved.plus(&account.served.what(charge));
+        }
+        Some(())
+    }
+
+    /// The provider answers.
+    fn answers(&mut self, at: (u64, u64), provider: EntityId, frame: &[u8]) -> Option<()> {
+        let exchange = self.exchanges.get_mut(&at)?;
+        let response = Response::from_frame(frame).ok().map(Box::new);
+        exchange.answers.push_back(response.clone());
+        let (contract, charge) = (exchange.contract, exchange.charge);
+        let account = self.accounts.get_mut(&contract)?;
+        let mut faults = Vec::new();
+        match *response? {
+            Response::Opened { .. }
+            | Response::Taken { .. }
+            | Response::Stored
+            | Response::Slice { .. }
+            | Response::Advanced { .. } => {
+                let charge = charge?;
+                let is_new = match charge {
+                    Charge::Open => !account.served.used.opened,
+                    _ => true,
+                };
+                if is_new {
+                    let used = account.served.add(charge);
+                    let left = &mut account.unserved;
+                    left.written -= used.written.min(left.written);
+                    left.read -= used.read.min(left.read);
+                    left.kept -= used.kept.min(left.kept);
+                    left.advanced -= used.advanced.min(left.advanced);
+                }
+                let owed = account.served.used.cost(&account.terms.prices);
+                if owed > account.got && !account.crashed {
+                    let got = account.got;
+                    faults.push(format!("unpaid service: {owed} served for {got}: {charge:?}"));
+                }
+            }
+            // The host has the first bytes from a put that broke off.
+            Response::Resume { at } => {
+                if let Some((_, done)) = &mut exchange.put {
+                    *done = at.get();
+                }
+            }
+            Response::Status { tab, voucher, state, .. } => {
+                let told = Used::of(&tab);
+                if account.crashed {
+                    // What reads and broken puts came to, it may have lost; never what it acknowledged as stored.
+                    account.served.used.written = account.served.used.written.min(told.written);
+                    account.served.used.read = account.served.used.read.min(told.read);
+                    account.crashed = false;
+                }
+                let (served, most) =
+                    (account.served.used, account.served.used.plus(&account.unserved));
+                if !served.is_within(&told) {
+                    faults.push(format!("served and forgotten: {served:?}, told {told:?}"));
+                }
+                if !told.is_within(&most) {
+                    faults.push(format!("counted and never asked for: {told:?}, most {most:?}"));
+                }
+                let shown = voucher.map_or(0, |signed| signed.voucher.cumulative.get());
+                let owed = told.cost(&account.terms.prices);
+                if owed > shown || shown > account.got {
+                    let got = account.got;
+                    faults.push(format!("{owed} owed, {shown} shown, {got} got"));
+                }
+                // What came and was never answered is now known to be counted or not.
+                account.served.used = told;
+                account.unserved = Used::default();
+                account.served.stored = tab.stored.get();
+                let kept: u64 = account.served.shards.values().sum();
+                if tab.stored.get() < kept && !state.has_ended() {
+                    let stored = tab.stored.get();
+                    faults.push(format!("{kept} bytes are acknowledged, {stored} are kept"));
+                }
+            }
+            _ => {}
+        }
+        if self.honest.contains(&provider) {
+            let who = provider.short();
+            self.faults.extend(faults.into_iter().map(|what| format!("host {who}: {what}")));
+        }
+        Some(())
+    }
+
+    /// An answer has come to its buyer.
+    fn learns(&mut self, at: (u64, u64)) -> Option<()> {
+        let exchange = self.exchanges.get_mut(&at)?;
+        let response = exchange.answers.pop_front()??;
+        let account = self.accounts.get_mut(&exchange.contract)?;
+        match *response {
+            Response::Opened { .. }
+            | Response::Taken { .. }
+            | Response::Stored
+            | Response::Slice { .. }
+            | Response::Advanced { .. } => {
+                let charge = exchange.charge?;
+                account.known.add(charge);
+                account.taken = account.taken.saturating_sub(1);
+            }
+            Response::Deleted { .. } => {
+                account.known.delete(exchange.deletes?);
+            }
+            Response::Status { tab, .. } => {
+                account.known.used = Used::of(&tab);
+                account.known.stored = tab.stored.get();
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+impl Tap for Oracle {
+    fn sent(&self, passing: Passing<'_>) {
+        let mut state = self.state();
+        let Passing { from, to, connection, stream, protocol, frame } = passing;
+        let at = state.began.map_or(0, |began| began.elapsed().as_millis());
+        let head = format!("{at}{from}{to}{connection}/{stream}");
+        state.frames += 1;
+        state.trace(head.as_bytes());
+        state.trace(frame);
+        if protocol != Protocol::Storage {
+            return;
+        }
+        let at = (connection, stream);
+        let is_answer = state.exchanges.get(&at).is_some_and(|exchange| {
+            state
+                .accounts
+                .get(&exchange.contract)
+                .is_some_and(|account| account.terms.prices.provider == from)
+        });
+        // What is no message of a contract is not watched.
+        let _ = match is_answer {
+            true => state.answers(at, from, frame),
+            false => state.asks(at, frame),
+        };
+    }
+
+    fn came(&self, passing: Passing<'_>) {
+        let Passing { from, connection, stream, protocol, .. } = passing;
+        if protocol != Protocol::Storage {
+            return;
+        }
+        let mut state = self.state();
+        let at = (connection, stream);
+        let Some(exchange) = state.exchanges.get(&at) else { return };
+        let Some(account) = state.accounts.get(&exchange.contract) else { return };
+        let _ = match account.terms.prices.provider == from {
+            true => state.learns(at),
+            false => state.hears(at),
+        };
+    }
+}

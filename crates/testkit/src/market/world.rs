@@ -1,0 +1,670 @@
+//! The run itself: who there is, what befalls them, and what must be true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fondaco_agent::auditing::Outcome;
+use fondaco_agent::book::Stage;
+use fondaco_agent::{AgentError, Wish};
+use fondaco_crypto::{EntityId, SecretKey};
+use fondaco_ledger::HoldState;
+use fondaco_ports::Clock as _;
+use fondaco_storage_host::HostConfig;
+use fondaco_transport::{Climate, Fabric};
+use fondaco_units::{Amount, Bytes, Duration as Span, Price, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::buyer::{Buyer, Plan as BuyerPlan, Process};
+use super::host::{HostNode, Plan as HostPlan};
+use super::issuer::IssuerNode;
+use super::oracle::Oracle;
+use super::villains::{
+    CountsTwice, DoubleSpender, GarbageBuyer, LyingHost, Mischief, ServesUnpaid, SilentHost,
+    StepTaker, TruncatingHost, VoucherReplayer,
+};
+use super::{Planted, Report, Violation};
+use crate::{Rng, VirtualClock};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const EPOCH: Span = Span::from_seconds(86_400);
+/// What everybody who pays begins with.
+const MINTED: Amount = Amount::new(1 << 50);
+/// The longest that anything the buyer does may take: an issuer and a dozen hosts, each with its time-outs and patience.
+const ACTION_MAX: Duration = Duration::from_secs(6 * 3600);
+
+/// What a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Honest,
+    /// Honest, with a disk that fills up.
+    FullDisk,
+    /// Honest, with a clock a day off.
+    DayOff,
+    /// Sends a byte a second.
+    Stalling,
+    Lying,
+    Truncating,
+    Silent,
+    StepTaking,
+    /// Loses shards.
+    Forgetful,
+}
+
+impl Role {
+    /// Whether it keeps and serves what it is paid for.
+    const fn is_good(self) -> bool {
+        matches!(self, Self::Honest | Self::FullDisk)
+    }
+
+    /// Whether nothing it does may ever be held against it.
+    const fn is_honest(self) -> bool {
+        matches!(self, Self::Honest | Self::FullDisk | Self::DayOff)
+    }
+
+    fn any_villain(rng: &mut Rng) -> Self {
+        use Role::{DayOff, Forgetful, FullDisk, Lying, Silent, Stalling, StepTaking, Truncating};
+        let all =
+            [FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Forgetful];
+        *rng.pick(&all).unwrap_or(&Lying)
+    }
+
+    fn mischief(self, rng: &mut Rng) -> Option<Box<dyn Mischief>> {
+        match self {
+            Self::Lying => Some(Box::new(LyingHost::new(rng))),
+            Self::Truncating => Some(Box::new(TruncatingHost::new(rng))),
+            Self::Silent => Some(Box::new(SilentHost::new(rng))),
+            Self::StepTaking => Some(Box::new(StepTaker::new(rng))),
+            Self::Honest | Self::FullDisk | Self::DayOff | Self::Stalling | Self::Forgetful => None,
+        }
+    }
+}
+
+struct World {
+    rng: Rng,
+    planted: Planted,
+    fabric: Fabric,
+    oracle: Oracle,
+    issuer: IssuerNode,
+    hosts: Vec<(Role, HostNode)>,
+    buyer: Buyer,
+    spender: Option<DoubleSpender>,
+    garbage: GarbageBuyer,
+    replayer: VoucherReplayer,
+    began: Instant,
+    audited: Instant,
+    minted: u64,
+    report: Report,
+}
+
+/// Runs one seed on the runtime that calls it.
+pub(super) async fn run(seed: u64, planted: Planted) -> Result<Report, Violation> {
+    let began = Instant::now();
+    let failed = |what| Violation {
+        after_milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        what,
+    };
+    let mut world = World::new(seed, planted).map_err(failed)?;
+    world.live().await.map_err(failed)
+}
+
+impl World {
+    fn new(seed: u64, planted: Planted) -> Result<Self, String> {
+        let mut rng = Rng::new(seed);
+        let fabric = Fabric::new(rng.next_u64());
+        let oracle = Oracle::begin();
+        fabric.set_tap(Arc::new(oracle.clone()));
+        let clock = VirtualClock::new(Timestamp::from_milliseconds(1_800_000_000_000));
+        let bank = SecretKey::from_bytes(&rng.array());
+        let lying = planted == Planted::IssuerAnswersEarly;
+        let issuer =
+            IssuerNode::start(bank, &fabric, clock.another(), oracle.clone(), lying, rng.fork());
+        let key = SecretKey::from_bytes(&rng.array());
+        let count = 6 + rng.index(5);
+        let villains = if rng.chance(25) { 0 } else { 1 + rng.index(count / 3) };
+        let mut hosts = Vec::new();
+        for number in 0..count {
+            let role = if number < villains { Role::any_villain(&mut rng) } else { Role::Honest };
+            let host = Self::host(
+                &mut rng, planted, role, number, &fabric, &oracle, &clock, &issuer, &key,
+            );
+            hosts.push((role, host));
+        }
+        let wish = Wish {
+            bytes: Buyer::wish_bytes(),
+            survive: *rng.pick(&[0.9, 0.99, 0.999]).unwrap_or(&0.9),
+            epochs: 8 + u32::try_from(rng.below(30)).unwrap_or(0),
+            budget: None,
+        };
+        let plan = BuyerPlan {
+            key: key.clone(),
+            issuer: issuer.address(),
+            hosts: hosts.iter().map(|(_, host)| host.address()).collect(),
+            wish,
+            lying_disk: planted == Planted::BuyerForgets,
+        };
+        let buyer = Buyer::new(plan, &fabric, clock.another(), rng.fork());
+        oracle.trust(buyer.entity());
+        issuer.mint(buyer.entity(), MINTED)?;
+        let mut minted = MINTED.get();
+        let spender = rng.chance(40).then(|| {
+            let (address, clock) = (issuer.address(), clock.another());
+            DoubleSpender::new(&fabric, address, clock, oracle.clone(), &mut rng)
+        });
+        if let Some(spender) = &spender {
+            issuer.mint(spender.entity(), MINTED)?;
+            minted += MINTED.get();
+        }
+        let garbage = GarbageBuyer::new(&fabric, &mut rng);
+        let replayer = VoucherReplayer::new(&fabric, &key);
+        let (began, report) = (Instant::now(), Report::default());
+        Ok(Self {
+            rng,
+            planted,
+            fabric,
+            oracle,
+            issuer,
+            hosts,
+            buyer,
+            spender,
+            garbage,
+            replayer,
+            began,
+            audited: began,
+            minted,
+            report,
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)] // the world so far
+    fn host(
+        rng: &mut Rng,
+        planted: Planted,
+        role: Role,
+        number: usize,
+        fabric: &Fabric,
+        oracle: &Oracle,
+        clock: &VirtualClock,
+        issuer: &IssuerNode,
+        buyer: &SecretKey,
+    ) -> HostNode {
+        let clock = clock.another();
+        if role == Role::DayOff {
+            clock.set_skew(if rng.chance(50) { 86_400_000 } else { -86_400_000 });
+        }
+        let place = u8::try_from(number).unwrap_or(u8::MAX);
+        let socket = |port: u16| SocketAddr::from(([203, place, 113, 1], port));
+        let config = HostConfig {
+            currency: issuer.currency(),
+            open: Amount::new(rng.below(1000)),
+            store: Price::from_parts(rng.below(10_000_000)),
+            write: Price::from_parts(rng.below(400_000_000)),
+            read: Price::from_parts(rng.below(400_000_000)),
+            size: Bytes::new(100 << 30),
+            period_max: Span::from_seconds(100 * 86_400),
+            epoch: EPOCH,
+            step_max: Bytes::new(4096 << rng.below(5)),
+            newcomer: Bytes::new(100 << 30),
+            reserve: Bytes::ZERO,
+            leaves: None,
+        };
+        let mischief = match planted {
+            Planted::CountsTwice => Some(Box::new(CountsTwice) as Box<dyn Mischief>),
+            Planted::ServesUnpaid => Some(Box::new(ServesUnpaid::new(buyer)) as Box<dyn Mischief>),
+            _ => role.mischief(rng),
+        };
+        let plan = HostPlan {
+            key: SecretKey::from_bytes(&rng.array()),
+            config,
+            sockets: [socket(4433), socket(4434)],
+            issuer: issuer.address(),
+            lying_disk: planted == Planted::HostsAcknowledgeEarly,
+            mischief,
+            buyer: buyer.clone(),
+        };
+        let host = HostNode::start(plan, fabric, clock, oracle.clone(), rng.fork());
+        if role == Role::Stalling {
+            fabric.set_rate(host.entity(), Some(1));
+        }
+        if role.is_good() {
+            oracle.trust(host.entity());
+        }
+        host
+    }
+
+    async fn live(&mut self) -> Result<Report, String> {
+        let turns = 30 + self.rng.below(90);
+        let mut process = None;
+        for _ in 0..turns {
+            self.turn(&mut process).await?;
+            self.look(process.as_ref())?;
+            // Weeks of mostly nothing.
+            let hours = *self.rng.pick(&[0, 1, 12, 16]).unwrap_or(&1);
+            sleep(HOUR * hours + Duration::from_millis(self.rng.below(3_600_000))).await;
+        }
+        self.heal(&mut process).await?;
+        self.check(process).await?;
+        self.report.hours = self.began.elapsed().as_secs() / 3600;
+        let crashes = self.hosts.iter().map(|(_, host)| host.crashes()).sum::<u64>();
+        self.report.crashes = crashes + self.issuer.crashes() + self.buyer.crashes;
+        let (trace, frames) = self.oracle.trace();
+        (self.report.trace, self.report.frames) = (Some(trace), frames);
+        match self.oracle.first_fault() {
+            Some(fault) => Err(fault),
+            None => Ok(std::mem::take(&mut self.report)),
+        }
+    }
+
+    fn any_host(&mut self) -> usize {
+        self.rng.index(self.hosts.len())
+    }
+
+    // --- what befalls them -----------------------------------------------------------------------------
+
+    /// Plans faults for the next moments.
+    fn harm(&mut self) {
+        if self.rng.chance(50) {
+            return;
+        }
+        for _ in 0..=self.rng.below(2) {
+            let host = self.any_host();
+            let (role, node) = (self.hosts[host].0, self.hosts[host].1.clone());
+            let soon = Duration::from_millis(self.rng.below(3000));
+            match self.rng.below(12) {
+                0..=2 => node.power_off_in(self.rng.below(12)),
+                3 => {
+                    tokio::spawn(async move {
+                        sleep(soon).await;
+                        node.kill();
+                    });
+                }
+                4 => {
+                    let fabric = self.fabric.clone();
+                    tokio::spawn(async move {
+                        sleep(soon).await;
+                        fabric.cut(node.entity());
+                    });
+                }
+                5 => {
+                    let fabric = self.fabric.clone();
+                    let longest = *self.rng.pick(&[10, 60, 7200]).unwrap_or(&1);
+                    let away = Duration::from_secs(1 + self.rng.below(longest));
+                    tokio::spawn(async move {
+                        sleep(soon).await;
+                        fabric.set_away(node.entity(), true);
+                        sleep(away).await;
+                        fabric.set_away(node.entity(), false);
+                    });
+                }
+                6 => node.moves(),
+                7 if role != Role::DayOff => {
+                    let ahead = i64::try_from(self.rng.below(200_000)).unwrap_or(0) - 100_000;
+                    node.clock().set_skew(ahead);
+                }
+                8 => {
+                    let climate = Climate {
+                        delay_min: Duration::from_millis(1),
+                        delay_max: Duration::from_millis(
+                            *self.rng.pick(&[20, 200, 2000]).unwrap_or(&20),
+                        ),
+                        cuts_per_million: *self.rng.pick(&[0, 1000, 30_000]).unwrap_or(&0),
+                    };
+                    self.fabric.set_climate(climate);
+                }
+                9 => self.issuer.power_off_in(self.rng.below(12)),
+                10 => self.buyer.power_off_in(self.rng.below(12)),
+                _ => match role {
+                    Role::FullDisk => {
+                        node.set_room(Some(self.rng.below(50_000)));
+                    }
+                    Role::Forgetful => {
+                        node.lose(1 + self.rng.below(100));
+                    }
+                    _ => node.stay_down(self.rng.chance(50)),
+                },
+            }
+        }
+    }
+
+    /// One turn of the buyer, and of the villains.
+    async fn turn(&mut self, process: &mut Option<Process>) -> Result<(), String> {
+        self.harm();
+        if self.rng.chance(20) {
+            self.villains().await;
+        }
+        let mut present = match process.take() {
+            Some(present) if self.rng.chance(70) => present,
+            Some(old) => {
+                self.buyer.stop(old).await;
+                self.start()?
+            }
+            None => self.start()?,
+        };
+        let dies = if self.rng.chance(10) {
+            Duration::from_millis(self.rng.below(4000))
+        } else {
+            ACTION_MAX
+        };
+        let done = timeout(dies, self.act(&mut present)).await;
+        match done {
+            Err(_) if dies == ACTION_MAX => return Err("an action never came to an end".to_owned()),
+            Ok(Err(violation)) => return Err(violation),
+            Ok(Ok(())) if !self.buyer.is_dead() => *process = Some(present),
+            Ok(Ok(())) | Err(_) => self.buyer.crash(present),
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<Process, String> {
+        let process = loop {
+            match self.buyer.start() {
+                Ok(process) => break process,
+                Err(_) if self.buyer.is_dead() => self.buyer.lose_power(),
+                Err(error) => return Err(error),
+            }
+        };
+        let known = |object: &_| process.agent.book().read(|book| book.object(*object).is_some());
+        if let Some(lost) = self.buyer.stored.iter().find(|object| !known(*object)) {
+            return Err(format!("the buyer has forgotten what was acknowledged: {lost:?}"));
+        }
+        Ok(process)
+    }
+
+    async fn villains(&mut self) {
+        let (one, other) = (self.any_host(), self.any_host());
+        let (one, other) = (self.hosts[one].1.address(), self.hosts[other].1.address());
+        self.garbage.turn(&one).await;
+        if let Some(old) = self.oracle.old_read(one.entity()) {
+            self.replayer.turn(&one, &old).await;
+        }
+        if one != other
+            && let Some(spender) = &mut self.spender
+        {
+            spender.turn([&one, &other]).await;
+        }
+    }
+
+    /// Does one thing. An error is a violation: what fails for good reasons is none.
+    async fn act(&mut self, process: &mut Process) -> Result<(), String> {
+        if self.audited.elapsed() > HOUR * 16 {
+            return self.audit(process, 2).await;
+        }
+        match self.rng.below(100) {
+            0..=49 => {
+                let (object, bytes) = self.buyer.any_object();
+                match self.buyer.put(process, object, &bytes).await {
+                    Ok(()) => {
+                        self.report.stored += 1;
+                        self.buyer.stored.insert(object);
+                    }
+                    Err(error) => {
+                        self.oracle.note(&error.to_string());
+                        self.report.failed += 1;
+                    }
+                }
+                Ok(())
+            }
+            50..=74 => {
+                let stored: Vec<_> = self.buyer.stored.iter().copied().collect();
+                let Some(object) = self.rng.pick(&stored).copied() else { return Ok(()) };
+                let length = self.buyer.bytes[&object].len() as u64;
+                let from = self.rng.below(length + 1);
+                let to = from + self.rng.below(length - from + 1);
+                match self.buyer.read(process, object, from, to).await {
+                    Ok(true) => self.report.read += 1,
+                    Ok(false) => return Err(format!("{object:?} was read as other bytes")),
+                    Err(error) => self.oracle.note(&error.to_string()),
+                }
+                Ok(())
+            }
+            75..=89 => {
+                let samples = *self.rng.pick(&[1, 2, 8, 64]).unwrap_or(&1);
+                self.audit(process, samples).await
+            }
+            90..=97 => {
+                let stored: Vec<_> = self.buyer.stored.iter().copied().collect();
+                let Some(object) = self.rng.pick(&stored).copied() else { return Ok(()) };
+                self.buyer.stored.remove(&object);
+                // A disk that fails is found in the next turn.
+                let _ = process.objects.remove(object).await;
+                Ok(())
+            }
+            _ => {
+                self.buyer.stored.clear();
+                drop(self.buyer.end(process).await);
+                Ok(())
+            }
+        }
+    }
+
+    async fn audit(&mut self, process: &Process, samples: u32) -> Result<(), String> {
+        let nonce = self.rng.array();
+        match self.buyer.audit(process, samples, nonce).await {
+            Ok(audited) => {
+                self.audited = Instant::now();
+                for each in audited {
+                    match each.outcome {
+                        Outcome::Proven { .. } => self.report.proven += 1,
+                        Outcome::Caught { .. } => self.report.caught += 1,
+                        Outcome::Unasked { .. } | Outcome::Silent { .. } => {}
+                    }
+                }
+                Ok(())
+            }
+            Err(AgentError::Store(why)) => {
+                self.oracle.note(&why);
+                Ok(())
+            }
+            Err(error) => Err(format!("an audit failed: {error}")),
+        }
+    }
+
+    /// Sees that nothing went wrong so far.
+    fn look(&self, process: Option<&Process>) -> Result<(), String> {
+        if let Some(fault) = self.oracle.first_fault() {
+            return Err(fault);
+        }
+        let Some(process) = process else { return Ok(()) };
+        for (role, host) in &self.hosts {
+            let who = host.entity();
+            let why = process.agent.book().read(|book| book.distrusted(who).map(str::to_owned));
+            let trusted = role.is_honest() || self.planted == Planted::TrustsLiars;
+            if let Some(why) = why.filter(|_| trusted) {
+                return Err(format!("an honest host ({role:?}) was cut off: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    // --- the end ---------------------------------------------------------------------------------------
+
+    /// Everything comes up again, and villains are at their worst.
+    async fn heal(&mut self, process: &mut Option<Process>) -> Result<(), String> {
+        self.fabric.set_climate(Climate::FAIR);
+        self.issuer.heal();
+        self.buyer.heal();
+        for (_, host) in &self.hosts {
+            host.heal();
+        }
+        // The longest pause of any fault.
+        sleep(HOUR * 3).await;
+        for (_, host) in &self.hosts {
+            self.fabric.set_away(host.entity(), false);
+            host.stay_down(false);
+        }
+        sleep(HOUR * 7).await;
+        if let Some((role, _)) =
+            self.hosts.iter().find(|(_, host)| !host.is_up() && !host.gave_up())
+        {
+            return Err(format!("a host ({role:?}) does not come up"));
+        }
+        if let Some(old) = process.take() {
+            self.buyer.stop(old).await;
+        }
+        let present = self.start()?;
+        self.buyer.resume(&present).await.map_err(|error| format!("the wallet: {error}"))?;
+        // Those who were caught take no part in the second.
+        for _ in 0..2 {
+            self.audit(&present, 1000).await?;
+        }
+        self.look(Some(&present))?;
+        self.buyer.stop(present).await;
+        *process = Some(self.start()?);
+        Ok(())
+    }
+
+    async fn check(&mut self, process: Option<Process>) -> Result<(), String> {
+        let process = process.ok_or("no buyer")?;
+        self.liars_are_named(&process)?;
+        self.all_is_there(&process).await?;
+        self.nobody_ended_early(&process)?;
+        self.look(Some(&process))?;
+        self.audit(&process, 1).await?;
+        drop(self.buyer.end(&process).await);
+        self.buyer.stop(process).await;
+        // What the hosts did not post at once, they post now.
+        sleep(HOUR * 2).await;
+        self.books_balance()
+    }
+
+    /// Who was audited in full and does not have what it should, or shows other bytes, is distrusted.
+    fn liars_are_named(&mut self, process: &Process) -> Result<(), String> {
+        let roles: BTreeMap<EntityId, (Role, HostNode)> =
+            self.hosts.iter().map(|(role, host)| (host.entity(), (*role, host.clone()))).collect();
+        let book = process.agent.book();
+        let distrusted = |who| book.read(|book| book.distrusted(who).is_some());
+        self.report.distrusted += roles.keys().filter(|who| distrusted(**who)).count() as u64;
+        for object in &self.buyer.stored {
+            let Some(place) = self.buyer.where_is(process, *object) else { continue };
+            let is_empty = self.buyer.bytes[object].is_empty();
+            for (_, who, shard) in place.shards {
+                let (role, host) = &roles[&who];
+                let lies = match role {
+                    Role::Lying => !is_empty,
+                    Role::Forgetful => !is_empty && !host.has(shard) && !host.gave_up(),
+                    _ => false,
+                };
+                if lies && !distrusted(who) {
+                    return Err(format!("a liar ({role:?}) was audited and is trusted"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was acknowledged is read as it was, while enough of its hosts are good.
+    async fn all_is_there(&mut self, process: &Process) -> Result<(), String> {
+        let good: BTreeSet<EntityId> = self
+            .hosts
+            .iter()
+            .filter(|(role, _)| role.is_good())
+            .map(|(_, host)| host.entity())
+            .collect();
+        for object in self.buyer.stored.clone() {
+            let place = self.buyer.where_is(process, object).ok_or("an object is in no set")?;
+            // Who was away for long may find that what it keeps was not paid for.
+            let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
+            let is_due = |contract| told.get(contract).is_some_and(|told| told.is_paid_at(now));
+            let there = place.shards.iter();
+            let there = there.filter(|(contract, who, _)| good.contains(who) && is_due(contract));
+            let there = there.count();
+            let length = self.buyer.bytes[&object].len() as u64;
+            let read = timeout(ACTION_MAX, self.buyer.read(process, object, 0, length)).await;
+            match read {
+                Err(_) => return Err("a read never came to an end".to_owned()),
+                Ok(Ok(true)) => self.report.read += 1,
+                Ok(Ok(false)) => return Err(format!("{object:?} was read as other bytes")),
+                Ok(Err(_)) if there < place.needed => self.report.beyond += 1,
+                Ok(Err(error)) => {
+                    let needed = place.needed;
+                    return Err(format!(
+                        "{object:?} of {length} bytes has {there} good hosts, needs {needed}, and is \
+                         lost: {error}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No honest host ended what was paid for.
+    fn nobody_ended_early(&self, process: &Process) -> Result<(), String> {
+        /// How far two clocks were apart.
+        const SKEW: u64 = 300_000;
+        let now = self.buyer.clock.now().milliseconds() + SKEW;
+        let told = self.oracle.contracts();
+        let honest: BTreeSet<EntityId> = self
+            .hosts
+            .iter()
+            .filter(|(role, _)| role.is_good())
+            .map(|(_, host)| host.entity())
+            .collect();
+        process.agent.book().read(|book| {
+            for (id, contract) in book.contracts() {
+                let Some(told) = told.get(&id) else { continue };
+                let (ended, by_buyer) = match contract.stage {
+                    // The buyer is told that it is over, and notes that it knows no more.
+                    Stage::Ended { tab, .. } => (true, tab.meter.opened),
+                    Stage::Intended | Stage::Open => (false, false),
+                };
+                let early = told.is_paid_at(now);
+                if ended && !by_buyer && early && honest.contains(&told.provider) && !told.closed {
+                    return Err(format!("{id:?} was ended before its time"));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Money is conserved, and went where it was signed to.
+    fn books_balance(&mut self) -> Result<(), String> {
+        let told = self.oracle.contracts();
+        self.report.contracts = told.len() as u64;
+        self.report.taken = told.values().map(|told| told.taken).sum();
+        let minted = self.minted;
+        let (paid_to, paid_by) = self.issuer.look(|issuer| {
+            issuer.check().map_err(|error| format!("the issuer's books: {error}"))?;
+            let ledger = issuer.ledger();
+            let sum: u64 = ledger
+                .books()
+                .map(|(_, account)| account.available.get() + account.held.get())
+                .sum();
+            if (sum, ledger.supply().get()) != (minted, minted) {
+                return Err(format!("{minted} were minted, {sum} are there"));
+            }
+            let (mut paid_to, mut paid_by) = (BTreeMap::new(), BTreeMap::new());
+            for (id, hold) in ledger.holds() {
+                let HoldState::Posted { paid } = hold.state else { continue };
+                let contract =
+                    told.values().find(|told| told.hold == id && told.buyer == hold.payer);
+                let signed = contract.map_or(0, |told| told.signed);
+                if paid.get() > signed {
+                    return Err(format!("{} were paid of {signed} signed for", paid.get()));
+                }
+                *paid_to.entry(hold.payee).or_insert(0) += paid.get();
+                *paid_by.entry(hold.payer).or_insert(0) += paid.get();
+            }
+            Ok((paid_to, paid_by))
+        })??;
+        self.report.paid = paid_to.values().sum();
+        let has = |who| {
+            self.issuer.look(|issuer| {
+                let account = issuer.ledger().account(who);
+                account.available.get() + account.held.get()
+            })
+        };
+        for (_, host) in &self.hosts {
+            let (has, paid) = (has(host.entity())?, *paid_to.get(&host.entity()).unwrap_or(&0));
+            if has != paid {
+                return Err(format!("a host has {has}, and was paid {paid}"));
+            }
+        }
+        let (left, paid) =
+            (has(self.buyer.entity())?, *paid_by.get(&self.buyer.entity()).unwrap_or(&0));
+        if left + paid != MINTED.get() {
+            return Err(format!("the buyer has {left} and paid {paid}"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! What was stored is there, money balances and liars are named, whatever fails.
+//!
+//! `FONDACO_SEEDS` runs from `FONDACO_SEED` on; a failure prints the command that replays it.
+
+use std::{
+    num::NonZero,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use fondaco_testkit::{
+    Seeds,
+    market::{Planted, Report, Violation, run},
+};
+
+/// Runs each of `seeds`, on as many threads as there are processors: what happened, or the first seed that failed.
+fn run_all(seeds: Range<u64>) -> Result<Report, (u64, Violation)> {
+    let next = AtomicU64::new(seeds.start);
+    let worker = || {
+        let mut sum = Report::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return Ok(sum);
+            }
+            sum.add(&run(seed, Planted::Nothing).map_err(|violation| (seed, violation))?);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let done: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker")).collect()
+    });
+    let mut sum = Report::default();
+    let mut failed = Vec::new();
+    for each in done {
+        match each {
+            Ok(report) => sum.add(&report),
+            Err(violation) => failed.push(violation),
+        }
+    }
+    match failed.into_iter().min_by_key(|(seed, _)| *seed) {
+        Some(first) => Err(first),
+        None => Ok(sum),
+    }
+}
+
+/// Tells whoever runs this with `--nocapture`.
+#[allow(clippy::print_stdout)]
+fn report(what: &str) {
+    println!("{what}");
+}
+
+#[test]
+fn what_was_stored_is_there_and_liars_are_named() {
+    let seeds = Seeds::from_environment(40);
+    let runs = seeds.end - seeds.start;
+    let sum = run_all(seeds).unwrap_or_else(|(seed, violation)| {
+        panic!("{violation}\n{}", Seeds::replay(seed, "market"));
+    });
+    report(&format!("{runs} runs: {sum:?}"));
+    // What never happens was not tested.
+    if runs >= 20 {
+        let Report { stored, read, crashes, contracts, hours, .. } = sum;
+        assert!(stored > 3 * runs && read > 3 * runs && crashes > 2 * runs, "{sum:?}");
+        assert!(contracts > 5 * runs && hours > 150 * runs, "{sum:?}");
+        let Report { proven, caught, distrusted, paid, .. } = sum;
+        assert!(proven > 10 * runs && caught > 0 && distrusted > 0 && paid > runs, "{sum:?}");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run() {
+    for seed in 0..4 {
+        assert_eq!(run(seed, Planted::Nothing), run(seed, Planted::Nothing), "seed {seed}");
+    }
+}
+
+/// Each planted fault must be caught, most of the time: a check that catches none is none.
+fn caught(planted: Planted) -> Vec<String> {
+    let caught: Vec<String> = (0..40)
+        .filter_map(|seed| run(seed, planted).err())
+        .map(|violation| violation.what)
+        .collect();
+    report(&format!("{planted:?}: {}: {caught:#?}", caught.len()));
+    caught
+}
+
+#[test]
+fn canary_hosts_that_acknowledge_before_anything_is_durable() {
+    assert!(caught(Planted::HostsAcknowledgeEarly).len() >= 20);
+}
+
+#[test]
+fn canary_a_buyer_whose_disk_lies() {
+    assert!(caught(Planted::BuyerForgets).len() >= 10);
+}
+
+#[test]
+fn canary_an_issuer_whose_disk_lies() {
+    assert!(caught(Planted::IssuerAnswersEarly).len() >= 3);
+}
+
+#[test]
+fn canary_hosts_that_count_twice() {
+    assert!(caught(Planted::CountsTwice).len() >= 20);
+}
+
+#[test]
+fn canary_hosts_that_serve_what_no_voucher_pays_for() {
+    assert!(caught(Planted::ServesUnpaid).len() >= 20);
+}
+
+#[test]
+fn canary_a_buyer_that_takes_slices_as_they_come() {
+    assert!(caught(Planted::SkipsChecks).len() >= 2);
+}
+
+#[test]
+fn canary_a_liar_among_those_who_are_trusted() {
+    assert!(caught(Planted::TrustsLiars).len() >= 3);
+}
