@@ -11,7 +11,7 @@
 //!
 //! # What is checked
 //!
-//! At every frame, by books that share no counting with those of the parties ([`oracle`]):
+//! At every frame, by books that share no counting with those of the parties (`oracle`):
 //!
 //! - no honest host serves what no voucher that has come to it covers, forgets what it acknowledged, or counts twice;
 //! - the buyer signs for no more than what is owed and the one step it asks for.

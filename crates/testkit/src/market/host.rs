@@ -153,10 +153,14 @@ impl HostNode {
         let mut state = self.state();
         state.disk.heal();
         state.blobs.heal();
+        let is_villain = state.mischief.is_some();
         if let Some(mischief) = &mut state.mischief {
             mischief.be_worst();
         }
         drop(state);
+        if is_villain {
+            self.kill(); // What runs has a twin of it, which is as before.
+        }
         self.stay_down(false);
     }
 
