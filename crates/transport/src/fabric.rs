@@ -88,7 +88,7 @@ pub trait Tap: Send + Sync {
     fn came(&self, passing: Passing<'_>);
 }
 
-/// A network in memory. Clones are the same network. See the [module](self).
+/// A network in memory. Clones are the same network.
 #[derive(Clone)]
 pub struct Fabric(Arc<Shared>);
 
