@@ -5,7 +5,7 @@ use super::{
 };
 use crate::Event;
 use fondaco_audit::{SIZE_MAX, ShardId};
-use fondaco_contract::{Charge, ContractId, Deletion, State, read_charged};
+use fondaco_contract::{Charge, ContractId, Deletion, State, Tab, Terms, read_charged};
 use fondaco_crypto::EntityId;
 use fondaco_ledger::SignedVoucher;
 use fondaco_ports::market::{Reason, Response};
@@ -38,12 +38,7 @@ impl Host {
             return Err(Reason::Leaving { at });
         }
         let (terms, tab) = (&contract.terms, &contract.tab);
-        if !terms.epoch_is_near(epoch, now) {
-            return Err(Reason::WrongEpoch { epoch: terms.epoch_at(now) });
-        }
-        if epoch >= tab.epochs_paid {
-            return Err(Reason::Late { paid_until: terms.paid_until(tab.epochs_paid) });
-        }
+        is_due(terms, tab, epoch, now)?;
         let puts = || self.puts.values().filter(|put| put.contract == id);
         if contract.shards.len() + puts().count() >= SHARDS_MAX as usize {
             return Err(Reason::TooManyShards { shards_max: SHARDS_MAX });
@@ -66,22 +61,28 @@ impl Host {
     }
 
     /// Takes up a put whose stream broke; returns it and where it goes on. Nothing if there is none of this shard and size.
+    /// What was asked for last counts: the shard will be paid for from `epoch`.
     ///
     /// # Errors
     ///
-    /// About the contract.
+    /// About the contract; `WrongEpoch`, `Late`.
     pub fn put_resume(
-        &self,
+        &mut self,
         now: Timestamp,
         peer: EntityId,
         id: ContractId,
         shard: ShardId,
         size: Bytes,
+        epoch: u64,
     ) -> Result<Option<(PutId, Bytes)>, Reason> {
-        self.open_contract(now, peer, id)?;
+        let contract = self.open_contract(now, peer, id)?;
+        is_due(&contract.terms, &contract.tab, epoch, now)?;
         let is_it = |put: &Put| (put.contract, put.shard, put.size) == (id, shard, size);
-        let found = self.puts.iter().find(|(_, put)| is_it(put));
-        Ok(found.map(|(id, put)| (*id, Bytes::new(put.taken))))
+        let found = self.puts.iter_mut().find(|(_, put)| is_it(put));
+        Ok(found.map(|(id, put)| {
+            put.epoch = epoch;
+            (*id, Bytes::new(put.taken))
+        }))
     }
 
     /// Returns what a put under way was charged so far, to be made durable in time.
@@ -268,4 +269,15 @@ impl Host {
     fn buyer(&self, id: ContractId) -> Result<EntityId, Reason> {
         self.contracts.get(&id).map(|contract| contract.terms.buyer).ok_or(Reason::UnknownContract)
     }
+}
+
+/// Sees that a put may begin in this epoch: that it is now, and that all that is kept is paid for until it ends.
+fn is_due(terms: &Terms, tab: &Tab, epoch: u64, now: Timestamp) -> Result<(), Reason> {
+    if !terms.epoch_is_near(epoch, now) {
+        return Err(Reason::WrongEpoch { epoch: terms.epoch_at(now) });
+    }
+    if epoch >= tab.epochs_paid {
+        return Err(Reason::Late { paid_until: terms.paid_until(tab.epochs_paid) });
+    }
+    Ok(())
 }

@@ -171,7 +171,7 @@ impl Shared {
             return refused(Reason::OverSize { size, size_max: SHARD_MAX });
         }
         let key = (contract, shard);
-        let mut guard = match self.take_up(peer, key, size) {
+        let mut guard = match self.take_up(peer, key, size, epoch) {
             Err(reason) => return refused(reason),
             Ok(Some(parked)) => PutGuard {
                 shared: self,
@@ -263,9 +263,18 @@ impl Shared {
     }
 
     /// Finds a put whose stream broke, and takes it from where it was laid.
-    fn take_up(&self, peer: EntityId, key: Key, size: Bytes) -> Result<Option<Parked>, Reason> {
+    fn take_up(
+        &self,
+        peer: EntityId,
+        key: Key,
+        size: Bytes,
+        epoch: u64,
+    ) -> Result<Option<Parked>, Reason> {
         let mut state = self.lock();
-        let found = state.host.put_resume(self.clock.now(), peer, key.0, key.1, size)?;
+        if !state.parked.contains_key(&key) {
+            return Ok(None);
+        }
+        let found = state.host.put_resume(self.clock.now(), peer, key.0, key.1, size, epoch)?;
         Ok(found.and_then(|_| state.parked.remove(&key)))
     }
 

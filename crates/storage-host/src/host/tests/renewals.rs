@@ -253,16 +253,44 @@ fn a_put_goes_on_where_it_broke() {
     let put = fair.begin(1, 10_000);
     let voucher = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
     let _ = fair.host.put_step(NOON, put, &voucher, STEP).unwrap();
-    let found = fair.host.put_resume(NOON, peer, id, shard(1), Bytes::new(10_000));
+    let found = fair.host.put_resume(NOON, peer, id, shard(1), Bytes::new(10_000), 0);
     assert_eq!(found, Ok(Some((put, Bytes::new(STEP)))));
     assert!(matches!(fair.host.put_charged(put), Some(Event::Metered { .. })));
     for (name, size) in [(1, 9999), (2, 10_000)] {
-        let none = fair.host.put_resume(NOON, peer, id, shard(name), Bytes::new(size));
+        let none = fair.host.put_resume(NOON, peer, id, shard(name), Bytes::new(size), 0);
         assert_eq!(none, Ok(None));
     }
     let stranger = EntityId::from_bytes([8; 32]);
-    let other = fair.host.put_resume(NOON, stranger, id, shard(1), Bytes::new(10_000));
+    let other = fair.host.put_resume(NOON, stranger, id, shard(1), Bytes::new(10_000), 0);
     assert_eq!(other, Err(Reason::NotYours));
+}
+
+/// Whoever goes on in the next epoch keeps the shard from then on, and pays for no epoch that it was not there.
+#[test]
+fn a_put_that_goes_on_in_the_next_epoch_is_paid_for_from_then_on() {
+    let mut fair = Fair::opened();
+    let (peer, id, size) = (fair.peer(), fair.id(), 2 * STEP);
+    let put = fair.begin(1, size);
+    let voucher = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
+    let _ = fair.host.put_step(NOON, put, &voucher, STEP).unwrap();
+    let later = seconds(3600);
+    let mut resume =
+        |epoch| fair.host.put_resume(later, peer, id, shard(1), Bytes::new(size), epoch);
+    assert!(matches!(resume(1), Err(Reason::Late { .. })), "the epoch is not paid for yet");
+    assert_eq!(resume(3), Err(Reason::WrongEpoch { epoch: 1 }));
+    let voucher = fair.pay(Charge::Advance);
+    let answer = fair.host.advance(later, peer, id, &voucher);
+    assert_eq!(fair.note(&answer), Response::Advanced { epochs_paid: 2 });
+    let found = fair.host.put_resume(later, peer, id, shard(1), Bytes::new(size), 1);
+    assert_eq!(found, Ok(Some((put, Bytes::new(STEP)))));
+    let _ = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
+    let voucher = fair.pay(Charge::Store { bytes: Bytes::new(size), epochs: 1 });
+    let _ = fair.host.put_step(later, put, &voucher, STEP).unwrap();
+    let answer = fair.host.put_commit(later, put, shard(1));
+    assert_eq!(fair.note(&answer), Response::Stored);
+    assert_eq!(fair.contract().tab.meter.byte_epochs, u128::from(size));
+    fair.check();
+    fair.check_replay();
 }
 
 #[test]
