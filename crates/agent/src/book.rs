@@ -26,6 +26,8 @@
 //!   its contract by renewal, which moves all shards at once, or by repair: in one event, after every object of the set has
 //!   its shard under the new one.
 
+mod keeping;
+
 use crate::audit_log::LogHead;
 use fondaco_audit::{ShardId, tagged_len};
 use fondaco_codec::{List, Text, choice, record};
@@ -795,80 +797,6 @@ impl Book {
     /// Returns the number under which the book was given to the hosts last; 0 before the first time.
     pub const fn sequence(&self) -> u64 {
         self.sequence
-    }
-
-    /// Returns events that lead to a book like this one: as it is kept by the hosts.
-    ///
-    /// What was removed is in none of them, so [`Book::given`] counts less after them: no more than what lies there.
-    pub fn events(&self) -> Vec<Event> {
-        let mut events = Vec::new();
-        for (&contract, record) in &self.contracts {
-            events.push(Event::ContractIntended {
-                terms: record.terms,
-                address: record.address.clone(),
-                hold_request: record.hold_request,
-                hold_max: record.hold_max,
-                hold_expires: record.hold_expires,
-            });
-            if let Some(&provider_signature) = self.signatures.get(&contract) {
-                events.push(Event::ContractOpened { contract, provider_signature });
-            }
-            if let Stage::Ended { tab, paid } = record.stage {
-                events.push(Event::ContractEnded { contract, tab, paid });
-            }
-        }
-        for (number, set) in (0..).zip(&self.sets) {
-            let contracts = List::new(set.origins.clone()).expect("a set that was read");
-            let (coding, k) = (Coding::Cauchy8, set.code.k());
-            events.push(Event::SetFormed { coding, k, contracts });
-            for (index, (&contract, origin)) in (0..).zip(set.contracts.iter().zip(&set.origins)) {
-                if contract != *origin {
-                    events.push(Event::SlotTaken { set: number, index, contract });
-                }
-            }
-        }
-        for (&object, record) in &self.objects {
-            let &ObjectRecord { length, set, code, tagged, .. } = record;
-            let shards = List::new(record.shards.clone()).expect("an object that was read");
-            let k = code.k();
-            events.push(match tagged {
-                Some(tagged) => {
-                    Event::TaggedObjectStored { object, length, set, k, shards, tagged }
-                }
-                None => Event::ObjectCoded { object, length, set, k, shards },
-            });
-        }
-        events.extend(self.deletions.iter().map(|&receipt| Event::ShardDeleted { receipt }));
-        for (&contract, &lost) in &self.losses {
-            events.push(Event::LossNoted { contract, lost });
-        }
-        for (&(set, index), &contract) in &self.repairs {
-            events.push(Event::SlotIntended { set, index, contract });
-        }
-        for (&provider, why) in &self.distrusted {
-            events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });
-        }
-        let providers: BTreeSet<_> = self.records.keys().chain(self.exposures.keys()).collect();
-        for &provider in providers {
-            let record = self.records.get(&provider).copied();
-            let exposure = self.exposures.get(&provider).copied();
-            events.push(Event::TrustKept { provider, record, exposure });
-        }
-        for &contract in self.contracts.keys() {
-            let (proven, lost) = (self.proven.get(&contract).copied(), self.is_lost(contract));
-            events.push(Event::ProofKept { contract, proven, lost });
-        }
-        if self.unfinished {
-            events.push(Event::BackupStarted);
-        }
-        if self.audits != LogHead::default() {
-            let link = self.audits.link.unwrap_or(Digest::ZERO);
-            events.push(Event::AuditsLogged { entries: self.audits.entries, link });
-        }
-        if self.sequence > 0 {
-            events.push(Event::StateNumbered { sequence: self.sequence });
-        }
-        events
     }
 
     /// Returns what is known of a provider, if anything was ever seen of it.
