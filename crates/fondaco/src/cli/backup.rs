@@ -203,7 +203,7 @@ pub(crate) struct RepairArgs {
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
     /// How many places of each host's shards to check first
-    #[arg(long, default_value_t = 44)]
+    #[arg(long, default_value_t = 44, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: u32,
 }
 
