@@ -6,7 +6,7 @@ use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::selling::{self, OfferToml};
 use crate::services::{announce, announce_locally, listen_failure, stop_switch};
-use crate::status;
+use crate::status::Teller;
 use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
 use fondaco_mdns::Role;
@@ -238,15 +238,14 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
         args.without_shards,
     )?;
     home.save_service_address("host", &endpoint.address())?;
+    let (folder, watch, address) = (home.folder("host")?, service.watch(), endpoint.address());
+    let teller = Teller { folder, watch, address };
+    // Whoever hears that it is ready may ask for its status at once.
+    teller.tell().await;
     announce("host", &endpoint.address(), json);
     let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
     let over = stop.child_token();
-    let telling = tokio::spawn(status::write(
-        home.folder("host")?,
-        service.watch(),
-        endpoint.address(),
-        over.clone(),
-    ));
+    let telling = tokio::spawn(teller.go_on(over.clone()));
     let posting = offer.posting(key, endpoint.clone(), service.price_board());
     let Some(posting) = posting else {
         let served = service.serve(endpoint, stop).await;

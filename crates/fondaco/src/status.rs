@@ -114,31 +114,42 @@ impl Status {
     }
 }
 
-/// Writes how a service fares every few seconds, until it is stopped; then there is no file any more.
-pub(crate) async fn write(
-    folder: PathBuf,
-    watch: HostWatch,
-    address: Address,
-    stop: CancellationToken,
-) {
-    let path = folder.join(FILE);
-    let mut tick = tokio::time::interval(INTERVAL);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = stop.cancelled() => break,
-        }
-        let Some(report) = watch.report() else { break };
-        let text = serde_json::to_vec(&Status::of(&report, &address)).unwrap_or_default();
-        let to = path.clone();
+/// What tells how a service fares, in a file that every `status` can read.
+pub(crate) struct Teller {
+    pub(crate) folder: PathBuf,
+    pub(crate) watch: HostWatch,
+    pub(crate) address: Address,
+}
+
+impl Teller {
+    /// Tells it once; returns whether the service is still there.
+    pub(crate) async fn tell(&self) -> bool {
+        let Some(report) = self.watch.report() else { return false };
+        let text = serde_json::to_vec(&Status::of(&report, &self.address)).unwrap_or_default();
+        let to = self.folder.join(FILE);
         let written =
             tokio::task::spawn_blocking(move || fondaco_store::write_atomic(&to, &text, 0o644));
         if let Ok(Err(error)) = written.await {
             tracing::warn!(%error, "the status was not written");
         }
+        true
     }
-    // Left behind, it would only be old.
-    drop(std::fs::remove_file(&path));
+
+    /// Tells it every few seconds, until it is stopped; then there is no file any more.
+    pub(crate) async fn go_on(self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(INTERVAL);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            if !self.tell().await {
+                break;
+            }
+        }
+        // Left behind, it would only be old.
+        drop(std::fs::remove_file(self.folder.join(FILE)));
+    }
 }
 
 pub(crate) async fn status(home: &Home, json: bool) -> Result<(), Failure> {
