@@ -1,18 +1,25 @@
 //! `memory`: what a million accounts take up in memory, each case in a process of its own.
 
-use std::hint::black_box;
+use std::{hint::black_box, path::Path, sync::Arc};
 
 use fondaco_crypto::{CurrencyId, EntityId};
-use fondaco_lcp::{Issuer, IssuerOptions, Request, RequestId};
+use fondaco_issuer::{IssuerConfig, IssuerHandle, IssuerService};
+use fondaco_lcp::{Issuer, IssuerOptions, Request, RequestId, Response};
 use fondaco_ledger::Ledger;
+use fondaco_store::SystemClock;
 use fondaco_testkit::Rng;
+use fondaco_units::Scale;
 use serde_json::json;
+use tokio::{runtime::Runtime, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    leftovers::Folder,
     processes::{memory, number, numbers, say},
     race::digits,
     report::{Bound, Goal, Report},
-    town::{MINTED, currency, records},
+    served::{endpoint, issuer_key},
+    town::{FEE, MINTED, currency, records},
 };
 
 const ACCOUNTS: usize = 1_000_000;
@@ -25,25 +32,31 @@ const RESIDENT: Goal = Goal {
 };
 
 /// What is in memory, by the name under which the process is told.
-const CASES: [(&str, &str); 3] = [
+const CASES: [(&str, &str); 5] = [
     ("ledger", "the ledger alone"),
-    ("few", "the issuer, remembering 1 MiB of answers"),
-    ("issuer", "the issuer, as it is by default"),
+    ("few", "the core of the issuer, remembering 1 MiB of answers"),
+    ("issuer", "the core of the issuer, as it is by default"),
+    ("service", "the service, all minted over it, with its history"),
+    ("again", "the service, opened again"),
 ];
+
+/// How many mints are under way together.
+const TOGETHER: usize = 8192;
 
 pub(crate) fn run(report: &Report) {
     let accounts = report.size(ACCOUNTS, 20_000);
-    let title = format!("{accounts} accounts, minted to one by one, with no notice left");
+    let folder = Folder::new("memory");
+    let title = format!("{accounts} accounts, minted to one by one");
     report.head(&title, &["what", "resident, MB", "at most so far, MB", "bytes an account"]);
     for (case, what) in CASES {
-        let numbers = numbers("memory", &[case, &accounts.to_string()]);
+        let numbers = numbers("memory", &[case, &accounts.to_string(), &folder.path().to_string_lossy()]);
         let [resident, peak] = ["resident", "peak"].map(|name| number(&numbers, name));
         let account = resident / accounts as f64;
         let cells =
             [what.to_owned(), digits(resident / MB), digits(peak / MB), format!("{account:.0}")];
         let value = json!({ "table": "memory", "what": what, "accounts": accounts, "resident": resident, "peak": peak });
         report.row(&cells, &value);
-        if case == "issuer" {
+        if case == "service" {
             report.goal(RESIDENT, resident / MB, &[]);
         }
     }
@@ -51,7 +64,7 @@ pub(crate) fn run(report: &Report) {
 
 /// Fills the memory of this process, and says how full it is.
 pub(crate) fn inside(arguments: &[String]) {
-    let [case, accounts] = arguments else { panic!("a case and a number of accounts") };
+    let [case, accounts, folder] = arguments else { panic!("a case, accounts and a folder") };
     let accounts: u64 = accounts.parse().expect("a number of accounts");
     let mut rng = Rng::new(1);
     let bank = EntityId::from_bytes(rng.array());
@@ -65,6 +78,7 @@ pub(crate) fn inside(arguments: &[String]) {
             tell();
             black_box(ledger);
         }
+        case @ ("service" | "again") => serve(Path::new(folder), accounts, case == "service"),
         case => {
             let mut options = IssuerOptions::default();
             if case == "few" {
@@ -82,6 +96,45 @@ pub(crate) fn inside(arguments: &[String]) {
             black_box(issuer);
         }
     }
+}
+
+/// Serves so many accounts, which are minted to first if they are not there yet.
+fn serve(folder: &Path, accounts: u64, is_new: bool) {
+    let key = issuer_key();
+    if is_new {
+        let scale = Scale::new(2).expect("two decimals");
+        let config = IssuerConfig::new("harbour crown", "HCR", scale, FEE).expect("a currency");
+        IssuerService::init(folder, &key, &config).expect("an empty folder");
+    }
+    let service = IssuerService::open(folder, &key, Arc::new(SystemClock)).expect("sound books");
+    let handle = service.handle();
+    Runtime::new().expect("a runtime").block_on(async {
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(service.serve(endpoint(&key).await, stop.clone()));
+        if is_new {
+            mint(&handle, accounts).await;
+        }
+        let asked = handle.call(Request::Describe).await;
+        assert!(matches!(asked, Ok(Response::Described { .. })), "{asked:?}");
+        tell();
+        stop.cancel();
+        serving.await.expect("no panic").expect("the issuer served");
+    });
+}
+
+async fn mint(handle: &IssuerHandle, accounts: u64) {
+    let (mut rng, mut mints) = (Rng::new(1), JoinSet::new());
+    for id in 1..=accounts {
+        if mints.len() >= TOGETHER {
+            let minted = mints.join_next().await.expect("some are under way").expect("no panic");
+            assert!(matches!(minted, Ok(Response::Minted { .. })), "{minted:?}");
+        }
+        let to = EntityId::from_bytes(rng.array());
+        let (handle, id) = (handle.clone(), RequestId::new(id.into()));
+        mints.spawn(async move { handle.call(Request::Mint { id, to, amount: MINTED }).await });
+    }
+    let minted = mints.join_all().await;
+    assert!(minted.iter().all(|answer| matches!(answer, Ok(Response::Minted { .. }))));
 }
 
 fn tell() {
