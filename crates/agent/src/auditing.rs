@@ -9,6 +9,8 @@
 //!                       │ └──► not what it must be: caught
 //!                       └────► silence: the same once more ──► silent, which alone proves nothing
 //! ```
+//!
+//! A host that cannot be dialled was asked several times already: dialling repeats itself for some seconds.
 
 use crate::AgentError;
 use crate::book::{Book, Event, Verdict};
@@ -21,6 +23,7 @@ use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, Domain, EntityId, Hasher};
 use fondaco_erasure::Layout;
 use fondaco_ports::market::{PROOF_SAMPLES_MAX, Reason};
+use fondaco_transport::TransportError;
 use fondaco_units::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -246,7 +249,7 @@ impl Evidence {
     }
 }
 
-/// Asks in time, and once more the same if there is no answer.
+/// Asks in time, and once more the same if there is no answer; but for a host that nobody was found at.
 async fn ask<T, F>(provider: EntityId, question: impl Fn() -> F) -> Result<T, AgentError>
 where
     F: Future<Output = Result<T, AgentError>>,
@@ -268,8 +271,10 @@ async fn in_time<T>(
     timeout(DEADLINE, answer).await.unwrap_or(Err(late))
 }
 
+/// Whether the same is worth asking again at once.
 fn is_silence(error: &AgentError) -> bool {
     match error {
+        AgentError::Transport(TransportError::Unreachable { .. }) => false,
         AgentError::Transport(error) => error.is_transient(),
         AgentError::Late { .. } => true,
         AgentError::Provider { reason, .. } => matches!(reason, Reason::Busy | Reason::Failed),
@@ -393,12 +398,15 @@ mod tests {
         let refused = |reason| AgentError::Provider { provider, reason };
         let late = || AgentError::Late { provider, seconds: 60 };
         let lie = || AgentError::Caught { provider, what: "a lie".to_owned() };
+        let address = fondaco_ports::Address::new(provider, []);
+        let nobody = || AgentError::from(TransportError::Unreachable { address: address.clone() });
         type Answers = Vec<Result<u8, AgentError>>;
         let table: Vec<(Answers, Result<u8, String>, usize)> = vec![
             (vec![Ok(7)], Ok(7), 1),
             (vec![Err(late()), Ok(7)], Ok(7), 2),
             (vec![Err(refused(Reason::Busy)), Ok(7)], Ok(7), 2),
             (vec![Err(late()), Err(late()), Ok(7)], Err(late().to_string()), 2),
+            (vec![Err(nobody()), Ok(7)], Err(nobody().to_string()), 1), // dialled for seconds
             (vec![Err(late()), Err(lie()), Ok(7)], Err(lie().to_string()), 2),
             (vec![Err(lie()), Ok(7)], Err(lie().to_string()), 1),
             (

@@ -99,6 +99,8 @@ pub struct Agent {
     risk: u64,
     /// Where the audit log is.
     audits: PathBuf,
+    /// Who could not be dialled lately.
+    away: Arc<session::Away>,
 }
 
 /// What a contract has come to.
@@ -138,7 +140,8 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
-        Self { key, endpoint, clock, book, limits: None, risk: 1, audits }
+        let away = Arc::default();
+        Self { key, endpoint, clock, book, limits: None, risk: 1, audits, away }
     }
 
     /// Trusts new hosts with no more at once than these limits allow by their deals so far.
@@ -311,6 +314,7 @@ impl Agent {
     ) -> Arc<Session> {
         let (given, lost) = (book.given(contract), book.loss(contract));
         let session = self.session(record, given).with_losses(lost, self.risk);
+        let session = session.with_away(Arc::clone(&self.away));
         Arc::new(session.tagging_as(book.origin(contract)))
     }
 
@@ -394,7 +398,9 @@ impl Agent {
                     }
                     (Stage::Open, Some(session)) if record.terms.ends > now => {
                         state = State::Open;
-                        if let Ok((used, authorised)) = session.standing().await {
+                        if session.away().is_none()
+                            && let Ok((used, authorised)) = session.standing().await
+                        {
                             (tab, paid) = (Some(used), Some(authorised));
                             state = session.stands().await.unwrap_or(state);
                         }

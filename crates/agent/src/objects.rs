@@ -35,9 +35,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How often a shard is offered to a host that cannot be reached, and how long to wait in between.
+/// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
 
 /// How long a host may take for a read before the others are asked to make up for it.
@@ -615,13 +615,16 @@ pub(crate) async fn put_patiently(
     shard: ShardId,
     bytes: &[u8],
 ) -> Result<Put, AgentError> {
-    let mut pauses = PUT_PAUSES_SECONDS.into_iter();
+    let mut pauses = PUT_PAUSES_SECONDS.into_iter().map(Duration::from_secs);
     loop {
+        let began = Instant::now();
         match session.put(shard, bytes).await {
             Err(error) if is_transient(&error) => {
-                let Some(seconds) = pauses.next() else { return Err(error) };
+                let Some(pause) = pauses.next() else { return Err(error) };
                 tracing::info!(provider = %session.provider(), %error, "a host is away; trying again");
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                // Dialling in vain took its time, and was a pause.
+                let pause = pause.saturating_sub(began.elapsed());
+                tokio::time::sleep(pause).await;
             }
             done => return done,
         }

@@ -11,9 +11,11 @@
 //! it asks the host, who can only show a voucher that this buyer signed (decision 1). What the host counts
 //! beyond what it answered is a loss, and ends the payments when it is more than a step (see `losses`).
 
+mod away;
 mod marking;
 mod over;
 
+pub(crate) use away::Away;
 pub(crate) use marking::mine;
 
 use crate::AgentError;
@@ -36,8 +38,8 @@ use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// What a host may keep of ours that we do not know of: shards of objects that a crash cut off.
 const UNKNOWN_BYTES_MAX: Bytes = Bytes::new(1 << 30);
@@ -69,6 +71,8 @@ pub struct Session {
     origin: ContractId,
     /// Made when first needed.
     tag_key: OnceLock<TagKey>,
+    /// Who could not be dialled lately, of all that this process deals with.
+    away: Arc<Away>,
     state: Mutex<State>,
 }
 
@@ -79,7 +83,7 @@ struct State {
     tab: Option<Tab>,
     /// The highest total signed for, as far as the host has shown or we know.
     authorised: Amount,
-    /// When dialling failed last, and why: who waited for it need not try the same again.
+    /// When dialling failed last, and why, if it has not succeeded since: who waited for it need not try the same again.
     failed: Option<(Instant, TransportError)>,
     /// Where the contract stands, as the host said last.
     stands: Option<Standing>,
@@ -153,7 +157,7 @@ impl Session {
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
-        let spent = AtomicU64::new(0);
+        let (spent, away) = (AtomicU64::new(0), Arc::default());
         let (origin, tag_key) = (terms.id(), OnceLock::new());
         Self {
             key,
@@ -167,8 +171,16 @@ impl Session {
             spent,
             origin,
             tag_key,
+            away,
             state,
         }
+    }
+
+    /// Knows and tells who could not be dialled.
+    #[must_use]
+    pub(crate) fn with_away(mut self, away: Arc<Away>) -> Self {
+        self.away = away;
+        self
     }
 
     /// Tags shards as the contract did that the slot of this one had first: so that those that were there before a renewal
@@ -216,9 +228,24 @@ impl Session {
         self.tag_key.get_or_init(|| AuditKey::of(&self.key).for_contract(self.origin.digest()))
     }
 
+    /// Takes the state. Who waited for it while the host could not be dialled hears the same.
+    async fn lock(&self) -> Result<MutexGuard<'_, State>, AgentError> {
+        let asked = Instant::now();
+        let state = self.state.lock().await;
+        match state.failed.as_ref().filter(|(when, _)| *when > asked) {
+            Some((_, error)) => Err(error.clone().into()),
+            None => Ok(state),
+        }
+    }
+
+    /// Returns why the host could not be dialled, if that was a short while ago and the last that this process heard of it.
+    pub(crate) fn away(&self) -> Option<TransportError> {
+        self.away.why(self.provider())
+    }
+
     /// Has the host sign the terms; asked again, it gives the same signature.
     pub async fn open(&self) -> Result<Signature, AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let connection = self.connected(&mut state).await?;
         let quote = self.quote(&Tab::default(), Charge::Open)?;
         let request = Request::Open {
@@ -240,7 +267,7 @@ impl Session {
     /// Has the host sign terms that take over `stored` bytes of the contract they renew; returns also that contract's
     /// account, as it ended. Asked again, it gives the same.
     pub async fn renew(&self, stored: Bytes) -> Result<(Signature, Tab), AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let connection = self.connected(&mut state).await?;
         let tab = self.add(&Tab::default(), Charge::Open)?;
         let quote = self.quote(&tab, Charge::Store { bytes: stored, epochs: 1 })?;
@@ -262,14 +289,14 @@ impl Session {
 
     /// Stores a shard: when this returns, it is on the host's disk.
     pub async fn put(&self, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let done = self.put_steps(&mut state, shard, bytes).await;
         self.after(&mut state, done)
     }
 
     /// Asks whether a shard of so many bytes is on the host's disk under this contract; nothing is charged.
     pub(crate) async fn has(&self, shard: ShardId, size: Bytes) -> Result<bool, AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let done = async {
             let (connection, _, epoch) = self.ready(&mut state).await?;
             let mut stream = connection.open().await?;
@@ -432,7 +459,7 @@ impl Session {
 
     /// Asks for a proof of blocks of shards, in the order of their names, and pays for it; the caller checks it.
     pub async fn prove(&self, nonce: [u8; 32], parts: &[Part]) -> Result<Vec<u8>, AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let done = self.prove_step(&mut state, nonce, parts).await;
         self.after(&mut state, done)
     }
@@ -468,7 +495,7 @@ impl Session {
 
     /// Deletes a shard; nothing is charged. Returns the host's word for it, which is to be kept.
     pub async fn delete(&self, shard: ShardId) -> Result<SignedDeletion, AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let connection = self.connected(&mut state).await?;
         let contract = self.contract();
         let done = ask(&connection, &Request::Delete { contract, shard }).await;
@@ -487,7 +514,7 @@ impl Session {
 
     /// Asks how the contract stands: the tab, and what is authorised for it.
     pub async fn standing(&self) -> Result<(Tab, Amount), AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let done = self.sync(&mut state).await.map(|tab| (tab, state.authorised));
         self.after(&mut state, done)
     }
@@ -495,7 +522,7 @@ impl Session {
     /// Asks where the contract stands; if it can be renewed, pays for the present epoch first if that is due. Returns the
     /// account, what is authorised for it, and where the contract stands.
     pub async fn before_renewal(&self) -> Result<(Tab, Amount, Standing), AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         state.tab = None;
         let mut done = self.sync(&mut state).await;
         let ends = state.stands.is_some_and(|stands| stands.has_ended());
@@ -514,7 +541,7 @@ impl Session {
 
     /// Ends the contract: the host posts its voucher. Returns the final tab and what was paid.
     pub async fn close(&self) -> Result<(Tab, Amount), AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let tab = self.sync(&mut state).await?;
         let connection = self.connected(&mut state).await?;
         match ask(&connection, &Request::Close { contract: self.contract() }).await? {
@@ -544,11 +571,14 @@ impl Session {
         state.tab = None;
         match self.endpoint.connect(&self.address, Protocol::Storage).await {
             Ok(connection) => {
+                state.failed = None;
+                self.away.is_back(self.provider());
                 state.connection = Some(connection.clone());
                 Ok(connection)
             }
             Err(error) => {
                 state.failed = Some((Instant::now(), error.clone()));
+                self.away.note(self.provider(), &error);
                 Err(error.into())
             }
         }

@@ -170,6 +170,10 @@ impl Agent {
 
 /// Gives a blob to one host, and has it marked there.
 async fn give(session: &Session, shard: ShardId, blob: &[u8], sequence: u64) -> Result<(), String> {
+    // The books come after all else, and the next command brings them again.
+    if let Some(why) = session.away() {
+        return Err(why.to_string());
+    }
     session.put(shard, blob).await.map_err(|error| error.to_string())?;
     match session.mark(shard, Bytes::of(blob), sequence).await {
         Ok(highest) if highest == sequence => Ok(()),

@@ -52,7 +52,7 @@ impl Session {
         // What it keeps, in truth, the book will say.
         let (stored, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
         let state = Mutex::<State>::default();
-        let (origin, tag_key) = (terms.id(), OnceLock::new());
+        let (origin, tag_key, away) = (terms.id(), OnceLock::new(), Arc::default());
         Self {
             key,
             endpoint,
@@ -65,6 +65,7 @@ impl Session {
             spent,
             origin,
             tag_key,
+            away,
             state,
         }
     }
@@ -77,7 +78,7 @@ impl Session {
         size: Bytes,
         sequence: u64,
     ) -> Result<u64, AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let connection = self.connected(&mut state).await?;
         let (contract, hold, hold_max) = (self.contract(), self.hold, self.hold_max);
         let mark = Mark { contract, hold, hold_max, sequence, shard, size }.sign(&self.key);

@@ -14,7 +14,7 @@ impl Session {
     /// Asks the host whether the contract is over, and whether its clock agrees with `now`: a price list is good for a
     /// short time only.
     pub(crate) async fn is_over(&self, now: Timestamp) -> Result<(bool, bool), AgentError> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await?;
         let connection = self.connected(&mut state).await?;
         let asked = ask(&connection, &Request::Status { contract: self.contract() }).await;
         let is_over = match asked {
