@@ -10,7 +10,8 @@
 //!                       └────► silence: the same once more ──► silent, which alone proves nothing
 //! ```
 //!
-//! A host that cannot be dialled was asked several times already: dialling repeats itself for some seconds.
+//! A host that cannot be dialled was asked several times already: dialling repeats itself for some seconds. One that was
+//! caught before is not asked, since it would have to be paid for the answer.
 
 use crate::AgentError;
 use crate::book::{Book, Event, Verdict};
@@ -101,7 +102,7 @@ pub enum Outcome {
         /// What was wrong.
         what: String,
     },
-    /// It could not be asked, for a reason of our own: the hold is spent, or the contract over.
+    /// It could not be asked, for a reason of our own: the hold is spent, the contract over, or the host was caught before.
     Unasked {
         /// Why.
         what: String,
@@ -131,11 +132,18 @@ pub async fn audit(
             .update(contract.digest().as_bytes())
             .finish()
             .as_bytes();
+        let caught =
+            objects.book().read(|book| book.distrusted(session.provider()).map(str::to_owned));
         audits.spawn(async move {
             let mut evidence = Evidence::default();
-            let result = match kind {
-                Kind::Sampled => sample(&session, &shards, samples, nonce, &mut evidence).await,
-                Kind::Deep => dig(&session, &shards, samples, nonce, &mut evidence).await,
+            let result = match (caught, kind) {
+                (Some(why), _) => {
+                    Ok(Outcome::Unasked { what: format!("it was caught before: {why}") })
+                }
+                (None, Kind::Sampled) => {
+                    sample(&session, &shards, samples, nonce, &mut evidence).await
+                }
+                (None, Kind::Deep) => dig(&session, &shards, samples, nonce, &mut evidence).await,
             };
             (contract, session, nonce, evidence, result)
         });

@@ -85,6 +85,10 @@ struct State {
     authorised: Amount,
     /// When dialling failed last, and why, if it has not succeeded since: who waited for it need not try the same again.
     failed: Option<(Instant, TransportError)>,
+    /// What the account would be if the host counted what it refused last.
+    refused: Option<Tab>,
+    /// Whether a read or proof was never answered: the host may count it at any time.
+    unanswered: bool,
     /// Where the contract stands, as the host said last.
     stands: Option<Standing>,
     losses: Losses,
@@ -97,6 +101,8 @@ impl Default for State {
             tab: None,
             authorised: Amount::ZERO,
             failed: None,
+            refused: None,
+            unanswered: false,
             stands: None,
             losses: Losses::new(Amount::ZERO, 1),
         }
@@ -419,7 +425,7 @@ impl Session {
         state.tab = None;
         let contract = self.contract();
         let request = Request::Get { contract, shard, offset, length, voucher };
-        let slice = match self.ask_of_kept(&connection, &request).await? {
+        let slice = match self.ask_of_kept(&connection, &request, state, tab).await? {
             Response::Slice { bytes } => bytes.into_vec(),
             other => return Err(misanswer(self.provider(), &other)),
         };
@@ -434,13 +440,26 @@ impl Session {
         })
     }
 
-    /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by.
+    /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by. So is a refusal, if
+    /// the host then shows the account that it would have come to with the answer, and no other request explains that.
     async fn ask_of_kept(
         &self,
         connection: &Connection,
         request: &Request,
+        state: &mut State,
+        charged: Tab,
     ) -> Result<Response, AgentError> {
-        match ask(connection, request).await {
+        let before = std::mem::replace(&mut state.unanswered, true);
+        let answer = ask(connection, request).await;
+        let is_answered = matches!(answer, Ok(_) | Err(AgentError::Provider { .. }));
+        state.unanswered = before || !is_answered;
+        // A voucher may have been used up by a request of a process before this one.
+        let is_refused = matches!(
+            &answer,
+            Err(AgentError::Provider { reason, .. }) if !matches!(reason, Reason::Unpaid { .. })
+        );
+        state.refused = (is_refused && !state.unanswered).then_some(charged);
+        match answer {
             Err(AgentError::Provider { reason, .. })
                 if matches!(
                     reason,
@@ -484,7 +503,7 @@ impl Session {
         // As with a read.
         state.tab = None;
         let request = Request::Prove { contract: self.contract(), nonce, parts, voucher };
-        match self.ask_of_kept(&connection, &request).await? {
+        match self.ask_of_kept(&connection, &request, state, tab).await? {
             Response::Proof { bytes } => {
                 state.tab = Some(tab);
                 Ok(bytes.into_vec())
@@ -649,6 +668,9 @@ impl Session {
             return Err(self.doubt("it counts epochs that are not paid for by now"));
         }
         state.losses.shown(&self.terms.prices, &tab);
+        if state.refused.take() == Some(tab) {
+            return caught("it refused what it was asked for, and was paid for it");
+        }
         state.tab = Some(tab);
         state.stands = Some(stands);
         state.authorised = state.authorised.max(shown);

@@ -442,6 +442,16 @@ pub(crate) struct UpArgs {
     /// Announce yourself on the local network, by multicast DNS
     #[arg(long)]
     pub(crate) local: bool,
+    /// Cheat, for trying out what a market does about it; see docs/decisions/0027
+    #[arg(long, hide = true, value_name = "HOW")]
+    pub(crate) misbehave: Option<Misbehaviour>,
+}
+
+/// How a host can be made to cheat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Misbehaviour {
+    /// Take the vouchers for reads and audits, and serve none
+    RefuseReads,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,9 +1,9 @@
 //! `fondaco sell` and `up`: the provider's side.
 
-use crate::cli::{SellCommand, SellStorageArgs, UpArgs};
+use crate::cli::{Misbehaviour, SellCommand, SellStorageArgs, UpArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
-use crate::screen::say;
+use crate::screen::{complain, say};
 use crate::selling::{self, OfferToml};
 use crate::services::{announce, announce_locally, listen_failure, stop_switch};
 use crate::status::Teller;
@@ -228,7 +228,7 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
         .await
         .map_err(|error| listen_failure(error, args.listen))?;
     let issuer = LcpClient::new(endpoint.clone(), currency.issuer()?);
-    let service = HostService::open(
+    let mut service = HostService::open(
         &home.folder("host")?,
         &host.path,
         key.clone(),
@@ -237,6 +237,12 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
         issuer,
         args.without_shards,
     )?;
+    if args.misbehave == Some(Misbehaviour::RefuseReads) {
+        if !json {
+            complain("This host cheats: it takes money for reads and serves none.");
+        }
+        service.refuse_reads();
+    }
     home.save_service_address("host", &endpoint.address())?;
     let (folder, watch, address) = (home.folder("host")?, service.watch(), endpoint.address());
     let teller = Teller { folder, watch, address };

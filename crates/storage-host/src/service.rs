@@ -40,7 +40,7 @@ use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, Tr
 use fondaco_units::{Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -133,6 +133,8 @@ pub(crate) struct Shared {
     up_since: Timestamp,
     /// Whether a round of settling is under way.
     settling: AtomicBool,
+    /// Whether what is read is paid for and not served.
+    refuses_reads: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -305,6 +307,7 @@ impl HostService {
             reserve: config.reserve,
             up_since: now,
             settling: AtomicBool::new(false),
+            refuses_reads: AtomicBool::new(false),
         });
         Ok(Self { shared, failed, tick: TICK })
     }
@@ -312,6 +315,12 @@ impl HostService {
     /// Sets how often reads are flushed and contracts looked at, instead of every second.
     pub const fn set_tick(&mut self, tick: Duration) {
         self.tick = tick;
+    }
+
+    /// Makes it a cheat, for trying a market out: it takes the vouchers for reads and audits, counts them as served, and
+    /// says that it is busy.
+    pub fn refuse_reads(&mut self) {
+        self.shared.refuses_reads.store(true, Ordering::Relaxed);
     }
 
     /// Returns where the prices are read and moved while it serves.
@@ -563,6 +572,9 @@ impl Shared {
                     Ok(event) => state.unsaved.insert(contract, event),
                     Err(reason) => return Some(Response::Refused { reason }),
                 };
+                if self.refuses_reads.load(Ordering::Relaxed) {
+                    return Some(Response::Refused { reason: Reason::Busy });
+                }
                 state.counts.read(now, length);
                 Some(Response::Slice { bytes: slice })
             }

@@ -8,6 +8,7 @@ use fondaco_crypto::EntityId;
 use fondaco_ledger::SignedVoucher;
 use fondaco_ports::market::{Payload, ProvePart, Reason, Response};
 use fondaco_store::{BlobRead, FileError, Part};
+use std::sync::atomic::Ordering;
 
 #[allow(clippy::cast_possible_truncation)] // 7680 and 16
 const BLOCK_BYTES: usize = BLOCK as usize;
@@ -31,6 +32,9 @@ impl Shared {
             let mut state = self.lock();
             let event = state.host.prove_commit(&plan)?;
             state.unsaved.insert(contract, event);
+            if self.refuses_reads.load(Ordering::Relaxed) {
+                return Err(Reason::Busy);
+            }
             Ok(Response::Proof { bytes })
         };
         prove().unwrap_or_else(|reason| Response::Refused { reason })

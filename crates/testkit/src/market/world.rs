@@ -21,8 +21,8 @@ use super::host::{HostNode, Plan as HostPlan};
 use super::issuer::IssuerNode;
 use super::oracle::Oracle;
 use super::villains::{
-    CountsTwice, DoubleSpender, GarbageBuyer, LyingHost, Mischief, ServesUnpaid, SilentHost,
-    StepTaker, TruncatingHost, VoucherReplayer,
+    CountsTwice, DoubleSpender, GarbageBuyer, LyingHost, Mischief, RefusingHost, ServesUnpaid,
+    SilentHost, StepTaker, TruncatingHost, VoucherReplayer,
 };
 use super::{Planted, Report, Violation};
 use crate::{Rng, VirtualClock};
@@ -48,6 +48,7 @@ enum Role {
     Truncating,
     Silent,
     StepTaking,
+    Refusing,
     /// Loses shards.
     Forgetful,
 }
@@ -64,9 +65,13 @@ impl Role {
     }
 
     fn any_villain(rng: &mut Rng) -> Self {
-        use Role::{DayOff, Forgetful, FullDisk, Lying, Silent, Stalling, StepTaking, Truncating};
-        let all =
-            [FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Forgetful];
+        use Role::{
+            DayOff, Forgetful, FullDisk, Lying, Refusing, Silent, Stalling, StepTaking, Truncating,
+        };
+        let all = [
+            FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Refusing,
+            Forgetful,
+        ];
         *rng.pick(&all).unwrap_or(&Lying)
     }
 
@@ -76,6 +81,7 @@ impl Role {
             Self::Truncating => Some(Box::new(TruncatingHost::new(rng))),
             Self::Silent => Some(Box::new(SilentHost::new(rng))),
             Self::StepTaking => Some(Box::new(StepTaker::new(rng))),
+            Self::Refusing => Some(Box::new(RefusingHost::new(rng))),
             Self::Honest | Self::FullDisk | Self::DayOff | Self::Stalling | Self::Forgetful => None,
         }
     }
@@ -538,10 +544,14 @@ impl World {
         for object in &self.buyer.stored {
             let Some(place) = self.buyer.where_is(process, *object) else { continue };
             let is_empty = self.buyer.bytes[object].is_empty();
-            for (_, who, shard) in place.shards {
+            for (contract, who, shard) in place.shards {
                 let (role, host) = &roles[&who];
                 let lies = match role {
                     Role::Lying => !is_empty,
+                    // One that is paid no more, for what it took before, is not asked.
+                    Role::Refusing => {
+                        !is_empty && book.read(|book| book.loss(contract)) == Amount::ZERO
+                    }
                     Role::Forgetful => !is_empty && !host.has(shard) && !host.gave_up(),
                     _ => false,
                 };
