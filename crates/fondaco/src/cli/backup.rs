@@ -199,6 +199,9 @@ pub(crate) struct RepairArgs {
     /// A storage host that may take over, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
+    /// A broker to ask for others, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
     /// The most that the contracts opened for this may cost, as "5 CLR"
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
