@@ -607,13 +607,13 @@ pub(crate) struct ResticArgs {
 pub(crate) struct DemoArgs {
     /// The folder to back up [default: the present folder]
     pub(crate) folder: Option<PathBuf>,
-    /// How many storage hosts to start
-    #[arg(long, default_value_t = 8)]
+    /// How many storage hosts to start with
+    #[arg(long, default_value_t = 12)]
     pub(crate) hosts: u8,
     /// The probability with which every object must survive
-    #[arg(long, default_value_t = 0.999, value_name = "P")]
+    #[arg(long, default_value_t = 0.999_999, value_name = "P")]
     pub(crate) survive: f64,
-    /// Leave the folders of the demo behind, to be looked at
+    /// Leave it all running when it is over, and the folders behind
     #[arg(long)]
     pub(crate) keep: bool,
 }

@@ -8,6 +8,7 @@ use crate::screen::say;
 use crate::wallet::client;
 use fondaco_agent::book::Stage;
 use fondaco_agent::{Agent, ContractStatus, Renewal, Wallet};
+use fondaco_contract::exposure_max;
 use fondaco_units::Amount;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -144,6 +145,7 @@ fn list_contract(
             "byte_epochs": u64::try_from(meter.byte_epochs).unwrap_or(u64::MAX),
             "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),
             "hold_max": scale.show(status.record.hold_max).to_string(),
+            "step": scale.show(exposure_max(&terms.prices)).to_string(),
             "state": status.state.to_string(), "ends": terms.ends.to_string(),
             "renews": terms.renews.map(|renewed| renewed.to_string()),
             "deleted": deleted, "freed": freed.get(),

@@ -1,20 +1,24 @@
 //! `fondaco demo`: the whole market at work on a folder, each party a process of its own.
 //!
 //! Every step is an ordinary command of this program, run by an ordinary owner in a folder of its own;
-//! the demo only starts them, kills some, alters the disk of one, and adds up what they say.
+//! the demo only starts them, kills some, alters the disk of one, has one cheat, and adds up what they say.
 
+mod bill;
 mod compare;
+mod misfortune;
+mod running;
 mod world;
 
 use crate::cli::DemoArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::screen::say;
+use crate::services::stop_switch;
 use compare::compare;
 use fondaco_units::{Amount, Bytes, Scale};
 use serde_json::Value;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use world::World;
 
@@ -22,12 +26,17 @@ const SYMBOL: &str = "CLR";
 const DECIMALS: u8 = 6;
 /// What the buyer is given, in whole coins.
 const ALLOWANCE: &str = "100";
-/// How many hosts are killed; one more alters its shards.
-const KILLED: usize = 2;
-/// With fewer, no code of the default durability survives the loss of three.
+/// One is killed, one lies, and one refuses.
+const SPARE_MIN: usize = 3;
+/// With fewer, no code survives the loss of so many.
 const HOSTS_MIN: u8 = 5;
+/// How long an offer may take to be shown.
+const SHOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The least room that a host sells, beside what the folder needs.
+const ROOM: u64 = 1 << 30;
 
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    let stop = stop_switch()?;
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from("."));
     let folder = std::fs::canonicalize(&folder).map_err(|error| io("back up", &folder, &error))?;
     if !folder.is_dir() {
@@ -36,13 +45,15 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
             .hint("name a folder to back up, as `fondaco demo ~/Pictures`"));
     }
     if args.hosts < HOSTS_MIN {
-        return Err(Failure::new(format!("{} hosts are too few to lose three", args.hosts))
+        let what = format!("{} hosts are too few to lose {SPARE_MIN}", args.hosts);
+        return Err(Failure::new(what)
             .code(Code::Usage)
             .hint(format!("start at least {HOSTS_MIN} with --hosts")));
     }
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(format!("cannot find this program: {error}")))?;
-    let mut world = World::new(program, args.keep)?;
+    let keep = args.keep;
+    let mut world = World::new(program, keep)?;
     let mut demo = Demo {
         args,
         folder,
@@ -50,17 +61,19 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
         began: Instant::now(),
         step: 0,
         doing: "",
-        addresses: Vec::new(),
+        issuer: String::new(),
+        broker: String::new(),
+        hosts: Vec::new(),
     };
     let done = tokio::select! {
         done = demo.steps() => done,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted; every process was stopped")),
+        () = stop.cancelled() => Err(Failure::new("interrupted; every process was stopped")),
     };
     let (step, doing) = (demo.step, demo.doing);
-    let kept = demo.args.keep.then(|| world.path().to_owned());
+    let kept = keep.then(|| world.path().to_owned());
     world.end().await;
-    if let Some(path) = kept {
-        say(&format!("\nEverything is left in {}", path.display()));
+    if let (Some(path), Err(_)) = (kept, &done) {
+        say(&format!("\nEverything is stopped, and left in {}", path.display()));
     }
     done.map_err(|failure| failure.during(&format!("step {step}, {doing}")))
 }
@@ -72,8 +85,25 @@ struct Demo<'a> {
     began: Instant,
     step: u32,
     doing: &'static str,
-    /// The hosts' names and addresses.
-    addresses: Vec<(String, String)>,
+    /// Addresses of services.
+    issuer: String,
+    broker: String,
+    /// The hosts' names and addresses, in the order in which they started.
+    hosts: Vec<(String, String)>,
+}
+
+/// What the backup of the folder came to.
+struct BackedUp {
+    /// The hosts with a contract.
+    chosen: Vec<Contract>,
+    /// How many of them can be lost.
+    spare: usize,
+}
+
+/// A contract of the buyer's, after the backup.
+struct Contract {
+    host: String,
+    owed: Amount,
 }
 
 impl Demo<'_> {
@@ -87,21 +117,24 @@ impl Demo<'_> {
     async fn steps(&mut self) -> Result<(), Failure> {
         let hosts = usize::from(self.args.hosts);
         say(&format!(
-            "An issuer, {hosts} storage hosts and a buyer on this machine, each a process of its own,\n\
+            "An issuer, a broker, {hosts} storage hosts and a buyer on this machine, each a process of its own,\n\
              with a key, a folder and a socket of its own. Nothing else is involved.\n   Folder to back up: {}\n   \
              Everything else:   {}",
             self.folder.display(),
             self.world.path().display()
         ));
-        let issuer = self.issue().await?;
-        let hosts = self.sell(&issuer, hosts).await?;
-        self.back_up(&hosts).await?;
-        let (killed, liar) = self.misfortune(&hosts).await?;
-        self.audit(liar).await?;
-        let fresh = self.repair(&issuer, hosts.len()).await?;
+        self.issue().await?;
+        self.sell(hosts).await?;
+        let backed_up = self.back_up().await?;
+        let fates = self.misfortune(backed_up).await?;
+        self.audit(&fates).await?;
+        self.repair(&fates).await?;
         self.restore().await?;
-        self.settle(&killed).await?;
-        self.balance(&[hosts, fresh].concat()).await?;
+        self.settle(&fates).await?;
+        self.balance(&fates).await?;
+        if self.args.keep {
+            self.leave_running().await?;
+        }
         let seconds = self.began.elapsed().as_secs_f64();
         say(&format!(
             "\nDone in {seconds:.1} s: all that was acknowledged came back, and every book balances."
@@ -109,53 +142,76 @@ impl Demo<'_> {
         Ok(())
     }
 
-    async fn issue(&mut self) -> Result<String, Failure> {
-        self.step("the issuer starts, and pays the buyer an allowance");
+    /// Returns the name of the host whose entity, or the beginning of it, this is.
+    fn host_of(&self, entity: &str) -> String {
+        let found = self.hosts.iter().find(|(_, address)| address.starts_with(entity));
+        found.map_or_else(|| entity.to_owned(), |(name, _)| name.clone())
+    }
+
+    /// Returns where a host listens, or listened: the buyer knows no other place.
+    fn socket_of(&self, host: &str) -> String {
+        let found = self.hosts.iter().find(|(name, _)| name == host);
+        let address = found.map(|(_, address)| address.as_str()).unwrap_or_default();
+        address.rsplit('@').next().unwrap_or_default().to_owned()
+    }
+
+    async fn issue(&mut self) -> Result<(), Failure> {
+        self.step("the issuer starts, and pays the buyer an allowance; and a broker");
         self.world.ask("issuer", ["init", "--no-passphrase"]).await?;
         let define =
             ["issuer", "init", "--name", "Claire dollar", "--symbol", SYMBOL, "--scale", "6"];
         self.world.ask("issuer", define).await?;
         let up = ["issuer", "up", "--listen", "127.0.0.1:0"];
         let issuer = self.world.start("issuer", up).await?;
+        self.world.ask("broker", ["init", "--no-passphrase"]).await?;
+        let up = ["broker", "up", "--listen", "127.0.0.1:0"];
+        self.broker = self.world.start("broker", up).await?;
         let buyer = text(&self.world.ask("buyer", ["init", "--no-passphrase"]).await?, "entity")?;
         self.world.ask("buyer", ["wallet", "add", &issuer]).await?;
         let minted =
             self.world.ask("issuer", ["issuer", "mint", ALLOWANCE, "--to", &buyer]).await?;
         say(&format!("   issuer   pid {:<7} {issuer}", self.world.pid("issuer")));
+        say(&format!("   broker   pid {:<7} {}", self.world.pid("broker"), self.broker));
         say(&format!("   buyer    {buyer}"));
         say(&format!(
             "   minted   {} {SYMBOL}, which is the whole supply",
             text(&minted, "supply")?
         ));
-        Ok(issuer)
+        self.issuer = issuer;
+        Ok(())
     }
 
-    async fn sell(&mut self, issuer: &str, count: usize) -> Result<Vec<String>, Failure> {
-        self.step("the hosts start, each with a signed price list");
-        self.start(issuer, 1..=count).await
+    async fn sell(&mut self, count: usize) -> Result<(), Failure> {
+        self.step("the hosts start, and show their signed price lists at the broker");
+        self.start(1..=count).await
     }
 
-    /// Starts hosts by their numbers.
-    async fn start(
-        &mut self,
-        issuer: &str,
-        numbers: RangeInclusive<usize>,
-    ) -> Result<Vec<String>, Failure> {
-        let size = folders::size(&self.folder, true).get() * 2 + (1 << 30);
+    /// Starts hosts by their numbers, and waits until the broker shows what they offer.
+    async fn start(&mut self, numbers: RangeInclusive<usize>) -> Result<(), Failure> {
+        let size = folders::size(&self.folder, true).get() * 2 + ROOM;
         let size = size.to_string();
-        let mut hosts = Vec::new();
         for number in numbers {
             let name = format!("host-{number}");
             self.world.ask(&name, ["init", "--no-passphrase"]).await?;
-            self.world.ask(&name, ["wallet", "add", issuer]).await?;
+            self.world.ask(&name, ["wallet", "add", &self.issuer]).await?;
             let path = self.world.home(&name).join("shards");
             let path =
                 path.to_str().ok_or_else(|| Failure::new("the temporary folder is not UTF-8"))?;
             // Every host has prices of its own: from the first, the cheapest, each is dearer by a tenth.
             let store = format!("0.{:06}", 20_000 + 2_000 * (number - 1));
             let sell = [
-                "sell", "storage", "--path", path, "--size", &size, "--accept", SYMBOL, "--store",
+                "sell",
+                "storage",
+                "--path",
+                path,
+                "--size",
+                &size,
+                "--accept",
+                SYMBOL,
+                "--store",
                 &store,
+                "--broker",
+                &self.broker,
             ];
             self.world.ask(&name, sell).await?;
             let address = self.world.start(&name, ["up", "--listen", "127.0.0.1:0"]).await?;
@@ -164,47 +220,62 @@ impl Demo<'_> {
                 "   {name:<8} pid {pid:<7} {}…  {store} {SYMBOL} a GiB and epoch",
                 &address[..16]
             ));
-            self.addresses.push((name.clone(), address));
-            hosts.push(name);
+            self.hosts.push((name, address));
         }
-        Ok(hosts)
+        let began = Instant::now();
+        while self.offers().await? < self.hosts.len() as u64 {
+            if began.elapsed() > SHOWN_TIMEOUT {
+                let what = format!("the broker does not show all offers in {SHOWN_TIMEOUT:?}");
+                return Err(Failure::new(what));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
-    async fn back_up(&mut self, hosts: &[String]) -> Result<(), Failure> {
-        self.step("the buyer opens contracts and backs the folder up");
+    async fn offers(&self) -> Result<u64, Failure> {
+        number(&self.world.ask("broker", ["broker", "status"]).await?, "offers")
+    }
+
+    async fn back_up(&mut self) -> Result<BackedUp, Failure> {
+        self.step("the buyer finds hosts at the broker, and backs the folder up");
         let folder =
             self.folder.to_str().ok_or_else(|| Failure::new("the folder's path is not UTF-8"))?;
         let survive = self.args.survive.to_string();
-        let mut args = vec!["backup", "create", folder, "--exclude-caches", "--survive", &survive];
-        for host in hosts {
-            args.push("--host");
-            args.push(self.world.address(host).unwrap_or_default());
-        }
+        let args = [
+            "backup",
+            "create",
+            folder,
+            "--exclude-caches",
+            "--survive",
+            &survive,
+            "--broker",
+            &self.broker,
+        ];
         let began = Instant::now();
         // What cannot be read is left out, and said; the rest is a backup all the same.
         let lines = self.world.run_to_any("buyer", args, &[0, Code::Other as i32]).await?;
         let took = began.elapsed();
         let find = |event: &str| lines.iter().rev().find(|line| line["event"] == event);
-        if let Some(opened) = find("contracts") {
-            say(&format!(
-                "   chose    {} of {} shards, each on a host of its own: an object survives with {}",
-                number(opened, "k")?,
-                number(opened, "n")?,
-                text(opened, "survive")?
-            ));
-            let spare = number(opened, "n")? - number(opened, "k")?;
-            if spare <= KILLED as u64 {
-                return Err(Failure::new(format!(
-                    "the code chosen survives the loss of {spare} hosts, and three will be lost"
-                ))
-                .hint("ask for more with --survive, or start more --hosts"));
-            }
-            say(&format!(
-                "   opened   {} contracts, on holds of {} {SYMBOL} in all",
-                number(opened, "n")?,
-                text(opened, "held")?
-            ));
+        let found = find("found").ok_or_else(|| Failure::new("no broker was asked"))?;
+        let opened = find("contracts").ok_or_else(|| Failure::new("no contracts were opened"))?;
+        let (k, n) = (number(opened, "k")?, number(opened, "n")?);
+        say(&format!("   found    {} hosts at the broker", number(found, "hosts")?));
+        say(&format!(
+            "   chose    {k} of {n} shards, each on a host of its own: an object survives with {}",
+            text(opened, "survive")?
+        ));
+        let spare = usize::try_from(n.saturating_sub(k)).unwrap_or_default();
+        if spare < SPARE_MIN {
+            return Err(Failure::new(format!(
+                "the code chosen survives the loss of {spare} hosts, and {SPARE_MIN} at least will be lost"
+            ))
+            .hint("ask for more with --survive, or start more --hosts"));
         }
+        say(&format!(
+            "   opened   {n} contracts, on holds of {} {SYMBOL} in all",
+            text(opened, "held")?
+        ));
         let backup = find("backup").ok_or_else(|| Failure::new("the backup did not report"))?;
         let (bytes, sent) = (number(backup, "bytes")?, number(backup, "sent")?);
         say(&format!(
@@ -226,94 +297,16 @@ impl Demo<'_> {
         for problem in backup["problems"].as_array().into_iter().flatten() {
             say(&format!("   left out {}", problem.as_str().unwrap_or_default()));
         }
-        Ok(())
-    }
-
-    async fn misfortune(&mut self, hosts: &[String]) -> Result<(Vec<String>, usize), Failure> {
-        self.step("two hosts are killed with kill -9, a third alters its shards");
-        let killed: Vec<String> = hosts.iter().take(KILLED).cloned().collect();
-        for name in &killed {
-            let pid = self.world.kill(name).await?;
-            say(&format!("   {name:<8} pid {pid} killed"));
-        }
-        let liar = KILLED;
-        let altered = alter_shards(&self.world.home(&hosts[liar]).join("shards"))?;
-        say(&format!(
-            "   {:<8} {altered} shards altered on its disk, one bit in every 16 KiB",
-            hosts[liar]
-        ));
-        Ok((killed, liar))
-    }
-
-    async fn audit(&mut self, liar: usize) -> Result<(), Failure> {
-        self.step("the buyer audits: each host must prove 44 places it could not foresee");
-        // A liar among them is an error of its own, with a code of its own.
-        let lines = self.world.run_to("buyer", ["audit"], Code::Verification as i32).await?;
-        let (mut proven, mut caught, mut silent) = (0, 0, 0);
-        for line in lines.iter().filter(|line| line["event"] == "audit") {
-            let outcome = text(line, "outcome")?;
-            match outcome.as_str() {
-                "proven" => proven += 1,
-                "caught" => caught += 1,
-                _ => silent += 1,
-            }
-            let detail = line["detail"].as_str().unwrap_or_default();
-            let provider = text(line, "provider")?;
-            let host = self.addresses.iter().find(|(_, address)| address.starts_with(&provider));
-            let name = host.map_or(provider.as_str(), |(name, _)| name.as_str());
-            say(&format!("   {name:<8} {outcome:<7}  {detail}"));
-        }
-        if (caught, silent) != (1, KILLED) {
-            return Err(Failure::new(format!(
-                "host-{} altered its shards and {KILLED} are dead, but {caught} were caught and {silent} were silent ({proven} proven)",
-                liar + 1
-            )).code(Code::Verification));
-        }
-        Ok(())
-    }
-
-    /// Has what the killed and the liar kept made anew by others; returns who they are.
-    async fn repair(&mut self, issuer: &str, hosts: usize) -> Result<Vec<String>, Failure> {
-        self.step("others take the place of the three: what they kept is made anew from the rest");
-        let fresh = self.start(issuer, hosts + 1..=hosts + KILLED + 1).await?;
-        let mut args = vec!["backup", "repair", "--now"];
-        for host in &fresh {
-            args.push("--host");
-            args.push(self.world.address(host).unwrap_or_default());
-        }
-        let began = Instant::now();
-        let lines = self.world.run("buyer", args).await?;
-        let took = began.elapsed();
-        let mut replaced = 0;
-        for line in lines.iter().filter(|line| line["event"] == "repaired") {
-            replaced += line["replaced"].as_array().map_or(0, Vec::len);
-            let (read, sent) = (number(line, "read")?, number(line, "sent")?);
-            say(&format!(
-                "   repaired {replaced} slots in {}: {} read, {} sent, for {} {SYMBOL}",
-                seconds(took),
-                Bytes::new(read),
-                Bytes::new(sent),
-                text(line, "cost")?
-            ));
-            say(&format!(
-                "   live     {} of {} before, {} now: an object survives with {}",
-                number(line, "live_before")?,
-                number(line, "live")?,
-                number(line, "live")?,
-                text(line, "survive")?
-            ));
-        }
-        // Which of the three had a slot depends on the code that was chosen.
-        if replaced == 0 {
-            return Err(Failure::new("nothing was repaired").code(Code::Verification));
-        }
-        Ok(fresh)
+        let lines = self.world.run("buyer", ["contracts", "list"]).await?;
+        let chosen = lines.iter().filter(|line| line["event"] == "contract").map(|line| {
+            let host = self.host_of(&text(line, "provider")?);
+            Ok(Contract { host, owed: amount(line, "owed")? })
+        });
+        Ok(BackedUp { chosen: chosen.collect::<Result<_, Failure>>()?, spare })
     }
 
     async fn restore(&mut self) -> Result<(), Failure> {
-        self.step(
-            "the folder is restored from the hosts that are left, and compared byte for byte",
-        );
+        self.step("the folder is restored, and compared byte for byte");
         let to = self.world.home("restored");
         let path = to.to_str().ok_or_else(|| Failure::new("the temporary folder is not UTF-8"))?;
         let began = Instant::now();
@@ -350,93 +343,12 @@ impl Demo<'_> {
         ));
         Ok(())
     }
+}
 
-    async fn settle(&mut self, killed: &[String]) -> Result<(), Failure> {
-        self.step("the killed hosts come back, contracts end, every host posts its voucher");
-        for name in killed {
-            // At the old socket: the buyer knows no other.
-            let config =
-                std::fs::read_to_string(self.world.home(name).join("host").join("address"))
-                    .map_err(|error| io("read the address of", Path::new(name), &error))?;
-            let socket = config.trim().rsplit('@').next().unwrap_or_default().to_owned();
-            self.world.start(name, ["up", "--listen", &socket]).await?;
-            say(&format!(
-                "   {name:<8} is back as pid {}, with its books as they were",
-                self.world.pid(name)
-            ));
-        }
-        let lines = self.world.run("buyer", ["contracts", "end", "--yes"]).await?;
-        let ended = lines.iter().filter(|line| line["event"] == "ended").count();
-        say(&format!("   {ended} contracts ended, {ended} vouchers posted at the issuer"));
-        let lines = self.world.run("buyer", ["contracts", "list"]).await?;
-        let is_open = |line: &&Value| line["event"] == "contract" && line["stage"] != "ended";
-        if let Some(open) = lines.iter().find(is_open) {
-            return Err(Failure::new(format!("not every contract could be ended: {open}")));
-        }
-        Ok(())
-    }
-
-    async fn balance(&mut self, hosts: &[String]) -> Result<(), Failure> {
-        self.step("the bill, and the books");
-        let scale = Scale::new(DECIMALS).unwrap_or_default();
-        let amount = |line: &Value, field: &str| {
-            scale.parse(&text(line, field)?).map_err(|error| Failure::new(error.to_string()))
-        };
-        let lines = self.world.run("buyer", ["contracts", "list"]).await?;
-        let mut billed = Amount::ZERO;
-        say("   provider       written       stored·epochs    read          owed         paid");
-        for line in lines.iter().filter(|line| line["event"] == "contract") {
-            let (owed, paid) = (amount(line, "owed")?, amount(line, "paid")?);
-            say(&format!(
-                "   {}…  {:>12}  {:>12}  {:>12}  {:>11}  {:>11}",
-                &text(line, "provider")?[..10],
-                Bytes::new(number(line, "written")?).to_string(),
-                Bytes::new(number(line, "byte_epochs")?).to_string(),
-                Bytes::new(number(line, "read")?).to_string(),
-                scale.show(owed),
-                scale.show(paid)
-            ));
-            if paid < owed {
-                return Err(
-                    Failure::new("a host was paid less than it is owed").code(Code::Verification)
-                );
-            }
-            billed = billed.checked_add(paid).unwrap_or(Amount::MAX);
-        }
-        say(&format!("   {:>72}  {:>11}", "in all", scale.show(billed).to_string()));
-        let buyer = self.world.ask("buyer", ["balance"]).await?;
-        let mut earned = Amount::ZERO;
-        for host in hosts {
-            let line = self.world.ask(host, ["balance"]).await?;
-            earned = earned.checked_add(amount(&line, "available")?).unwrap_or(Amount::MAX);
-        }
-        let (left, held) = (amount(&buyer, "available")?, amount(&buyer, "held")?);
-        let sum = left.checked_add(held).and_then(|sum| sum.checked_add(earned));
-        let supply = scale.parse(ALLOWANCE).map_err(|error| Failure::new(error.to_string()))?;
-        say(&format!(
-            "   supply {} = buyer {} + held {} + hosts {}",
-            scale.show(supply),
-            scale.show(left),
-            scale.show(held),
-            scale.show(earned)
-        ));
-        if sum != Some(supply) || earned != billed || !held.is_zero() {
-            return Err(Failure::new(format!(
-                "the books do not balance: billed {}, earned {}",
-                scale.show(billed),
-                scale.show(earned)
-            ))
-            .code(Code::Verification));
-        }
-        self.world.stop("issuer").await;
-        let audit = self.world.ask("issuer", ["issuer", "audit"]).await?;
-        say(&format!(
-            "   the issuer's journal, replayed: {} records, every hash holds, balanced: {}",
-            number(&audit, "records")?,
-            audit["balanced"]
-        ));
-        Ok(())
-    }
+/// Reads a sum of money.
+fn amount(line: &Value, field: &str) -> Result<Amount, Failure> {
+    let scale = Scale::new(DECIMALS).unwrap_or_default();
+    scale.parse(&text(line, field)?).map_err(|error| Failure::new(error.to_string()))
 }
 
 fn text(line: &Value, field: &str) -> Result<String, Failure> {
@@ -458,29 +370,4 @@ fn seconds(took: Duration) -> String {
 fn rate(bytes: u64, took: Duration) -> String {
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
     format!("{}/s", Bytes::new(bytes.saturating_mul(1000) / milliseconds))
-}
-
-/// Turns one bit in every 16 KiB of every file below `path`; returns how many files.
-fn alter_shards(path: &Path) -> Result<u64, Failure> {
-    use std::os::unix::fs::FileExt as _;
-    let mut altered = 0;
-    for entry in std::fs::read_dir(path).map_err(|error| io("read", path, &error))?.flatten() {
-        let path = entry.path();
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            altered += alter_shards(&path)?;
-            continue;
-        }
-        let open = || {
-            let file = std::fs::File::options().read(true).write(true).open(&path)?;
-            for at in (0..file.metadata()?.len()).step_by(16 << 10) {
-                let mut byte = [0];
-                file.read_exact_at(&mut byte, at)?;
-                file.write_all_at(&[byte[0] ^ 1], at)?;
-            }
-            Ok(())
-        };
-        open().map_err(|error: std::io::Error| io("alter", &path, &error))?;
-        altered += 1;
-    }
-    Ok(altered)
 }

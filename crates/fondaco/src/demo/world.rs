@@ -35,6 +35,8 @@ struct Service {
     _stdin: Option<ChildStdin>,
     /// All that it said when it was ready.
     ready: Value,
+    /// The words that it was started with.
+    args: Vec<OsString>,
 }
 
 impl World {
@@ -143,7 +145,8 @@ impl World {
         who: &str,
         args: impl IntoIterator<Item = S>,
     ) -> Result<String, Failure> {
-        let (doing, mut child) = self.spawn(who, args)?;
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let (doing, mut child) = self.spawn(who, args.clone())?;
         let stdin = child.stdin.take();
         let missing = || Failure::new(format!("{doing}: its output is not connected"));
         let mut lines = BufReader::new(child.stdout.take().ok_or_else(missing)?).lines();
@@ -178,7 +181,7 @@ impl World {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::stderr()).await });
         let address = ready["address"].as_str().unwrap_or_default().to_owned();
-        let service = Service { child, _stdin: stdin, ready };
+        let service = Service { child, _stdin: stdin, ready, args };
         self.services.insert(who.to_owned(), service);
         Ok(address)
     }
@@ -205,6 +208,16 @@ impl World {
         self.services.get(who)?.ready[name].as_str()
     }
 
+    /// Returns who runs, with the words that each was started with.
+    pub(crate) fn running(&self) -> Vec<(String, Vec<OsString>)> {
+        let services = self.services.iter();
+        services.map(|(who, service)| (who.clone(), service.args.clone())).collect()
+    }
+
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub(crate) fn pid(&self, who: &str) -> u32 {
         self.services.get(who).and_then(|service| service.child.id()).unwrap_or_default()
     }
@@ -222,12 +235,20 @@ impl World {
 
     /// Stops every service in good order, waits for them, and removes the folder unless it is kept.
     pub(crate) async fn end(mut self) {
+        // Whom others still have something to tell goes last.
+        let is_told = |who: &str| matches!(who, "broker" | "issuer");
         let names: Vec<String> = self.services.keys().cloned().collect();
-        for service in self.services.values_mut() {
-            drop(service._stdin.take());
-        }
-        for name in names {
-            self.stop(&name).await;
+        let (last, first): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|who| is_told(who));
+        for round in [first, last] {
+            for who in &round {
+                if let Some(service) = self.services.get_mut(who) {
+                    drop(service._stdin.take());
+                }
+            }
+            for who in &round {
+                self.stop(who).await;
+            }
         }
     }
 }
