@@ -62,7 +62,7 @@ impl Host {
             return Err(Reason::WrongSamples { samples_max });
         }
         let shards = parts.iter().map(|&ProvePart { shard, samples }| {
-            let size = *contract.shards.get(&shard).ok_or(Reason::UnknownShard)?;
+            let size = self.readable(now, contract, shard)?;
             let length = data_len(size.get()).ok_or(Reason::Untagged { size })?;
             Ok(ProveShard { shard, length, samples: samples.into() })
         });
