@@ -8,7 +8,7 @@
 //! shard      ShardDeleted: the provider's receipt, kept for good
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
-//! slot       SlotIntended ──► SlotReplaced
+//! slot       SlotTagged; SlotIntended ──► SlotReplaced
 //!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
 //! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
 //! audit      AuditsLogged: how far the audit log has come
@@ -258,6 +258,15 @@ pub enum Event {
         /// The contract.
         contract: ContractId,
     },
+    /// The shards of a slot are tagged under a contract that is not its own: in the book of a delegate, its owner's.
+    SlotTagged {
+        /// The index of the set.
+        set: u32,
+        /// The number of the slot.
+        index: u8,
+        /// The contract that the slot had first.
+        origin: ContractId,
+    },
     /// A provider signed that it keeps a shard no longer.
     ShardDeleted {
         /// The receipt, verified.
@@ -303,6 +312,7 @@ choice!(Event {
     33 => TrustKept { provider, record, exposure },
     34 => ProofKept { contract, proven, lost },
     35 => SlotTaken { set, index, contract },
+    36 => SlotTagged { set, index, origin },
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
@@ -567,6 +577,11 @@ impl Book {
                 let refused = BookError::Set { set: *set };
                 let slots = &mut self.sets.get_mut(*set as usize).ok_or(refused)?.contracts;
                 *slots.get_mut(usize::from(*index)).ok_or(refused)? = *contract;
+            }
+            Event::SlotTagged { set, index, origin } => {
+                let refused = BookError::Slot { set: *set, index: *index };
+                let set = self.sets.get_mut(*set as usize).ok_or(refused)?;
+                *set.origins.get_mut(usize::from(*index)).ok_or(refused)? = *origin;
             }
             Event::TrustKept { provider, record, exposure } => {
                 replace(&mut self.records, *provider, *record);

@@ -10,6 +10,7 @@
 //! Session       vouchers and steps, one contract               one host
 //! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
+//! delegate      the same for another, who is away              a set of hosts
 //! repair        lost slots of a set ──► new hosts, shard by shard
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
 //! auditing      unforeseen places, proven or not; each in the AuditLog
@@ -28,6 +29,7 @@ pub mod auditing;
 pub mod book;
 mod choosing;
 mod currency;
+pub mod delegate;
 pub mod discovery;
 pub mod entropy;
 mod error;
@@ -71,6 +73,7 @@ pub use wallet::Wallet;
 use audit_log::LogHead;
 use auditing::Audited;
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
+use fondaco_audit::AuditKey;
 use fondaco_contract::{ContractId, Ending, Input, State, Tab};
 use fondaco_crypto::{Digest, SecretKey};
 use fondaco_ports::Clock;
@@ -99,6 +102,8 @@ pub struct Agent {
     risk: u64,
     /// Where the audit log is.
     audits: PathBuf,
+    /// With what it audits, if not with its own key.
+    audit_key: Option<AuditKey>,
 }
 
 /// What a contract has come to.
@@ -138,7 +143,7 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
-        Self { key, endpoint, clock, book, limits: None, risk: 1, audits }
+        Self { key, endpoint, clock, book, limits: None, risk: 1, audits, audit_key: None }
     }
 
     /// Trusts new hosts with no more at once than these limits allow by their deals so far.
@@ -291,7 +296,8 @@ impl Agent {
 
     fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
         let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-        Session::new(key, endpoint, Arc::clone(&self.clock), record, given)
+        let session = Session::new(key, endpoint, Arc::clone(&self.clock), record, given);
+        session.auditing_with(self.audit_key.clone())
     }
 
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {

@@ -168,7 +168,7 @@ impl Opening<'_> {
                     if let Some(why) = self.unfit(&offer.list.prices, size_max) {
                         return Ok(Err((index, why)));
                     }
-                    self.intend(offer, size_max, wish.epochs, None)?
+                    self.intend(offer, size_max, wish.epochs, None, Bytes::ZERO)?
                 }
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
@@ -344,14 +344,15 @@ impl Opening<'_> {
         })
     }
 
-    /// Makes terms for a new contract, or for one that follows on another from a moment on; nothing is saved or asked for
-    /// yet.
+    /// Makes terms for a new contract, or for one that follows on another from a moment on; its hold pays for reading `reads`
+    /// bytes twice, if that is more than its size. Nothing is saved or asked for yet.
     pub(crate) fn intend(
         &self,
         offer: &Offer,
         size_max: Bytes,
         epochs: u32,
         renews: Option<(ContractId, Timestamp)>,
+        reads: Bytes,
     ) -> Result<ContractRecord, AgentError> {
         let prices = offer.list.prices;
         let span = period(&prices, epochs);
@@ -362,10 +363,11 @@ impl Opening<'_> {
         if let Some((renewed, _)) = renews {
             terms = terms.renewing(renewed);
         }
-        let hold_max = cost_max(&prices, size_max, epochs).ok_or_else(|| AgentError::Invalid {
-            what: format!("the prices of {} are beyond all counting", prices.provider.short()),
-            hint: "leave that host out".to_owned(),
-        })?;
+        let hold_max =
+            hold_max(&prices, size_max, epochs, reads).ok_or_else(|| AgentError::Invalid {
+                what: format!("the prices of {} are beyond all counting", prices.provider.short()),
+                hint: "leave that host out".to_owned(),
+            })?;
         Ok(ContractRecord {
             terms,
             address: offer.address.clone(),
@@ -481,10 +483,15 @@ fn period(prices: &PriceList, epochs: u32) -> Duration {
 
 /// What a contract can cost at most in earnest: all written, kept for its whole period and read twice.
 pub(crate) fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
+    hold_max(prices, size_max, epochs, Bytes::ZERO)
+}
+
+/// The same, of a contract that pays for reading more than it keeps.
+fn hold_max(prices: &PriceList, size_max: Bytes, epochs: u32, reads: Bytes) -> Option<Amount> {
     let meter = Meter {
         opened: true,
         written: size_max.get(),
-        read: size_max.get().saturating_mul(2),
+        read: size_max.max(reads).get().saturating_mul(2),
         byte_epochs: u128::from(size_max.get()) * u128::from(epochs.max(1)),
     };
     Bill::of(prices, &meter).map(|bill| bill.total())

@@ -112,7 +112,7 @@ impl Agent {
                 let list = opening.fits(provider, list, epochs).map_err(refused)?;
                 let offer = Offer { address: old.address.clone(), list, operator: None };
                 let renews = Some((from, old.terms.paid_until(tab.epochs_paid)));
-                opening.intend(&offer, old.terms.size_max, epochs, renews)?
+                opening.intend(&offer, old.terms.size_max, epochs, renews, given)?
             }
         };
         if let Some(budget) = budget.filter(|budget| *budget < record.hold_max) {

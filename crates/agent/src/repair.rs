@@ -28,7 +28,7 @@ use crate::auditing::{Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
 use crate::choosing::newcomer_loss;
 use crate::objects::{Objects, is_transient, put_patiently};
-use crate::opening::{Opening, SlotWish};
+use crate::opening::{Opening, SLACK, SlotWish, size_max as room};
 use crate::progress::Progress;
 use crate::session::{Put, Session};
 use crate::{Agent, AgentError, Wallet};
@@ -38,7 +38,7 @@ use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_erasure::Code;
 use fondaco_placement::loss_probability;
 use fondaco_ports::Address;
-use fondaco_units::Amount;
+use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -305,7 +305,9 @@ impl Agent {
             for (contract, terms) in records {
                 not.insert(terms.prices.provider);
                 if contract == lost.contract {
-                    size_max = Some(terms.size_max);
+                    // A delegate's is too small for what another keeps there.
+                    let (had, given) = (terms.size_max, book.given(contract));
+                    size_max = Some(if had < given.max(SLACK) { room(given) } else { had });
                 }
                 if !health.lost.iter().any(|lost| lost.contract == contract) {
                     until = until.max(Some(terms.ends));
@@ -317,11 +319,12 @@ impl Agent {
             let what = format!("set {} has no contract {}", health.set, lost.contract);
             return Err(AgentError::Store(what));
         };
-        let wish = SlotWish { size_max, until, not: &not, budget };
+        let reads = Bytes::ZERO;
+        let wish = SlotWish { size_max, until, not: &not, budget, reads };
         self.opening(wallet).open_slot(hosts, &wish).await
     }
 
-    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
+    pub(crate) fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
         let Self { key, endpoint, clock, book, limits, .. } = self;
         let (currency, now, limits) = (wallet.currency(), clock.now(), *limits);
         Opening { key, endpoint, book, wallet, currency, clock, now, limits }
@@ -467,7 +470,6 @@ mod tests {
     use fondaco_codec::List;
     use fondaco_contract::Tab;
     use fondaco_crypto::Digest;
-    use fondaco_units::Bytes;
 
     #[test]
     fn a_threshold_is_between_k_and_n() {

@@ -22,13 +22,13 @@ use crate::losses::{Losses, Start};
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
 use fondaco_codec::List;
 use fondaco_contract::{
-    Charge, ContractId, Deletion, SignedDeletion, SignedPriceList, State as Standing, Tab,
-    TabError, Terms, read_charged,
+    Charge, ContractId, Deletion, SignedDeletion, SignedMandate, SignedPriceList,
+    State as Standing, Tab, TabError, Terms, read_charged,
 };
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::market::{
-    Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
+    Admitted, Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
 };
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
@@ -67,6 +67,8 @@ pub struct Session {
     spent: AtomicU64,
     /// The contract that its slot had first: what the shards are tagged under.
     origin: ContractId,
+    /// With what it audits, if not with its own key.
+    audit_key: Option<AuditKey>,
     /// Made when first needed.
     tag_key: OnceLock<TagKey>,
     state: Mutex<State>,
@@ -109,6 +111,21 @@ pub(crate) async fn offer(
     connection.close(CloseReason::Done);
     match response {
         Response::Prices { list } => Ok(list),
+        other => Err(misanswer(address.entity(), &other)),
+    }
+}
+
+/// Shows a mandate to a host; returns the open contracts of who gave it, as the host tells.
+pub(crate) async fn admit(
+    endpoint: &Endpoint,
+    address: &Address,
+    mandate: &SignedMandate,
+) -> Result<Vec<Admitted>, AgentError> {
+    let connection = endpoint.connect(address, Protocol::Storage).await?;
+    let response = ask(&connection, &Request::Admit { mandate: *mandate }).await;
+    connection.close(CloseReason::Done);
+    match response? {
+        Response::Admitted { list } => Ok(list.into_vec()),
         other => Err(misanswer(address.entity(), &other)),
     }
 }
@@ -166,9 +183,17 @@ impl Session {
             stored,
             spent,
             origin,
+            audit_key: None,
             tag_key,
             state,
         }
+    }
+
+    /// Audits and tags with this key instead of its own.
+    #[must_use]
+    pub fn auditing_with(mut self, key: Option<AuditKey>) -> Self {
+        self.audit_key = key;
+        self
     }
 
     /// Tags shards as the contract did that the slot of this one had first: so that those that were there before a renewal
@@ -213,7 +238,10 @@ impl Session {
 
     /// Returns what makes and checks the tags of the slot that this contract has.
     pub fn tag_key(&self) -> &TagKey {
-        self.tag_key.get_or_init(|| AuditKey::of(&self.key).for_contract(self.origin.digest()))
+        self.tag_key.get_or_init(|| {
+            let key = self.audit_key.clone().unwrap_or_else(|| AuditKey::of(&self.key));
+            key.for_contract(self.origin.digest())
+        })
     }
 
     /// Has the host sign the terms; asked again, it gives the same signature.

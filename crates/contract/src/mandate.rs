@@ -21,7 +21,7 @@ const MANDATE: Domain = Domain::new("fondaco 2026 contract mandate v1");
 /// When a delegate may renew its buyer's contracts in its own name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// In the last epoch before they end: what nobody else has renewed by then would be lost.
+    /// In the last quarter of an epoch before they end: what nobody else has renewed by then would be lost.
     AtEnd,
     /// At any time: so a delegate gives back what it took.
     Always,
@@ -60,7 +60,10 @@ impl Mandate {
         self.is_good(now)
             && match self.takes {
                 Takes::Always => true,
-                Takes::AtEnd => ends <= now.after(epoch),
+                Takes::AtEnd => {
+                    let quarter = Duration::from_milliseconds(epoch.milliseconds() / 4);
+                    ends <= now.after(quarter)
+                }
             }
     }
 }
@@ -124,9 +127,10 @@ mod tests {
         let day = Duration::from_seconds(86_400);
         // When the contract ends, how long its epochs are, what time it is, and whether it may be taken.
         for (takes, ends, epoch, now, expected) in [
-            (Takes::AtEnd, after(90), HOUR, after(0), false),
-            (Takes::AtEnd, after(90), HOUR, after(30), true),
-            (Takes::AtEnd, after(90), HOUR, after(60), false), // the mandate is over
+            (Takes::AtEnd, after(70), HOUR, after(0), false),
+            (Takes::AtEnd, after(70), HOUR, after(54), false),
+            (Takes::AtEnd, after(70), HOUR, after(55), true),
+            (Takes::AtEnd, after(70), HOUR, after(60), false), // the mandate is over
             (Takes::AtEnd, after(90), day, after(0), true),
             (Takes::Always, after(90), HOUR, after(0), true),
             (Takes::Always, after(90), HOUR, after(60), false),

@@ -1,10 +1,15 @@
 //! The arguments of the command.
 
 mod backup;
+mod delegate;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
     ReadArgs, RecoverArgs, RepairArgs, RestoreArgs,
+};
+
+pub(crate) use delegate::{
+    AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs,
 };
 
 use crate::home::Identity;
@@ -106,6 +111,9 @@ pub(crate) enum Command {
     /// Show or end your contracts
     #[command(subcommand)]
     Contracts(ContractsCommand),
+    /// Have your backup looked after while you are away, or look after another's
+    #[command(subcommand)]
+    Delegate(DelegateCommand),
     /// Let other programs store under your contracts
     #[command(subcommand)]
     Gateway(GatewayCommand),

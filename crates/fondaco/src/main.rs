@@ -64,6 +64,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             | Command::Issuer(cli::IssuerCommand::Up { .. })
             | Command::Backup(cli::BackupCommand::Mount(_))
             | Command::Broker(cli::BrokerCommand::Up { .. })
+            | Command::Delegate(cli::DelegateCommand::Tend(_))
             | Command::Gateway(_)
     );
     let work = async {
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Backup(command) => backup::run(&home, command, json).await,
             Command::Audit(args) => audits::run(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
+            Command::Delegate(command) => backup::delegate(&home, command, json).await,
             Command::Gateway(command) => gateway::run(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Completions { shell } => {

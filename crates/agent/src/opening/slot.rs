@@ -20,6 +20,8 @@ pub(crate) struct SlotWish<'a> {
     pub(crate) not: &'a BTreeSet<EntityId>,
     /// The most that it may cost.
     pub(crate) budget: Option<Amount>,
+    /// How many bytes it is to pay the reading of at least, twice over.
+    pub(crate) reads: Bytes,
 }
 
 impl Opening<'_> {
@@ -63,7 +65,7 @@ impl Opening<'_> {
                         pass_over(why);
                         continue;
                     }
-                    self.intend(&offer, wish.size_max, epochs, None)?
+                    self.intend(&offer, wish.size_max, epochs, None, wish.reads)?
                 }
             };
             let held = record.hold_max;

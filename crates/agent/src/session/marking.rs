@@ -64,6 +64,7 @@ impl Session {
             stored,
             spent,
             origin,
+            audit_key: None,
             tag_key,
             state,
         }

@@ -167,12 +167,12 @@ fn a_contract_is_taken_over_when_it_would_end_and_given_back_at_any_time() {
     assert!(matches!(admit(&mut fair, NOON, me, &signed), Response::Admitted { .. }));
     let early = friend.take(&mut fair, seconds(3000)).response;
     assert_eq!(early, refused(Reason::NotYours), "nine hours before its end");
-    for epoch in 1..9 {
+    for epoch in 1..10 {
         let voucher = fair.pay(Charge::Advance);
         let answer = fair.host.advance(seconds(epoch * 3600), me, fair.id(), &voucher);
         assert!(matches!(fair.note(&answer), Response::Advanced { .. }));
     }
-    let answer = friend.take(&mut fair, seconds(32_400));
+    let answer = friend.take(&mut fair, seconds(35_100));
     assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
     assert!(fair.contract().shards.is_empty(), "they are the delegate's now");
     fair.check_replay();
@@ -185,12 +185,12 @@ fn a_contract_is_taken_over_when_it_would_end_and_given_back_at_any_time() {
     let (from, to) = (friend.key.entity(), me);
     let back = Mandate { from, to, takes: Takes::Always, issued: NOON, until: seconds(90_000) };
     assert!(matches!(
-        admit(&mut fair, seconds(32_401), me, &back.sign(&friend.key)),
+        admit(&mut fair, seconds(35_101), me, &back.sign(&friend.key)),
         Response::Admitted { .. }
     ));
     let mine = Other { key: fair.buyer.clone(), terms: fair.terms, hold: fair.hold };
     fair.terms = theirs;
-    let answer = mine.take(&mut fair, seconds(32_402));
+    let answer = mine.take(&mut fair, seconds(35_102));
     assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
     fair.check_replay();
 }

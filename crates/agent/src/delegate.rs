@@ -1,0 +1,573 @@
+//! Look after what another buyer keeps, while it is away.
+//!
+//! ```text
+//! owner      entrust ──► file: mandate, audit key, where what lies ──► delegate      not the key that reads it
+//! delegate   accept ──► a small contract with each host, which pays for reading what the owner keeps there
+//!            watch ──► mandates shown; what ends soon is renewed in the delegate's name
+//!            survey, repair, renew ──► as with what is its own
+//!            hand_back ──► file: a mandate, and which slots it has ──► owner
+//! owner      reclaim ──► renews in its own name what the delegate has come to keep
+//! ```
+//!
+//! A delegate is an agent of its own: its book has the owner's sets, each slot under a contract of the delegate's. So audits
+//! and repairs are the same as an owner's, and shards made anew are tagged with the owner's audit key.
+//!
+//! # What always holds
+//!
+//! - The delegate cannot read what it looks after: it has shards, and no key of the repository.
+//! - It pays with its own money, under its own contracts; nothing is signed in the owner's name.
+//! - It deletes nothing of the owner's, and takes over only what would have ended within a quarter of an epoch, if
+//!   the owner did not say more.
+//! - Giving back moves no shard: the host that has it signs with the owner, and the delegate's contract is over by that.
+//!
+//! # What is not here
+//!
+//! How the files travel, and who pays the delegate: people do that.
+
+mod file;
+
+pub use file::{
+    DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, EntrustedObject, EntrustedSet,
+    EntrustedSlot, HandedBack, HandedSlot,
+};
+
+use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
+use crate::opening::{Blame, Offer, Opening, SlotWish, good_now};
+use crate::session::{admit, offer};
+use crate::{Agent, AgentError, Wallet};
+use fondaco_audit::AuditKey;
+use fondaco_codec::List;
+use fondaco_contract::{ContractId, Ending, Mandate, SignedMandate, Takes};
+use fondaco_crypto::EntityId;
+use fondaco_ports::Address;
+use fondaco_ports::market::{Admitted, Reason};
+use fondaco_units::{Bytes, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The room in a contract that only pays for reading; one that keeps shards has more, [`SLACK`](crate::opening::SLACK) at least.
+const WATCH_SIZE: Bytes = Bytes::new(1 << 20);
+
+/// What accepting came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// How many contracts were opened.
+    pub opened: usize,
+    /// How many objects are looked after now.
+    pub objects: usize,
+}
+
+/// What became of a slot that was looked at.
+#[derive(Debug)]
+pub struct Watched {
+    /// Which set, and which slot of it.
+    pub slot: (u32, u8),
+    /// Whose host it is with.
+    pub provider: EntityId,
+    /// The contract that was renewed in the own name, if that was to be done; or what was in the way.
+    pub taken: Result<Option<ContractId>, AgentError>,
+}
+
+/// A slot of a set, and where it is.
+struct Place {
+    set: u32,
+    index: u8,
+    address: Address,
+}
+
+impl Agent {
+    /// Audits, and tags what is made anew, as the owner of this would.
+    #[must_use]
+    pub fn looking_after(self, entrusted: &Entrusted) -> Self {
+        Self { audit_key: Some(AuditKey::from_bytes(entrusted.audit_key)), ..self }
+    }
+
+    /// Writes down what a delegate needs to know of everything that is stored.
+    ///
+    /// # Errors
+    ///
+    /// There are more objects than a file has room for.
+    pub fn entrust(
+        &self,
+        to: EntityId,
+        takes: Takes,
+        until: Timestamp,
+    ) -> Result<Entrusted, AgentError> {
+        let (from, issued) = (self.key.entity(), self.clock.now());
+        let mandate = Mandate { from, to, takes, issued, until }.sign(&self.key);
+        let too_much = || AgentError::Invalid {
+            what: "there is more in the book than one delegate can be told".to_owned(),
+            hint: "forget old snapshots and prune, then try again".to_owned(),
+        };
+        let sets = self.book.read(|book| {
+            let used: BTreeSet<u32> = book.objects().map(|(_, object)| object.set).collect();
+            used.into_iter().map(|index| entrusted_set(book, index)).collect::<Option<Vec<_>>>()
+        });
+        let sets = sets.and_then(List::new).ok_or_else(too_much)?;
+        Ok(Entrusted { mandate, audit_key: *AuditKey::of(&self.key).expose(), sets })
+    }
+
+    /// Takes over the care of what is in the file, with contracts of its own that pay for reading; what was accepted before
+    /// is brought up to date. `self` must be [looking after](Self::looking_after) it.
+    ///
+    /// # Errors
+    ///
+    /// The file is for somebody else, or its mandate is over; a host of it cannot be reached, or refuses.
+    pub async fn accept(
+        &self,
+        wallet: &Wallet,
+        entrusted: &Entrusted,
+    ) -> Result<Accepted, AgentError> {
+        let mut accepted = Accepted::default();
+        self.check_mandate(entrusted.mandate.mandate)?;
+        let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());
+        for set in entrusted.sets.as_slice().iter().filter(is_paid) {
+            let index = match self.set_of(set) {
+                Some(index) => {
+                    accepted.opened += self.follow(wallet, index, set).await?;
+                    index
+                }
+                None => {
+                    accepted.opened += set.slots.as_slice().len();
+                    self.take_set(wallet, set).await?
+                }
+            };
+            accepted.objects += self.take_objects(index, set)?;
+        }
+        Ok(accepted)
+    }
+
+    fn check_mandate(&self, mandate: Mandate) -> Result<(), AgentError> {
+        let invalid =
+            |what: String, hint: &str| AgentError::Invalid { what, hint: hint.to_owned() };
+        if mandate.to != self.key.entity() {
+            return Err(invalid(
+                format!("this file is for {}…, and not for you", mandate.to.short()),
+                "the owner names your key with `fondaco delegate entrust ENTITY`",
+            ));
+        }
+        if !mandate.is_good(self.clock.now()) {
+            return Err(invalid(
+                format!("its mandate was good until {}", mandate.until),
+                "ask its owner for a new one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Finds the set that has the same slots.
+    fn set_of(&self, set: &EntrustedSet) -> Option<u32> {
+        let origins = || set.slots.as_slice().iter().map(|slot| slot.origin);
+        self.book.read(|book| {
+            (0..book.set_count()).find(|&index| {
+                book.set(index).is_some_and(|own| origins().eq(own.origins.iter().copied()))
+            })
+        })
+    }
+
+    /// Opens a contract with each host of a set, and puts them together.
+    async fn take_set(&self, wallet: &Wallet, set: &EntrustedSet) -> Result<u32, AgentError> {
+        let mut contracts: Vec<ContractId> = Vec::new();
+        for slot in set.slots.as_slice() {
+            contracts.push(self.open_watch(wallet, slot, set.share()).await?.terms.id());
+        }
+        let contracts = List::new(contracts)
+            .ok_or_else(|| AgentError::Store("a set of more slots than any has".to_owned()))?;
+        let index = self.book.read(Book::set_count);
+        self.book.record(&Event::SetFormed {
+            coding: crate::book::Coding::Cauchy8,
+            k: set.k,
+            contracts,
+        })?;
+        for (number, slot) in (0..).zip(set.slots.as_slice()) {
+            let origin = slot.origin;
+            self.book.record(&Event::SlotTagged { set: index, index: number, origin })?;
+        }
+        Ok(index)
+    }
+
+    /// Opens contracts with hosts that the owner has moved slots to since; returns how many.
+    async fn follow(
+        &self,
+        wallet: &Wallet,
+        set: u32,
+        entrusted: &EntrustedSet,
+    ) -> Result<usize, AgentError> {
+        let mut opened = 0;
+        for (index, slot) in (0_u8..).zip(entrusted.slots.as_slice()) {
+            let Some(record) = self.slot_record(set, index) else { continue };
+            // What it has made anew itself, its owner may not know of yet.
+            let is_own = keeps(&record) && !self.was_taken(&record).await?;
+            let is_same = record.terms.prices.provider == slot.terms.prices.provider;
+            let is_open = record.stage == Stage::Open && record.terms.ends > self.clock.now();
+            if is_open && (is_own || (is_same && !keeps(&record))) {
+                continue;
+            }
+            let record = self.open_watch(wallet, slot, entrusted.share()).await?;
+            self.replace(set, index, record.terms.id())?;
+            opened += 1;
+        }
+        Ok(opened)
+    }
+
+    /// The contract of a slot.
+    fn slot_record(&self, set: u32, index: u8) -> Option<ContractRecord> {
+        self.book.read(|book| {
+            let contract = book.set(set)?.contracts.get(usize::from(index))?;
+            book.contract(*contract).cloned()
+        })
+    }
+
+    /// Asks whether another has taken a contract over; that it has is written down. A host that does not answer has not said so.
+    async fn was_taken(&self, record: &ContractRecord) -> Result<bool, AgentError> {
+        if record.stage != Stage::Open {
+            return Ok(true);
+        }
+        let session = self.session(record, Bytes::ZERO);
+        let Ok((tab, paid)) = session.standing().await else { return Ok(false) };
+        let why = session.stands().await.and_then(|stands| stands.why());
+        if why != Some(Ending::Renewed) {
+            return Ok(false);
+        }
+        let contract = record.terms.id();
+        self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        Ok(true)
+    }
+
+    /// Opens a contract that pays for reading `share` bytes twice, until the owner's ends.
+    async fn open_watch(
+        &self,
+        wallet: &Wallet,
+        slot: &EntrustedSlot,
+        share: Bytes,
+    ) -> Result<ContractRecord, AgentError> {
+        let not = BTreeSet::new();
+        let until = slot.terms.ends;
+        let wish = SlotWish { size_max: WATCH_SIZE, until, not: &not, budget: None, reads: share };
+        self.opening(wallet).open_slot(std::slice::from_ref(&slot.address), &wish).await
+    }
+
+    /// Writes down the objects that are new in a set, and forgets those that its owner has removed; returns how many there are.
+    fn take_objects(&self, set: u32, entrusted: &EntrustedSet) -> Result<usize, AgentError> {
+        let objects = entrusted.objects.as_slice();
+        let named: BTreeSet<ObjectId> = objects.iter().map(|object| object.object).collect();
+        let (known, gone) = self.book.read(|book| {
+            let of_set = book.objects().filter(|(_, record)| record.set == set);
+            of_set.map(|(id, _)| id).partition::<BTreeSet<_>, _>(|id| named.contains(id))
+        });
+        for object in gone {
+            self.book.record(&Event::ObjectRemoved { object })?;
+        }
+        for new in objects.iter().filter(|object| !known.contains(&object.object)) {
+            let EntrustedObject { object, length, k, shards, tagged } = new.clone();
+            self.book.record(&match tagged {
+                Some(tagged) => {
+                    Event::TaggedObjectStored { object, length, set, k, shards, tagged }
+                }
+                None => Event::ObjectCoded { object, length, set, k, shards },
+            })?;
+        }
+        Ok(objects.len())
+    }
+
+    /// Shows the mandate to every host, and renews in the own name what it lets be taken over, for `epochs`.
+    ///
+    /// # Errors
+    ///
+    /// The mandate is not good for this agent, or the journal failed. A host that cannot be reached is no error of all.
+    pub async fn watch(
+        &self,
+        wallet: &Wallet,
+        entrusted: &Entrusted,
+        epochs: u32,
+    ) -> Result<Vec<Watched>, AgentError> {
+        self.check_mandate(entrusted.mandate.mandate)?;
+        let mut watched = Vec::new();
+        let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());
+        for set in entrusted.sets.as_slice().iter().filter(is_paid) {
+            let Some(own) = self.set_of(set) else { continue };
+            for (index, slot) in (0..).zip(set.slots.as_slice()) {
+                let provider = slot.terms.prices.provider;
+                let (of, at) = ((set, slot), (own, index));
+                let taken = self.watch_slot(wallet, entrusted, of, at, epochs).await;
+                watched.push(Watched { slot: at, provider, taken });
+            }
+        }
+        self.opening(wallet).close_strays(&[]).await?;
+        Ok(watched)
+    }
+
+    async fn watch_slot(
+        &self,
+        wallet: &Wallet,
+        entrusted: &Entrusted,
+        (set, slot): (&EntrustedSet, &EntrustedSlot),
+        (own, index): (u32, u8),
+        epochs: u32,
+    ) -> Result<Option<ContractId>, AgentError> {
+        let Some(record) = self.slot_record(own, index) else { return Ok(None) };
+        let place = Place { set: own, index, address: record.address.clone() };
+        let is_kept = keeps(&record);
+        if is_kept && !self.was_taken(&record).await? {
+            return Ok(None);
+        }
+        if let Some(contract) = self.finish_taking(&place, slot.terms.id()).await? {
+            return Ok(Some(contract));
+        }
+        let mandate = &entrusted.mandate;
+        let lines = match admit(&self.endpoint, &place.address, mandate).await {
+            Ok(lines) => lines,
+            // The owner has nothing there any more.
+            Err(AgentError::Provider { reason: Reason::UnknownContract, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let taken_back = || {
+            let is_ours = |line: &&Admitted| {
+                let renewed = line.terms.renews;
+                renewed.is_some_and(|id| self.book.read(|book| book.contract(id).is_some()))
+            };
+            lines.iter().find(is_ours)
+        };
+        let Some(line) = present(&lines, slot.terms.id()).or_else(taken_back) else {
+            return Ok(None);
+        };
+        if is_kept {
+            // The owner has it again, and may be gone again: reading is to be paid for.
+            let (origin, address) = (slot.origin, place.address);
+            let slot = EntrustedSlot { origin, terms: line.terms, address };
+            let record = self.open_watch(wallet, &slot, set.share()).await?;
+            self.replace(own, index, record.terms.id())?;
+            return Ok(None);
+        }
+        let (terms, now) = (&line.terms, self.clock.now());
+        let is_due = mandate.mandate.may_take(terms.ends, terms.prices.epoch, now);
+        if !is_due || line.tab.stored == Bytes::ZERO {
+            return Ok(None);
+        }
+        self.take_over_from(wallet, &place, line, epochs).await.map(Some)
+    }
+
+    /// Tells every host that has an open contract that `to` may do nothing for this agent any more.
+    pub async fn revoke(&self, to: EntityId) -> Vec<(EntityId, Result<(), AgentError>)> {
+        let (from, issued) = (self.key.entity(), self.clock.now());
+        let over = Mandate { from, to, takes: Takes::AtEnd, issued, until: issued };
+        let over = over.sign(&self.key);
+        let hosts: BTreeMap<EntityId, Address> = self.book.read(|book| {
+            let open = book.contracts().filter(|(_, record)| record.stage == Stage::Open);
+            open.map(|(_, record)| (record.address.entity(), record.address.clone())).collect()
+        });
+        let mut told = Vec::new();
+        for (provider, address) in hosts {
+            told.push((provider, admit(&self.endpoint, &address, &over).await.map(drop)));
+        }
+        told
+    }
+
+    /// Says what was taken over or made anew, for the owner to take back.
+    ///
+    /// # Errors
+    ///
+    /// There are more slots than a file has room for.
+    pub fn hand_back(&self, owner: EntityId, until: Timestamp) -> Result<HandedBack, AgentError> {
+        let (from, issued) = (self.key.entity(), self.clock.now());
+        let mandate = Mandate { from, to: owner, takes: Takes::Always, issued, until };
+        let slots = self.book.read(|book| {
+            let sets = (0..book.set_count()).filter_map(|index| book.set(index));
+            let slots = sets.flat_map(|set| set.origins.iter().zip(&set.contracts));
+            let slots = slots.filter_map(|(&origin, &contract)| {
+                let record = book.contract(contract)?;
+                let is_given = record.stage == Stage::Open && keeps(record);
+                is_given.then(|| HandedSlot { origin, contract, address: record.address.clone() })
+            });
+            slots.collect::<Vec<_>>()
+        });
+        let slots = List::new(slots)
+            .ok_or_else(|| AgentError::Store("more slots than a file has room for".to_owned()))?;
+        Ok(HandedBack { mandate: mandate.sign(&self.key), slots })
+    }
+
+    /// Renews in the own name, for `epochs`, what a delegate has come to keep. Repeating it does what is left.
+    ///
+    /// # Errors
+    ///
+    /// The mandate is not for this agent, or is over. What one host refuses is told of that slot.
+    pub async fn reclaim(
+        &self,
+        wallet: &Wallet,
+        handed: &HandedBack,
+        epochs: u32,
+    ) -> Result<Vec<Watched>, AgentError> {
+        self.check_mandate(handed.mandate.mandate)?;
+        let mut reclaimed = Vec::new();
+        for slot in handed.slots.as_slice() {
+            let found = self.book.read(|book| {
+                (0..book.set_count()).find_map(|set| {
+                    let origins = &book.set(set)?.origins;
+                    let at = origins.iter().position(|origin| *origin == slot.origin)?;
+                    Some((set, u8::try_from(at).ok()?))
+                })
+            });
+            let Some((set, index)) = found else { continue };
+            let place = Place { set, index, address: slot.address.clone() };
+            let taken = self.reclaim_slot(wallet, &handed.mandate, slot, &place, epochs).await;
+            let provider = slot.address.entity();
+            reclaimed.push(Watched { slot: (set, index), provider, taken });
+        }
+        self.opening(wallet).close_strays(&[]).await?;
+        Ok(reclaimed)
+    }
+
+    async fn reclaim_slot(
+        &self,
+        wallet: &Wallet,
+        mandate: &SignedMandate,
+        slot: &HandedSlot,
+        place: &Place,
+        epochs: u32,
+    ) -> Result<Option<ContractId>, AgentError> {
+        if let Some(contract) = self.finish_taking(place, slot.contract).await? {
+            return Ok(Some(contract));
+        }
+        let is_done = self.book.read(|book| {
+            let contract = book.set(place.set)?.contracts.get(usize::from(place.index))?;
+            let record = book.contract(*contract)?;
+            Some(record.terms.renews == Some(slot.contract) && record.stage == Stage::Open)
+        });
+        if is_done == Some(true) {
+            return Ok(None);
+        }
+        let lines = admit(&self.endpoint, &slot.address, mandate).await?;
+        match present(&lines, slot.contract) {
+            Some(line)
+                if line.tab.stored > Bytes::ZERO
+                    && line.terms.prices.currency == wallet.currency() =>
+            {
+                self.take_over_from(wallet, place, line, epochs).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Renews another's contract in the own name, each step saved first, and gives it the slot.
+    async fn take_over_from(
+        &self,
+        wallet: &Wallet,
+        place: &Place,
+        line: &Admitted,
+        epochs: u32,
+    ) -> Result<ContractId, AgentError> {
+        let opening = self.opening(wallet);
+        let (from, provider) = (line.terms.id(), line.terms.prices.provider);
+        let begun =
+            self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
+        let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
+            Some(record) => record,
+            None => self.intend_to_take(&opening, place, line, epochs).await?,
+        };
+        match opening.secure_hold(&record).await {
+            Ok(()) => {}
+            Err(Blame::Host(error) | Blame::Other(error)) => return Err(error),
+        }
+        let signed = self.session(&record, line.tab.stored).renew(line.tab.stored).await;
+        if let Err(AgentError::Provider { reason, .. }) = &signed
+            && !reason.is_transient()
+        {
+            opening.give_up(record.terms.id())?;
+        }
+        let (provider_signature, _) = signed?;
+        let contract = record.terms.id();
+        self.book.record(&Event::ContractOpened { contract, provider_signature })?;
+        self.replace(place.set, place.index, contract)?;
+        tracing::debug!(provider = %provider.short(), %contract, "a contract was taken over");
+        Ok(contract)
+    }
+
+    async fn intend_to_take(
+        &self,
+        opening: &Opening<'_>,
+        place: &Place,
+        line: &Admitted,
+        epochs: u32,
+    ) -> Result<ContractRecord, AgentError> {
+        let provider = line.terms.prices.provider;
+        let refused = |what| AgentError::Misanswer { peer: provider, what };
+        if provider != place.address.entity() {
+            return Err(refused("it tells of another's contract".to_owned()));
+        }
+        let list = offer(&self.endpoint, &place.address).await?;
+        good_now(&list, opening.now).map_err(refused)?;
+        let list = opening.fits(provider, list, epochs).map_err(refused)?;
+        let offer = Offer { address: place.address.clone(), list, operator: None };
+        let renews = (line.terms.id(), line.terms.paid_until(line.tab.epochs_paid));
+        opening.intend(&offer, line.terms.size_max, epochs, Some(renews), Bytes::ZERO)
+    }
+
+    /// Asks the host whether it signed what a crash cut off; if so, the slot is the new contract's.
+    async fn finish_taking(
+        &self,
+        place: &Place,
+        from: ContractId,
+    ) -> Result<Option<ContractId>, AgentError> {
+        let begun: Vec<ContractRecord> =
+            self.book.read(|book| book.renewals(from).into_iter().cloned().collect());
+        for record in begun {
+            let session = self.session(&record, Bytes::ZERO);
+            if let Ok((provider_signature, _)) = session.renew(Bytes::ZERO).await {
+                let contract = record.terms.id();
+                self.book.record(&Event::ContractOpened { contract, provider_signature })?;
+                self.replace(place.set, place.index, contract)?;
+                return Ok(Some(contract));
+            }
+        }
+        // Signed and written down, and then cut off.
+        let opened = self.book.read(|book| {
+            let holding = book.holding();
+            let is_it = |(id, record): &(ContractId, &ContractRecord)| {
+                record.terms.renews == Some(from)
+                    && record.stage == Stage::Open
+                    && !holding.contains(id)
+            };
+            book.contracts().find(is_it).map(|(id, _)| id)
+        });
+        if let Some(contract) = opened {
+            self.replace(place.set, place.index, contract)?;
+        }
+        Ok(opened)
+    }
+
+    fn replace(&self, set: u32, index: u8, contract: ContractId) -> Result<(), AgentError> {
+        self.book.record(&Event::SlotIntended { set, index, contract })?;
+        self.book.record(&Event::SlotReplaced { set, index, contract })
+    }
+}
+
+/// Whether shards are kept under a contract of a delegate, and not only read.
+fn keeps(record: &ContractRecord) -> bool {
+    record.terms.size_max > WATCH_SIZE
+}
+
+/// The contract that follows on one, and on those that followed on it, as far as its host tells.
+fn present(lines: &[Admitted], contract: ContractId) -> Option<&Admitted> {
+    let by_renewed: BTreeMap<ContractId, &Admitted> =
+        lines.iter().filter_map(|line| Some((line.terms.renews?, line))).collect();
+    lines
+        .iter()
+        .find(|line| line.terms.id() == contract)
+        .or_else(|| by_renewed.get(&contract).copied())
+}
+
+fn entrusted_set(book: &Book, index: u32) -> Option<EntrustedSet> {
+    let set = book.set(index)?;
+    let slots = set.origins.iter().zip(&set.contracts).map(|(&origin, contract)| {
+        let record = book.contract(*contract)?;
+        Some(EntrustedSlot { origin, terms: record.terms, address: record.address.clone() })
+    });
+    let slots = List::new(slots.collect::<Option<Vec<_>>>()?)?;
+    let of_set = book.objects().filter(|(_, record)| record.set == index);
+    let objects = of_set.map(|(object, record)| {
+        let ObjectRecord { length, code, shards, tagged, .. } = record.clone();
+        let shards = List::new(shards)?;
+        Some(EntrustedObject { object, length, k: code.k(), shards, tagged })
+    });
+    let objects = List::new(objects.collect::<Option<Vec<_>>>()?)?;
+    Some(EntrustedSet { k: set.code.k(), slots, objects })
+}
