@@ -27,6 +27,7 @@
 //!   its shard under the new one.
 
 mod keeping;
+mod standing;
 
 use crate::audit_log::LogHead;
 use fondaco_audit::{ShardId, tagged_len};

@@ -53,6 +53,7 @@ pub use audit_log::{AuditLog, SignedEntry};
 pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
+pub use fondaco_reputation::Standing;
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
 pub use opening::{Opened, Opening, Wish};
@@ -164,7 +165,7 @@ impl Agent {
     }
 
     /// Returns the newest set if it can take new objects: its contracts are open and not
-    /// about to end, and none of its providers was caught.
+    /// about to end, and each of its providers is paid for what it keeps (see [`Book::is_paid`]).
     pub fn usable_set(&self) -> Option<u32> {
         let now = self.clock.now();
         self.book.read(|book| {
@@ -173,7 +174,7 @@ impl Agent {
                 book.contract(contract).is_some_and(|record| {
                     record.stage == Stage::Open
                         && record.terms.ends > now.after(SET_TIME_LEFT_MIN)
-                        && book.distrusted(record.terms.prices.provider).is_none()
+                        && book.is_paid(record.terms.prices.provider)
                 })
             });
             usable.then_some(newest)
@@ -311,6 +312,7 @@ impl Agent {
     ) -> Arc<Session> {
         let (given, lost) = (book.given(contract), book.loss(contract));
         let session = self.session(record, given).with_losses(lost, self.risk);
+        session.pay(book.is_paid(record.terms.prices.provider));
         Arc::new(session.tagging_as(book.origin(contract)))
     }
 

@@ -90,7 +90,8 @@ impl Agent {
         let from = old.terms.id();
         let provider = old.terms.prices.provider;
         let given = self.book.read(|book| book.given(from));
-        let (tab, authorised, state) = self.session(old, given).before_renewal().await?;
+        let session = self.book.read(|book| self.session_in(book, from, old));
+        let (tab, authorised, state) = session.before_renewal().await?;
         if let Some(why) = state.why() {
             let reason = Reason::Ended { why };
             return Err(AgentError::Provider { provider, reason });

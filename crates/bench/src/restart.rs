@@ -48,8 +48,10 @@ pub(crate) fn run(report: &Report) {
     report.progress(&format!("writing {transfers} transfers"));
     write(folder.path(), transfers);
     let title = format!("Restart after {transfers} transfers; median (min–max)");
-    report
-        .head(&title, &["what", "runs", "seconds", "reading the journal, s", "ratio", "memory, MB"]);
+    report.head(
+        &title,
+        &["what", "runs", "seconds", "reading the journal, s", "ratio", "memory, MB"],
+    );
     for (case, what) in CASES {
         let runs = if case == "lagging" { 1 } else { report.size(RUNS, 1) };
         let ran: Vec<_> = (0..runs)

@@ -28,9 +28,30 @@ pub(crate) fn terms(nonce: u128) -> Terms {
     Terms::new(key.entity(), &prices.sign(&key), size, Timestamp::EPOCH, span, nonce)
 }
 
+/// Terms with a provider for each number.
+pub(crate) fn terms_by(number: u8) -> Terms {
+    let mut terms = terms(number.into());
+    terms.prices.provider = SecretKey::from_bytes(&[number; 32]).entity();
+    terms
+}
+
+pub(crate) fn intended_by(number: u8) -> Event {
+    intended_as(terms_by(number))
+}
+
+pub(crate) fn opened_by(number: u8) -> Event {
+    let provider_signature = Signature::from_bytes([5; 64]);
+    Event::ContractOpened { contract: terms_by(number).id(), provider_signature }
+}
+
 pub(crate) fn intended(nonce: u128) -> Event {
+    intended_as(terms(nonce))
+}
+
+fn intended_as(terms: Terms) -> Event {
+    let nonce = terms.nonce;
     Event::ContractIntended {
-        terms: terms(nonce),
+        terms,
         address: Address::new(EntityId::from_bytes([7; 32]), ["127.0.0.1:1".parse().unwrap()]),
         hold_request: RequestId::new(nonce),
         hold_max: Amount::new(100),

@@ -178,6 +178,7 @@ impl Create<'_> {
                     | AgentError::Transport(_)
                     | AgentError::Misanswer { .. }
                     | AgentError::PaidForNothing { .. }
+                    | AgentError::Unpaid { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
                     failed.extend(objects.to_be_replaced());

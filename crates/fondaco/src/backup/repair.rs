@@ -140,8 +140,15 @@ impl Report {
                     json!({ "slot": lost.index, "provider": lost.provider.to_string(), "why": lost.why })
                 })
                 .collect();
+            let warned: Vec<_> = health
+                .warned
+                .iter()
+                .map(|one| {
+                    json!({ "slot": one.index, "provider": one.provider.to_string(), "why": one.why })
+                })
+                .collect();
             let line = json!({
-                "event": "health", "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
+                "event": "health", "warned": warned, "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
                 "threshold": health.threshold(), "due": is_due, "begun": health.begun.len(), "lost": lost,
                 "survive": survive,
             });
@@ -159,6 +166,9 @@ impl Report {
                 lost.provider.short(),
                 lost.why
             ));
+        }
+        for one in &health.warned {
+            say(&format!("  slot {}, {}… lives: {}", one.index, one.provider.short(), one.why));
         }
         if health.is_hopeless() {
             say("  Too few live to rebuild anything. It waits for hosts to return.");
