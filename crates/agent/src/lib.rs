@@ -72,15 +72,15 @@ pub use wallet::Wallet;
 use audit_log::LogHead;
 use auditing::Audited;
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
-use fondaco_contract::{ContractId, Ending, Input, State, Tab};
-use fondaco_crypto::{Digest, SecretKey};
+use fondaco_contract::{ContractId, Ending, Input, Label, State, Tab};
+use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Clock;
 use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A set that is over sooner than this takes no new objects.
 const SET_TIME_LEFT_MIN: Duration = Duration::from_seconds(60);
@@ -100,6 +100,8 @@ pub struct Agent {
     risk: u64,
     /// Where the audit log is.
     audits: PathBuf,
+    /// Who runs hosts, as their asks said to this process.
+    operators: Mutex<BTreeMap<EntityId, Label>>,
 }
 
 /// What a contract has come to.
@@ -139,7 +141,8 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
-        Self { key, endpoint, clock, book, limits: None, risk: 1, audits }
+        let operators = Mutex::default();
+        Self { key, endpoint, clock, book, limits: None, risk: 1, audits, operators }
     }
 
     /// Trusts new hosts with no more at once than these limits allow by their deals so far.
@@ -262,12 +265,15 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Opened, AgentError> {
-        let currency = wallet.currency();
+        self.opening(wallet).open(hosts, wish).await
+    }
+
+    /// Brings together what opening contracts needs.
+    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
         let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (now, limits) = (clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
-            .open(hosts, wish)
-            .await
+        let (currency, now, limits) = (wallet.currency(), clock.now(), *limits);
+        let operators = self.operators.lock().expect("no panic under this lock").clone();
+        Opening { key, endpoint, book, wallet, currency, clock, now, limits, operators }
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
@@ -277,12 +283,7 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Quote, AgentError> {
-        let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (now, limits) = (clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
-            .quote(hosts, wish)
-            .await
+        self.opening(wallet).quote(hosts, wish).await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.

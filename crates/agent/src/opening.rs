@@ -13,7 +13,7 @@
 
 mod slot;
 
-pub(crate) use slot::SlotWish;
+pub(crate) use slot::{OpenedSlot, SlotWish};
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
@@ -24,18 +24,18 @@ use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, ContractId, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab, Terms,
-    exposure_max,
+    Bill, ContractId, Label, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab,
+    Terms, exposure_max,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
-use fondaco_placement::{Assumptions, Group, Placement};
+use fondaco_placement::{Assumptions, Placement};
 use fondaco_ports::{Address, Clock};
 use fondaco_reputation::{Limits, Standing};
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -97,14 +97,16 @@ pub struct Opening<'a> {
     pub now: Timestamp,
     /// How much hosts are trusted with at once; without limits, with what one contract needs.
     pub limits: Option<Limits>,
+    /// Who runs hosts, as their asks say; what the book has of it counts besides.
+    pub operators: BTreeMap<EntityId, Label>,
 }
 
 /// A price list that fits, and where it is from.
 pub(crate) struct Offer {
     pub(crate) address: Address,
     pub(crate) list: SignedPriceList,
-    /// Who operates the host, where that is known; price lists do not say it yet.
-    pub(crate) operator: Option<Group>,
+    /// Who operates the host, as its provider says, where it does; price lists do not, asks may.
+    pub(crate) operator: Option<Label>,
 }
 
 /// Who is to blame for a contract that did not come about.
@@ -200,7 +202,11 @@ impl Opening<'_> {
         let code = code_of(placement)?;
         let contracts = List::new(contracts).expect("n is a byte");
         let coding = Coding::Cauchy8;
-        self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
+        let set = self.book.read(Book::set_count);
+        self.book.record_all(&[
+            Event::SetFormed { coding, k: placement.k, contracts },
+            Event::SetPromised { set, survive: wish.survive.to_bits() },
+        ])?;
         Ok(Ok((code, held, size_max)))
     }
 
@@ -229,11 +235,20 @@ impl Opening<'_> {
                     .and_then(|()| self.fits(provider, signed, wish.epochs)),
             };
             match fit {
-                Ok(list) => offers.push(Offer { address, list, operator: None }),
+                Ok(list) => {
+                    let operator = self.operator(provider);
+                    offers.push(Offer { address, list, operator });
+                }
                 Err(why) => passed_over.push((provider, why)),
             }
         }
         (offers, passed_over)
+    }
+
+    /// Returns who runs a host, as its provider says.
+    fn operator(&self, provider: EntityId) -> Option<Label> {
+        let said = self.operators.get(&provider).cloned();
+        said.or_else(|| self.book.read(|book| book.operator(provider).cloned()))
     }
 
     pub(crate) fn fits(
@@ -416,6 +431,13 @@ impl Opening<'_> {
                 hold_max: record.hold_max,
                 hold_expires: record.hold_expires,
             })?;
+            // What a repair must know of the others, their asks may not say any more.
+            let provider = record.terms.prices.provider;
+            if let Some(operator) = self.operator(provider)
+                && self.book.read(|book| book.operator(provider) != Some(&operator))
+            {
+                self.book.record(&Event::OperatorSaid { provider, operator })?;
+            }
         }
         let hold = self
             .wallet

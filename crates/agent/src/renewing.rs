@@ -58,10 +58,7 @@ impl Agent {
                 due.filter(|record| record.terms.prices.currency == wallet.currency());
             in_currency.cloned().collect()
         });
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let limits = *limits;
-        let currency = wallet.currency();
-        let opening = Opening { key, endpoint, book, wallet, currency, clock, now, limits };
+        let opening = self.opening(wallet);
         let mut renewals = Vec::new();
         for old in due {
             let (from, provider) = (old.terms.id(), old.terms.prices.provider);

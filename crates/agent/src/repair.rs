@@ -23,14 +23,13 @@
 //!
 //! # What is not here
 //!
-//! Doing this by itself, again and again: the caller decides when. A newcomer to a slot is chosen by its price alone, not by
-//! what is known of it or falls together with others of the set.
+//! Doing this by itself, again and again: the caller decides when. Which host is to take a slot (see `choosing::slot`).
 
 use crate::auditing::{Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
-use crate::choosing::newcomer_loss;
+use crate::choosing::{Records, Rest, kept, newcomer_loss};
 use crate::objects::{Objects, is_transient, put_patiently};
-use crate::opening::{Opening, SlotWish};
+use crate::opening::{OpenedSlot, SlotWish};
 use crate::progress::Progress;
 use crate::session::{Put, Session};
 use crate::{Agent, AgentError, Wallet};
@@ -92,7 +91,7 @@ pub struct Warned {
 }
 
 /// How a set with objects stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The index of the set.
     pub set: u32,
@@ -100,6 +99,8 @@ pub struct Health {
     pub code: Code,
     /// The currency that its hosts are paid in.
     pub currency: CurrencyId,
+    /// How surely an object was to survive an epoch when it was formed, if that is known.
+    pub promised: Option<f64>,
     /// How many objects lie in it.
     pub objects: usize,
     /// The slots that are lost.
@@ -174,6 +175,8 @@ pub struct Repaired {
     pub replaced: Vec<Replaced>,
     /// Slots for which this did not work, and why. What was sent is found again by the next repair.
     pub problems: Vec<String>,
+    /// What is as well as it can be, and not as it was to be.
+    pub notes: Vec<String>,
     /// How many slots live.
     pub live: u8,
     /// What opening contracts cost.
@@ -235,6 +238,7 @@ fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Heal
             set: index,
             code: set.code,
             currency: first.terms.prices.currency,
+            promised: book.promised(index),
             objects,
             lost: lost.collect(),
             warned: warned.collect(),
@@ -290,8 +294,10 @@ impl Agent {
         }
         for lost in health.lost.iter().filter(|lost| !health.begun.contains_key(&lost.index)) {
             let left = budget.map(|budget| budget.saturating_sub(repaired.held));
-            let record = match self.open_for(objects, wallet, hosts, health, lost, left).await {
-                Ok(record) => record,
+            let taken = slots.iter().map(|slot| (slot.index, slot.contract)).collect();
+            let opened = self.open_for(objects, wallet, hosts, (health, &taken), lost, left).await;
+            let OpenedSlot { record, short_of_promise } = match opened {
+                Ok(opened) => opened,
                 // Those that there are hosts for are better than none.
                 Err(error @ AgentError::Placement { .. }) if !slots.is_empty() => {
                     repaired.problems.push(format!("slot {}: {error}", lost.index));
@@ -303,6 +309,13 @@ impl Agent {
             repaired.opening = add(repaired.opening, record.terms.prices.open);
             repaired.held = add(repaired.held, record.hold_max);
             let (set, index, contract) = (health.set, lost.index, record.terms.id());
+            if let (Some(survive), Some(promised)) = (short_of_promise, health.promised) {
+                repaired.notes.push(format!(
+                    "slot {index} goes to {}…, the safest of all that were asked: an object then survives an epoch with \
+                     {survive:.6}, and {promised} was asked for",
+                    record.terms.prices.provider.short()
+                ));
+            }
             self.book.record(&Event::SlotIntended { set, index, contract })?;
             let session = self.book.read(|book| self.session_in(book, contract, &record));
             objects.admit(contract, Arc::clone(&session));
@@ -332,10 +345,10 @@ impl Agent {
         objects: &Objects,
         wallet: &Wallet,
         hosts: &[Address],
-        health: &Health,
+        (health, taken): (&Health, &BTreeMap<u8, ContractId>),
         lost: &Lost,
         budget: Option<Amount>,
-    ) -> Result<ContractRecord, AgentError> {
+    ) -> Result<OpenedSlot, AgentError> {
         let mut not = objects.to_be_replaced();
         not.extend(&health.silent);
         let (size_max, until) = self.book.read(|book| {
@@ -363,14 +376,41 @@ impl Agent {
             let what = format!("set {} has no contract {}", health.set, lost.contract);
             return Err(AgentError::Store(what));
         };
-        let wish = SlotWish { size_max, until, not: &not, budget };
+        let rest = self.rest(health, taken, lost)?;
+        let wish = SlotWish { size_max, until, not: &not, budget, rest };
         self.opening(wallet).open_slot(hosts, &wish).await
     }
 
-    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (currency, now, limits) = (wallet.currency(), clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+    /// Returns what of a set stays as it is while a slot of it is filled: the slots that live, and those that were filled
+    /// since.
+    fn rest(
+        &self,
+        health: &Health,
+        taken: &BTreeMap<u8, ContractId>,
+        lost: &Lost,
+    ) -> Result<Rest, AgentError> {
+        let is_lost = |index: u8| health.lost.iter().any(|lost| lost.index == index);
+        self.book.read(|book| {
+            let records = Records::of(book);
+            let slots = book.set(health.set).map(|set| set.contracts.as_slice());
+            let (mut members, mut missing) = (Vec::new(), 0);
+            for (index, &contract) in (0..).zip(slots.unwrap_or_default()) {
+                let of = match taken.get(&index) {
+                    Some(&taken) => taken,
+                    None if index == lost.index => continue,
+                    None if is_lost(index) => {
+                        missing += 1;
+                        continue;
+                    }
+                    None => contract,
+                };
+                let Some(record) = book.contract(of) else { continue };
+                let operator = book.operator(record.terms.prices.provider);
+                members.push(kept(&record.address, operator, &records)?);
+            }
+            let (code, promised) = (health.code, health.promised);
+            Ok(Rest { code, kept: members, missing, promised })
+        })
     }
 
     /// Brings the shards of every object of a set to the slots that have not got them.

@@ -1,6 +1,7 @@
-//! What a book says is to be done about a provider, and in which words its owner is told.
+//! What a book says of a provider and of a set: what is to be done, what was promised, and in which words its owner is told.
 
 use super::Book;
+use fondaco_contract::Label;
 use fondaco_crypto::EntityId;
 use fondaco_reputation::{Record, Standing};
 
@@ -14,6 +15,16 @@ impl Book {
     /// is not is still paid for what it sends back, step by step: how else could it prove anything, or be repaired from?
     pub fn is_paid(&self, provider: EntityId) -> bool {
         self.standing(provider) < Standing::StopPaying
+    }
+
+    /// Returns who runs a provider, by its own word, if it ever said so.
+    pub fn operator(&self, provider: EntityId) -> Option<&Label> {
+        self.operators.get(&provider)
+    }
+
+    /// Returns how surely an object of a set was to survive an epoch when it was formed, if that is known.
+    pub fn promised(&self, set: u32) -> Option<f64> {
+        self.promises.get(&set).map(|&bits| f64::from_bits(bits))
     }
 
     /// Says what is done about a provider that stands worse than good, and why.

@@ -132,8 +132,9 @@ impl Create<'_> {
         failed: &BTreeSet<EntityId>,
     ) -> Result<Vec<Address>, Failure> {
         let Self { agent, brokers, currency, json, .. } = self;
-        let wish = self.wish(None)?;
-        let mut hosts = offers::find(agent, brokers, currency, named, &wish, *json).await?;
+        let (wish, regions) = (self.wish(None)?, self.args.region.as_slice());
+        let wish = (&wish, regions);
+        let mut hosts = offers::find(agent, brokers, currency, named, wish, *json).await?;
         hosts.retain(|host| !failed.contains(&host.entity()));
         Ok(hosts)
     }

@@ -5,10 +5,11 @@ use super::{open, probability, state};
 use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
+use crate::offers;
 use crate::screen::{Bars, say};
 use crate::wallet::open as open_wallet;
 use fondaco_agent::repair::{Health, Repaired};
-use fondaco_agent::{AgentError, Objects};
+use fondaco_agent::{AgentError, Objects, Wish};
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
             .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
     }
     let addresses = remember_hosts(home, &args.host)?;
+    let brokers = offers::remember_brokers(home, &args.broker)?;
     let wallet_config = home.wallet()?;
     let agent = open(home).await?;
     let mut objects = agent.objects();
@@ -55,10 +57,14 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
             }
             (None, None) => None,
         };
+        // Each host is asked for its room and its prices again.
+        let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
+        let wish = (&wish, args.region.as_slice());
+        let hosts = offers::find(&agent, &brokers, currency, &addresses, wish, json).await?;
         let before = Sums::of(&objects);
         let wallet = open_wallet(home, currency).await?;
         let progress = Bars::new(json, Arc::new(String::new));
-        let done = agent.repair(&mut objects, &wallet, &addresses, health, limit, &*progress).await;
+        let done = agent.repair(&mut objects, &wallet, &hosts, health, limit, &*progress).await;
         match done {
             Ok(repaired) => {
                 if let Some(limit) = limit {
@@ -203,7 +209,7 @@ impl Report {
                 .collect();
             let scale = currency.scale()?;
             let line = json!({
-                "event": "repaired", "set": health.set, "replaced": replaced, "problems": repaired.problems,
+                "event": "repaired", "set": health.set, "replaced": replaced, "problems": repaired.problems, "notes": repaired.notes,
                 "read": read, "sent": sent, "cost": scale.show(cost).to_string(),
                 "held": scale.show(repaired.held).to_string(), "currency": currency.symbol,
                 "live_before": health.live(), "live": repaired.live,
@@ -226,6 +232,7 @@ impl Report {
                 currency.show(cost),
                 currency.show(repaired.held)
             ));
+            repaired.notes.iter().for_each(|note| say(&format!("  {note}")));
             say(&format!(
                 "  {} slots live, {} before; an object survives an epoch with {}, {} before.",
                 repaired.live,
