@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 mod slot;
 
-pub(crate) use slot::{Ranked, Rest, kept, rank};
+pub(crate) use slot::{Ranked, Ranking, Rest, kept, rank};
 
 use fondaco_contract::{Label, PriceList};
 use fondaco_crypto::{Digest, EntityId};

@@ -54,9 +54,10 @@ pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use fondaco_reputation::Standing;
+pub use fondaco_reputation::{Limits as MoneyLimits, LimitsError, Share};
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{Opened, Opening, Wish};
+pub use opening::{Opened, Opening, Trust, Wish};
 pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use renewing::{Renewal, Renewed};
@@ -75,7 +76,6 @@ use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stag
 use fondaco_contract::{ContractId, Ending, Input, Label, State, Tab};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Clock;
-use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
-    limits: Option<Limits>,
+    trust: Trust,
     /// How many steps each host may have been paid for nothing.
     risk: u64,
     /// Where the audit log is.
@@ -142,12 +142,13 @@ impl Agent {
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
         let operators = Mutex::default();
-        Self { key, endpoint, clock, book, limits: None, risk: 1, audits, operators }
+        Self { key, endpoint, clock, book, trust: Trust::ANY, risk: 1, audits, operators }
     }
 
-    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
-    pub fn with_limits(self, limits: Limits) -> Self {
-        Self { limits: Some(limits), ..self }
+    /// Trusts hosts with no more at once than this; without bounds, if nothing is said.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
@@ -270,10 +271,10 @@ impl Agent {
 
     /// Brings together what opening contracts needs.
     fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (currency, now, limits) = (wallet.currency(), clock.now(), *limits);
+        let Self { key, endpoint, clock, book, trust, .. } = self;
+        let (currency, now, trust) = (wallet.currency(), clock.now(), *trust);
         let operators = self.operators.lock().expect("no panic under this lock").clone();
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits, operators }
+        Opening { key, endpoint, book, wallet, currency, clock, now, trust, operators }
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.

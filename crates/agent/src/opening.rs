@@ -12,6 +12,9 @@
 //! any more.
 
 mod slot;
+mod trust;
+
+pub use trust::Trust;
 
 pub(crate) use slot::{OpenedSlot, SlotWish};
 
@@ -32,7 +35,7 @@ use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
 use fondaco_placement::{Assumptions, Placement};
 use fondaco_ports::{Address, Clock};
-use fondaco_reputation::{Limits, Standing};
+use fondaco_reputation::Standing;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,8 +98,8 @@ pub struct Opening<'a> {
     pub clock: &'a Arc<dyn Clock>,
     /// What time it is.
     pub now: Timestamp,
-    /// How much hosts are trusted with at once; without limits, with what one contract needs.
-    pub limits: Option<Limits>,
+    /// How much hosts are trusted with at once.
+    pub trust: Trust,
     /// Who runs hosts, as their asks say; what the book has of it counts besides.
     pub operators: BTreeMap<EntityId, Label>,
 }
@@ -128,11 +131,12 @@ impl Opening<'_> {
     /// that has no room or does not sign is passed over, and the choice is made again among the others.
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
+        let asked = prices_of(&offers);
         loop {
             let records = self.book.read(Records::of);
             let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
-            match self.open_chosen(&offers, &placement, share, wish).await? {
+            match self.open_chosen((&offers, &asked), &placement, share, wish).await? {
                 Ok((code, held, size_max)) => {
                     for (index, offer) in offers.iter().enumerate() {
                         if !placement.providers.contains(&index) {
@@ -154,7 +158,7 @@ impl Opening<'_> {
     /// Opens a contract with each host of a placement; or says which host was in the way, and why.
     async fn open_chosen(
         &self,
-        offers: &[Offer],
+        (offers, asked): (&[Offer], &[PriceList]),
         placement: &Placement,
         share: Bytes,
         wish: Wish,
@@ -167,7 +171,7 @@ impl Opening<'_> {
             let record = match self.take_up(offer, share, wish.epochs) {
                 Some(record) => record,
                 None => {
-                    if let Some(why) = self.unfit(&offer.list.prices, size_max) {
+                    if let Some(why) = self.unfit(asked, &offer.list.prices, size_max) {
                         return Ok(Err((index, why)));
                     }
                     self.intend(offer, size_max, wish.epochs, None)?
@@ -279,17 +283,18 @@ impl Opening<'_> {
     }
 
     /// Says why a host cannot have a contract of this size, if so.
-    pub(crate) fn unfit(&self, prices: &PriceList, size_max: Bytes) -> Option<String> {
+    /// `asked` are the prices of all hosts that were asked.
+    pub(crate) fn unfit(
+        &self,
+        asked: &[PriceList],
+        prices: &PriceList,
+        size_max: Bytes,
+    ) -> Option<String> {
         let room = prices.capacity;
         if room < size_max {
             return Some(format!("it has room for {room}, not for {size_max}"));
         }
-        let cap = self.book.read(|book| book.exposure(prices.provider)).cap(&self.limits?);
-        let at_risk = at_risk(prices, size_max);
-        (at_risk > cap).then(|| {
-            let (at_risk, cap) = (at_risk.get(), cap.get());
-            format!("it would be trusted with {at_risk} units at once, and has earned {cap}")
-        })
+        self.book.read(|book| self.trust.refusal(book, asked, prices, size_max, self.now))
     }
 
     /// Ends contracts that were opened for a choice that came to nothing, or whose slots others have taken, so that
@@ -465,6 +470,11 @@ impl Opening<'_> {
             }
         }
     }
+}
+
+/// Returns the prices of these offers.
+pub(crate) fn prices_of(offers: &[Offer]) -> Vec<PriceList> {
+    offers.iter().map(|offer| offer.list.prices).collect()
 }
 
 /// Checks a list that its host has signed just now: one whose clock is off would refuse all terms, and cost a hold.

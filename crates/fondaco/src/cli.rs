@@ -594,6 +594,8 @@ pub(crate) struct ResticArgs {
     /// How many epochs new contracts last
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
     pub(crate) epochs: u32,
+    #[command(flatten)]
+    pub(crate) trust: crate::trust::TrustArgs,
 }
 
 #[derive(Debug, Args)]

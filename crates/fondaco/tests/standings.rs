@@ -14,6 +14,7 @@ use fondaco_agent::book::{Event, Verdict};
 use market::{Market, market};
 use serde_json::Value;
 use std::fs;
+use std::process::Command;
 
 /// The host's entity.
 fn entity(market: &Market, host: &str) -> String {
@@ -99,6 +100,52 @@ async fn who_proves_too_little_is_unpaid_then_replaced() {
     let healthy = market.backup("buyer", &["repair"]).await;
     assert!(!healthy.iter().any(|line| line["event"] == "repaired"), "{healthy:?}");
     market.world.kill(suspect).await.unwrap();
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
+
+/// What a command of the buyer says when it fails.
+fn failure_of(market: &Market, args: &[String]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    let output = command.arg("--home").arg(market.world.home("buyer")).args(args).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_start_small_and_nobody_is_paid_far_ahead() {
+    let mut market = market(4).await;
+    fs::write(market.source.join("letter"), b"dear all").unwrap();
+
+    // Each is a newcomer, and would have room for 32 MiB at least.
+    let said = failure_of(&market, &market.create_args(&["--newcomer-room", "16M"]));
+    assert!(said.contains("--newcomer-room lets newcomers have more"), "{said}");
+    let said = failure_of(&market, &market.create_args(&["--newcomer-prepaid", "0.000001"]));
+    assert!(said.contains("--newcomer-prepaid lets newcomers have more"), "{said}");
+
+    // One asks a thousand times as much as the others, for opening alone, which no price of a byte shows.
+    market.world.ask("greedy", ["init", "--no-passphrase"]).await.unwrap();
+    market.world.ask("greedy", ["wallet", "add", &market.issuer.clone()]).await.unwrap();
+    let path = market.world.home("greedy").join("shards");
+    let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
+    let cheap = ["--open", "1", "--store", "0.000001", "--write", "0", "--read", "0"];
+    market.world.ask("greedy", [&sell[..], &cheap].concat()).await.unwrap();
+    market.world.start("greedy", ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
+    market.hosts.push("greedy".to_owned());
+    let greedy = entity(&market, "greedy");
+    let quote = market.world.run("buyer", market.create_args(&["--dry-run"])).await.unwrap();
+    let of_it = quote.iter().find(|line| line["provider"] == greedy.as_str()).unwrap();
+    assert_eq!(of_it["chosen"], false);
+    let why = of_it["why"].as_str().unwrap();
+    assert!(why.starts_with("it would be trusted with 10000"), "{why}");
+    let any = ["--dry-run", "--newcomer-prepaid", "any"];
+    let quote = market.world.run("buyer", market.create_args(&any)).await.unwrap();
+    let of_it = quote.iter().find(|line| line["provider"] == greedy.as_str()).unwrap();
+    assert_eq!(of_it["chosen"], true);
+
+    // Left to itself, a first backup goes to the others.
+    market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    assert_eq!(contracts_with(&market, "greedy").await.len(), 0);
     market.restored_equals_the_source("buyer", "restored").await;
     market.world.end().await;
 }

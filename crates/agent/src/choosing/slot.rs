@@ -39,6 +39,15 @@ pub(crate) struct Ranked {
     pub(crate) is_as_promised: bool,
 }
 
+/// The offers for a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ranking {
+    /// Those that may take it, the best first.
+    pub(crate) fit: Vec<Ranked>,
+    /// Those that may not, and why.
+    pub(crate) out: Vec<(usize, String)>,
+}
+
 /// Makes a candidate of a host that has a slot.
 pub(crate) fn kept(
     address: &Address,
@@ -55,7 +64,7 @@ pub(crate) fn rank(
     records: &Records,
     rest: &Rest,
     epochs: impl Fn(&PriceList) -> u32,
-) -> Result<(Vec<Ranked>, Vec<(usize, String)>), AgentError> {
+) -> Result<Ranking, AgentError> {
     let Rest { code, promised, .. } = *rest;
     let most = usize::from(group_shards_max(code.k(), code.n()));
     let (mut ranked, mut out) = (Vec::new(), Vec::new());
@@ -88,7 +97,7 @@ pub(crate) fn rank(
             false => as_promised.then(b.survive.total_cmp(&a.survive)).then(price.cmp(other)),
         }
     });
-    Ok((ranked.into_iter().map(|(_, ranked)| ranked).collect(), out))
+    Ok(Ranking { fit: ranked.into_iter().map(|(_, ranked)| ranked).collect(), out })
 }
 
 #[cfg(test)]
@@ -139,7 +148,7 @@ mod tests {
 
     /// The names of offers in the order they are tried, those that are as promised marked by `true`; and of those left out.
     fn order(rest: &Rest, offers: &[Offer]) -> (Vec<(u8, bool)>, Vec<u8>) {
-        let (ranked, out) = rank(offers, &records(), rest, |_| 1).unwrap();
+        let Ranking { fit: ranked, out } = rank(offers, &records(), rest, |_| 1).unwrap();
         let name = |index: usize| u8::try_from(index).unwrap();
         let ranked = ranked.iter().map(|one| (name(one.index), one.is_as_promised));
         (ranked.collect(), out.iter().map(|(index, _)| name(*index)).collect())
@@ -207,7 +216,7 @@ mod tests {
             let offers: Vec<Offer> = offers
                 .iter().enumerate().map(|(index, &(at, by, price))| of(100 + index, at, by, price)).collect();
             let rest = rest(&kept, missing, promised);
-            let (ranked, out) = rank(&offers, &records(), &rest, |_| 1).unwrap();
+            let Ranking { fit: ranked, out } = rank(&offers, &records(), &rest, |_| 1).unwrap();
             prop_assert_eq!(ranked.len() + out.len(), offers.len());
             let most = usize::from(group_shards_max(rest.code.k(), rest.code.n()));
             for one in &ranked {

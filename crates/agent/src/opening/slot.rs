@@ -1,10 +1,10 @@
 //! One contract with one fresh host, to take a lost slot of a set: the best that fits (see `choosing::slot`), by the same
 //! saved steps.
 
-use super::{Blame, Opening, Wish, period};
+use super::{Blame, Opening, Wish, period, prices_of};
 use crate::AgentError;
 use crate::book::{ContractRecord, Stage};
-use crate::choosing::{Ranked, Records, Rest, rank};
+use crate::choosing::{Ranked, Ranking, Records, Rest, rank};
 use fondaco_contract::PriceList;
 use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
@@ -56,12 +56,12 @@ impl Opening<'_> {
             let left = wish.until.since(self.now).div_ceil(prices.epoch);
             u32::try_from(left).unwrap_or(u32::MAX).max(1)
         };
-        let records = self.book.read(Records::of);
-        let (ranked, out) = rank(&offers, &records, &wish.rest, epochs_of)?;
+        let (asked, records) = (prices_of(&offers), self.book.read(Records::of));
+        let Ranking { fit, out } = rank(&offers, &records, &wish.rest, epochs_of)?;
         for (index, why) in out {
             passed_over.push((offers[index].list.prices.provider, why));
         }
-        for Ranked { index, survive, is_as_promised } in ranked {
+        for Ranked { index, survive, is_as_promised } in fit {
             let offer = &offers[index];
             let prices = offer.list.prices;
             let epochs = epochs_of(&prices);
@@ -73,7 +73,7 @@ impl Opening<'_> {
             let mut record = match self.take_up(offer, wish.size_max, epochs) {
                 Some(record) => record,
                 None => {
-                    if let Some(why) = self.unfit(&prices, wish.size_max) {
+                    if let Some(why) = self.unfit(&asked, &prices, wish.size_max) {
                         pass_over(why);
                         continue;
                     }

@@ -118,7 +118,8 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .code(Code::Usage)
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
-    let agent = open(home).await?;
+    let trust = args.trust.read(currency)?;
+    let agent = open(home).await?.with_trust(trust);
     let dry = args.dry_run;
     let create = Create { home, agent, currency, folder, args, brokers, budget, json };
     if dry { create.quote(&addresses).await } else { create.run(addresses).await }

@@ -9,7 +9,7 @@ use crate::offers;
 use crate::screen::{Bars, say};
 use crate::wallet::open as open_wallet;
 use fondaco_agent::repair::{Health, Repaired};
-use fondaco_agent::{AgentError, Objects, Wish};
+use fondaco_agent::{AgentError, Objects, Trust, Wish};
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -26,7 +26,9 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
     let addresses = remember_hosts(home, &args.host)?;
     let brokers = offers::remember_brokers(home, &args.broker)?;
     let wallet_config = home.wallet()?;
-    let agent = open(home).await?;
+    // A slot that is empty is worse than one that a newcomer has all of.
+    let trust = Trust { newcomer: None, ..Trust::DEFAULT };
+    let agent = open(home).await?.with_trust(trust);
     let mut objects = agent.objects();
     let sets = agent.survey(&objects, args.samples).await?;
     if sets.is_empty() {

@@ -1,5 +1,6 @@
 //! The arguments of `fondaco backup`.
 
+use crate::trust::TrustArgs;
 use clap::{Args, Subcommand};
 use fondaco_contract::Label;
 use std::path::PathBuf;
@@ -82,6 +83,8 @@ pub(crate) struct CreateArgs {
     /// Renew contracts that end before so many epochs have gone by, as 0.25; for as many as --epochs says
     #[arg(long, default_value_t = 0.25, value_name = "EPOCHS")]
     pub(crate) renew_within: f64,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
     /// Only show what hosts ask, and which code, durability and price that makes
     #[arg(long)]
     pub(crate) dry_run: bool,
