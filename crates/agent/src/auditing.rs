@@ -176,6 +176,7 @@ pub async fn audit(
     }
     audited.sort_by_key(|audited| audited.contract);
     note_verdicts(objects, &audited)?;
+    objects.heed_standings();
     Ok(audited)
 }
 

@@ -10,7 +10,8 @@
 //! state      StateNumbered: the book itself is about to be kept by the hosts
 //! slot       SlotTagged; SlotIntended ──► SlotReplaced
 //!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
-//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
+//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid
+//! set        SetFormed ──► SetPromised: what a repair is to keep to
 //! audit      AuditsLogged: how far the audit log has come
 //! ```
 //!
@@ -27,11 +28,12 @@
 //!   its shard under the new one.
 
 mod keeping;
+mod standing;
 
 use crate::audit_log::LogHead;
 use fondaco_audit::{ShardId, tagged_len};
 use fondaco_codec::{List, Text, choice, record};
-use fondaco_contract::{ContractId, SignedDeletion, Tab, Terms};
+use fondaco_contract::{ContractId, Label, SignedDeletion, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
@@ -292,6 +294,20 @@ pub enum Event {
         /// How much, in all.
         lost: Amount,
     },
+    /// How surely an object of a set was to survive an epoch when it was formed.
+    SetPromised {
+        /// The index of the set.
+        set: u32,
+        /// The probability, above 0 and below 1, as the bits of an IEEE 754 double.
+        survive: u64,
+    },
+    /// What a provider says of who runs it.
+    OperatorSaid {
+        /// Which provider.
+        provider: EntityId,
+        /// Its word, which nobody proves.
+        operator: Label,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -316,6 +332,8 @@ choice!(Event {
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
+    40 => SetPromised { set, survive },
+    41 => OperatorSaid { provider, operator },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });
@@ -459,6 +477,9 @@ pub struct Book {
     /// What was paid for nothing under each contract.
     losses: BTreeMap<ContractId, Amount>,
     audits: LogHead,
+    /// How surely objects of each set were to survive, as the bits of a double.
+    promises: BTreeMap<u32, u64>,
+    operators: BTreeMap<EntityId, Label>,
 }
 
 impl Book {
@@ -628,6 +649,16 @@ impl Book {
             }
             Event::LossNoted { contract, lost } => {
                 self.losses.insert(*contract, *lost);
+            }
+            Event::SetPromised { set, survive } => {
+                let probability = f64::from_bits(*survive);
+                if self.set(*set).is_none() || !(probability > 0.0 && probability < 1.0) {
+                    return Err(BookError::Set { set: *set });
+                }
+                self.promises.insert(*set, *survive);
+            }
+            Event::OperatorSaid { provider, operator } => {
+                self.operators.insert(*provider, operator.clone());
             }
             Event::AuditsLogged { entries, link } => {
                 let link = (*entries > 0).then_some(*link);

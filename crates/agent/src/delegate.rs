@@ -32,6 +32,7 @@ pub use file::{
 };
 
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
+use crate::choosing::Rest;
 use crate::opening::{Blame, Offer, Opening, SlotWish, good_now};
 use crate::session::{admit, offer};
 use crate::{Agent, AgentError, Wallet};
@@ -242,8 +243,10 @@ impl Agent {
     ) -> Result<ContractRecord, AgentError> {
         let not = BTreeSet::new();
         let until = slot.terms.ends;
-        let wish = SlotWish { size_max: WATCH_SIZE, until, not: &not, budget: None, reads: share };
-        self.opening(wallet).open_slot(std::slice::from_ref(&slot.address), &wish).await
+        let (size_max, budget, rest) = (WATCH_SIZE, None, Rest::of_no_set()?);
+        let wish = SlotWish { size_max, until, not: &not, budget, reads: share, rest };
+        let hosts = std::slice::from_ref(&slot.address);
+        Ok(self.opening(wallet).open_slot(hosts, &wish).await?.record)
     }
 
     /// Writes down the objects that are new in a set, and forgets those that its owner has removed; returns how many there are.

@@ -55,9 +55,11 @@ pub use audit_log::{AuditLog, SignedEntry};
 pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
+pub use fondaco_reputation::Standing;
+pub use fondaco_reputation::{Limits as MoneyLimits, LimitsError, Share};
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{Opened, Opening, Wish};
+pub use opening::{Opened, Opening, Trust, Wish};
 pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use renewing::{Renewal, Renewed};
@@ -74,15 +76,14 @@ use audit_log::LogHead;
 use auditing::Audited;
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
 use fondaco_audit::AuditKey;
-use fondaco_contract::{ContractId, Ending, Input, State, Tab};
-use fondaco_crypto::{Digest, SecretKey};
+use fondaco_contract::{ContractId, Ending, Input, Label, State, Tab};
+use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Clock;
-use fondaco_reputation::Limits;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A set that is over sooner than this takes no new objects.
 const SET_TIME_LEFT_MIN: Duration = Duration::from_seconds(60);
@@ -97,11 +98,13 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
-    limits: Option<Limits>,
+    trust: Trust,
     /// How many steps each host may have been paid for nothing.
     risk: u64,
     /// Where the audit log is.
     audits: PathBuf,
+    /// Who runs hosts, as their asks said to this process.
+    operators: Mutex<BTreeMap<EntityId, Label>>,
     /// With what it audits, if not with its own key.
     audit_key: Option<AuditKey>,
 }
@@ -143,12 +146,15 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
-        Self { key, endpoint, clock, book, limits: None, risk: 1, audits, audit_key: None }
+        let (operators, audit_key) = (Mutex::default(), None);
+        let trust = Trust::ANY;
+        Self { key, endpoint, clock, book, trust, risk: 1, audits, operators, audit_key }
     }
 
-    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
-    pub fn with_limits(self, limits: Limits) -> Self {
-        Self { limits: Some(limits), ..self }
+    /// Trusts hosts with no more at once than this; without bounds, if nothing is said.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
@@ -169,7 +175,7 @@ impl Agent {
     }
 
     /// Returns the newest set if it can take new objects: its contracts are open and not
-    /// about to end, and none of its providers was caught.
+    /// about to end, and each of its providers is paid for what it keeps (see [`Book::is_paid`]).
     pub fn usable_set(&self) -> Option<u32> {
         let now = self.clock.now();
         self.book.read(|book| {
@@ -178,7 +184,7 @@ impl Agent {
                 book.contract(contract).is_some_and(|record| {
                     record.stage == Stage::Open
                         && record.terms.ends > now.after(SET_TIME_LEFT_MIN)
-                        && book.distrusted(record.terms.prices.provider).is_none()
+                        && book.is_paid(record.terms.prices.provider)
                 })
             });
             usable.then_some(newest)
@@ -266,12 +272,15 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Opened, AgentError> {
-        let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (now, limits) = (clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
-            .open(hosts, wish)
-            .await
+        self.opening(wallet).open(hosts, wish).await
+    }
+
+    /// Brings together what opening contracts needs.
+    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
+        let Self { key, endpoint, clock, book, trust, .. } = self;
+        let (currency, now, trust) = (wallet.currency(), clock.now(), *trust);
+        let operators = self.operators.lock().expect("no panic under this lock").clone();
+        Opening { key, endpoint, book, wallet, currency, clock, now, trust, operators }
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
@@ -281,12 +290,7 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Quote, AgentError> {
-        let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (now, limits) = (clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
-            .quote(hosts, wish)
-            .await
+        self.opening(wallet).quote(hosts, wish).await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.
@@ -317,6 +321,7 @@ impl Agent {
     ) -> Arc<Session> {
         let (given, lost) = (book.given(contract), book.loss(contract));
         let session = self.session(record, given).with_losses(lost, self.risk);
+        session.pay(book.is_paid(record.terms.prices.provider));
         Arc::new(session.tagging_as(book.origin(contract)))
     }
 

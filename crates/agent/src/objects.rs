@@ -267,7 +267,8 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let known = self.known_rows(object, record, set, layout, &[shard], range.clone()).await?;
+        let known =
+            self.known_rows(object, record, set, layout, (&[shard], &[]), range.clone()).await?;
         rebuilt(object, record, &known, shard)
     }
 
@@ -286,12 +287,16 @@ impl Objects {
         let set = self.set(record.set)?;
         let layout = layout(record.code, record.length, object)?;
         let indices: Vec<u8> = lost.iter().map(|(index, _)| *index).collect();
+        // One that is replaced for its standing alone has it still, and is better than none.
+        let has_it = |index: &u8| self.is_readable(set.contracts[usize::from(*index)]);
+        let gone: Vec<u8> = indices.iter().copied().filter(|index| !has_it(index)).collect();
         let mut shards = vec![Vec::new(); lost.len()];
         let mut start = 0;
         while start < layout.shard_len() {
             let rows = start..(start + WINDOW_ROWS).min(layout.shard_len());
-            let known =
-                self.known_rows(object, record, &set, layout, &indices, rows.clone()).await?;
+            let known = self
+                .known_rows(object, record, &set, layout, (&gone, &indices), rows.clone())
+                .await?;
             for (shard, &index) in shards.iter_mut().zip(&indices) {
                 shard.extend_from_slice(&rebuilt(object, record, &known, index)?);
             }
@@ -315,17 +320,20 @@ impl Objects {
         Ok(shards)
     }
 
-    /// Returns the same rows of any k shards but those that are lost, each with its index.
+    /// Returns the same rows of any k shards, each with its index: none of those that are lost, and of those that come last
+    /// no more than it takes.
     async fn known_rows(
         &self,
         object: ObjectId,
         record: &ObjectRecord,
         set: &Set,
         layout: Layout,
-        lost: &[u8],
+        (lost, last): (&[u8], &[u8]),
         rows: Range<u64>,
     ) -> Result<Vec<(u8, Vec<u8>)>, AgentError> {
-        let others: Vec<u8> = (0..record.code.n()).filter(|other| !lost.contains(other)).collect();
+        let all = (0..record.code.n()).filter(|other| !lost.contains(other));
+        let mut others: Vec<u8> = all.collect();
+        others.sort_by_key(|other| last.contains(other));
         let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
         let mut slow = Vec::new();
@@ -427,6 +435,9 @@ impl Objects {
         error: &AgentError,
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
+        if matches!(error, AgentError::Unpaid { .. }) {
+            return Ok(()); // It is ours not to pay it; what it has is read from it all the same.
+        }
         // A contract that is full, spent or over says nothing about its host.
         // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
         let is_renewed = matches!(
@@ -467,8 +478,25 @@ impl Objects {
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
             self.book.record(&Event::ProviderDistrusted { provider: *provider, why })?;
+            self.heed_standings();
         }
         Ok(())
+    }
+
+    /// Lets the sessions know whose keeping is paid for, as the book has it now.
+    pub(crate) fn heed_standings(&self) {
+        self.book.read(|book| {
+            self.sessions
+                .values()
+                .for_each(|session| session.pay(book.is_paid(session.provider())));
+        });
+    }
+
+    /// Returns whether something may yet be read under a contract.
+    fn is_readable(&self, contract: ContractId) -> bool {
+        let is_down = self.down.lock().expect("no panic under this lock").contains_key(&contract);
+        let Some(session) = self.sessions.get(&contract).filter(|_| !is_down) else { return false };
+        self.book.read(|book| book.distrusted(session.provider()).is_none())
     }
 
     /// Forgets an object here and asks its hosts to delete its shards; hosts that cannot be reached

@@ -34,7 +34,7 @@ use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Mutex;
@@ -65,6 +65,8 @@ pub struct Session {
     stored: AtomicU64,
     /// What was signed for by this process, over what the host had before.
     spent: AtomicU64,
+    /// Whether its host is given anything new and paid for further epochs; reading is always paid for.
+    is_paid: AtomicBool,
     /// The contract that its slot had first: what the shards are tagged under.
     origin: ContractId,
     /// With what it audits, if not with its own key.
@@ -99,6 +101,15 @@ impl Default for State {
             losses: Losses::new(Amount::ZERO, 1),
         }
     }
+}
+
+/// What a host is dealt with for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To give it something, or to have it keep what it has.
+    Keeping,
+    /// To get back what it has, or a proof of it.
+    Reading,
 }
 
 /// Asks a host for its signed price list; the caller verifies it.
@@ -170,7 +181,7 @@ impl Session {
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
-        let spent = AtomicU64::new(0);
+        let (spent, is_paid) = (AtomicU64::new(0), AtomicBool::new(true));
         let (origin, tag_key) = (terms.id(), OnceLock::new());
         Self {
             key,
@@ -182,6 +193,7 @@ impl Session {
             hold_max,
             stored,
             spent,
+            is_paid,
             origin,
             audit_key: None,
             tag_key,
@@ -209,6 +221,11 @@ impl Session {
     pub fn with_losses(mut self, lost: Amount, risk: u64) -> Self {
         self.state.get_mut().losses = Losses::new(lost, risk);
         self
+    }
+
+    /// Says whether the host is given anything new, and paid for further epochs; it is, if nothing is said.
+    pub fn pay(&self, is_paid: bool) {
+        self.is_paid.store(is_paid, Ordering::Relaxed);
     }
 
     /// Returns what the host was given and acknowledged, as far as this agent knows.
@@ -299,7 +316,7 @@ impl Session {
     pub(crate) async fn has(&self, shard: ShardId, size: Bytes) -> Result<bool, AgentError> {
         let mut state = self.state.lock().await;
         let done = async {
-            let (connection, _, epoch) = self.ready(&mut state).await?;
+            let (connection, _, epoch) = self.ready(&mut state, Purpose::Keeping).await?;
             let mut stream = connection.open().await?;
             let request = Request::Put { contract: self.contract(), shard, size, epoch };
             stream.send_bytes(&request.to_frame()).await?;
@@ -324,7 +341,7 @@ impl Session {
         shard: ShardId,
         bytes: &[u8],
     ) -> Result<Put, AgentError> {
-        let (connection, mut tab, epoch) = self.ready(state).await?;
+        let (connection, mut tab, epoch) = self.ready(state, Purpose::Keeping).await?;
         let (contract, size) = (self.contract(), Bytes::of(bytes));
         let mut stream = connection.open().await?;
         let request = Request::Put { contract, shard, size, epoch };
@@ -407,7 +424,7 @@ impl Session {
         size: u64,
         range: Range<u64>,
     ) -> Result<Vec<u8>, AgentError> {
-        let (connection, tab, _) = self.ready(state).await?;
+        let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
         self.check_losses(state)?;
         let offset = Bytes::new(range.start);
         let length = Bytes::new(range.end - range.start);
@@ -471,7 +488,7 @@ impl Session {
         nonce: [u8; 32],
         parts: &[Part],
     ) -> Result<Vec<u8>, AgentError> {
-        let (connection, tab, _) = self.ready(state).await?;
+        let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
         let asked = parts.iter().map(|part| {
             let samples = u16::try_from(part.samples).ok()?;
             Some(ProvePart { shard: part.shard, samples })
@@ -528,7 +545,7 @@ impl Session {
         let mut done = self.sync(&mut state).await;
         let ends = state.stands.is_some_and(|stands| stands.has_ended());
         if done.is_ok() && !ends {
-            done = self.ready(&mut state).await.map(|(_, tab, _)| tab);
+            done = self.ready(&mut state, Purpose::Keeping).await.map(|(_, tab, _)| tab);
         }
         let stands = state.stands.unwrap_or(Standing::Open);
         let done = done.map(|tab| (tab, state.authorised, stands));
@@ -582,8 +599,17 @@ impl Session {
         }
     }
 
-    /// Connects, knows the tab, and pays for the present epoch if that is due; returns which that is.
-    async fn ready(&self, state: &mut State) -> Result<(Connection, Tab, u64), AgentError> {
+    /// Connects, knows the tab, and pays for the present epoch if that is due; returns which that is. A host that is not to be
+    /// paid for keeping is still asked for what it has: it serves until an epoch has gone by unpaid.
+    async fn ready(
+        &self,
+        state: &mut State,
+        purpose: Purpose,
+    ) -> Result<(Connection, Tab, u64), AgentError> {
+        let is_paid = self.is_paid.load(Ordering::Relaxed);
+        if purpose == Purpose::Keeping && !is_paid {
+            return Err(AgentError::Unpaid { provider: self.provider() });
+        }
         let connection = self.connected(state).await?;
         let mut tab = match state.tab {
             Some(tab) => tab,
@@ -593,7 +619,7 @@ impl Session {
             self.check_losses(state)?;
         }
         let epoch = self.terms.epoch_at(self.clock.now());
-        while tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
+        while is_paid && tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
             if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
                 return Err(self.doubt("it wants to be paid for keeping more than it was given"));
             }

@@ -156,7 +156,7 @@ impl Agent {
                 let (provider, ends) = (record.terms.prices.provider, record.terms.ends);
                 let Some(session) = objects.sessions().get(&contract) else { continue };
                 let is_open = record.stage == Stage::Open && ends > now;
-                if !is_open || book.distrusted(provider).is_some() {
+                if !is_open || !book.is_paid(provider) {
                     continue;
                 }
                 if sessions.get(&provider).is_none_or(|(other, _)| *other < ends) {

@@ -476,6 +476,9 @@ pub(crate) struct OffersArgs {
     /// A broker to ask, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Show only hosts that say they stand in this region; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Vec<fondaco_contract::Label>,
     /// Ask also the brokers and hosts that announce themselves on the local network
     #[arg(long)]
     pub(crate) local: bool,
@@ -599,6 +602,8 @@ pub(crate) struct ResticArgs {
     /// How many epochs new contracts last
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
     pub(crate) epochs: u32,
+    #[command(flatten)]
+    pub(crate) trust: crate::trust::TrustArgs,
 }
 
 #[derive(Debug, Args)]

@@ -39,6 +39,13 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     let contracts = NewContracts::checked(&args)?;
     let stop = stop_switch()?;
     let agent = open(home).await?;
+    let agent = match contracts.size {
+        Some(_) => {
+            let wallet = home.wallet()?;
+            agent.with_trust(args.trust.read(wallet.find(args.currency.as_deref())?)?)
+        }
+        None => agent, // It opens no contracts.
+    };
     let folder = home.folder("gateway")?;
     if let Some(path) = &args.password_file {
         save_password(path, &repository_password(agent.key()))?;

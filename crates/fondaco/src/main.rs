@@ -22,6 +22,7 @@ mod sell;
 mod selling;
 mod services;
 mod status;
+mod trust;
 mod wallet;
 
 use clap::Parser as _;

@@ -118,7 +118,8 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .code(Code::Usage)
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
-    let agent = open(home).await?;
+    let trust = args.trust.read(currency)?;
+    let agent = open(home).await?.with_trust(trust);
     let dry = args.dry_run;
     let create = Create { home, agent, currency, folder, args, brokers, budget, json };
     if dry { create.quote(&addresses).await } else { create.run(addresses).await }
@@ -132,8 +133,9 @@ impl Create<'_> {
         failed: &BTreeSet<EntityId>,
     ) -> Result<Vec<Address>, Failure> {
         let Self { agent, brokers, currency, json, .. } = self;
-        let wish = self.wish(None)?;
-        let mut hosts = offers::find(agent, brokers, currency, named, &wish, *json).await?;
+        let (wish, regions) = (self.wish(None)?, self.args.region.as_slice());
+        let wish = (&wish, regions);
+        let mut hosts = offers::find(agent, brokers, currency, named, wish, *json).await?;
         hosts.retain(|host| !failed.contains(&host.entity()));
         Ok(hosts)
     }
@@ -178,6 +180,7 @@ impl Create<'_> {
                     | AgentError::Transport(_)
                     | AgentError::Misanswer { .. }
                     | AgentError::PaidForNothing { .. }
+                    | AgentError::Unpaid { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
                     failed.extend(objects.to_be_replaced());

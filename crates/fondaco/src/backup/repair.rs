@@ -5,10 +5,11 @@ use super::{open, probability, state};
 use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
+use crate::offers;
 use crate::screen::{Bars, say};
 use crate::wallet::open as open_wallet;
 use fondaco_agent::repair::{Health, Repaired};
-use fondaco_agent::{AgentError, Objects};
+use fondaco_agent::{AgentError, Objects, Trust, Wish};
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -23,8 +24,11 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
             .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
     }
     let addresses = remember_hosts(home, &args.host)?;
+    let brokers = offers::remember_brokers(home, &args.broker)?;
     let wallet_config = home.wallet()?;
-    let agent = open(home).await?;
+    // A slot that is empty is worse than one that a newcomer has all of.
+    let trust = Trust { newcomer: None, ..Trust::DEFAULT };
+    let agent = open(home).await?.with_trust(trust);
     let mut objects = agent.objects();
     let sets = agent.survey(&objects, args.samples).await?;
     if sets.is_empty() {
@@ -55,10 +59,14 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
             }
             (None, None) => None,
         };
+        // Each host is asked for its room and its prices again.
+        let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
+        let wish = (&wish, args.region.as_slice());
+        let hosts = offers::find(&agent, &brokers, currency, &addresses, wish, json).await?;
         let before = Sums::of(&objects);
         let wallet = open_wallet(home, currency).await?;
         let progress = Bars::new(json, Arc::new(String::new));
-        let done = agent.repair(&mut objects, &wallet, &addresses, health, limit, &*progress).await;
+        let done = agent.repair(&mut objects, &wallet, &hosts, health, limit, &*progress).await;
         match done {
             Ok(repaired) => {
                 if let Some(limit) = limit {
@@ -140,8 +148,15 @@ impl Report {
                     json!({ "slot": lost.index, "provider": lost.provider.to_string(), "why": lost.why })
                 })
                 .collect();
+            let warned: Vec<_> = health
+                .warned
+                .iter()
+                .map(|one| {
+                    json!({ "slot": one.index, "provider": one.provider.to_string(), "why": one.why })
+                })
+                .collect();
             let line = json!({
-                "event": "health", "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
+                "event": "health", "warned": warned, "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
                 "threshold": health.threshold(), "due": is_due, "begun": health.begun.len(), "lost": lost,
                 "survive": survive,
             });
@@ -159,6 +174,9 @@ impl Report {
                 lost.provider.short(),
                 lost.why
             ));
+        }
+        for one in &health.warned {
+            say(&format!("  slot {}, {}… lives: {}", one.index, one.provider.short(), one.why));
         }
         if health.is_hopeless() {
             say("  Too few live to rebuild anything. It waits for hosts to return.");
@@ -193,7 +211,7 @@ impl Report {
                 .collect();
             let scale = currency.scale()?;
             let line = json!({
-                "event": "repaired", "set": health.set, "replaced": replaced, "problems": repaired.problems,
+                "event": "repaired", "set": health.set, "replaced": replaced, "problems": repaired.problems, "notes": repaired.notes,
                 "read": read, "sent": sent, "cost": scale.show(cost).to_string(),
                 "held": scale.show(repaired.held).to_string(), "currency": currency.symbol,
                 "live_before": health.live(), "live": repaired.live,
@@ -216,6 +234,7 @@ impl Report {
                 currency.show(cost),
                 currency.show(repaired.held)
             ));
+            repaired.notes.iter().for_each(|note| say(&format!("  {note}")));
             say(&format!(
                 "  {} slots live, {} before; an object survives an epoch with {}, {} before.",
                 repaired.live,

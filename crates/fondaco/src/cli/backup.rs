@@ -1,6 +1,8 @@
 //! The arguments of `fondaco backup`.
 
+use crate::trust::TrustArgs;
 use clap::{Args, Subcommand};
+use fondaco_contract::Label;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -56,6 +58,9 @@ pub(crate) struct CreateArgs {
     /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered, and two are better than one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Take of what brokers tell only hosts that say they stand in this region; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Vec<Label>,
     /// Take also the hosts and brokers that announce themselves on the local network
     #[arg(long)]
     pub(crate) local: bool,
@@ -78,6 +83,8 @@ pub(crate) struct CreateArgs {
     /// Renew contracts that end before so many epochs have gone by, as 0.25; for as many as --epochs says
     #[arg(long, default_value_t = 0.25, value_name = "EPOCHS")]
     pub(crate) renew_within: f64,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
     /// Only show what hosts ask, and which code, durability and price that makes
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -199,6 +206,12 @@ pub(crate) struct RepairArgs {
     /// A storage host that may take over, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
+    /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Take of what brokers tell only hosts that say they stand in this region; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Vec<Label>,
     /// The most that the contracts opened for this may cost, as "5 CLR"
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
