@@ -25,7 +25,7 @@
 //!
 //! Doing this by itself, again and again: the caller decides when. Which host is to take a slot (see `choosing::slot`).
 
-use crate::auditing::{Kind, Outcome};
+use crate::auditing::{Audited, Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
 use crate::choosing::{Records, Rest, kept, newcomer_loss};
 use crate::objects::{Objects, is_transient, put_patiently};
@@ -256,11 +256,21 @@ impl Agent {
     ///
     /// A host still serves a contract that is over by this machine's clock; or the journal failed.
     pub async fn survey(&self, objects: &Objects, samples: u32) -> Result<Vec<Health>, AgentError> {
+        let audited = self.audit(objects, Kind::Sampled, samples, |_| ()).await?;
+        self.survey_after(audited).await
+    }
+
+    /// Says how every set with objects stands, by an audit that was made just now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Agent::survey`].
+    pub async fn survey_after(&self, audits: Vec<Audited>) -> Result<Vec<Health>, AgentError> {
         let mut gone = BTreeMap::new();
         for contract in self.over().await? {
             gone.insert(contract, (Cause::Over, "its contract is over".to_owned()));
         }
-        for audited in self.audit(objects, Kind::Sampled, samples, |_| ()).await? {
+        for audited in audits {
             if let Outcome::Silent { what } = audited.outcome {
                 let why = format!("it does not answer: {what}");
                 gone.insert(audited.contract, (Cause::Silent, why));

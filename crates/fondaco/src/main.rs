@@ -65,9 +65,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             | Command::Issuer(cli::IssuerCommand::Up { .. })
             | Command::Backup(cli::BackupCommand::Mount(_))
             | Command::Broker(cli::BrokerCommand::Up { .. })
-            | Command::Delegate(cli::DelegateCommand::Tend(_))
             | Command::Gateway(_)
     );
+    let goes_on = match &cli.command {
+        Command::Backup(cli::BackupCommand::Repair(args)) => args.every.is_some(),
+        Command::Delegate(cli::DelegateCommand::Tend(args)) => args.repair.every.is_some(),
+        _ => false,
+    };
     let work = async {
         match cli.command {
             Command::Init(args) => keys::init(&home, args, json),
@@ -99,7 +103,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let done = runtime.block_on(async {
         tokio::select! {
             done = work => done,
-            () = services::parent_gone(), if !serves => Err(Failure::new("the process that started this one is gone")),
+            () = services::parent_gone(), if !serves && !goes_on => Err(Failure::new("the process that started this one is gone")),
         }
     });
     // Whoever still waits in a thread (a library reading a disk that hangs) must not keep us here.

@@ -1,14 +1,11 @@
 //! `fondaco delegate`: somebody else audits, repairs and renews while the owner is away.
 
 use super::{contracts, open, open_as_owner, repair, say_progress, state};
-use crate::cli::{
-    AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, RepairArgs, TendArgs,
-};
+use crate::cli::{AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs};
 use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
-use crate::screen::{complain, say};
-use crate::services::stop_switch;
+use crate::screen::say;
 use crate::wallet;
 use fondaco_agent::delegate::{DELEGATE_FILE_BYTES_MAX, Entrusted, HandedBack, Watched};
 use fondaco_contract::Takes;
@@ -173,24 +170,7 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
 }
 
 async fn tend(home: &Home, args: TendArgs, json: bool) -> Result<(), Failure> {
-    let Some(every) = args.every else { return tend_once(home, &args, json).await };
-    let stop = stop_switch()?;
-    loop {
-        let done = tokio::select! {
-            done = tend_once(home, &args, json) => done,
-            () = stop.cancelled() => return Ok(()),
-        };
-        // Hosts that are away may be back the next time.
-        match done {
-            Err(failure) if json => say(&failure.json()),
-            Err(failure) => complain(&failure.to_string()),
-            Ok(()) => {}
-        }
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-    }
+    repair::again(args.repair.every, json, || tend_once(home, &args, json)).await
 }
 
 async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failure> {
@@ -206,9 +186,7 @@ async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failu
             contracts::renew(home, &agent, currency, RENEW_WITHIN, args.epochs, None, json).await?;
         }
     }
-    let TendArgs { now, host, budget, samples, .. } = args;
-    let (host, budget) = (host.clone(), budget.clone());
-    repair::repair(home, RepairArgs { now: *now, host, budget, samples: *samples }, json).await
+    repair::once(home, &args.repair, json).await
 }
 
 /// Tells of each slot that changed hands, or could not.

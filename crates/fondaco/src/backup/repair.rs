@@ -6,7 +6,8 @@ use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers;
-use crate::screen::{Bars, say};
+use crate::screen::{Bars, complain, say};
+use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
 use fondaco_agent::repair::{Health, Repaired};
 use fondaco_agent::{AgentError, Objects, Trust, Wish};
@@ -15,8 +16,38 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<(), Failure> {
+    again(args.every, json, || once(home, &args, json)).await
+}
+
+/// Does something once, or again and again until stopped: what fails then is told, and may work the next time.
+pub(super) async fn again<F: Future<Output = Result<(), Failure>>>(
+    every: Option<Duration>,
+    json: bool,
+    run: impl Fn() -> F,
+) -> Result<(), Failure> {
+    let Some(every) = every else { return run().await };
+    let stop = stop_switch()?;
+    loop {
+        let done = tokio::select! {
+            done = run() => done,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match done {
+            Err(failure) if json => say(&failure.json()),
+            Err(failure) => complain(&failure.to_string()),
+            Ok(()) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(), Failure> {
     let budget = args.budget.as_deref().map(BudgetText::parse).transpose()?;
     if budget.is_some_and(|budget| budget.is_monthly) {
         return Err(Failure::new("a repair is paid for once, and --budget is by the month")

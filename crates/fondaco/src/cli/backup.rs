@@ -38,8 +38,10 @@ pub(crate) enum BackupCommand {
     /// Show what is paid for an epoch and a month, host by host, and what is held
     Cost,
     /// Make what hosts have lost anew on others; also goes on with a repair that was cut off
-    #[command(after_help = "Examples:\n  fondaco backup repair\n  \
-                      fondaco backup repair --now --host fon1…@192.0.2.7:4433 --budget \"5 CLR\"")]
+    #[command(
+        after_help = "Examples:\n  fondaco backup repair\n  fondaco backup repair --every 6h\n  \
+                      fondaco backup repair --now --host fon1…@192.0.2.7:4433 --budget \"5 CLR\""
+    )]
     Repair(RepairArgs),
     /// Get your books back from your hosts, on a new machine that has only your key
     #[command(
@@ -200,6 +202,9 @@ pub(crate) struct MountArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
+    /// Do it again after this span, until stopped
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) every: Option<std::time::Duration>,
     /// Repair as soon as one slot is lost, and not only when few are left
     #[arg(long)]
     pub(crate) now: bool,

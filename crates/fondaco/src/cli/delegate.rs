@@ -1,5 +1,6 @@
 //! The arguments of `fondaco delegate`.
 
+use super::RepairArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,24 +65,11 @@ pub(crate) struct AcceptArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TendArgs {
-    /// Do it again after this span, until stopped
-    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
-    pub(crate) every: Option<Duration>,
     /// For how many epochs to renew what ends
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: u32,
-    /// Repair as soon as one slot is lost, and not only when few are left
-    #[arg(long)]
-    pub(crate) now: bool,
-    /// A storage host that may take over, as ENTITY@IP:PORT; it is remembered
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) host: Vec<String>,
-    /// The most that the contracts opened for a repair may cost, as "5 CLR"
-    #[arg(long, value_name = "AMOUNT")]
-    pub(crate) budget: Option<String>,
-    /// How many places of each host's shards to check
-    #[arg(long, default_value_t = 44, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) samples: u32,
+    #[command(flatten)]
+    pub(crate) repair: RepairArgs,
 }
 
 #[derive(Debug, Args)]
