@@ -76,9 +76,18 @@ impl Used {
 #[derive(Clone, Copy, Debug)]
 enum Charge {
     Open,
-    Write { bytes: u64, keep: Option<Keep> },
-    Read { bytes: u64 },
+    Write {
+        bytes: u64,
+        keep: Option<Keep>,
+    },
+    Read {
+        bytes: u64,
+    },
     Advance,
+    /// Opens, and keeps so much for one epoch that was another contract's.
+    Renew {
+        bytes: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +132,7 @@ impl Side {
             }
             Charge::Read { bytes } => Used { read: bytes, ..none },
             Charge::Advance => Used { advanced: 1, kept: u128::from(self.stored), ..none },
+            Charge::Renew { bytes } => Used { opened: true, kept: bytes.into(), ..none },
         }
     }
 }
@@ -150,6 +160,25 @@ struct Account {
     sizes: BTreeMap<ShardId, u64>,
     /// A read that was paid for.
     last_read: Option<Request>,
+}
+
+impl Account {
+    fn new(terms: &Terms, hold: HoldId) -> Self {
+        Self {
+            terms: *terms,
+            hold,
+            got: 0,
+            served: Side::default(),
+            unserved: Used::default(),
+            crashed: false,
+            signed: 0,
+            known: Side::default(),
+            taken: 0,
+            closed: false,
+            sizes: BTreeMap::new(),
+            last_read: None,
+        }
+    }
 }
 
 /// What a stream is about.
@@ -324,20 +353,16 @@ impl State {
             Request::Open { terms, voucher: signed, .. } => {
                 charge = Some(Charge::Open);
                 voucher = Some(signed.voucher.cumulative.get());
-                let account = Account {
-                    terms: *terms,
-                    hold: signed.voucher.hold,
-                    got: 0,
-                    served: Side::default(),
-                    unserved: Used::default(),
-                    crashed: false,
-                    signed: 0,
-                    known: Side::default(),
-                    taken: 0,
-                    closed: false,
-                    sizes: BTreeMap::new(),
-                    last_read: None,
-                };
+                let account = Account::new(terms, signed.voucher.hold);
+                self.accounts.entry(terms.id()).or_insert(account);
+                terms.id()
+            }
+            Request::Renew { terms, voucher: signed, .. } => {
+                let old = self.accounts.get(&terms.renews?)?;
+                charge = Some(Charge::Renew { bytes: old.known.stored });
+                voucher = Some(signed.voucher.cumulative.get());
+                let mut account = Account::new(terms, signed.voucher.hold);
+                account.sizes.clone_from(&old.sizes);
                 self.accounts.entry(terms.id()).or_insert(account);
                 terms.id()
             }
@@ -412,7 +437,7 @@ impl State {
         let over = match charge {
             Charge::Write { bytes, .. } => bytes > step,
             Charge::Read { bytes } => bytes > step + 2 * UNIT,
-            Charge::Open | Charge::Advance => false,
+            Charge::Open | Charge::Advance | Charge::Renew { .. } => false,
         };
         if over {
             self.faults.push(format!("more than a step was risked: {charge:?}"));
@@ -445,17 +470,26 @@ impl State {
         exchange.answers.push_back(response.clone());
         let (contract, charge) = (exchange.contract, exchange.charge);
         let account = self.accounts.get_mut(&contract)?;
-        let mut faults = Vec::new();
-        match *response? {
+        let (mut faults, mut moved) = (Vec::new(), None);
+        let response = *response?;
+        match response {
             Response::Opened { .. }
             | Response::Taken { .. }
             | Response::Stored
             | Response::Slice { .. }
+            | Response::Renewed { .. }
             | Response::Advanced { .. } => {
                 let charge = charge?;
                 let is_new = match charge {
-                    Charge::Open => !account.served.used.opened,
-                    _ => true,
+                    Charge::Open | Charge::Renew { .. } => !account.served.used.opened,
+                    // It is answered when it is durable, and a status asked for meanwhile has told of it.
+                    Charge::Advance => match response {
+                        Response::Advanced { epochs_paid } => {
+                            epochs_paid > account.served.used.advanced + 1
+                        }
+                        _ => true,
+                    },
+                    Charge::Write { .. } | Charge::Read { .. } => true,
                 };
                 if is_new {
                     let used = account.served.add(charge);
@@ -464,6 +498,7 @@ impl State {
                     left.read -= used.read.min(left.read);
                     left.kept -= used.kept.min(left.kept);
                     left.advanced -= used.advanced.min(left.advanced);
+                    moved = account.terms.renews;
                 }
                 let owed = account.served.used.cost(&account.terms.prices);
                 if owed > account.got && !account.crashed {
@@ -511,6 +546,9 @@ impl State {
             }
             _ => {}
         }
+        if let Some(from) = moved {
+            self.moves(from, contract, |account| &mut account.served);
+        }
         if self.honest.contains(&provider) {
             let who = provider.short();
             self.faults.extend(faults.into_iter().map(|what| format!("host {who}: {what}")));
@@ -518,20 +556,37 @@ impl State {
         Some(())
     }
 
+    /// What was kept under a contract is kept under the one that renews it, as one side knows.
+    fn moves(&mut self, from: ContractId, to: ContractId, side: fn(&mut Account) -> &mut Side) {
+        let Some(old) = self.accounts.get_mut(&from).map(side) else { return };
+        let (shards, stored) = (std::mem::take(&mut old.shards), std::mem::take(&mut old.stored));
+        let Some(new) = self.accounts.get_mut(&to).map(side) else { return };
+        new.shards.extend(shards);
+        new.stored += stored;
+    }
+
     /// An answer has come to its buyer.
     fn learns(&mut self, at: (u64, u64)) -> Option<()> {
         let exchange = self.exchanges.get_mut(&at)?;
         let response = exchange.answers.pop_front()??;
-        let account = self.accounts.get_mut(&exchange.contract)?;
+        let contract = exchange.contract;
+        let account = self.accounts.get_mut(&contract)?;
         match *response {
             Response::Opened { .. }
             | Response::Taken { .. }
             | Response::Stored
             | Response::Slice { .. }
+            | Response::Renewed { .. }
             | Response::Advanced { .. } => {
                 let charge = exchange.charge?;
-                account.known.add(charge);
+                let is_new = !matches!(charge, Charge::Renew { .. }) || !account.known.used.opened;
+                if is_new {
+                    account.known.add(charge);
+                }
                 account.taken = account.taken.saturating_sub(1);
+                if let Some(from) = account.terms.renews.filter(|_| is_new) {
+                    self.moves(from, contract, |account| &mut account.known);
+                }
             }
             Response::Deleted { .. } => {
                 account.known.delete(exchange.deletes?);

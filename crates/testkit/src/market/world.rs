@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fondaco_agent::auditing::Outcome;
+use fondaco_agent::auditing::{Audited, Outcome};
 use fondaco_agent::book::Stage;
 use fondaco_agent::{AgentError, Wish};
 use fondaco_crypto::{EntityId, SecretKey};
@@ -388,10 +388,13 @@ impl World {
     /// Does one thing. An error is a violation: what fails for good reasons is none.
     async fn act(&mut self, process: &mut Process) -> Result<(), String> {
         if self.audited.elapsed() > HOUR * 16 {
-            return self.audit(process, 2).await;
+            return self.audit(process, 2).await.map(drop);
+        }
+        if let Err(error) = self.buyer.finish_renewals(process).await {
+            self.oracle.note(&error.to_string());
         }
         match self.rng.below(100) {
-            0..=49 => {
+            0..=46 => {
                 let (object, bytes) = self.buyer.any_object();
                 match self.buyer.put(process, object, &bytes).await {
                     Ok(()) => {
@@ -405,7 +408,7 @@ impl World {
                 }
                 Ok(())
             }
-            50..=74 => {
+            47..=70 => {
                 let stored: Vec<_> = self.buyer.stored.iter().copied().collect();
                 let Some(object) = self.rng.pick(&stored).copied() else { return Ok(()) };
                 let length = self.buyer.bytes[&object].len() as u64;
@@ -418,11 +421,35 @@ impl World {
                 }
                 Ok(())
             }
-            75..=89 => {
+            71..=83 => {
                 let samples = *self.rng.pick(&[1, 2, 8, 64]).unwrap_or(&1);
-                self.audit(process, samples).await
+                self.audit(process, samples).await.map(drop)
             }
-            90..=97 => {
+            84..=87 => {
+                let within = *self.rng.pick(&[2.0, 10.0, f64::INFINITY]).unwrap_or(&2.0);
+                let epochs = 4 + u32::try_from(self.rng.below(20)).unwrap_or(0);
+                match self.buyer.renew(process, within, epochs).await {
+                    Ok((renewed, why)) => {
+                        self.report.renewed += renewed;
+                        why.iter().for_each(|why| self.oracle.note(why));
+                    }
+                    Err(error) => self.oracle.note(&error.to_string()),
+                }
+                Ok(())
+            }
+            88..=92 => {
+                let Some(audited) = self.audit(process, 2).await? else { return Ok(()) };
+                let now = self.rng.chance(80);
+                match self.buyer.repair(process, audited, now).await {
+                    Ok((replaced, problems)) => {
+                        self.report.replaced += replaced;
+                        problems.iter().for_each(|problem| self.oracle.note(problem));
+                    }
+                    Err(error) => self.oracle.note(&error.to_string()),
+                }
+                Ok(())
+            }
+            93..=97 => {
                 let stored: Vec<_> = self.buyer.stored.iter().copied().collect();
                 let Some(object) = self.rng.pick(&stored).copied() else { return Ok(()) };
                 self.buyer.stored.remove(&object);
@@ -438,23 +465,28 @@ impl World {
         }
     }
 
-    async fn audit(&mut self, process: &Process, samples: u32) -> Result<(), String> {
+    /// Audits; nothing if the buyer's disk failed.
+    async fn audit(
+        &mut self,
+        process: &Process,
+        samples: u32,
+    ) -> Result<Option<Vec<Audited>>, String> {
         let nonce = self.rng.array();
         match self.buyer.audit(process, samples, nonce).await {
             Ok(audited) => {
                 self.audited = Instant::now();
-                for each in audited {
+                for each in &audited {
                     match each.outcome {
                         Outcome::Proven { .. } => self.report.proven += 1,
                         Outcome::Caught { .. } => self.report.caught += 1,
                         Outcome::Unasked { .. } | Outcome::Silent { .. } => {}
                     }
                 }
-                Ok(())
+                Ok(Some(audited))
             }
             Err(AgentError::Store(why)) => {
                 self.oracle.note(&why);
-                Ok(())
+                Ok(None)
             }
             Err(error) => Err(format!("an audit failed: {error}")),
         }
