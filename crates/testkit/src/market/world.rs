@@ -534,8 +534,10 @@ impl World {
         if let Some(old) = process.take() {
             self.buyer.stop(old).await;
         }
-        let present = self.start()?;
+        let mut present = self.start()?;
         self.buyer.resume(&present).await.map_err(|error| format!("the wallet: {error}"))?;
+        let finished = self.buyer.finish_renewals(&mut present).await;
+        finished.map_err(|error| format!("a renewal: {error}"))?;
         // Those who were caught take no part in the second.
         for _ in 0..2 {
             self.audit(&present, 1000).await?;
@@ -564,13 +566,18 @@ impl World {
     fn liars_are_named(&mut self, process: &Process) -> Result<(), String> {
         let roles: BTreeMap<EntityId, (Role, HostNode)> =
             self.hosts.iter().map(|(role, host)| (host.entity(), (*role, host.clone()))).collect();
+        let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
         let book = process.agent.book();
         let distrusted = |who| book.read(|book| book.distrusted(who).is_some());
         self.report.distrusted += roles.keys().filter(|who| distrusted(**who)).count() as u64;
         for object in &self.buyer.stored {
             let Some(place) = self.buyer.where_is(process, *object) else { continue };
             let is_empty = self.buyer.bytes[object].is_empty();
-            for (_, who, shard) in place.shards {
+            for (contract, who, shard) in place.shards {
+                // What is over need not be kept, and shows nobody for a liar.
+                if !told.get(&contract).is_some_and(|told| told.is_paid_at(now)) {
+                    continue;
+                }
                 let (role, host) = &roles[&who];
                 let lies = match role {
                     Role::Lying => !is_empty,
