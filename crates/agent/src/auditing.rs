@@ -151,6 +151,12 @@ pub async fn audit(
                 objects.note_failure(contract, &session, &error)?;
                 Outcome::Unasked { what: error.to_string() }
             }
+            // Another's: its owner may have removed it.
+            Err(error @ AgentError::Provider { reason: Reason::UnknownShard, .. })
+                if !session.keeps() =>
+            {
+                Outcome::Unasked { what: error.to_string() }
+            }
             // It has the right to, and says nothing about what it keeps.
             Err(
                 error @ AgentError::Provider {

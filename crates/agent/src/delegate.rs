@@ -46,7 +46,7 @@ use fondaco_units::{Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The room in a contract that only pays for reading; one that keeps shards has more, [`SLACK`](crate::opening::SLACK) at least.
-const WATCH_SIZE: Bytes = Bytes::new(1 << 20);
+pub(crate) const WATCH_SIZE: Bytes = Bytes::new(1 << 20);
 
 /// What accepting came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +133,19 @@ impl Agent {
                 }
             };
             accepted.objects += self.take_objects(index, set)?;
+            // What is new is not yet where this agent keeps a slot itself.
+            let kept = self.book.read(|book| {
+                let contracts = book.set(index).map(|set| set.contracts.clone());
+                let slots = (0_u8..).zip(contracts.unwrap_or_default());
+                let is_kept = |&(_, contract): &(u8, ContractId)| {
+                    book.contract(contract)
+                        .is_some_and(|record| record.stage == Stage::Open && keeps(record))
+                };
+                slots.filter(is_kept).collect::<Vec<_>>()
+            });
+            if !kept.is_empty() {
+                self.complete(index, &kept).await?;
+            }
         }
         Ok(accepted)
     }
@@ -313,16 +326,21 @@ impl Agent {
         if is_kept && !self.was_taken(&record).await? {
             return Ok(None);
         }
-        if let Some(contract) = self.finish_taking(&place, slot.terms.id()).await? {
+        if let Some(contract) = self.finish_taking(slot.terms.id()).await? {
+            self.replace(own, index, contract)?;
             return Ok(Some(contract));
         }
         let mandate = &entrusted.mandate;
         let lines = match admit(&self.endpoint, &place.address, mandate).await {
             Ok(lines) => lines,
-            // The owner has nothing there any more.
-            Err(AgentError::Provider { reason: Reason::UnknownContract, .. }) => return Ok(None),
+            Err(AgentError::Provider { reason: Reason::UnknownContract, .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
+        if !is_kept && lines.iter().all(|line| line.tab.stored == Bytes::ZERO) {
+            // The owner has nothing there any more: the slot is lost, unless the owner gave it to another and has not said so.
+            self.end(record.terms.id(), &self.session(&record, Bytes::ZERO)).await?;
+            return Ok(None);
+        }
         let taken_back = || {
             let is_ours = |line: &&Admitted| {
                 let renewed = line.terms.renews;
@@ -346,7 +364,9 @@ impl Agent {
         if !is_due || line.tab.stored == Bytes::ZERO {
             return Ok(None);
         }
-        self.take_over_from(wallet, &place, line, epochs).await.map(Some)
+        let contract = self.take_over_from(wallet, &place.address, line, epochs).await?;
+        self.replace(own, index, contract)?;
+        Ok(Some(contract))
     }
 
     /// Tells every host that has an open contract that `to` may do nothing for this agent any more.
@@ -427,34 +447,55 @@ impl Agent {
         place: &Place,
         epochs: u32,
     ) -> Result<Option<ContractId>, AgentError> {
-        if let Some(contract) = self.finish_taking(place, slot.contract).await? {
-            return Ok(Some(contract));
-        }
-        let is_done = self.book.read(|book| {
-            let contract = book.set(place.set)?.contracts.get(usize::from(place.index))?;
-            let record = book.contract(*contract)?;
-            Some(record.terms.renews == Some(slot.contract) && record.stage == Stage::Open)
+        let Place { set, index, address } = place;
+        let (is_done, begun) = self.book.read(|book| {
+            let follows = |contract: &ContractId| {
+                let record = book.contract(*contract);
+                record.is_some_and(|record| {
+                    record.terms.renews == Some(slot.contract) && record.stage == Stage::Open
+                })
+            };
+            let slots = book.set(*set).map(|set| set.contracts.as_slice()).unwrap_or_default();
+            let is_done = slots.get(usize::from(*index)).is_some_and(follows);
+            let mut begun = book.repairs().filter(|(of, at, _)| (of, at) == (set, index));
+            (is_done, begun.find(|(.., contract)| follows(contract)).map(|(.., id)| id))
         });
-        if is_done == Some(true) {
+        if is_done {
             return Ok(None);
         }
-        let lines = admit(&self.endpoint, &slot.address, mandate).await?;
-        match present(&lines, slot.contract) {
-            Some(line)
-                if line.tab.stored > Bytes::ZERO
-                    && line.terms.prices.currency == wallet.currency() =>
-            {
-                self.take_over_from(wallet, place, line, epochs).await.map(Some)
+        let taken = match begun {
+            Some(contract) => Some(contract),
+            None => self.finish_taking(slot.contract).await?,
+        };
+        let contract = match taken {
+            Some(contract) => contract,
+            None => {
+                let lines = admit(&self.endpoint, address, mandate).await?;
+                match present(&lines, slot.contract) {
+                    Some(line)
+                        if line.tab.stored > Bytes::ZERO
+                            && line.terms.prices.currency == wallet.currency() =>
+                    {
+                        self.take_over_from(wallet, address, line, epochs).await?
+                    }
+                    _ => return Ok(None),
+                }
             }
-            _ => Ok(None),
+        };
+        if begun.is_none() {
+            self.book.record(&Event::SlotIntended { set: *set, index: *index, contract })?;
         }
+        // What was stored since the delegate was told is not there yet; until it is, the slot is the old contract's.
+        self.complete(*set, &[(*index, contract)]).await?;
+        self.book.record(&Event::SlotReplaced { set: *set, index: *index, contract })?;
+        Ok(Some(contract))
     }
 
-    /// Renews another's contract in the own name, each step saved first, and gives it the slot.
+    /// Renews another's contract in the own name, each step saved first.
     async fn take_over_from(
         &self,
         wallet: &Wallet,
-        place: &Place,
+        address: &Address,
         line: &Admitted,
         epochs: u32,
     ) -> Result<ContractId, AgentError> {
@@ -464,7 +505,7 @@ impl Agent {
             self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
         let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
             Some(record) => record,
-            None => self.intend_to_take(&opening, place, line, epochs).await?,
+            None => self.intend_to_take(&opening, address, line, epochs).await?,
         };
         match opening.secure_hold(&record).await {
             Ok(()) => {}
@@ -479,7 +520,6 @@ impl Agent {
         let (provider_signature, _) = signed?;
         let contract = record.terms.id();
         self.book.record(&Event::ContractOpened { contract, provider_signature })?;
-        self.replace(place.set, place.index, contract)?;
         tracing::debug!(provider = %provider.short(), %contract, "a contract was taken over");
         Ok(contract)
     }
@@ -487,29 +527,25 @@ impl Agent {
     async fn intend_to_take(
         &self,
         opening: &Opening<'_>,
-        place: &Place,
+        address: &Address,
         line: &Admitted,
         epochs: u32,
     ) -> Result<ContractRecord, AgentError> {
         let provider = line.terms.prices.provider;
         let refused = |what| AgentError::Misanswer { peer: provider, what };
-        if provider != place.address.entity() {
+        if provider != address.entity() {
             return Err(refused("it tells of another's contract".to_owned()));
         }
-        let list = offer(&self.endpoint, &place.address).await?;
+        let list = offer(&self.endpoint, address).await?;
         good_now(&list, opening.now).map_err(refused)?;
         let list = opening.fits(provider, list, epochs).map_err(refused)?;
-        let offer = Offer { address: place.address.clone(), list, operator: None };
+        let offer = Offer { address: address.clone(), list, operator: None };
         let renews = (line.terms.id(), line.terms.paid_until(line.tab.epochs_paid));
         opening.intend(&offer, line.terms.size_max, epochs, Some(renews), Bytes::ZERO)
     }
 
-    /// Asks the host whether it signed what a crash cut off; if so, the slot is the new contract's.
-    async fn finish_taking(
-        &self,
-        place: &Place,
-        from: ContractId,
-    ) -> Result<Option<ContractId>, AgentError> {
+    /// Asks the host whether it signed what a crash cut off; returns the contract that it signed, if it is in no slot yet.
+    async fn finish_taking(&self, from: ContractId) -> Result<Option<ContractId>, AgentError> {
         let begun: Vec<ContractRecord> =
             self.book.read(|book| book.renewals(from).into_iter().cloned().collect());
         for record in begun {
@@ -517,12 +553,11 @@ impl Agent {
             if let Ok((provider_signature, _)) = session.renew(Bytes::ZERO).await {
                 let contract = record.terms.id();
                 self.book.record(&Event::ContractOpened { contract, provider_signature })?;
-                self.replace(place.set, place.index, contract)?;
                 return Ok(Some(contract));
             }
         }
         // Signed and written down, and then cut off.
-        let opened = self.book.read(|book| {
+        Ok(self.book.read(|book| {
             let holding = book.holding();
             let is_it = |(id, record): &(ContractId, &ContractRecord)| {
                 record.terms.renews == Some(from)
@@ -530,11 +565,7 @@ impl Agent {
                     && !holding.contains(id)
             };
             book.contracts().find(is_it).map(|(id, _)| id)
-        });
-        if let Some(contract) = opened {
-            self.replace(place.set, place.index, contract)?;
-        }
-        Ok(opened)
+        }))
     }
 
     fn replace(&self, set: u32, index: u8, contract: ContractId) -> Result<(), AgentError> {

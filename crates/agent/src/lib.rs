@@ -301,7 +301,7 @@ impl Agent {
     fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
         let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
         let session = Session::new(key, endpoint, Arc::clone(&self.clock), record, given);
-        session.auditing_with(self.audit_key.clone())
+        session.auditing_with(self.audit_key.clone()).reading_of_another(self.audit_key.is_some())
     }
 
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {

@@ -438,6 +438,9 @@ impl Objects {
         if matches!(error, AgentError::Unpaid { .. }) {
             return Ok(()); // It is ours not to pay it; what it has is read from it all the same.
         }
+        if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
+            return Ok(()); // Its owner, whose delegate we are, has removed it.
+        }
         // A contract that is full, spent or over says nothing about its host.
         // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
         let is_renewed = matches!(

@@ -30,7 +30,7 @@ use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
 use crate::choosing::{Records, Rest, kept, newcomer_loss};
 use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
-use crate::progress::Progress;
+use crate::progress::{Progress, Quiet};
 use crate::session::{Put, Session};
 use crate::{Agent, AgentError, Wallet};
 use fondaco_audit::TagKey;
@@ -195,6 +195,14 @@ struct Slot {
     failed: Option<AgentError>,
 }
 
+impl Slot {
+    /// A slot that may have a part of what it should.
+    fn resumed(index: u8, contract: ContractId, objects: &Objects) -> Option<Self> {
+        let session = objects.sessions().get(&contract).cloned()?;
+        Some(Self { index, contract, session, is_resumed: true, failed: None })
+    }
+}
+
 /// Returns how every set with objects stands, when these contracts are gone.
 fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Health> {
     let provider =
@@ -298,9 +306,7 @@ impl Agent {
         let mut repaired = Repaired { live: health.live(), ..Repaired::default() };
         let mut slots = Vec::new();
         for (&index, &contract) in &health.begun {
-            if let Some(session) = objects.sessions().get(&contract).cloned() {
-                slots.push(Slot { index, contract, session, is_resumed: true, failed: None });
-            }
+            slots.extend(Slot::resumed(index, contract, objects));
         }
         for lost in health.lost.iter().filter(|lost| !health.begun.contains_key(&lost.index)) {
             let left = budget.map(|budget| budget.saturating_sub(repaired.held));
@@ -457,7 +463,14 @@ impl Agent {
                     .iter()
                     .map(|&at| (slots[at].index, slots[at].session.tag_key()))
                     .collect();
-                let shards = objects.remake(*object, record, &lost).await?;
+                let shards = match objects.remake(*object, record, &lost).await {
+                    // No host that lives has any of it: its owner has removed it since.
+                    Err(AgentError::Unreadable { found: 0, .. }) if self.audit_key.is_some() => {
+                        self.book.record(&Event::ObjectRemoved { object: *object })?;
+                        continue;
+                    }
+                    shards => shards?,
+                };
                 let mut puts: FuturesUnordered<_> = missing
                     .into_iter()
                     .zip(&shards)
@@ -490,6 +503,19 @@ impl Agent {
         }
         stage.finish();
         Ok(())
+    }
+
+    /// Brings what is missing of a set to contracts that have a part of it; the first failure of any.
+    pub(crate) async fn complete(
+        &self,
+        set: u32,
+        contracts: &[(u8, ContractId)],
+    ) -> Result<(), AgentError> {
+        let objects = self.objects();
+        let slots = contracts.iter().map(|&(index, at)| Slot::resumed(index, at, &objects));
+        let mut slots: Vec<Slot> = slots.flatten().collect();
+        self.fill(&objects, set, &mut slots, &Quiet).await?;
+        slots.into_iter().find_map(|slot| slot.failed).map_or(Ok(()), Err)
     }
 
     /// Gives a slot to its new contract, and ends the old one if its host still answers.
@@ -546,7 +572,11 @@ impl Agent {
     }
 
     /// Ends a contract, so that the rest of its hold returns; a host that does not answer keeps it until it expires.
-    async fn end(&self, contract: ContractId, session: &Session) -> Result<(), AgentError> {
+    pub(crate) async fn end(
+        &self,
+        contract: ContractId,
+        session: &Session,
+    ) -> Result<(), AgentError> {
         let is_open =
             |book: &Book| book.contract(contract).is_some_and(|record| record.stage == Stage::Open);
         if !self.book.read(is_open) {

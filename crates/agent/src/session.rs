@@ -18,6 +18,7 @@ pub(crate) use marking::mine;
 
 use crate::AgentError;
 use crate::book::ContractRecord;
+use crate::delegate::WATCH_SIZE;
 use crate::losses::{Losses, Start};
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
 use fondaco_codec::List;
@@ -71,6 +72,8 @@ pub struct Session {
     origin: ContractId,
     /// With what it audits, if not with its own key.
     audit_key: Option<AuditKey>,
+    /// Whether what it reads is another's, who may remove it.
+    of_another: bool,
     /// Made when first needed.
     tag_key: OnceLock<TagKey>,
     state: Mutex<State>,
@@ -196,6 +199,7 @@ impl Session {
             is_paid,
             origin,
             audit_key: None,
+            of_another: false,
             tag_key,
             state,
         }
@@ -205,6 +209,13 @@ impl Session {
     #[must_use]
     pub fn auditing_with(mut self, key: Option<AuditKey>) -> Self {
         self.audit_key = key;
+        self
+    }
+
+    /// Reads what another keeps with the host: that it is not there is nothing to be caught by.
+    #[must_use]
+    pub const fn reading_of_another(mut self, of_another: bool) -> Self {
+        self.of_another = of_another;
         self
     }
 
@@ -251,6 +262,11 @@ impl Session {
     /// Returns what time it is.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns whether shards are kept under the contract, and not only read.
+    pub(crate) fn keeps(&self) -> bool {
+        self.terms.size_max > WATCH_SIZE
     }
 
     /// Returns what makes and checks the tags of the slot that this contract has.
@@ -460,10 +476,11 @@ impl Session {
     ) -> Result<Response, AgentError> {
         match ask(connection, request).await {
             Err(AgentError::Provider { reason, .. })
-                if matches!(
-                    reason,
-                    Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
-                ) =>
+                if !(self.of_another && reason == Reason::UnknownShard)
+                    && matches!(
+                        reason,
+                        Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
+                    ) =>
             {
                 Err(self.caught(format!("it was paid to keep a shard, and says: {reason}")))
             }

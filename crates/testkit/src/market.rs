@@ -1,4 +1,4 @@
-//! A buyer, hosts and an issuer on a network in memory, for weeks of virtual time.
+//! A buyer, its delegate, hosts and an issuer on a network in memory, for weeks of virtual time.
 //!
 //! The agent, the hosts' service, the issuer's machine and the transport above its sockets are the production code.
 //! Network, disks, clock and chance are simulated, from one seed; tokio's clock is paused, so that waiting takes no time.
@@ -99,6 +99,8 @@ pub struct Report {
     pub renewed: u64,
     /// Slots that others took.
     pub replaced: u64,
+    /// Contracts that a delegate took over, or its owner took back.
+    pub taken_over: u64,
     /// Steps that were paid for and not served, as far as the buyer learnt.
     pub taken: u64,
     /// Units of money that were paid out.
@@ -125,6 +127,7 @@ impl Report {
         self.contracts += other.contracts;
         self.renewed += other.renewed;
         self.replaced += other.replaced;
+        self.taken_over += other.taken_over;
         self.taken += other.taken;
         self.paid += other.paid;
         self.hours += other.hours;

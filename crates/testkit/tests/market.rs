@@ -65,8 +65,8 @@ fn what_was_stored_is_there_and_liars_are_named() {
         let Report { stored, read, crashes, contracts, hours, .. } = sum;
         assert!(stored > 3 * runs && read > 3 * runs && crashes > 2 * runs, "{sum:?}");
         assert!(contracts > 5 * runs && hours > 150 * runs, "{sum:?}");
-        let Report { renewed, replaced, .. } = sum;
-        assert!(renewed > runs && replaced > runs / 10, "{sum:?}");
+        let Report { renewed, replaced, taken_over, .. } = sum;
+        assert!(renewed > runs && replaced > runs / 10 && taken_over > runs / 20, "{sum:?}");
         let Report { proven, caught, distrusted, paid, .. } = sum;
         assert!(proven > 10 * runs && caught > 0 && distrusted > 0 && paid > runs, "{sum:?}");
     }

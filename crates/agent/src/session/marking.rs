@@ -66,6 +66,7 @@ impl Session {
             is_paid,
             origin,
             audit_key: None,
+            of_another: false,
             tag_key,
             state,
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fondaco_agent::auditing::{Audited, Kind, audit};
 use fondaco_agent::book::{Book, ObjectId, ObjectKind, Stage};
+use fondaco_agent::delegate::Entrusted;
 use fondaco_agent::progress::Quiet;
 use fondaco_agent::{Agent, AgentError, BookFile, Objects, Wallet, Wish};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
@@ -26,6 +27,12 @@ pub(super) struct Process {
     pub(super) objects: Objects,
 }
 
+impl Process {
+    pub(super) const fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+}
+
 /// A buyer, its disks, and what it was promised.
 pub(super) struct Buyer {
     key: SecretKey,
@@ -36,6 +43,8 @@ pub(super) struct Buyer {
     outbox: SimDisk,
     hosts: Vec<Address>,
     wish: Wish,
+    /// What it looks after for another, if anything.
+    pub(super) entrusted: Option<Entrusted>,
     /// The bytes of everything it ever tried to store.
     pub(super) bytes: BTreeMap<ObjectId, Vec<u8>>,
     /// What was acknowledged, and not removed or ended since.
@@ -67,6 +76,7 @@ impl Buyer {
             outbox: disk(),
             hosts,
             wish,
+            entrusted: None,
             bytes: BTreeMap::new(),
             stored: BTreeSet::new(),
             crashes: 0,
@@ -90,6 +100,10 @@ impl Buyer {
         let wallet = wallet.map_err(failed)?;
         let clock = Arc::new(self.clock.clone());
         let agent = Agent::with_book(book, self.key.clone(), endpoint.clone(), clock);
+        let agent = match &self.entrusted {
+            Some(entrusted) => agent.looking_after(entrusted),
+            None => agent,
+        };
         let objects = agent.objects();
         Ok(Process { endpoint, agent, wallet, objects })
     }

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fondaco_audit::ShardId;
-use fondaco_contract::{ContractId, PriceList, Terms};
+use fondaco_contract::{ContractId, Ending, PriceList, Terms};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_ledger::HoldId;
-use fondaco_ports::market::{Frame as _, Request, Response, Step};
+use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
 use fondaco_transport::{Passing, Protocol, Tap};
 use tokio::time::Instant;
 
@@ -156,8 +156,10 @@ struct Account {
     /// How many steps were paid for and not served, as far as the buyer knows.
     taken: u64,
     closed: bool,
-    /// How long each shard is that was ever put.
-    sizes: BTreeMap<ShardId, u64>,
+    /// Whether another contract has taken its shards.
+    renewed: bool,
+    /// How long the longest shard is that was ever put.
+    longest: u64,
     /// A read that was paid for.
     last_read: Option<Request>,
 }
@@ -175,7 +177,8 @@ impl Account {
             known: Side::default(),
             taken: 0,
             closed: false,
-            sizes: BTreeMap::new(),
+            renewed: false,
+            longest: 0,
             last_read: None,
         }
     }
@@ -198,6 +201,8 @@ struct State {
     honest: BTreeSet<EntityId>,
     accounts: BTreeMap<ContractId, Account>,
     exchanges: BTreeMap<(u64, u64), Exchange>,
+    /// How long each shard is that was ever put: its name is of its content.
+    sizes: BTreeMap<ShardId, u64>,
     faults: Vec<String>,
     trace: Chain,
     frames: u64,
@@ -221,6 +226,7 @@ pub(super) struct Told {
     pub(super) hold: HoldId,
     pub(super) signed: u64,
     ends: u64,
+    renewed: bool,
     /// When it lapses, unless it is paid for.
     lapses: u64,
     pub(super) taken: u64,
@@ -230,7 +236,7 @@ pub(super) struct Told {
 impl Told {
     /// Whether its provider must still keep what it was given, at a moment in milliseconds.
     pub(super) fn is_paid_at(&self, now: u64) -> bool {
-        now < self.lapses.min(self.ends)
+        !self.renewed && now < self.lapses.min(self.ends)
     }
 }
 
@@ -295,7 +301,7 @@ impl Oracle {
     pub(super) fn contracts(&self) -> BTreeMap<ContractId, Told> {
         let state = self.state();
         let told = |account: &Account| {
-            let Account { terms, hold, signed, known, taken, closed, .. } = account;
+            let Account { terms, hold, signed, known, taken, closed, renewed, .. } = account;
             let epoch = terms.prices.epoch.milliseconds();
             let begins = terms.begins.milliseconds();
             Told {
@@ -304,6 +310,7 @@ impl Oracle {
                 hold: *hold,
                 signed: *signed,
                 ends: terms.ends.milliseconds(),
+                renewed: *renewed,
                 lapses: begins + epoch * (known.used.advanced + 2),
                 taken: *taken,
                 closed: *closed,
@@ -321,9 +328,9 @@ impl State {
     }
 
     /// The buyer asks.
-    fn asks(&mut self, at: (u64, u64), frame: &[u8]) -> Option<()> {
+    fn asks(&mut self, at: (u64, u64), to: EntityId, frame: &[u8]) -> Option<()> {
         let voucher = match self.exchanges.get(&at) {
-            None => self.begins(at, frame)?,
+            None => self.begins(at, to, frame)?,
             Some(exchange) => {
                 let Step { voucher, bytes } = Step::from_frame(frame).ok()?;
                 let (keep, done) = exchange.put?;
@@ -346,7 +353,7 @@ impl State {
     }
 
     /// A stream begins.
-    fn begins(&mut self, at: (u64, u64), frame: &[u8]) -> Option<Option<u64>> {
+    fn begins(&mut self, at: (u64, u64), to: EntityId, frame: &[u8]) -> Option<Option<u64>> {
         let request = Request::from_frame(frame).ok()?;
         let (mut put, mut deletes, mut charge, mut voucher) = (None, None, None, None);
         let contract = match &request {
@@ -359,15 +366,17 @@ impl State {
             }
             Request::Renew { terms, voucher: signed, .. } => {
                 let old = self.accounts.get(&terms.renews?)?;
-                charge = Some(Charge::Renew { bytes: old.known.stored });
+                charge = Some(Charge::Renew { bytes: old.served.stored });
                 voucher = Some(signed.voucher.cumulative.get());
                 let mut account = Account::new(terms, signed.voucher.hold);
-                account.sizes.clone_from(&old.sizes);
+                account.longest = old.longest;
                 self.accounts.entry(terms.id()).or_insert(account);
                 terms.id()
             }
             Request::Put { contract, shard, size, epoch } => {
-                self.accounts.get_mut(contract)?.sizes.insert(*shard, size.get());
+                self.sizes.insert(*shard, size.get());
+                let account = self.accounts.get_mut(contract)?;
+                account.longest = account.longest.max(size.get());
                 let keep = Keep { shard: *shard, size: size.get(), epoch: *epoch };
                 put = Some((keep, 0));
                 if size.get() == 0 {
@@ -377,7 +386,7 @@ impl State {
             }
             Request::Get { contract, shard, offset, length, voucher: signed } => {
                 let account = self.accounts.get_mut(contract)?;
-                let size = *account.sizes.get(shard).unwrap_or(&u64::MAX);
+                let size = *self.sizes.get(shard).unwrap_or(&u64::MAX);
                 let start = offset.get() / UNIT * UNIT;
                 let end = (offset.get() + length.get()).div_ceil(UNIT) * UNIT;
                 charge = Some(Charge::Read { bytes: end.min(size).saturating_sub(start) });
@@ -399,6 +408,13 @@ impl State {
                 *contract
             }
             Request::Status { contract } => *contract,
+            Request::Admit { mandate } => {
+                let is_one = |account: &&Account| {
+                    account.terms.buyer == mandate.mandate.from
+                        && account.terms.prices.provider == to
+                };
+                self.accounts.values().find(is_one)?.terms.id()
+            }
             _ => return None,
         };
         let (vouchers, answers) = (VecDeque::new(), VecDeque::new());
@@ -418,7 +434,7 @@ impl State {
         let owed = account.known.used.plus(&account.known.what(charge)).cost(prices);
         // A voucher that was signed, and whose stream could not be opened, was never sent; it is not taken back.
         let side = &account.known;
-        let longest = account.sizes.values().max().map_or(0, |size| u128::from(*size));
+        let longest = u128::from(account.longest);
         let step = Used {
             written: prices.step_max.get(),
             read: prices.step_max.get() + 2 * UNIT,
@@ -514,6 +530,7 @@ impl State {
             }
             Response::Status { tab, voucher, state, .. } => {
                 let told = Used::of(&tab);
+                account.renewed |= state.why() == Some(Ending::Renewed);
                 if account.crashed {
                     // What reads and broken puts came to, it may have lost; never what it acknowledged as stored.
                     account.served.used.written = account.served.used.written.min(told.written);
@@ -544,6 +561,18 @@ impl State {
                     faults.push(format!("{kept} bytes are acknowledged, {stored} are kept"));
                 }
             }
+            Response::Refused { reason: Reason::Ended { why: Ending::Renewed } } => {
+                account.renewed = true;
+            }
+            // As a status of each, told to who may not be its buyer.
+            Response::Admitted { list } => {
+                for line in list.as_slice() {
+                    let Some(account) = self.accounts.get_mut(&line.terms.id()) else { continue };
+                    account.served.used = Used::of(&line.tab);
+                    account.served.stored = line.tab.stored.get();
+                    account.unserved = Used::default();
+                }
+            }
             _ => {}
         }
         if let Some(from) = moved {
@@ -558,7 +587,9 @@ impl State {
 
     /// What was kept under a contract is kept under the one that renews it, as one side knows.
     fn moves(&mut self, from: ContractId, to: ContractId, side: fn(&mut Account) -> &mut Side) {
-        let Some(old) = self.accounts.get_mut(&from).map(side) else { return };
+        let Some(old) = self.accounts.get_mut(&from) else { return };
+        old.renewed = true;
+        let old = side(old);
         let (shards, stored) = (std::mem::take(&mut old.shards), std::mem::take(&mut old.stored));
         let Some(new) = self.accounts.get_mut(&to).map(side) else { return };
         new.shards.extend(shards);
@@ -623,7 +654,7 @@ impl Tap for Oracle {
         // What is no message of a contract is not watched.
         let _ = match is_answer {
             true => state.answers(at, from, frame),
-            false => state.asks(at, frame),
+            false => state.asks(at, to, frame),
         };
     }
 

@@ -1,5 +1,7 @@
 //! The run itself: who there is, what befalls them, and what must be true.
 
+mod friend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -89,6 +91,8 @@ struct World {
     issuer: IssuerNode,
     hosts: Vec<(Role, HostNode)>,
     buyer: Buyer,
+    /// Who looks after what the buyer keeps.
+    friend: Option<Buyer>,
     spender: Option<DoubleSpender>,
     garbage: GarbageBuyer,
     replayer: VoucherReplayer,
@@ -148,6 +152,21 @@ impl World {
         oracle.trust(buyer.entity());
         issuer.mint(buyer.entity(), MINTED)?;
         let mut minted = MINTED.get();
+        let friend = rng.chance(40).then(|| {
+            let plan = BuyerPlan {
+                key: SecretKey::from_bytes(&rng.array()),
+                issuer: issuer.address(),
+                hosts: hosts.iter().map(|(_, host)| host.address()).collect(),
+                wish,
+                lying_disk: false,
+            };
+            Buyer::new(plan, &fabric, clock.another(), rng.fork())
+        });
+        if let Some(friend) = &friend {
+            oracle.trust(friend.entity());
+            issuer.mint(friend.entity(), MINTED)?;
+            minted += MINTED.get();
+        }
         let spender = rng.chance(40).then(|| {
             let (address, clock) = (issuer.address(), clock.another());
             DoubleSpender::new(&fabric, address, clock, oracle.clone(), &mut rng)
@@ -167,6 +186,7 @@ impl World {
             issuer,
             hosts,
             buyer,
+            friend,
             spender,
             garbage,
             replayer,
@@ -393,6 +413,9 @@ impl World {
         if let Err(error) = self.buyer.finish_renewals(process).await {
             self.oracle.note(&error.to_string());
         }
+        if self.friend.is_some() && self.rng.chance(15) {
+            return self.friend_acts(process).await;
+        }
         match self.rng.below(100) {
             0..=46 => {
                 let (object, bytes) = self.buyer.any_object();
@@ -538,6 +561,7 @@ impl World {
         self.buyer.resume(&present).await.map_err(|error| format!("the wallet: {error}"))?;
         let finished = self.buyer.finish_renewals(&mut present).await;
         finished.map_err(|error| format!("a renewal: {error}"))?;
+        self.friend_hands_back(&mut present).await?;
         // Those who were caught take no part in the second.
         for _ in 0..2 {
             self.audit(&present, 1000).await?;
@@ -557,6 +581,7 @@ impl World {
         self.audit(&process, 1).await?;
         drop(self.buyer.end(&process).await);
         self.buyer.stop(process).await;
+        self.friend_ends().await?;
         // What the hosts did not post at once, they post now.
         sleep(HOUR * 2).await;
         self.books_balance()
@@ -604,7 +629,12 @@ impl World {
             let place = self.buyer.where_is(process, object).ok_or("an object is in no set")?;
             // Who was away for long may find that what it keeps was not paid for.
             let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
-            let is_due = |contract| told.get(contract).is_some_and(|told| told.is_paid_at(now));
+            // Nor is more paid where answers were lost so often that more than a step was paid for nothing.
+            let loss = |contract| process.agent.book().read(|book| book.loss(contract));
+            let is_due = |contract: &_| {
+                told.get(contract).is_some_and(|told| told.is_paid_at(now))
+                    && loss(*contract) == Amount::ZERO
+            };
             let there = place.shards.iter();
             let there = there.filter(|(contract, who, _)| good.contains(who) && is_due(contract));
             let there = there.count();
@@ -699,10 +729,11 @@ impl World {
                 return Err(format!("a host has {has}, and was paid {paid}"));
             }
         }
-        let (left, paid) =
-            (has(self.buyer.entity())?, *paid_by.get(&self.buyer.entity()).unwrap_or(&0));
-        if left + paid != MINTED.get() {
-            return Err(format!("the buyer has {left} and paid {paid}"));
+        for who in [Some(&self.buyer), self.friend.as_ref()].into_iter().flatten() {
+            let (left, paid) = (has(who.entity())?, *paid_by.get(&who.entity()).unwrap_or(&0));
+            if left + paid != MINTED.get() {
+                return Err(format!("a buyer has {left} and paid {paid}"));
+            }
         }
         Ok(())
     }
