@@ -32,7 +32,7 @@ use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SlotWish};
 use crate::progress::Progress;
 use crate::session::{Put, Session};
-use crate::{Agent, AgentError, Wallet};
+use crate::{Agent, AgentError, Wallet, is_ended};
 use fondaco_audit::TagKey;
 use fondaco_contract::ContractId;
 use fondaco_crypto::{CurrencyId, EntityId};
@@ -541,6 +541,7 @@ impl Agent {
         }
         match timeout(CLOSE_PATIENCE, session.close()).await {
             Ok(Ok((tab, paid))) => self.book.record(&Event::ContractEnded { contract, tab, paid }),
+            Ok(Err(error)) if is_ended(&error) => self.note_ended(contract),
             Ok(Err(error)) => {
                 tracing::info!(%error, "a contract that holds nothing could not be ended");
                 Ok(())
