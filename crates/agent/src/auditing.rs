@@ -292,12 +292,13 @@ async fn sample(
     evidence: &mut Evidence,
 ) -> Result<Outcome, AgentError> {
     let provider = session.provider();
-    if shards.is_empty() {
-        ask(provider, || session.standing()).await?;
-    }
     let counts: Vec<u64> = shards.iter().map(|shard| shard.size.div_ceil(GROUP)).collect();
     let places = places(session.contract(), &counts, samples, nonce);
     let all = places.iter().map(Vec::len).sum();
+    if all == 0 {
+        // Nothing can be asked about what it keeps; that it is there, and knows the contract, can.
+        ask(provider, || session.standing()).await?;
+    }
     for (shard, places) in shards.iter().zip(places) {
         for place in places {
             let start = place * GROUP;
@@ -324,6 +325,9 @@ async fn dig(
     }
     let counts: Vec<u64> = parts.iter().map(|part| blocks(part.length)).collect();
     let places = places(session.contract(), &counts, samples, nonce);
+    if places.iter().all(Vec::is_empty) {
+        ask(provider, || session.standing()).await?;
+    }
     let asked = parts.iter().zip(&places).map(|(part, places)| (part, places.len()));
     let mut proven = 0;
     for (round, parts) in (0_u32..).zip(rounds(asked)) {

@@ -79,6 +79,7 @@ use fondaco_audit::AuditKey;
 use fondaco_contract::{ContractId, Ending, Input, Label, State, Tab};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Clock;
+use fondaco_ports::market::Reason;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -424,15 +425,26 @@ impl Agent {
         contracts
     }
 
-    /// Ends every open contract: the host posts its voucher and may delete what it kept.
-    pub async fn end_contracts(&self) -> Vec<(ContractId, Result<Amount, AgentError>)> {
+    /// Writes down that a contract is over of which its provider says no more.
+    fn note_ended(&self, contract: ContractId) -> Result<(), AgentError> {
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        self.book.record(&Event::ContractEnded { contract, tab, paid })
+    }
+
+    /// Ends every open contract: the host posts its voucher and may delete what it kept. Returns what each pays; nothing of one
+    /// that was over, and whose host does not say any more.
+    pub async fn end_contracts(&self) -> Vec<(ContractId, Result<Option<Amount>, AgentError>)> {
         let mut ending = tokio::task::JoinSet::new();
         for (contract, session) in self.sessions() {
             let book = Arc::clone(&self.book);
             ending.spawn(async move {
                 let ended = async {
-                    let (tab, paid) = session.close().await?;
-                    book.record(&Event::ContractEnded { contract, tab, paid })?;
+                    let (tab, paid) = match session.close().await {
+                        Err(error) if is_ended(&error) => (Tab::default(), None),
+                        done => done.map(|(tab, paid)| (tab, Some(paid)))?,
+                    };
+                    let total = paid.unwrap_or_default();
+                    book.record(&Event::ContractEnded { contract, tab, paid: total })?;
                     Ok(paid)
                 };
                 (contract, ended.await)
@@ -442,6 +454,11 @@ impl Agent {
         ended.sort_by_key(|(contract, _)| *contract);
         ended
     }
+}
+
+/// Returns whether a provider says that the contract is over.
+fn is_ended(error: &AgentError) -> bool {
+    matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. })
 }
 
 /// Returns the objects of which too few shards are left, when these contracts are over.

@@ -32,7 +32,7 @@ use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
 use crate::progress::{Progress, Quiet};
 use crate::session::{Put, Session};
-use crate::{Agent, AgentError, Wallet};
+use crate::{Agent, AgentError, Wallet, is_ended};
 use fondaco_audit::TagKey;
 use fondaco_contract::ContractId;
 use fondaco_crypto::{CurrencyId, EntityId};
@@ -584,6 +584,7 @@ impl Agent {
         }
         match timeout(CLOSE_PATIENCE, session.close()).await {
             Ok(Ok((tab, paid))) => self.book.record(&Event::ContractEnded { contract, tab, paid }),
+            Ok(Err(error)) if is_ended(&error) => self.note_ended(contract),
             Ok(Err(error)) => {
                 tracing::info!(%error, "a contract that holds nothing could not be ended");
                 Ok(())

@@ -536,7 +536,7 @@ impl Session {
         let done = ask(&connection, &Request::Delete { contract, shard }).await;
         // What is stored, and so what the next epoch costs, is the host's to say again.
         state.tab = None;
-        let receipt = match done? {
+        let receipt = match done.map_err(|error| self.or_ended(error))? {
             Response::Deleted { receipt } => receipt,
             other => return Err(misanswer(self.provider(), &other)),
         };
@@ -577,8 +577,13 @@ impl Session {
     /// Ends the contract: the host posts its voucher. Returns the final tab and what was paid.
     pub async fn close(&self) -> Result<(Tab, Amount), AgentError> {
         let mut state = self.state.lock().await;
-        let tab = self.sync(&mut state).await?;
-        let connection = self.connected(&mut state).await?;
+        let done = self.close_with(&mut state).await;
+        done.map_err(|error| self.or_ended(error))
+    }
+
+    async fn close_with(&self, state: &mut State) -> Result<(Tab, Amount), AgentError> {
+        let tab = self.sync(state).await?;
+        let connection = self.connected(state).await?;
         match ask(&connection, &Request::Close { contract: self.contract() }).await? {
             Response::Closed { total: _, paid } if paid <= state.authorised => Ok((tab, paid)),
             other => Err(misanswer(self.provider(), &other)),
@@ -587,6 +592,7 @@ impl Session {
 
     /// After a failure, what was served is not known: the next step asks, over a new connection.
     fn after<T>(&self, state: &mut State, done: Result<T, AgentError>) -> Result<T, AgentError> {
+        let done = done.map_err(|error| self.or_ended(error));
         if let Err(error) = &done {
             state.tab = None;
             state.losses.broke();

@@ -3,7 +3,7 @@
 use fondaco_agent::book::{ContractRecord, Stage};
 use fondaco_agent::{AgentError, Session};
 use fondaco_audit::ShardId;
-use fondaco_contract::{Charge, PriceList, State, Tab, Terms, exposure_max, read_charged};
+use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
 use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
@@ -60,6 +60,8 @@ struct Books {
     taken: u64,
     /// How often it was paid for one more epoch.
     advances: u64,
+    /// Whether it does not know the contract any more.
+    forgot: bool,
 }
 
 impl Books {
@@ -94,6 +96,9 @@ async fn serve(endpoint: Endpoint, books: Arc<Mutex<Books>>) {
 async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
     let frame = stream.recv_bytes(Request::FRAME_MAX).await.ok()??;
     let response = match Request::from_frame(&frame).ok()? {
+        Request::Status { .. } if books.lock().unwrap().forgot => {
+            Response::Refused { reason: Reason::UnknownContract }
+        }
         Request::Status { .. } => {
             let books = books.lock().unwrap();
             Response::Status {
@@ -240,4 +245,29 @@ fn signed(cumulative: Amount) -> SignedVoucher {
     let currency = terms().prices.currency;
     let hold = HoldId::derive(currency, key(2).entity(), RequestId::new(1).get());
     Voucher { currency, hold, cumulative }.sign(&key(2))
+}
+
+/// Who forgot a contract after its end says that it is over; before, that it has lost it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_was_forgotten_after_its_end_is_over() {
+    let shard = ShardId::of(b"");
+    for (seconds, is_over) in [(0, false), (86_399, false), (86_400, true), (900_000, true)] {
+        let now = NOON.after(Duration::from_seconds(seconds));
+        let (session, _) = game_at(now, Books { forgot: true, ..Books::default() }).await;
+        let answers = [
+            session.standing().await.err(),
+            session.put(shard, b"bytes").await.err(),
+            session.read(shard, SIZE, 0..STEP).await.err(),
+            session.before_renewal().await.err(),
+            session.close().await.err(),
+        ];
+        for answer in answers {
+            let Some(AgentError::Provider { reason, .. }) = answer else { panic!("{answer:?}") };
+            let expected = match is_over {
+                true => Reason::Ended { why: Ending::Over },
+                false => Reason::UnknownContract,
+            };
+            assert_eq!(reason, expected, "after {seconds} s");
+        }
+    }
 }

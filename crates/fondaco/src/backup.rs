@@ -14,6 +14,7 @@ mod tend;
 pub(crate) use contracts::contracts;
 pub(crate) use create::{open_contracts, remember_hosts};
 pub(crate) use delegate::delegate;
+pub(crate) use state::keep as keep_books;
 
 use crate::cli::BackupCommand;
 use crate::failure::Failure;

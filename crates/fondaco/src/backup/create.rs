@@ -150,6 +150,9 @@ impl Create<'_> {
         let most = budget.filter(|budget| !budget.is_monthly).map(|budget| budget.amount);
         let renewed = renew(self.home, agent, currency, renew_within, epochs, most, *json).await?;
         take(&mut budget, renewed);
+        if !renewed.is_zero() {
+            state::keep(self.home, agent, &agent.objects(), *json).await;
+        }
         let lost = agent.forget_lost().await?;
         if lost > 0 {
             let what = format!(
@@ -280,7 +283,9 @@ impl Create<'_> {
         let repo = repo(self.home, &self.agent, objects, false, self.json);
         let folder = self.folder.clone();
         let marks: &[&str] = if self.args.exclude_caches { &[folders::CACHE_MARK] } else { &[] };
-        tokio::task::spawn_blocking(move || repo.backup(&folder, marks))
+        let work = tokio::task::spawn_blocking(move || repo.backup(&folder, marks));
+        let every = (std::time::Duration::from_secs(self.args.keep_books_every), self.json);
+        state::keep_during(self.home, &self.agent, objects, every, work)
             .await
             .map_err(|error| AgentError::Repository(error.to_string()))?
     }

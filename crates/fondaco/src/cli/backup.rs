@@ -87,6 +87,9 @@ pub(crate) struct CreateArgs {
     pub(crate) renew_within: f64,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
+    /// After how many seconds the hosts are given your books again while a backup lasts, if enough is new
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keep_books_every: u64,
     /// Only show what hosts ask, and which code, durability and price that makes
     #[arg(long)]
     pub(crate) dry_run: bool,
