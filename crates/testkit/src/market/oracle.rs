@@ -226,6 +226,8 @@ pub(super) struct Told {
     pub(super) hold: HoldId,
     pub(super) signed: u64,
     ends: u64,
+    /// Whether its provider signed it.
+    opened: bool,
     renewed: bool,
     /// When it lapses, unless it is paid for.
     lapses: u64,
@@ -236,7 +238,7 @@ pub(super) struct Told {
 impl Told {
     /// Whether its provider must still keep what it was given, at a moment in milliseconds.
     pub(super) fn is_paid_at(&self, now: u64) -> bool {
-        !self.renewed && now < self.lapses.min(self.ends)
+        self.opened && !self.renewed && now < self.lapses.min(self.ends)
     }
 }
 
@@ -301,7 +303,8 @@ impl Oracle {
     pub(super) fn contracts(&self) -> BTreeMap<ContractId, Told> {
         let state = self.state();
         let told = |account: &Account| {
-            let Account { terms, hold, signed, known, taken, closed, renewed, .. } = account;
+            let Account { terms, hold, signed, known, served, taken, closed, renewed, .. } =
+                account;
             let epoch = terms.prices.epoch.milliseconds();
             let begins = terms.begins.milliseconds();
             Told {
@@ -310,6 +313,7 @@ impl Oracle {
                 hold: *hold,
                 signed: *signed,
                 ends: terms.ends.milliseconds(),
+                opened: served.used.opened,
                 renewed: *renewed,
                 lapses: begins + epoch * (known.used.advanced + 2),
                 taken: *taken,
