@@ -35,11 +35,11 @@ use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
 use crate::choosing::Rest;
 use crate::opening::{Blame, Offer, Opening, SlotWish, good_now};
 use crate::session::{admit, offer};
-use crate::{Agent, AgentError, Wallet};
+use crate::{Agent, AgentError, Wallet, entropy};
 use fondaco_audit::AuditKey;
 use fondaco_codec::List;
-use fondaco_contract::{ContractId, Ending, Mandate, SignedMandate, Takes};
-use fondaco_crypto::EntityId;
+use fondaco_contract::{ContractId, Ending, Mandate, PriceList, READ_UNIT, SignedMandate, Takes};
+use fondaco_crypto::{EntityId, Signature};
 use fondaco_ports::Address;
 use fondaco_ports::market::{Admitted, Reason};
 use fondaco_units::{Bytes, Timestamp};
@@ -47,6 +47,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The room in a contract that only pays for reading; one that keeps shards has more, [`SLACK`](crate::opening::SLACK) at least.
 pub(crate) const WATCH_SIZE: Bytes = Bytes::new(1 << 20);
+
+/// How many times dearer or larger than agreed before something may be.
+const DEARER_MAX: u64 = 4;
+
+/// What a host may keep of an owner that the delegate was not told of.
+const UNKNOWN_BYTES_MAX: Bytes = Bytes::new(1 << 30);
+
+/// Of how many objects at least a part is read before a slot is taken back, if there are so many.
+const PROVEN_MIN: usize = 16;
 
 /// What accepting came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +145,8 @@ impl Agent {
             // What is new is not yet where this agent keeps a slot itself.
             let kept = self.book.read(|book| {
                 let contracts = book.set(index).map(|set| set.contracts.clone());
-                let slots = (0_u8..).zip(contracts.unwrap_or_default());
+                let slots = contracts.unwrap_or_default().into_iter().zip(0_u8..);
+                let slots = slots.map(|(contract, index)| (index, contract));
                 let is_kept = |&(_, contract): &(u8, ContractId)| {
                     book.contract(contract)
                         .is_some_and(|record| record.stage == Stage::Open && keeps(record))
@@ -192,7 +202,7 @@ impl Agent {
             k: set.k,
             contracts,
         })?;
-        for (number, slot) in (0..).zip(set.slots.as_slice()) {
+        for (slot, number) in set.slots.as_slice().iter().zip(0..) {
             let origin = slot.origin;
             self.book.record(&Event::SlotTagged { set: index, index: number, origin })?;
         }
@@ -207,7 +217,7 @@ impl Agent {
         entrusted: &EntrustedSet,
     ) -> Result<usize, AgentError> {
         let mut opened = 0;
-        for (index, slot) in (0_u8..).zip(entrusted.slots.as_slice()) {
+        for (slot, index) in entrusted.slots.as_slice().iter().zip(0_u8..) {
             let Some(record) = self.slot_record(set, index) else { continue };
             // What it has made anew itself, its owner may not know of yet.
             let is_own = keeps(&record) && !self.was_taken(&record).await?;
@@ -243,6 +253,10 @@ impl Agent {
             return Ok(false);
         }
         let contract = record.terms.id();
+        // Its own renewal, of which it has not heard yet.
+        if self.book.read(|book| !book.renewals(contract).is_empty()) {
+            return Ok(false);
+        }
         self.book.record(&Event::ContractEnded { contract, tab, paid })?;
         Ok(true)
     }
@@ -259,6 +273,8 @@ impl Agent {
         let (size_max, budget, rest) = (WATCH_SIZE, None, Rest::of_no_set()?);
         let wish = SlotWish { size_max, until, not: &not, budget, reads: share, rest };
         let hosts = std::slice::from_ref(&slot.address);
+        let list = offer(&self.endpoint, &slot.address).await?;
+        not_dearer(&list.prices, &slot.terms.prices)?;
         Ok(self.opening(wallet).open_slot(hosts, &wish).await?.record)
     }
 
@@ -301,7 +317,7 @@ impl Agent {
         let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());
         for set in entrusted.sets.as_slice().iter().filter(is_paid) {
             let Some(own) = self.set_of(set) else { continue };
-            for (index, slot) in (0..).zip(set.slots.as_slice()) {
+            for (slot, index) in set.slots.as_slice().iter().zip(0..) {
                 let provider = slot.terms.prices.provider;
                 let (of, at) = ((set, slot), (own, index));
                 let taken = self.watch_slot(wallet, entrusted, of, at, epochs).await;
@@ -326,8 +342,8 @@ impl Agent {
         if is_kept && !self.was_taken(&record).await? {
             return Ok(None);
         }
-        if let Some(contract) = self.finish_taking(slot.terms.id()).await? {
-            self.replace(own, index, contract)?;
+        if let Some(contract) = self.finish_taking(own, index).await? {
+            self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
             return Ok(Some(contract));
         }
         let mandate = &entrusted.mandate;
@@ -342,11 +358,8 @@ impl Agent {
             return Ok(None);
         }
         let taken_back = || {
-            let is_ours = |line: &&Admitted| {
-                let renewed = line.terms.renews;
-                renewed.is_some_and(|id| self.book.read(|book| book.contract(id).is_some()))
-            };
-            lines.iter().find(is_ours)
+            let is_it = |line: &&Admitted| line.terms.renews == Some(record.terms.id());
+            lines.iter().find(is_it)
         };
         let Some(line) = present(&lines, slot.terms.id()).or_else(taken_back) else {
             return Ok(None);
@@ -359,13 +372,18 @@ impl Agent {
             self.replace(own, index, record.terms.id())?;
             return Ok(None);
         }
-        let (terms, now) = (&line.terms, self.clock.now());
-        let is_due = mandate.mandate.may_take(terms.ends, terms.prices.epoch, now);
+        let now = self.clock.now();
+        let is_due = mandate.mandate.may_take(&line.terms, line.tab.epochs_paid, now);
         if !is_due || line.tab.stored == Bytes::ZERO {
             return Ok(None);
         }
-        let contract = self.take_over_from(wallet, &place.address, line, epochs).await?;
-        self.replace(own, index, contract)?;
+        let bounds = Bounds {
+            prices: slot.terms.prices,
+            size_max: slot.terms.size_max,
+            stored_max: set.share().checked_add(UNKNOWN_BYTES_MAX).unwrap_or(Bytes::MAX),
+        };
+        let contract = self.take_over_from(wallet, &place, line, &bounds, epochs).await?;
+        self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
         Ok(Some(contract))
     }
 
@@ -448,65 +466,126 @@ impl Agent {
         epochs: u32,
     ) -> Result<Option<ContractId>, AgentError> {
         let Place { set, index, address } = place;
-        let (is_done, begun) = self.book.read(|book| {
-            let follows = |contract: &ContractId| {
-                let record = book.contract(*contract);
-                record.is_some_and(|record| {
-                    record.terms.renews == Some(slot.contract) && record.stage == Stage::Open
-                })
-            };
-            let slots = book.set(*set).map(|set| set.contracts.as_slice()).unwrap_or_default();
-            let is_done = slots.get(usize::from(*index)).is_some_and(follows);
-            let mut begun = book.repairs().filter(|(of, at, _)| (of, at) == (set, index));
-            (is_done, begun.find(|(.., contract)| follows(contract)).map(|(.., id)| id))
-        });
-        if is_done {
+        let Some(own) = self.slot_record(*set, *index) else { return Ok(None) };
+        if own.terms.renews == Some(slot.contract) && own.stage == Stage::Open {
             return Ok(None);
         }
-        let taken = match begun {
-            Some(contract) => Some(contract),
-            None => self.finish_taking(slot.contract).await?,
-        };
-        let contract = match taken {
+        let begun = self.book.read(|book| {
+            let mut repairs = book.repairs();
+            let begun = repairs.find(|(of, at, _)| (of, at) == (set, index)).map(|(.., id)| id);
+            begun.filter(|id| {
+                book.contract(*id).is_some_and(|record| record.terms.renews == Some(slot.contract))
+            })
+        });
+        let contract = match begun {
             Some(contract) => contract,
-            None => {
-                let lines = admit(&self.endpoint, address, mandate).await?;
-                match present(&lines, slot.contract) {
-                    Some(line)
-                        if line.tab.stored > Bytes::ZERO
-                            && line.terms.prices.currency == wallet.currency() =>
-                    {
-                        self.take_over_from(wallet, address, line, epochs).await?
+            None => match self.finish_taking(*set, *index).await? {
+                Some(contract) => contract,
+                None => {
+                    // What is kept under a contract of our own is not given for what somebody says.
+                    if self.still_keeps(&own).await {
+                        return Ok(None);
                     }
-                    _ => return Ok(None),
+                    self.is_another_host(*set, *index, address)?;
+                    let lines = admit(&self.endpoint, address, mandate).await?;
+                    let line = present(&lines, slot.contract).filter(|line| {
+                        line.tab.stored > Bytes::ZERO
+                            && line.terms.prices.currency == wallet.currency()
+                    });
+                    let Some(line) = line else { return Ok(None) };
+                    let given = self.book.read(|book| book.given(own.terms.id()));
+                    let bounds = Bounds {
+                        prices: own.terms.prices,
+                        size_max: own.terms.size_max,
+                        stored_max: given.checked_add(UNKNOWN_BYTES_MAX).unwrap_or(Bytes::MAX),
+                    };
+                    self.take_over_from(wallet, place, line, &bounds, epochs).await?
                 }
-            }
+            },
         };
-        if begun.is_none() {
-            self.book.record(&Event::SlotIntended { set: *set, index: *index, contract })?;
-        }
         // What was stored since the delegate was told is not there yet; until it is, the slot is the old contract's.
         self.complete(*set, &[(*index, contract)]).await?;
+        self.prove(*set, *index, contract).await?;
         self.book.record(&Event::SlotReplaced { set: *set, index: *index, contract })?;
         Ok(Some(contract))
+    }
+
+    /// Asks whether a contract is open, and its host there.
+    async fn still_keeps(&self, record: &ContractRecord) -> bool {
+        if record.stage != Stage::Open || record.terms.ends <= self.clock.now() {
+            return false;
+        }
+        let session = self.session(record, Bytes::ZERO);
+        session.standing().await.is_ok()
+            && session.stands().await.is_some_and(|stands| !stands.has_ended())
+    }
+
+    /// Sees that no other slot of the set is with the same provider.
+    fn is_another_host(&self, set: u32, index: u8, address: &Address) -> Result<(), AgentError> {
+        let provider = address.entity();
+        let is_there = self.book.read(|book| {
+            let slots = book.set(set).map(|set| set.contracts.clone()).unwrap_or_default();
+            let others = slots.iter().zip(0_u8..).filter(|(_, at)| *at != index);
+            others
+                .filter_map(|(contract, _)| book.contract(*contract))
+                .any(|record| record.terms.prices.provider == provider)
+        });
+        match is_there {
+            false => Ok(()),
+            true => Err(AgentError::Invalid {
+                what: format!("{}… has another slot of the same set", provider.short()),
+                hint: "let `fondaco backup repair` give the slot to another".to_owned(),
+            }),
+        }
+    }
+
+    /// Reads a part of some objects under a contract that is to take a slot: what its host has is proven, not believed.
+    async fn prove(&self, set: u32, index: u8, contract: ContractId) -> Result<(), AgentError> {
+        let objects: Vec<ObjectRecord> = self.book.read(|book| {
+            let of_set = book.objects().filter(|(_, record)| record.set == set);
+            of_set.map(|(_, record)| record.clone()).collect()
+        });
+        let session = self.book.read(|book| {
+            book.contract(contract).map(|record| self.session_in(book, contract, record))
+        });
+        let Some(session) = session else { return Ok(()) };
+        let step = (objects.len() / PROVEN_MIN).max(1);
+        let skipped = usize::from(entropy::random::<1>()?[0]) % step;
+        for record in objects.iter().skip(skipped).step_by(step) {
+            let size = record.share().get();
+            let at = u64::from_le_bytes(entropy::random()?) % size.max(1) / READ_UNIT.get();
+            let start = at * READ_UNIT.get();
+            let range = start..(start + READ_UNIT.get()).min(size);
+            session.read(record.shards[usize::from(index)], size, range).await?;
+        }
+        Ok(())
     }
 
     /// Renews another's contract in the own name, each step saved first.
     async fn take_over_from(
         &self,
         wallet: &Wallet,
-        address: &Address,
+        place: &Place,
         line: &Admitted,
+        bounds: &Bounds,
         epochs: u32,
     ) -> Result<ContractId, AgentError> {
+        bounds.hold(line)?;
         let opening = self.opening(wallet);
         let (from, provider) = (line.terms.id(), line.terms.prices.provider);
         let begun =
             self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
         let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
             Some(record) => record,
-            None => self.intend_to_take(&opening, address, line, epochs).await?,
+            None => self.intend_to_take(&opening, &place.address, line, bounds, epochs).await?,
         };
+        let contract = record.terms.id();
+        if self.book.read(|book| book.contract(contract).is_none()) {
+            self.book.record_all(&[
+                record.intended(),
+                Event::SlotTaking { set: place.set, index: place.index, contract },
+            ])?;
+        }
         match opening.secure_hold(&record).await {
             Ok(()) => {}
             Err(Blame::Host(error) | Blame::Other(error)) => return Err(error),
@@ -518,8 +597,7 @@ impl Agent {
             opening.give_up(record.terms.id())?;
         }
         let (provider_signature, _) = signed?;
-        let contract = record.terms.id();
-        self.book.record(&Event::ContractOpened { contract, provider_signature })?;
+        self.take_into(place.set, place.index, contract, provider_signature)?;
         tracing::debug!(provider = %provider.short(), %contract, "a contract was taken over");
         Ok(contract)
     }
@@ -529,6 +607,7 @@ impl Agent {
         opening: &Opening<'_>,
         address: &Address,
         line: &Admitted,
+        bounds: &Bounds,
         epochs: u32,
     ) -> Result<ContractRecord, AgentError> {
         let provider = line.terms.prices.provider;
@@ -538,34 +617,40 @@ impl Agent {
         }
         let list = offer(&self.endpoint, address).await?;
         good_now(&list, opening.now).map_err(refused)?;
+        not_dearer(&list.prices, &bounds.prices)?;
         let list = opening.fits(provider, list, epochs).map_err(refused)?;
         let offer = Offer { address: address.clone(), list, operator: None };
         let renews = (line.terms.id(), line.terms.paid_until(line.tab.epochs_paid));
         opening.intend(&offer, line.terms.size_max, epochs, Some(renews), Bytes::ZERO)
     }
 
-    /// Asks the host whether it signed what a crash cut off; returns the contract that it signed, if it is in no slot yet.
-    async fn finish_taking(&self, from: ContractId) -> Result<Option<ContractId>, AgentError> {
-        let begun: Vec<ContractRecord> =
-            self.book.read(|book| book.renewals(from).into_iter().cloned().collect());
-        for record in begun {
-            let session = self.session(&record, Bytes::ZERO);
-            if let Ok((provider_signature, _)) = session.renew(Bytes::ZERO).await {
-                let contract = record.terms.id();
-                self.book.record(&Event::ContractOpened { contract, provider_signature })?;
-                return Ok(Some(contract));
+    /// Asks the host whether it signed what a crash cut off; returns the contract that it signed, which is intended for the
+    /// slot then.
+    async fn finish_taking(&self, set: u32, index: u8) -> Result<Option<ContractId>, AgentError> {
+        let begun = self.book.read(|book| book.taking(set, index).cloned());
+        let Some(record) = begun else { return Ok(None) };
+        let contract = record.terms.id();
+        match self.session(&record, Bytes::ZERO).renew(Bytes::ZERO).await {
+            Ok((provider_signature, _)) => {
+                self.take_into(set, index, contract, provider_signature)?;
+                Ok(Some(contract))
             }
+            Err(_) => Ok(None),
         }
-        // Signed and written down, and then cut off.
-        Ok(self.book.read(|book| {
-            let holding = book.holding();
-            let is_it = |(id, record): &(ContractId, &ContractRecord)| {
-                record.terms.renews == Some(from)
-                    && record.stage == Stage::Open
-                    && !holding.contains(id)
-            };
-            book.contracts().find(is_it).map(|(id, _)| id)
-        }))
+    }
+
+    /// Writes down, at once, that a contract is signed and for which slot: it is never one that nobody wants.
+    fn take_into(
+        &self,
+        set: u32,
+        index: u8,
+        contract: ContractId,
+        provider_signature: Signature,
+    ) -> Result<(), AgentError> {
+        self.book.record_all(&[
+            Event::ContractOpened { contract, provider_signature },
+            Event::SlotIntended { set, index, contract },
+        ])
     }
 
     fn replace(&self, set: u32, index: u8, contract: ContractId) -> Result<(), AgentError> {
@@ -579,7 +664,49 @@ fn keeps(record: &ContractRecord) -> bool {
     record.terms.size_max > WATCH_SIZE
 }
 
-/// The contract that follows on one, and on those that followed on it, as far as its host tells.
+/// What a contract that is taken over may come to.
+struct Bounds {
+    prices: PriceList,
+    size_max: Bytes,
+    stored_max: Bytes,
+}
+
+impl Bounds {
+    fn hold(&self, line: &Admitted) -> Result<(), AgentError> {
+        let (size, stored) = (line.terms.size_max, line.tab.stored);
+        if size.get() / DEARER_MAX <= self.size_max.get() && stored <= self.stored_max {
+            return Ok(());
+        }
+        Err(AgentError::Invalid {
+            what: format!(
+                "{stored} are said to be kept in a contract for {size}, which is more than is known of"
+            ),
+            hint: "a newer file of its owner tells more: `fondaco delegate entrust`".to_owned(),
+        })
+    }
+}
+
+/// Refuses prices that are many times those that were agreed on before.
+fn not_dearer(new: &PriceList, old: &PriceList) -> Result<(), AgentError> {
+    let pairs = [
+        (new.open.get(), old.open.get()),
+        (new.store.parts(), old.store.parts()),
+        (new.write.parts(), old.write.parts()),
+        (new.read.parts(), old.read.parts()),
+    ];
+    match pairs.iter().all(|(new, old)| *new <= old.saturating_mul(DEARER_MAX)) {
+        true => Ok(()),
+        false => Err(AgentError::Invalid {
+            what: format!(
+                "{}… asks for more than {DEARER_MAX} times what its contract was made for",
+                new.provider.short()
+            ),
+            hint: "let the slot be repaired elsewhere, or talk to its owner".to_owned(),
+        }),
+    }
+}
+
+/// The contract itself, or one that follows on it, as far as its host tells.
 fn present(lines: &[Admitted], contract: ContractId) -> Option<&Admitted> {
     let by_renewed: BTreeMap<ContractId, &Admitted> =
         lines.iter().filter_map(|line| Some((line.terms.renews?, line))).collect();

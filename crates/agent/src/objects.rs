@@ -76,6 +76,8 @@ pub struct Objects {
     sessions: BTreeMap<ContractId, Arc<Session>>,
     /// The set that new objects go to.
     writing: Option<u32>,
+    /// Shards that hosts say they do not have: another's, who may have removed them.
+    unknown: Mutex<BTreeSet<(ContractId, ShardId)>>,
     /// Contracts that failed this process, and how.
     down: Mutex<BTreeMap<ContractId, Down>>,
     traffic: Arc<Traffic>,
@@ -88,7 +90,8 @@ impl Objects {
         sessions: BTreeMap<ContractId, Arc<Session>>,
         writing: Option<u32>,
     ) -> Self {
-        Self { book, sessions, writing, down: Mutex::default(), traffic: Arc::default() }
+        let (down, unknown) = (Mutex::default(), Mutex::default());
+        Self { book, sessions, writing, unknown, down, traffic: Arc::default() }
     }
 
     /// Returns the counters of what went over the wire.
@@ -414,6 +417,10 @@ impl Objects {
                 Ok(Some(bytes))
             }
             Err(error) => {
+                if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
+                    let mut unknown = self.unknown.lock().expect("no panic under this lock");
+                    unknown.insert((contract, name));
+                }
                 self.note_failure(contract, session, &error)?;
                 Ok(None)
             }
@@ -425,6 +432,15 @@ impl Objects {
         let why = format!("a host needed more than {} s", PATIENCE.as_secs());
         let down = Down { why, may_return: true, replace: false };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
+    }
+
+    /// Whether so many hosts say that they have nothing of an object that the others cannot rebuild it.
+    pub(crate) fn is_removed(&self, record: &ObjectRecord) -> bool {
+        let slots = self.book.read(|book| book.set(record.set).map(|set| set.contracts.clone()));
+        let unknown = self.unknown.lock().expect("no panic under this lock");
+        let slots = slots.unwrap_or_default().into_iter().zip(record.shards.iter().copied());
+        let without = slots.filter(|slot| unknown.contains(slot)).count();
+        without + usize::from(record.code.k()) > record.shards.len()
     }
 
     /// Remembers that a host failed: for this process, or for good when it was caught.

@@ -313,6 +313,8 @@ impl Opening<'_> {
                         && record.terms.prices.currency == self.currency
                         && !in_sets.contains(id)
                         && !wanted.contains(id)
+                        // What was another's keeps what is another's, in a slot or not.
+                        && record.terms.renews.is_none_or(|from| book.contract(from).is_some())
                 })
                 .map(|(_, record)| record.clone())
                 .collect()
@@ -431,13 +433,7 @@ impl Opening<'_> {
     pub(crate) async fn secure_hold(&self, record: &ContractRecord) -> Result<(), Blame> {
         let contract = record.terms.id();
         if self.book.read(|book| book.contract(contract).is_none()) {
-            self.book.record(&Event::ContractIntended {
-                terms: record.terms,
-                address: record.address.clone(),
-                hold_request: record.hold_request,
-                hold_max: record.hold_max,
-                hold_expires: record.hold_expires,
-            })?;
+            self.book.record(&record.intended())?;
             // What a repair must know of the others, their asks may not say any more.
             let provider = record.terms.prices.provider;
             if let Some(operator) = self.operator(provider)

@@ -464,8 +464,10 @@ impl Agent {
                     .map(|&at| (slots[at].index, slots[at].session.tag_key()))
                     .collect();
                 let shards = match objects.remake(*object, record, &lost).await {
-                    // No host that lives has any of it: its owner has removed it since.
-                    Err(AgentError::Unreadable { found: 0, .. }) if self.audit_key.is_some() => {
+                    // Its owner has removed it since.
+                    Err(AgentError::Unreadable { .. })
+                        if self.audit_key.is_some() && objects.is_removed(record) =>
+                    {
                         self.book.record(&Event::ObjectRemoved { object: *object })?;
                         continue;
                     }

@@ -200,7 +200,11 @@ pub(crate) fn inside(arguments: &[String]) {
     let new = || Issuer::new(currency(issuer_key().entity()), IssuerOptions::default());
     let mut issuer = issuer.unwrap_or_else(new);
     let replay = |record: &[u8]| {
-        if is_defined { issuer.replay(record) } else { Ok(is_defined = true) }
+        if !is_defined {
+            is_defined = true;
+            return Ok(());
+        }
+        issuer.replay(record)
     };
     let journal = match head {
         None => Journal::open(disk(), ISSUER, replay),

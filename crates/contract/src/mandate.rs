@@ -12,6 +12,7 @@
 //!
 //! The latest mandate of a buyer for the same delegate counts; one that is over when it is made takes back those before it.
 
+use crate::Terms;
 use fondaco_codec::{Encode as _, choice, record};
 use fondaco_crypto::{Domain, EntityId, SecretKey, Signature, SignatureError};
 use fondaco_units::{Duration, Timestamp};
@@ -21,7 +22,7 @@ const MANDATE: Domain = Domain::new("fondaco 2026 contract mandate v1");
 /// When a delegate may renew its buyer's contracts in its own name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// In the last quarter of an epoch before they end: what nobody else has renewed by then would be lost.
+    /// In the last quarter of an epoch before they end, or lapse because nobody has paid: what nobody else has renewed by then would be lost.
     AtEnd,
     /// At any time: so a delegate gives back what it took.
     Always,
@@ -55,8 +56,13 @@ impl Mandate {
         now < self.until
     }
 
-    /// Returns whether a contract that ends at `ends` and has epochs of this length may be taken over at `now`.
-    pub fn may_take(&self, ends: Timestamp, epoch: Duration, now: Timestamp) -> bool {
+    /// Returns whether a contract on these terms, of which so many epochs are paid for, may be taken over at `now`.
+    pub fn may_take(&self, terms: &Terms, epochs_paid: u64, now: Timestamp) -> bool {
+        let ends = terms.ends.min(terms.lapses_at(epochs_paid));
+        self.may_take_before(ends, terms.prices.epoch, now)
+    }
+
+    fn may_take_before(&self, ends: Timestamp, epoch: Duration, now: Timestamp) -> bool {
         self.is_good(now)
             && match self.takes {
                 Takes::Always => true,
@@ -135,7 +141,11 @@ mod tests {
             (Takes::Always, after(90), HOUR, after(0), true),
             (Takes::Always, after(90), HOUR, after(60), false),
         ] {
-            assert_eq!(mandate(takes).may_take(ends, epoch, now), expected, "{takes:?} {now}");
+            assert_eq!(
+                mandate(takes).may_take_before(ends, epoch, now),
+                expected,
+                "{takes:?} {now}"
+            );
         }
     }
 }

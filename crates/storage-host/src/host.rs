@@ -76,7 +76,8 @@ use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
 use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
 use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response, SignedMark};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// How long a price list is good for.
 const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
@@ -368,6 +369,10 @@ pub struct Host {
     proofs: BTreeMap<ContractId, (u64, u32)>,
     /// By delegate, then buyer.
     mandates: BTreeMap<(EntityId, EntityId), Mandate>,
+    /// When one of the two was journaled last, by this process.
+    admitted: BTreeMap<(EntityId, EntityId), Timestamp>,
+    /// The contracts of each buyer.
+    by_buyer: BTreeSet<(EntityId, ContractId)>,
 }
 
 impl Host {
@@ -384,6 +389,8 @@ impl Host {
             known: BTreeMap::new(),
             proofs: BTreeMap::new(),
             mandates: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            by_buyer: BTreeSet::new(),
         }
     }
 
@@ -521,6 +528,7 @@ impl Host {
     /// Lets an event happen; returns the shards that no contract has after it. The only way anything durable changes.
     fn apply(&mut self, event: &Event) -> Result<Vec<ShardId>, ReplayError> {
         if let Event::Opened { terms, voucher, amount_max, expires } = event {
+            self.by_buyer.insert((terms.buyer, terms.id()));
             self.contracts.entry(terms.id()).or_insert_with(|| Contract {
                 terms: *terms,
                 amount_max: *amount_max,

@@ -4,6 +4,7 @@ use super::*;
 use fondaco_codec::{Decode as _, Encode as _};
 use fondaco_contract::PriceList;
 use fondaco_crypto::{CurrencyId, SecretKey};
+use fondaco_erasure::Layout;
 use fondaco_units::{Duration, Price};
 use proptest::prelude::*;
 

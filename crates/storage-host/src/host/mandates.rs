@@ -8,16 +8,17 @@ use crate::Event;
 use fondaco_audit::ShardId;
 use fondaco_codec::List;
 use fondaco_contract::{ContractId, Mandate, SignedMandate};
-use fondaco_crypto::EntityId;
+use fondaco_crypto::{Digest, EntityId};
 use fondaco_ports::market::{Admitted, MINE_MAX, Reason, Response};
 use fondaco_units::{Bytes, Duration, Timestamp};
 
-/// The most mandates of one buyer.
+/// The most mandates of one buyer, and for one delegate.
 pub const MANDATES_MAX: usize = 8;
 
 /// How much later than the one before it a mandate must be made: each is journaled, and costs its buyer nothing.
 const APART_MIN: Duration = Duration::from_seconds(10);
 
+const FIRST: ContractId = ContractId::from_digest(Digest::ZERO);
 const LEAST: EntityId = EntityId::from_bytes([0; 32]);
 const GREATEST: EntityId = EntityId::from_bytes([0xff; 32]);
 
@@ -40,10 +41,25 @@ impl Host {
             let list = List::new(lines).ok_or(Reason::Failed)?;
             let response = Response::Admitted { list };
             match host.mandates.get(&(mandate.to, mandate.from)) {
-                Some(known) if known.issued >= mandate.issued => Ok(Answer::at_once(response)),
+                // Its giver must not believe that what it says now counts.
+                Some(known) if *known != mandate && known.issued >= mandate.issued => {
+                    match peer == mandate.from {
+                        true => Err(Reason::Busy),
+                        false => Ok(Answer::at_once(response)),
+                    }
+                }
+                Some(known) if *known == mandate => Ok(Answer::at_once(response)),
                 Some(known) if known.issued.after(APART_MIN) > mandate.issued => Err(Reason::Busy),
                 None if host.mandates_of(mandate.from) >= MANDATES_MAX => Err(Reason::Busy),
-                _ => host.happen(Event::Admitted { contract, mandate }, response),
+                None if host.mandates_for(mandate.to) >= MANDATES_MAX => Err(Reason::Busy),
+                _ => {
+                    let last = host.admitted.get(&(mandate.to, mandate.from));
+                    if last.is_some_and(|last| now < last.after(APART_MIN)) {
+                        return Err(Reason::Busy);
+                    }
+                    host.admitted.insert((mandate.to, mandate.from), now);
+                    host.happen(Event::Admitted { contract, mandate }, response)
+                }
             }
         };
         decide(self).into()
@@ -53,12 +69,21 @@ impl Host {
         self.mandates.keys().filter(|(_, giver)| *giver == from).count()
     }
 
+    fn mandates_for(&self, to: EntityId) -> usize {
+        self.mandates.range((to, LEAST)..=(to, GREATEST)).count()
+    }
+
+    /// The contracts of a buyer.
+    fn contracts_of(&self, buyer: EntityId) -> impl Iterator<Item = &Contract> {
+        let ids = self.by_buyer.range((buyer, FIRST)..);
+        let of_buyer = ids.take_while(move |(owner, _)| *owner == buyer);
+        of_buyer.filter_map(|(_, id)| self.contracts.get(id))
+    }
+
     /// The open contracts of a buyer, as many as an answer has room for.
     fn open_of(&self, now: Timestamp, buyer: EntityId) -> Vec<Admitted> {
-        let is_open = |contract: &&Contract| {
-            contract.terms.buyer == buyer && !contract.state_at(now).has_ended()
-        };
-        let open = self.contracts.values().filter(is_open);
+        let is_open = |contract: &&Contract| !contract.state_at(now).has_ended();
+        let open = self.contracts_of(buyer).filter(is_open);
         let lines = open.map(|Contract { terms, tab, .. }| Admitted { terms: *terms, tab: *tab });
         lines.take(MINE_MAX).collect()
     }
@@ -81,8 +106,7 @@ impl Host {
         given
             .filter(|(_, mandate)| mandate.is_good(now))
             .find_map(|(&(_, from), _)| {
-                let of_giver = self.contracts.values().filter(|one| one.terms.buyer == from);
-                let open = of_giver.filter(|one| !one.state_at(now).has_ended());
+                let open = self.contracts_of(from).filter(|one| !one.state_at(now).has_ended());
                 open.filter_map(|one| one.shards.get(&shard)).next().copied()
             })
             .ok_or(Reason::UnknownShard)
@@ -101,7 +125,7 @@ impl Host {
             return self.open_contract(now, peer, id);
         }
         let mandate = self.mandates.get(&(peer, terms.buyer));
-        let may_take = |mandate: &Mandate| mandate.may_take(terms.ends, terms.prices.epoch, now);
+        let may_take = |mandate: &Mandate| mandate.may_take(terms, contract.tab.epochs_paid, now);
         match mandate.is_some_and(may_take) {
             true => self.open_contract(now, terms.buyer, id),
             false => Err(Reason::NotYours),
@@ -112,16 +136,20 @@ impl Host {
     /// followed by an older one.
     pub(super) fn forget_mandates(&mut self) {
         let contracts = &self.contracts;
-        let has_any = |buyer| contracts.values().any(|contract| contract.terms.buyer == buyer);
+        self.by_buyer.retain(|(_, id)| contracts.contains_key(id));
+        let by_buyer = &self.by_buyer;
+        let has_any = |buyer| {
+            by_buyer.range((buyer, FIRST)..).next().is_some_and(|(owner, _)| *owner == buyer)
+        };
         self.mandates.retain(|(_, from), _| has_any(*from));
+        self.admitted.retain(|(_, from), _| has_any(*from));
     }
 
     /// The events that lead to the mandates there are, after those of all contracts.
     pub(super) fn mandate_events(&self) -> impl Iterator<Item = Event> + '_ {
         self.mandates.values().filter_map(|&mandate| {
-            let of_giver =
-                self.contracts.iter().find(|(_, contract)| contract.terms.buyer == mandate.from);
-            of_giver.map(|(&contract, _)| Event::Admitted { contract, mandate })
+            let contract = self.contracts_of(mandate.from).next()?.terms.id();
+            Some(Event::Admitted { contract, mandate })
         })
     }
 }

@@ -134,6 +134,7 @@ impl Host {
             paid: None,
             mark,
         };
+        self.by_buyer.insert((terms.buyer, successor));
         self.contracts.insert(successor, contract);
         Ok(())
     }

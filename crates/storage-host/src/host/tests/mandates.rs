@@ -194,3 +194,20 @@ fn a_contract_is_taken_over_when_it_would_end_and_given_back_at_any_time() {
     assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
     fair.check_replay();
 }
+
+#[test]
+fn what_its_buyer_has_not_paid_for_is_taken_over_before_it_lapses() {
+    let mut fair = Fair::stocked();
+    let friend = Other::at(&mut fair, 4);
+    let me = fair.peer();
+    let signed = mandate(&fair, &friend, Takes::AtEnd, 0, 90_000);
+    assert!(matches!(admit(&mut fair, NOON, me, &signed), Response::Admitted { .. }));
+    // Paid for one hour of ten, it lapses after another.
+    let early = friend.take(&mut fair, seconds(6299)).response;
+    assert_eq!(early, refused(Reason::NotYours));
+    let late = friend.take(&mut fair.clone(), seconds(7200)).response;
+    assert!(matches!(late, Response::Refused { .. }), "{late:?}");
+    let answer = friend.take(&mut fair, seconds(6300));
+    assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
+    fair.check_replay();
+}
