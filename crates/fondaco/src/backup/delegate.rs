@@ -279,7 +279,10 @@ async fn revoke(home: &Home, delegate: &str, json: bool) -> Result<(), Failure> 
         }
     }
     match failed {
-        0 => Ok(say_progress(json, "Every host was told.")),
+        0 => {
+            say_progress(json, "Every host was told.");
+            Ok(())
+        }
         count => Err(Failure::new(format!("{count} hosts could not be told"))
             .code(Code::Unreachable)
             .hint("run the same again when they are there")),
