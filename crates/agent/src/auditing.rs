@@ -162,6 +162,12 @@ pub async fn audit(
                 objects.note_failure(contract, &session, &error)?;
                 Outcome::Unasked { what: error.to_string() }
             }
+            // Another's: its owner may have removed it.
+            Err(error @ AgentError::Provider { reason: Reason::UnknownShard, .. })
+                if !session.keeps() =>
+            {
+                Outcome::Unasked { what: error.to_string() }
+            }
             // It has the right to, and says nothing about what it keeps.
             Err(
                 error @ AgentError::Provider {
@@ -187,6 +193,7 @@ pub async fn audit(
     }
     audited.sort_by_key(|audited| audited.contract);
     note_verdicts(objects, &audited)?;
+    objects.heed_standings();
     Ok(audited)
 }
 
@@ -298,12 +305,13 @@ async fn sample(
     evidence: &mut Evidence,
 ) -> Result<Outcome, AgentError> {
     let provider = session.provider();
-    if shards.is_empty() {
-        ask(provider, || session.standing()).await?;
-    }
     let counts: Vec<u64> = shards.iter().map(|shard| shard.size.div_ceil(GROUP)).collect();
     let places = places(session.contract(), &counts, samples, nonce);
     let all = places.iter().map(Vec::len).sum();
+    if all == 0 {
+        // Nothing can be asked about what it keeps; that it is there, and knows the contract, can.
+        ask(provider, || session.standing()).await?;
+    }
     for (shard, places) in shards.iter().zip(places) {
         for place in places {
             let start = place * GROUP;
@@ -330,6 +338,9 @@ async fn dig(
     }
     let counts: Vec<u64> = parts.iter().map(|part| blocks(part.length)).collect();
     let places = places(session.contract(), &counts, samples, nonce);
+    if places.iter().all(Vec::is_empty) {
+        ask(provider, || session.standing()).await?;
+    }
     let asked = parts.iter().zip(&places).map(|(part, places)| (part, places.len()));
     let mut proven = 0;
     for (round, parts) in (0_u32..).zip(rounds(asked)) {

@@ -8,9 +8,10 @@
 //! shard      ShardDeleted: the provider's receipt, kept for good
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
-//! slot       SlotIntended ──► SlotReplaced
+//! slot       SlotTagged; SlotIntended ──► SlotReplaced
 //!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
-//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`)
+//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid
+//! set        SetFormed ──► SetPromised: what a repair is to keep to
 //! audit      AuditsLogged: how far the audit log has come
 //! ```
 //!
@@ -27,13 +28,17 @@
 //!   its shard under the new one.
 
 mod keeping;
+mod records;
+
+pub use records::{ContractRecord, ObjectRecord, Set, Stage};
+mod standing;
 
 use crate::audit_log::LogHead;
-use fondaco_audit::{ShardId, tagged_len};
+use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
-use fondaco_contract::{ContractId, SignedDeletion, Tab, Terms};
+use fondaco_contract::{ContractId, Label, SignedDeletion, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
-use fondaco_erasure::{Code, Layout};
+use fondaco_erasure::Code;
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
 use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
@@ -258,6 +263,24 @@ pub enum Event {
         /// The contract.
         contract: ContractId,
     },
+    /// The shards of a slot are tagged under a contract that is not its own: in the book of a delegate, its owner's.
+    SlotTagged {
+        /// The index of the set.
+        set: u32,
+        /// The number of the slot.
+        index: u8,
+        /// The contract that the slot had first.
+        origin: ContractId,
+    },
+    /// A contract that is intended renews another's, and is for this slot.
+    SlotTaking {
+        /// The index of the set.
+        set: u32,
+        /// The number of the slot.
+        index: u8,
+        /// The contract intended.
+        contract: ContractId,
+    },
     /// A provider signed that it keeps a shard no longer.
     ShardDeleted {
         /// The receipt, verified.
@@ -283,6 +306,20 @@ pub enum Event {
         /// How much, in all.
         lost: Amount,
     },
+    /// How surely an object of a set was to survive an epoch when it was formed.
+    SetPromised {
+        /// The index of the set.
+        set: u32,
+        /// The probability, above 0 and below 1, as the bits of an IEEE 754 double.
+        survive: u64,
+    },
+    /// What a provider says of who runs it.
+    OperatorSaid {
+        /// Which provider.
+        provider: EntityId,
+        /// Its word, which nobody proves.
+        operator: Label,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -303,91 +340,16 @@ choice!(Event {
     33 => TrustKept { provider, record, exposure },
     34 => ProofKept { contract, proven, lost },
     35 => SlotTaken { set, index, contract },
+    36 => SlotTagged { set, index, origin },
+    37 => SlotTaking { set, index, contract },
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
+    40 => SetPromised { set, survive },
+    41 => OperatorSaid { provider, operator },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });
-
-/// Where a contract stands, as its buyer knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Saved, and perhaps asked for.
-    Intended,
-    /// Signed by both sides.
-    Open,
-    /// Over.
-    Ended {
-        /// What was used.
-        tab: Tab,
-        /// What was paid for it.
-        paid: Amount,
-    },
-}
-
-/// A contract, as its buyer knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContractRecord {
-    /// The terms.
-    pub terms: Terms,
-    /// Where the provider is.
-    pub address: Address,
-    /// The id of the request that opens the hold.
-    pub hold_request: RequestId,
-    /// The most that the hold may pay.
-    pub hold_max: Amount,
-    /// When the hold expires.
-    pub hold_expires: Timestamp,
-    /// Where it stands.
-    pub stage: Stage,
-}
-
-/// The contracts that together hold the shards of objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Set {
-    /// The code: as many shards as there are contracts.
-    pub code: Code,
-    /// The contract for each shard.
-    pub contracts: Vec<ContractId>,
-    /// The contract that each slot had first: what its shards are tagged under, whoever keeps them now.
-    pub origins: Vec<ContractId>,
-}
-
-/// Where an object lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectRecord {
-    /// Its length.
-    pub length: Bytes,
-    /// The index of its set.
-    pub set: u32,
-    /// Its code, which may need fewer shards than the set's.
-    pub code: Code,
-    /// Its shards, in the order of the set's contracts.
-    pub shards: Vec<ShardId>,
-    /// What its shards are tagged as, if there are tags behind them.
-    pub tagged: Option<Digest>,
-}
-
-impl ObjectRecord {
-    /// Returns how long each shard is, with its tags if it has some.
-    pub const fn shard_size(&self, layout: Layout) -> u64 {
-        shard_size(layout, self.tagged.is_some())
-    }
-}
-
-/// Returns how long each shard of an object is.
-const fn shard_size(layout: Layout, is_tagged: bool) -> u64 {
-    if is_tagged { tagged_len(layout.shard_len()) } else { layout.shard_len() }
-}
-
-impl ObjectRecord {
-    /// Returns how long each of its shards is, with its tags if it has some.
-    pub fn share(&self) -> Bytes {
-        let layout = Layout::new(self.code, self.length.get());
-        Bytes::new(layout.map_or(0, |layout| self.shard_size(layout)))
-    }
-}
 
 /// Why an event does not fit a book. Listed by precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -444,11 +406,16 @@ pub struct Book {
     unfinished: bool,
     /// The contracts that are to take slots, by set and index.
     repairs: BTreeMap<(u32, u8), ContractId>,
+    /// The contracts that renew another's for slots, and may not be signed yet.
+    takings: BTreeMap<(u32, u8), ContractId>,
     /// Receipts, in the order they came.
     deletions: Vec<SignedDeletion>,
     /// What was paid for nothing under each contract.
     losses: BTreeMap<ContractId, Amount>,
     audits: LogHead,
+    /// How surely objects of each set were to survive, as the bits of a double.
+    promises: BTreeMap<u32, u64>,
+    operators: BTreeMap<EntityId, Label>,
 }
 
 impl Book {
@@ -568,6 +535,15 @@ impl Book {
                 let slots = &mut self.sets.get_mut(*set as usize).ok_or(refused)?.contracts;
                 *slots.get_mut(usize::from(*index)).ok_or(refused)? = *contract;
             }
+            Event::SlotTagged { set, index, origin } => {
+                let refused = BookError::Slot { set: *set, index: *index };
+                let set = self.sets.get_mut(*set as usize).ok_or(refused)?;
+                *set.origins.get_mut(usize::from(*index)).ok_or(refused)? = *origin;
+            }
+            Event::SlotTaking { set, index, contract } => {
+                self.known(*contract)?;
+                self.takings.insert((*set, *index), *contract);
+            }
             Event::TrustKept { provider, record, exposure } => {
                 replace(&mut self.records, *provider, *record);
                 replace(&mut self.exposures, *provider, *exposure);
@@ -613,6 +589,16 @@ impl Book {
             }
             Event::LossNoted { contract, lost } => {
                 self.losses.insert(*contract, *lost);
+            }
+            Event::SetPromised { set, survive } => {
+                let probability = f64::from_bits(*survive);
+                if self.set(*set).is_none() || !(probability > 0.0 && probability < 1.0) {
+                    return Err(BookError::Set { set: *set });
+                }
+                self.promises.insert(*set, *survive);
+            }
+            Event::OperatorSaid { provider, operator } => {
+                self.operators.insert(*provider, operator.clone());
             }
             Event::AuditsLogged { entries, link } => {
                 let link = (*entries > 0).then_some(*link);
@@ -744,6 +730,14 @@ impl Book {
     /// Returns the slots that are being repaired, by set and index, each with the contract that is to take it.
     pub fn repairs(&self) -> impl Iterator<Item = (u32, u8, ContractId)> {
         self.repairs.iter().map(|(&(set, index), &contract)| (set, index, contract))
+    }
+
+    /// Returns the contract that was to renew another's for a slot, if it is in no slot yet.
+    pub fn taking(&self, set: u32, index: u8) -> Option<&ContractRecord> {
+        let contract = self.takings.get(&(set, index))?;
+        let record = self.contract(*contract)?;
+        let is_over = matches!(record.stage, Stage::Ended { .. });
+        (!is_over && !self.holding().contains(contract)).then_some(record)
     }
 
     /// Returns every contract that holds shards, or is to.

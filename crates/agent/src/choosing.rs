@@ -6,15 +6,20 @@
 //! price list ──► price of a byte, kept for all epochs, written once and read once
 //! ```
 //!
-//! Who operates a host is not said anywhere yet, so its public network (/24 of IPv4, /48 of IPv6) stands in for that: many
-//! hosts in one are most likely one party's. Hosts of a private network share its shock only: they are
+//! Who operates a host, its ask may say; nobody proves it. Whoever does not say so is taken to be of the operator of its public
+//! network (/24 of IPv4, /48 of IPv6): many hosts in one are most likely one party's, and those are joined whatever they say. Hosts of a private network share its shock only: they are
 //! of one house, but often of the buyer's own. Hosts on this machine itself are no group at all: who tries things
 //! out on one machine knows that it is one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use fondaco_crypto::EntityId;
+mod slot;
+
+pub(crate) use slot::{Ranked, Ranking, Rest, kept, rank};
+
+use fondaco_contract::{Label, PriceList};
+use fondaco_crypto::{Digest, EntityId};
 use fondaco_placement::{
     Candidate, Estimate, EstimateError, Goal, Group, Placement, Prior, Shocks, place,
 };
@@ -173,21 +178,51 @@ impl Network {
     }
 }
 
-/// Makes a candidate of an offer.
-fn candidate(offer: &Offer, records: &Records, epochs: u32) -> Result<Candidate, AgentError> {
-    let refused = |error: &dyn std::fmt::Display| AgentError::Store(format!("placement: {error}"));
-    let prices = offer.list.prices;
+/// The group of all hosts whose provider says that this operator runs them; none of it is the number of a network.
+fn group_of(operator: &Label) -> Group {
+    let digest = Digest::of(operator.as_str().as_bytes());
+    let [_, a, b, c, d, e, f, g, ..] = *digest.as_bytes();
+    Group::new(u64::from_be_bytes([1, a, b, c, d, e, f, g]))
+}
+
+/// What stands in for the operator of a host that does not name one, and its network.
+fn network_groups(address: &Address) -> (Option<Group>, Option<Group>) {
+    let network = Network::of(address);
+    let stands_in = network.filter(|network| network.public).map(|network| network.group);
+    (stands_in, network.map(|network| network.group))
+}
+
+/// The price of a byte: kept for all epochs, written once and read once.
+fn price(prices: &PriceList, epochs: u32) -> u64 {
     let parts = u128::from(prices.store.parts()) * u128::from(epochs)
         + u128::from(prices.write.parts())
         + u128::from(prices.read.parts());
-    let price = u64::try_from(parts).unwrap_or(u64::MAX);
-    let loss = records.loss(&offer.address).map_err(|error| refused(&error))?;
-    let network = Network::of(&offer.address);
-    let stands_in = network.filter(|network| network.public).map(|network| network.group);
-    Ok(Candidate::new(loss, price)
-        .map_err(|error| refused(&error))?
-        .operated_by(offer.operator.or(stands_in))
-        .in_subnet(network.map(|network| network.group)))
+    u64::try_from(parts).unwrap_or(u64::MAX)
+}
+
+fn shocks() -> Result<Shocks, AgentError> {
+    Shocks::new(OPERATOR_SHOCK, SUBNET_SHOCK)
+        .map_err(|error| AgentError::Store(format!("placement: {error}")))
+}
+
+/// Makes a candidate of an offer.
+fn candidate(offer: &Offer, records: &Records, epochs: u32) -> Result<Candidate, AgentError> {
+    let price = price(&offer.list.prices, epochs);
+    host(&offer.address, offer.operator.as_ref(), price, records)
+}
+
+/// Makes a candidate of a host.
+fn host(
+    address: &Address,
+    operator: Option<&Label>,
+    price: u64,
+    records: &Records,
+) -> Result<Candidate, AgentError> {
+    let refused = |error: &dyn std::fmt::Display| AgentError::Store(format!("placement: {error}"));
+    let loss = records.loss(address).map_err(|error| refused(&error))?;
+    let candidate = Candidate::new(loss, price).map_err(|error| refused(&error))?;
+    let (stands_in, network) = network_groups(address);
+    Ok(candidate.operated_by(operator.map(group_of).or(stands_in)).in_subnet(network))
 }
 
 /// Chooses the providers and the code.
@@ -205,11 +240,9 @@ pub(crate) fn choose(
         what: error,
         hint: "a probability is written as --survive 0.999".to_owned(),
     };
-    let shocks = Shocks::new(OPERATOR_SHOCK, SUBNET_SHOCK)
-        .map_err(|error| AgentError::Store(format!("placement: {error}")))?;
     let goal = Goal::new(wish.survive, SHARDS_WANTED_MAX, LOST_MIN)
         .map_err(|error| invalid(error.to_string()))?
-        .under(shocks);
+        .under(shocks()?);
     place(&candidates, goal).map_err(|error| {
         let away: Vec<String> =
             passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();

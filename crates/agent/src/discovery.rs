@@ -12,7 +12,7 @@
 //!   network, so that nobody fills the market with keys of his own.
 
 use crate::{Agent, AgentError, Wish};
-use fondaco_contract::{CheckedAsk, Place, PriceList, SignedPriceList, Sought};
+use fondaco_contract::{CheckedAsk, Label, Place, PriceList, SignedPriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ports::Address;
 use fondaco_ports::market::Frame as _;
@@ -256,6 +256,11 @@ fn network(ip: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// Returns whether the provider of an ask says that it stands in one of `regions`; in any, if none is named.
+pub fn is_in(ask: &CheckedAsk, regions: &[Label]) -> bool {
+    regions.is_empty() || ask.ask().region.as_ref().is_some_and(|region| regions.contains(region))
+}
+
 /// What to look for so that `wish` can be placed: room for one host's part of it.
 pub fn sought(currency: CurrencyId, wish: &Wish) -> Sought {
     let size = Bytes::new(wish.bytes.get().div_ceil(SHARE)).checked_add(crate::opening::SLACK);
@@ -263,15 +268,24 @@ pub fn sought(currency: CurrencyId, wish: &Wish) -> Sought {
 }
 
 impl Agent {
-    /// Asks `brokers` for hosts that may serve `wish`; returns them, the cheapest first, and what was heard.
+    /// Asks `brokers` for hosts that may serve `wish`, and that stand in one of `regions` by their own word, if some are
+    /// named; returns them, the cheapest first, and what was heard. Who says who runs a host is believed from then on: so far
+    /// that no operator gets too much.
     pub async fn discover(
         &self,
         brokers: &[Address],
         currency: CurrencyId,
         wish: &Wish,
+        regions: &[Label],
     ) -> (Vec<Address>, Market) {
         let sought = sought(currency, wish);
-        let market = look(&self.endpoint, brokers, &sought, self.clock.now()).await;
+        let mut market = look(&self.endpoint, brokers, &sought, self.clock.now()).await;
+        market.asks.retain(|ask| is_in(ask, regions));
+        let operators = market.asks.iter().filter_map(|ask| {
+            let operator = ask.ask().operator.clone()?;
+            Some((ask.provider(), operator))
+        });
+        self.operators.lock().expect("no panic under this lock").extend(operators);
         (hosts(&market.asks), market)
     }
 }

@@ -64,6 +64,16 @@ pub enum AgentError {
         /// What may be.
         limit: Amount,
     },
+    /// A provider proved too few of its audits to be given or paid anything but for what it sends back.
+    #[error(
+        "provider {} proved too few of its audits: it is given nothing new, and paid for no further epoch, until it \
+         proves again what it keeps",
+        provider.short()
+    )]
+    Unpaid {
+        /// Which provider.
+        provider: EntityId,
+    },
     /// A provider did not answer a question of an audit in time.
     #[error("provider {} did not answer within {seconds} s", provider.short())]
     Late {
@@ -169,6 +179,10 @@ impl AgentError {
             ),
             Self::PaidForNothing { .. } => Some(
                 "the others serve on; `fondaco backup restore --risk 10` reads from it all the same"
+                    .to_owned(),
+            ),
+            Self::Unpaid { .. } => Some(
+                "`fondaco audit` lets it prove; `fondaco backup create` takes others for what is new"
                     .to_owned(),
             ),
             Self::Late { .. } => Some("audit again when it can be reached better".to_owned()),

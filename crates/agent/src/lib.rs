@@ -10,6 +10,7 @@
 //! Session       vouchers and steps, one contract               one host
 //! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
+//! delegate      the same for another, who is away              a set of hosts
 //! repair        lost slots of a set ──► new hosts, shard by shard
 //! Repo          rustic_core on Objects: back up, look, restore, check, forget, prune, mount
 //! auditing      unforeseen places, proven or not; each in the AuditLog
@@ -28,6 +29,7 @@ pub mod auditing;
 pub mod book;
 mod choosing;
 mod currency;
+pub mod delegate;
 pub mod discovery;
 pub mod entropy;
 mod error;
@@ -53,9 +55,11 @@ pub use audit_log::{AuditLog, SignedEntry};
 pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
+pub use fondaco_reputation::Standing;
+pub use fondaco_reputation::{Limits as MoneyLimits, LimitsError, Share};
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
-pub use opening::{Opened, Opening, Wish};
+pub use opening::{Opened, Opening, Trust, Wish};
 pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use renewing::{Renewal, Renewed};
@@ -71,15 +75,16 @@ pub use wallet::Wallet;
 use audit_log::LogHead;
 use auditing::Audited;
 use book::{Book, ContractRecord, Event, ObjectId, ObjectKind, ObjectRecord, Stage};
-use fondaco_contract::{ContractId, Ending, Input, State, Tab};
-use fondaco_crypto::{Digest, SecretKey};
+use fondaco_audit::AuditKey;
+use fondaco_contract::{ContractId, Ending, Input, Label, State, Tab};
+use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Clock;
-use fondaco_reputation::Limits;
+use fondaco_ports::market::Reason;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A set that is over sooner than this takes no new objects.
 const SET_TIME_LEFT_MIN: Duration = Duration::from_seconds(60);
@@ -94,13 +99,17 @@ pub struct Agent {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
-    limits: Option<Limits>,
+    trust: Trust,
     /// How many steps each host may have been paid for nothing.
     risk: u64,
     /// Where the audit log is.
     audits: PathBuf,
     /// Who could not be dialled lately.
     away: Arc<session::Away>,
+    /// Who runs hosts, as their asks said to this process.
+    operators: Mutex<BTreeMap<EntityId, Label>>,
+    /// With what it audits, if not with its own key.
+    audit_key: Option<AuditKey>,
 }
 
 /// What a contract has come to.
@@ -140,13 +149,15 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
-        let away = Arc::default();
-        Self { key, endpoint, clock, book, limits: None, risk: 1, audits, away }
+        let (operators, audit_key, away) = (Mutex::default(), None, Arc::default());
+        let trust = Trust::ANY;
+        Self { key, endpoint, clock, book, trust, risk: 1, audits, operators, audit_key, away }
     }
 
-    /// Trusts new hosts with no more at once than these limits allow by their deals so far.
-    pub fn with_limits(self, limits: Limits) -> Self {
-        Self { limits: Some(limits), ..self }
+    /// Trusts hosts with no more at once than this; without bounds, if nothing is said.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
@@ -167,7 +178,7 @@ impl Agent {
     }
 
     /// Returns the newest set if it can take new objects: its contracts are open and not
-    /// about to end, and none of its providers was caught.
+    /// about to end, and each of its providers is paid for what it keeps (see [`Book::is_paid`]).
     pub fn usable_set(&self) -> Option<u32> {
         let now = self.clock.now();
         self.book.read(|book| {
@@ -176,7 +187,7 @@ impl Agent {
                 book.contract(contract).is_some_and(|record| {
                     record.stage == Stage::Open
                         && record.terms.ends > now.after(SET_TIME_LEFT_MIN)
-                        && book.distrusted(record.terms.prices.provider).is_none()
+                        && book.is_paid(record.terms.prices.provider)
                 })
             });
             usable.then_some(newest)
@@ -264,12 +275,15 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Opened, AgentError> {
-        let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (now, limits) = (clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
-            .open(hosts, wish)
-            .await
+        self.opening(wallet).open(hosts, wish).await
+    }
+
+    /// Brings together what opening contracts needs.
+    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
+        let Self { key, endpoint, clock, book, trust, .. } = self;
+        let (currency, now, trust) = (wallet.currency(), clock.now(), *trust);
+        let operators = self.operators.lock().expect("no panic under this lock").clone();
+        Opening { key, endpoint, book, wallet, currency, clock, now, trust, operators }
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.
@@ -279,12 +293,7 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Quote, AgentError> {
-        let currency = wallet.currency();
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (now, limits) = (clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
-            .quote(hosts, wish)
-            .await
+        self.opening(wallet).quote(hosts, wish).await
     }
 
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.
@@ -294,7 +303,8 @@ impl Agent {
 
     fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
         let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-        Session::new(key, endpoint, Arc::clone(&self.clock), record, given)
+        let session = Session::new(key, endpoint, Arc::clone(&self.clock), record, given);
+        session.auditing_with(self.audit_key.clone()).reading_of_another(self.audit_key.is_some())
     }
 
     fn sessions(&self) -> BTreeMap<ContractId, Arc<Session>> {
@@ -315,6 +325,7 @@ impl Agent {
         let (given, lost) = (book.given(contract), book.loss(contract));
         let session = self.session(record, given).with_losses(lost, self.risk);
         let session = session.with_away(Arc::clone(&self.away));
+        session.pay(book.is_paid(record.terms.prices.provider));
         Arc::new(session.tagging_as(book.origin(contract)))
     }
 
@@ -419,15 +430,26 @@ impl Agent {
         contracts
     }
 
-    /// Ends every open contract: the host posts its voucher and may delete what it kept.
-    pub async fn end_contracts(&self) -> Vec<(ContractId, Result<Amount, AgentError>)> {
+    /// Writes down that a contract is over of which its provider says no more.
+    fn note_ended(&self, contract: ContractId) -> Result<(), AgentError> {
+        let (tab, paid) = (Tab::default(), Amount::ZERO);
+        self.book.record(&Event::ContractEnded { contract, tab, paid })
+    }
+
+    /// Ends every open contract: the host posts its voucher and may delete what it kept. Returns what each pays; nothing of one
+    /// that was over, and whose host does not say any more.
+    pub async fn end_contracts(&self) -> Vec<(ContractId, Result<Option<Amount>, AgentError>)> {
         let mut ending = tokio::task::JoinSet::new();
         for (contract, session) in self.sessions() {
             let book = Arc::clone(&self.book);
             ending.spawn(async move {
                 let ended = async {
-                    let (tab, paid) = session.close().await?;
-                    book.record(&Event::ContractEnded { contract, tab, paid })?;
+                    let (tab, paid) = match session.close().await {
+                        Err(error) if is_ended(&error) => (Tab::default(), None),
+                        done => done.map(|(tab, paid)| (tab, Some(paid)))?,
+                    };
+                    let total = paid.unwrap_or_default();
+                    book.record(&Event::ContractEnded { contract, tab, paid: total })?;
                     Ok(paid)
                 };
                 (contract, ended.await)
@@ -437,6 +459,11 @@ impl Agent {
         ended.sort_by_key(|(contract, _)| *contract);
         ended
     }
+}
+
+/// Returns whether a provider says that the contract is over.
+fn is_ended(error: &AgentError) -> bool {
+    matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. })
 }
 
 /// Returns the objects of which too few shards are left, when these contracts are over.

@@ -76,6 +76,8 @@ pub struct Objects {
     sessions: BTreeMap<ContractId, Arc<Session>>,
     /// The set that new objects go to.
     writing: Option<u32>,
+    /// Shards that hosts say they do not have: another's, who may have removed them.
+    unknown: Mutex<BTreeSet<(ContractId, ShardId)>>,
     /// Contracts that failed this process, and how.
     down: Mutex<BTreeMap<ContractId, Down>>,
     traffic: Arc<Traffic>,
@@ -88,7 +90,8 @@ impl Objects {
         sessions: BTreeMap<ContractId, Arc<Session>>,
         writing: Option<u32>,
     ) -> Self {
-        Self { book, sessions, writing, down: Mutex::default(), traffic: Arc::default() }
+        let (down, unknown) = (Mutex::default(), Mutex::default());
+        Self { book, sessions, writing, unknown, down, traffic: Arc::default() }
     }
 
     /// Returns the counters of what went over the wire.
@@ -267,7 +270,8 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = *piece;
         self.traffic.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let known = self.known_rows(object, record, set, layout, &[shard], range.clone()).await?;
+        let known =
+            self.known_rows(object, record, set, layout, (&[shard], &[]), range.clone()).await?;
         rebuilt(object, record, &known, shard)
     }
 
@@ -286,12 +290,16 @@ impl Objects {
         let set = self.set(record.set)?;
         let layout = layout(record.code, record.length, object)?;
         let indices: Vec<u8> = lost.iter().map(|(index, _)| *index).collect();
+        // One that is replaced for its standing alone has it still, and is better than none.
+        let has_it = |index: &u8| self.is_readable(set.contracts[usize::from(*index)]);
+        let gone: Vec<u8> = indices.iter().copied().filter(|index| !has_it(index)).collect();
         let mut shards = vec![Vec::new(); lost.len()];
         let mut start = 0;
         while start < layout.shard_len() {
             let rows = start..(start + WINDOW_ROWS).min(layout.shard_len());
-            let known =
-                self.known_rows(object, record, &set, layout, &indices, rows.clone()).await?;
+            let known = self
+                .known_rows(object, record, &set, layout, (&gone, &indices), rows.clone())
+                .await?;
             for (shard, &index) in shards.iter_mut().zip(&indices) {
                 shard.extend_from_slice(&rebuilt(object, record, &known, index)?);
             }
@@ -315,17 +323,20 @@ impl Objects {
         Ok(shards)
     }
 
-    /// Returns the same rows of any k shards but those that are lost, each with its index.
+    /// Returns the same rows of any k shards, each with its index: none of those that are lost, and of those that come last
+    /// no more than it takes.
     async fn known_rows(
         &self,
         object: ObjectId,
         record: &ObjectRecord,
         set: &Set,
         layout: Layout,
-        lost: &[u8],
+        (lost, last): (&[u8], &[u8]),
         rows: Range<u64>,
     ) -> Result<Vec<(u8, Vec<u8>)>, AgentError> {
-        let others: Vec<u8> = (0..record.code.n()).filter(|other| !lost.contains(other)).collect();
+        let all = (0..record.code.n()).filter(|other| !lost.contains(other));
+        let mut others: Vec<u8> = all.collect();
+        others.sort_by_key(|other| last.contains(other));
         let needed = usize::from(record.code.k());
         let mut found: Vec<(u8, Vec<u8>)> = Vec::with_capacity(needed);
         let mut slow = Vec::new();
@@ -406,6 +417,10 @@ impl Objects {
                 Ok(Some(bytes))
             }
             Err(error) => {
+                if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
+                    let mut unknown = self.unknown.lock().expect("no panic under this lock");
+                    unknown.insert((contract, name));
+                }
                 self.note_failure(contract, session, &error)?;
                 Ok(None)
             }
@@ -419,6 +434,15 @@ impl Objects {
         self.down.lock().expect("no panic under this lock").insert(contract, down);
     }
 
+    /// Whether so many hosts say that they have nothing of an object that the others cannot rebuild it.
+    pub(crate) fn is_removed(&self, record: &ObjectRecord) -> bool {
+        let slots = self.book.read(|book| book.set(record.set).map(|set| set.contracts.clone()));
+        let unknown = self.unknown.lock().expect("no panic under this lock");
+        let slots = slots.unwrap_or_default().into_iter().zip(record.shards.iter().copied());
+        let without = slots.filter(|slot| unknown.contains(slot)).count();
+        without + usize::from(record.code.k()) > record.shards.len()
+    }
+
     /// Remembers that a host failed: for this process, or for good when it was caught.
     pub(crate) fn note_failure(
         &self,
@@ -427,6 +451,12 @@ impl Objects {
         error: &AgentError,
     ) -> Result<(), AgentError> {
         tracing::warn!(provider = %session.provider(), %error, "a host failed");
+        if matches!(error, AgentError::Unpaid { .. }) {
+            return Ok(()); // It is ours not to pay it; what it has is read from it all the same.
+        }
+        if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
+            return Ok(()); // Its owner, whose delegate we are, has removed it.
+        }
         // A contract that is full, spent or over says nothing about its host.
         // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
         let is_renewed = matches!(
@@ -467,8 +497,25 @@ impl Objects {
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
             self.book.record(&Event::ProviderDistrusted { provider: *provider, why })?;
+            self.heed_standings();
         }
         Ok(())
+    }
+
+    /// Lets the sessions know whose keeping is paid for, as the book has it now.
+    pub(crate) fn heed_standings(&self) {
+        self.book.read(|book| {
+            self.sessions
+                .values()
+                .for_each(|session| session.pay(book.is_paid(session.provider())));
+        });
+    }
+
+    /// Returns whether something may yet be read under a contract.
+    fn is_readable(&self, contract: ContractId) -> bool {
+        let is_down = self.down.lock().expect("no panic under this lock").contains_key(&contract);
+        let Some(session) = self.sessions.get(&contract).filter(|_| !is_down) else { return false };
+        self.book.read(|book| book.distrusted(session.provider()).is_none())
     }
 
     /// Forgets an object here and asks its hosts to delete its shards; hosts that cannot be reached

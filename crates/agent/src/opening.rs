@@ -12,8 +12,11 @@
 //! any more.
 
 mod slot;
+mod trust;
 
-pub(crate) use slot::SlotWish;
+pub use trust::Trust;
+
+pub(crate) use slot::{OpenedSlot, SlotWish};
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
@@ -24,18 +27,18 @@ use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, ContractId, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab, Terms,
-    exposure_max,
+    Bill, ContractId, Label, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab,
+    Terms, exposure_max,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Request, RequestId, Response};
-use fondaco_placement::{Assumptions, Group, Placement};
+use fondaco_placement::{Assumptions, Placement};
 use fondaco_ports::{Address, Clock};
-use fondaco_reputation::{Limits, Standing};
+use fondaco_reputation::Standing;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -95,16 +98,18 @@ pub struct Opening<'a> {
     pub clock: &'a Arc<dyn Clock>,
     /// What time it is.
     pub now: Timestamp,
-    /// How much hosts are trusted with at once; without limits, with what one contract needs.
-    pub limits: Option<Limits>,
+    /// How much hosts are trusted with at once.
+    pub trust: Trust,
+    /// Who runs hosts, as their asks say; what the book has of it counts besides.
+    pub operators: BTreeMap<EntityId, Label>,
 }
 
 /// A price list that fits, and where it is from.
 pub(crate) struct Offer {
     pub(crate) address: Address,
     pub(crate) list: SignedPriceList,
-    /// Who operates the host, where that is known; price lists do not say it yet.
-    pub(crate) operator: Option<Group>,
+    /// Who operates the host, as its provider says, where it does; price lists do not, asks may.
+    pub(crate) operator: Option<Label>,
 }
 
 /// Who is to blame for a contract that did not come about.
@@ -126,11 +131,12 @@ impl Opening<'_> {
     /// that has no room or does not sign is passed over, and the choice is made again among the others.
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
+        let asked = prices_of(&offers);
         loop {
             let records = self.book.read(Records::of);
             let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
-            match self.open_chosen(&offers, &placement, share, wish).await? {
+            match self.open_chosen((&offers, &asked), &placement, share, wish).await? {
                 Ok((code, held, size_max)) => {
                     for (index, offer) in offers.iter().enumerate() {
                         if !placement.providers.contains(&index) {
@@ -152,7 +158,7 @@ impl Opening<'_> {
     /// Opens a contract with each host of a placement; or says which host was in the way, and why.
     async fn open_chosen(
         &self,
-        offers: &[Offer],
+        (offers, asked): (&[Offer], &[PriceList]),
         placement: &Placement,
         share: Bytes,
         wish: Wish,
@@ -165,10 +171,10 @@ impl Opening<'_> {
             let record = match self.take_up(offer, share, wish.epochs) {
                 Some(record) => record,
                 None => {
-                    if let Some(why) = self.unfit(&offer.list.prices, size_max) {
+                    if let Some(why) = self.unfit(asked, &offer.list.prices, size_max) {
                         return Ok(Err((index, why)));
                     }
-                    self.intend(offer, size_max, wish.epochs, None)?
+                    self.intend(offer, size_max, wish.epochs, None, Bytes::ZERO)?
                 }
             };
             held = held.checked_add(record.hold_max).unwrap_or(Amount::MAX);
@@ -200,7 +206,11 @@ impl Opening<'_> {
         let code = code_of(placement)?;
         let contracts = List::new(contracts).expect("n is a byte");
         let coding = Coding::Cauchy8;
-        self.book.record(&Event::SetFormed { coding, k: placement.k, contracts })?;
+        let set = self.book.read(Book::set_count);
+        self.book.record_all(&[
+            Event::SetFormed { coding, k: placement.k, contracts },
+            Event::SetPromised { set, survive: wish.survive.to_bits() },
+        ])?;
         Ok(Ok((code, held, size_max)))
     }
 
@@ -229,11 +239,20 @@ impl Opening<'_> {
                     .and_then(|()| self.fits(provider, signed, wish.epochs)),
             };
             match fit {
-                Ok(list) => offers.push(Offer { address, list, operator: None }),
+                Ok(list) => {
+                    let operator = self.operator(provider);
+                    offers.push(Offer { address, list, operator });
+                }
                 Err(why) => passed_over.push((provider, why)),
             }
         }
         (offers, passed_over)
+    }
+
+    /// Returns who runs a host, as its provider says.
+    fn operator(&self, provider: EntityId) -> Option<Label> {
+        let said = self.operators.get(&provider).cloned();
+        said.or_else(|| self.book.read(|book| book.operator(provider).cloned()))
     }
 
     pub(crate) fn fits(
@@ -264,17 +283,18 @@ impl Opening<'_> {
     }
 
     /// Says why a host cannot have a contract of this size, if so.
-    pub(crate) fn unfit(&self, prices: &PriceList, size_max: Bytes) -> Option<String> {
+    /// `asked` are the prices of all hosts that were asked.
+    pub(crate) fn unfit(
+        &self,
+        asked: &[PriceList],
+        prices: &PriceList,
+        size_max: Bytes,
+    ) -> Option<String> {
         let room = prices.capacity;
         if room < size_max {
             return Some(format!("it has room for {room}, not for {size_max}"));
         }
-        let cap = self.book.read(|book| book.exposure(prices.provider)).cap(&self.limits?);
-        let at_risk = at_risk(prices, size_max);
-        (at_risk > cap).then(|| {
-            let (at_risk, cap) = (at_risk.get(), cap.get());
-            format!("it would be trusted with {at_risk} units at once, and has earned {cap}")
-        })
+        self.book.read(|book| self.trust.refusal(book, asked, prices, size_max, self.now))
     }
 
     /// Ends contracts that were opened for a choice that came to nothing, or whose slots others have taken, so that
@@ -293,6 +313,8 @@ impl Opening<'_> {
                         && record.terms.prices.currency == self.currency
                         && !in_sets.contains(id)
                         && !wanted.contains(id)
+                        // What was another's keeps what is another's, in a slot or not.
+                        && record.terms.renews.is_none_or(|from| book.contract(from).is_some())
                 })
                 .map(|(_, record)| record.clone())
                 .collect()
@@ -344,14 +366,15 @@ impl Opening<'_> {
         })
     }
 
-    /// Makes terms for a new contract, or for one that follows on another from a moment on; nothing is saved or asked for
-    /// yet.
+    /// Makes terms for a new contract, or for one that follows on another from a moment on; its hold pays for reading `reads`
+    /// bytes twice, if that is more than its size. Nothing is saved or asked for yet.
     pub(crate) fn intend(
         &self,
         offer: &Offer,
         size_max: Bytes,
         epochs: u32,
         renews: Option<(ContractId, Timestamp)>,
+        reads: Bytes,
     ) -> Result<ContractRecord, AgentError> {
         let prices = offer.list.prices;
         let span = period(&prices, epochs);
@@ -362,10 +385,11 @@ impl Opening<'_> {
         if let Some((renewed, _)) = renews {
             terms = terms.renewing(renewed);
         }
-        let hold_max = cost_max(&prices, size_max, epochs).ok_or_else(|| AgentError::Invalid {
-            what: format!("the prices of {} are beyond all counting", prices.provider.short()),
-            hint: "leave that host out".to_owned(),
-        })?;
+        let hold_max =
+            hold_max(&prices, size_max, epochs, reads).ok_or_else(|| AgentError::Invalid {
+                what: format!("the prices of {} are beyond all counting", prices.provider.short()),
+                hint: "leave that host out".to_owned(),
+            })?;
         Ok(ContractRecord {
             terms,
             address: offer.address.clone(),
@@ -409,13 +433,14 @@ impl Opening<'_> {
     pub(crate) async fn secure_hold(&self, record: &ContractRecord) -> Result<(), Blame> {
         let contract = record.terms.id();
         if self.book.read(|book| book.contract(contract).is_none()) {
-            self.book.record(&Event::ContractIntended {
-                terms: record.terms,
-                address: record.address.clone(),
-                hold_request: record.hold_request,
-                hold_max: record.hold_max,
-                hold_expires: record.hold_expires,
-            })?;
+            self.book.record(&record.intended())?;
+            // What a repair must know of the others, their asks may not say any more.
+            let provider = record.terms.prices.provider;
+            if let Some(operator) = self.operator(provider)
+                && self.book.read(|book| book.operator(provider) != Some(&operator))
+            {
+                self.book.record(&Event::OperatorSaid { provider, operator })?;
+            }
         }
         let hold = self
             .wallet
@@ -443,6 +468,11 @@ impl Opening<'_> {
             }
         }
     }
+}
+
+/// Returns the prices of these offers.
+pub(crate) fn prices_of(offers: &[Offer]) -> Vec<PriceList> {
+    offers.iter().map(|offer| offer.list.prices).collect()
 }
 
 /// Checks a list that its host has signed just now: one whose clock is off would refuse all terms, and cost a hold.
@@ -481,10 +511,15 @@ fn period(prices: &PriceList, epochs: u32) -> Duration {
 
 /// What a contract can cost at most in earnest: all written, kept for its whole period and read twice.
 pub(crate) fn cost_max(prices: &PriceList, size_max: Bytes, epochs: u32) -> Option<Amount> {
+    hold_max(prices, size_max, epochs, Bytes::ZERO)
+}
+
+/// The same, of a contract that pays for reading more than it keeps.
+fn hold_max(prices: &PriceList, size_max: Bytes, epochs: u32, reads: Bytes) -> Option<Amount> {
     let meter = Meter {
         opened: true,
         written: size_max.get(),
-        read: size_max.get().saturating_mul(2),
+        read: size_max.max(reads).get().saturating_mul(2),
         byte_epochs: u128::from(size_max.get()) * u128::from(epochs.max(1)),
     };
     Bill::of(prices, &meter).map(|bill| bill.total())

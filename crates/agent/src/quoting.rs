@@ -9,7 +9,7 @@ use fondaco_units::{Amount, Bytes, Duration};
 
 use crate::AgentError;
 use crate::choosing::{LOSS_QUANTILE, Records, choose};
-use crate::opening::{Offer, Opening, Wish, code_of, cost_max, size_max};
+use crate::opening::{Offer, Opening, Wish, code_of, cost_max, prices_of, size_max};
 
 /// What contracts would be opened now, and what they would cost. Nothing of it is promised: price lists expire.
 #[derive(Clone, Debug)]
@@ -94,7 +94,9 @@ impl Opening<'_> {
     pub async fn quote(&self, hosts: &[Address], wish: Wish) -> Result<Quote, AgentError> {
         let (offers, passed_over) = self.ask(hosts, wish).await;
         let records = self.book.read(Records::of);
-        quote(offers, &records, wish, passed_over, |prices, size| self.unfit(prices, size))
+        let asked = prices_of(&offers);
+        let unfit = |prices: &PriceList, size| self.unfit(&asked, prices, size);
+        quote(offers, &records, wish, passed_over, unfit)
     }
 }
 

@@ -58,10 +58,7 @@ impl Agent {
                 due.filter(|record| record.terms.prices.currency == wallet.currency());
             in_currency.cloned().collect()
         });
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let limits = *limits;
-        let currency = wallet.currency();
-        let opening = Opening { key, endpoint, book, wallet, currency, clock, now, limits };
+        let opening = self.opening(wallet);
         let mut renewals = Vec::new();
         for old in due {
             let (from, provider) = (old.terms.id(), old.terms.prices.provider);
@@ -90,7 +87,8 @@ impl Agent {
         let from = old.terms.id();
         let provider = old.terms.prices.provider;
         let given = self.book.read(|book| book.given(from));
-        let (tab, authorised, state) = self.session(old, given).before_renewal().await?;
+        let session = self.book.read(|book| self.session_in(book, from, old));
+        let (tab, authorised, state) = session.before_renewal().await?;
         if let Some(why) = state.why() {
             let reason = Reason::Ended { why };
             return Err(AgentError::Provider { provider, reason });
@@ -112,7 +110,7 @@ impl Agent {
                 let list = opening.fits(provider, list, epochs).map_err(refused)?;
                 let offer = Offer { address: old.address.clone(), list, operator: None };
                 let renews = Some((from, old.terms.paid_until(tab.epochs_paid)));
-                opening.intend(&offer, old.terms.size_max, epochs, renews)?
+                opening.intend(&offer, old.terms.size_max, epochs, renews, given)?
             }
         };
         if let Some(budget) = budget.filter(|budget| *budget < record.hold_max) {

@@ -1,7 +1,9 @@
 //! Make lost shards anew on other hosts, slot by slot, before too few are left.
 //!
 //! A *slot* is a place in a set: shard `i` of every object of the set lies under contract `i`. It is *lost* when its
-//! provider was caught, its contract is over, or its host answers neither a connection nor an audit.
+//! provider was caught, its contract is over, its host answers neither a connection nor an audit, or proved so few of its
+//! audits over time that its standing is to be repaired or replaced: then it may still be read, and is a source of what is
+//! made anew.
 //!
 //! ```text
 //! survey   audit all ──► which slots are lost? ──► few enough: nothing to do
@@ -21,24 +23,24 @@
 //!
 //! # What is not here
 //!
-//! Doing this by itself, again and again: the caller decides when. A newcomer to a slot is chosen by its price alone, not by
-//! what is known of it or falls together with others of the set.
+//! Doing this by itself, again and again: the caller decides when. Which host is to take a slot (see `choosing::slot`).
 
-use crate::auditing::{Kind, Outcome};
+use crate::auditing::{Audited, Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
-use crate::choosing::newcomer_loss;
+use crate::choosing::{Records, Rest, kept, newcomer_loss};
 use crate::objects::{Objects, is_transient, put_patiently};
-use crate::opening::{Opening, SlotWish};
-use crate::progress::Progress;
+use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
+use crate::progress::{Progress, Quiet};
 use crate::session::{Put, Session};
-use crate::{Agent, AgentError, Wallet};
+use crate::{Agent, AgentError, Wallet, is_ended};
 use fondaco_audit::TagKey;
 use fondaco_contract::ContractId;
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_erasure::Code;
 use fondaco_placement::loss_probability;
 use fondaco_ports::Address;
-use fondaco_units::Amount;
+use fondaco_reputation::Standing;
+use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,6 +50,19 @@ use tokio::time::timeout;
 
 /// How long a host may take to end a contract whose slot another has taken.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a slot was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its provider was caught at a lie.
+    Caught,
+    /// Its contract is over, or came to nothing.
+    Over,
+    /// Its host does not answer now.
+    Silent,
+    /// Its host proved too few of its audits. What it has can still be read.
+    Standing,
+}
 
 /// A slot whose shards are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +74,24 @@ pub struct Lost {
     /// Whose.
     pub provider: EntityId,
     /// How it was lost.
+    pub cause: Cause,
+    /// The same in words.
+    pub why: String,
+}
+
+/// A slot that lives with a host that stands worse than good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warned {
+    /// Which slot.
+    pub index: u8,
+    /// Whose.
+    pub provider: EntityId,
+    /// What is done about it, and why.
     pub why: String,
 }
 
 /// How a set with objects stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The index of the set.
     pub set: u32,
@@ -71,10 +99,14 @@ pub struct Health {
     pub code: Code,
     /// The currency that its hosts are paid in.
     pub currency: CurrencyId,
+    /// How surely an object was to survive an epoch when it was formed, if that is known.
+    pub promised: Option<f64>,
     /// How many objects lie in it.
     pub objects: usize,
     /// The slots that are lost.
     pub lost: Vec<Lost>,
+    /// The slots that live with hosts that are warned, or not paid any more.
+    pub warned: Vec<Warned>,
     /// The slots that an earlier run began to repair, each with the contract that is to take it and still can.
     pub begun: BTreeMap<u8, ContractId>,
     /// Providers that do not answer now, in this set or elsewhere.
@@ -93,15 +125,18 @@ impl Health {
         threshold(self.code)
     }
 
-    /// Returns whether a repair is due: one was begun, or few enough slots live; with `now`, one lost is enough.
+    /// Returns whether a repair is due: one was begun, or few enough slots live; with `now`, one lost is enough. So is one
+    /// that is lost by the standing of its host: that does not come back, and is not to be waited for.
     pub fn is_due(&self, now: bool) -> bool {
-        let is_low = now || self.live() <= self.threshold();
+        let is_judged = self.lost.iter().any(|lost| lost.cause == Cause::Standing);
+        let is_low = now || is_judged || self.live() <= self.threshold();
         !self.is_hopeless() && (!self.begun.is_empty() || (!self.lost.is_empty() && is_low))
     }
 
     /// Returns whether too few slots live for anything to be rebuilt, unless hosts return.
     pub fn is_hopeless(&self) -> bool {
-        self.live() < self.code.k()
+        let readable = self.lost.iter().filter(|lost| lost.cause == Cause::Standing).count();
+        usize::from(self.live()) + readable < usize::from(self.code.k())
     }
 
     /// Returns the probability that a pack survives an epoch, if so many slots live and each is lost as
@@ -140,6 +175,8 @@ pub struct Repaired {
     pub replaced: Vec<Replaced>,
     /// Slots for which this did not work, and why. What was sent is found again by the next repair.
     pub problems: Vec<String>,
+    /// What is as well as it can be, and not as it was to be.
+    pub notes: Vec<String>,
     /// How many slots live.
     pub live: u8,
     /// What opening contracts cost.
@@ -158,19 +195,33 @@ struct Slot {
     failed: Option<AgentError>,
 }
 
+impl Slot {
+    /// A slot that may have a part of what it should.
+    fn resumed(index: u8, contract: ContractId, objects: &Objects) -> Option<Self> {
+        let session = objects.sessions().get(&contract).cloned()?;
+        Some(Self { index, contract, session, is_resumed: true, failed: None })
+    }
+}
+
 /// Returns how every set with objects stands, when these contracts are gone.
-fn health(book: &Book, gone: &BTreeMap<ContractId, String>) -> Vec<Health> {
+fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Health> {
     let provider =
         |contract: ContractId| book.contract(contract).map(|record| record.terms.prices.provider);
     let why = |contract: ContractId| {
-        let Some(record) = book.contract(contract) else { return Some("it is unknown".to_owned()) };
-        if let Some(why) = book.distrusted(record.terms.prices.provider) {
-            return Some(format!("it was caught: {why}"));
+        let over = |what: &str| Some((Cause::Over, what.to_owned()));
+        let Some(record) = book.contract(contract) else { return over("it is unknown") };
+        let provider = record.terms.prices.provider;
+        if let Some(why) = book.distrusted(provider) {
+            return Some((Cause::Caught, format!("it was caught: {why}")));
         }
         match record.stage {
-            Stage::Open => gone.get(&contract).cloned(),
-            Stage::Intended => Some("its contract was never signed".to_owned()),
-            Stage::Ended { .. } => Some("its contract has ended".to_owned()),
+            Stage::Open => gone.get(&contract).cloned().or_else(|| {
+                let is_lost = book.standing(provider) >= Standing::Repair;
+                let why = book.standing_in_words(provider).filter(|_| is_lost)?;
+                Some((Cause::Standing, why))
+            }),
+            Stage::Intended => over("its contract was never signed"),
+            Stage::Ended { .. } => over("its contract has ended"),
         }
     };
     let silent: BTreeSet<EntityId> = gone.keys().filter_map(|&gone| provider(gone)).collect();
@@ -182,8 +233,12 @@ fn health(book: &Book, gone: &BTreeMap<ContractId, String>) -> Vec<Health> {
         let set = book.set(index)?;
         let first = book.contract(*set.contracts.first()?)?;
         let lost = (0..).zip(&set.contracts).filter_map(|(index, &contract)| {
-            let (provider, why) = (provider(contract)?, why(contract)?);
-            Some(Lost { index, contract, provider, why })
+            let (provider, (cause, why)) = (provider(contract)?, why(contract)?);
+            Some(Lost { index, contract, provider, cause, why })
+        });
+        let warned = (0..).zip(&set.contracts).filter_map(|(index, &contract)| {
+            let provider = provider(contract).filter(|_| why(contract).is_none())?;
+            Some(Warned { index, provider, why: book.standing_in_words(provider)? })
         });
         let begun =
             book.repairs().filter(|&(set, _, contract)| set == index && why(contract).is_none());
@@ -191,8 +246,10 @@ fn health(book: &Book, gone: &BTreeMap<ContractId, String>) -> Vec<Health> {
             set: index,
             code: set.code,
             currency: first.terms.prices.currency,
+            promised: book.promised(index),
             objects,
             lost: lost.collect(),
+            warned: warned.collect(),
             begun: begun.map(|(_, index, contract)| (index, contract)).collect(),
             silent: silent.clone(),
         })
@@ -207,13 +264,24 @@ impl Agent {
     ///
     /// A host still serves a contract that is over by this machine's clock; or the journal failed.
     pub async fn survey(&self, objects: &Objects, samples: u32) -> Result<Vec<Health>, AgentError> {
+        let audited = self.audit(objects, Kind::Sampled, samples, |_| ()).await?;
+        self.survey_after(audited).await
+    }
+
+    /// Says how every set with objects stands, by an audit that was made just now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Agent::survey`].
+    pub async fn survey_after(&self, audits: Vec<Audited>) -> Result<Vec<Health>, AgentError> {
         let mut gone = BTreeMap::new();
         for contract in self.over().await? {
-            gone.insert(contract, "its contract is over".to_owned());
+            gone.insert(contract, (Cause::Over, "its contract is over".to_owned()));
         }
-        for audited in self.audit(objects, Kind::Sampled, samples, |_| ()).await? {
+        for audited in audits {
             if let Outcome::Silent { what } = audited.outcome {
-                gone.insert(audited.contract, format!("it does not answer: {what}"));
+                let why = format!("it does not answer: {what}");
+                gone.insert(audited.contract, (Cause::Silent, why));
             }
         }
         Ok(self.book.read(|book| health(book, &gone)))
@@ -238,14 +306,14 @@ impl Agent {
         let mut repaired = Repaired { live: health.live(), ..Repaired::default() };
         let mut slots = Vec::new();
         for (&index, &contract) in &health.begun {
-            if let Some(session) = objects.sessions().get(&contract).cloned() {
-                slots.push(Slot { index, contract, session, is_resumed: true, failed: None });
-            }
+            slots.extend(Slot::resumed(index, contract, objects));
         }
         for lost in health.lost.iter().filter(|lost| !health.begun.contains_key(&lost.index)) {
             let left = budget.map(|budget| budget.saturating_sub(repaired.held));
-            let record = match self.open_for(objects, wallet, hosts, health, lost, left).await {
-                Ok(record) => record,
+            let taken = slots.iter().map(|slot| (slot.index, slot.contract)).collect();
+            let opened = self.open_for(objects, wallet, hosts, (health, &taken), lost, left).await;
+            let OpenedSlot { record, short_of_promise } = match opened {
+                Ok(opened) => opened,
                 // Those that there are hosts for are better than none.
                 Err(error @ AgentError::Placement { .. }) if !slots.is_empty() => {
                     repaired.problems.push(format!("slot {}: {error}", lost.index));
@@ -257,6 +325,13 @@ impl Agent {
             repaired.opening = add(repaired.opening, record.terms.prices.open);
             repaired.held = add(repaired.held, record.hold_max);
             let (set, index, contract) = (health.set, lost.index, record.terms.id());
+            if let (Some(survive), Some(promised)) = (short_of_promise, health.promised) {
+                repaired.notes.push(format!(
+                    "slot {index} goes to {}…, the safest of all that were asked: an object then survives an epoch with \
+                     {survive:.6}, and {promised} was asked for",
+                    record.terms.prices.provider.short()
+                ));
+            }
             self.book.record(&Event::SlotIntended { set, index, contract })?;
             let session = self.book.read(|book| self.session_in(book, contract, &record));
             objects.admit(contract, Arc::clone(&session));
@@ -286,10 +361,10 @@ impl Agent {
         objects: &Objects,
         wallet: &Wallet,
         hosts: &[Address],
-        health: &Health,
+        (health, taken): (&Health, &BTreeMap<u8, ContractId>),
         lost: &Lost,
         budget: Option<Amount>,
-    ) -> Result<ContractRecord, AgentError> {
+    ) -> Result<OpenedSlot, AgentError> {
         let mut not = objects.to_be_replaced();
         not.extend(&health.silent);
         let (size_max, until) = self.book.read(|book| {
@@ -305,7 +380,9 @@ impl Agent {
             for (contract, terms) in records {
                 not.insert(terms.prices.provider);
                 if contract == lost.contract {
-                    size_max = Some(terms.size_max);
+                    // A delegate's is too small for what another keeps there.
+                    let (had, given) = (terms.size_max, book.given(contract));
+                    size_max = Some(if had < given.max(SLACK) { room(given) } else { had });
                 }
                 if !health.lost.iter().any(|lost| lost.contract == contract) {
                     until = until.max(Some(terms.ends));
@@ -317,14 +394,42 @@ impl Agent {
             let what = format!("set {} has no contract {}", health.set, lost.contract);
             return Err(AgentError::Store(what));
         };
-        let wish = SlotWish { size_max, until, not: &not, budget };
+        let rest = self.rest(health, taken, lost)?;
+        let reads = Bytes::ZERO;
+        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest };
         self.opening(wallet).open_slot(hosts, &wish).await
     }
 
-    fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
-        let Self { key, endpoint, clock, book, limits, .. } = self;
-        let (currency, now, limits) = (wallet.currency(), clock.now(), *limits);
-        Opening { key, endpoint, book, wallet, currency, clock, now, limits }
+    /// Returns what of a set stays as it is while a slot of it is filled: the slots that live, and those that were filled
+    /// since.
+    fn rest(
+        &self,
+        health: &Health,
+        taken: &BTreeMap<u8, ContractId>,
+        lost: &Lost,
+    ) -> Result<Rest, AgentError> {
+        let is_lost = |index: u8| health.lost.iter().any(|lost| lost.index == index);
+        self.book.read(|book| {
+            let records = Records::of(book);
+            let slots = book.set(health.set).map(|set| set.contracts.as_slice());
+            let (mut members, mut missing) = (Vec::new(), 0);
+            for (index, &contract) in (0..).zip(slots.unwrap_or_default()) {
+                let of = match taken.get(&index) {
+                    Some(&taken) => taken,
+                    None if index == lost.index => continue,
+                    None if is_lost(index) => {
+                        missing += 1;
+                        continue;
+                    }
+                    None => contract,
+                };
+                let Some(record) = book.contract(of) else { continue };
+                let operator = book.operator(record.terms.prices.provider);
+                members.push(kept(&record.address, operator, &records)?);
+            }
+            let (code, promised) = (health.code, health.promised);
+            Ok(Rest { code, kept: members, missing, promised })
+        })
     }
 
     /// Brings the shards of every object of a set to the slots that have not got them.
@@ -358,7 +463,16 @@ impl Agent {
                     .iter()
                     .map(|&at| (slots[at].index, slots[at].session.tag_key()))
                     .collect();
-                let shards = objects.remake(*object, record, &lost).await?;
+                let shards = match objects.remake(*object, record, &lost).await {
+                    // Its owner has removed it since.
+                    Err(AgentError::Unreadable { .. })
+                        if self.audit_key.is_some() && objects.is_removed(record) =>
+                    {
+                        self.book.record(&Event::ObjectRemoved { object: *object })?;
+                        continue;
+                    }
+                    shards => shards?,
+                };
                 let mut puts: FuturesUnordered<_> = missing
                     .into_iter()
                     .zip(&shards)
@@ -393,6 +507,19 @@ impl Agent {
         Ok(())
     }
 
+    /// Brings what is missing of a set to contracts that have a part of it; the first failure of any.
+    pub(crate) async fn complete(
+        &self,
+        set: u32,
+        contracts: &[(u8, ContractId)],
+    ) -> Result<(), AgentError> {
+        let objects = self.objects();
+        let slots = contracts.iter().map(|&(index, at)| Slot::resumed(index, at, &objects));
+        let mut slots: Vec<Slot> = slots.flatten().collect();
+        self.fill(&objects, set, &mut slots, &Quiet).await?;
+        slots.into_iter().find_map(|slot| slot.failed).map_or(Ok(()), Err)
+    }
+
     /// Gives a slot to its new contract, and ends the old one if its host still answers.
     async fn take_over(
         &self,
@@ -421,8 +548,14 @@ impl Agent {
         let Some((old, record)) = old else {
             return Err(AgentError::Store(format!("set {} has no slot {index}", health.set)));
         };
-        self.book.record(&Event::SlotReplaced { set: health.set, index, contract })?;
         let lost = health.lost.iter().find(|lost| lost.index == index);
+        let mut events = vec![Event::SlotReplaced { set: health.set, index, contract }];
+        let is_its_fault = lost.is_some_and(|lost| lost.cause != Cause::Over);
+        if is_its_fault && !self.book.read(|book| book.is_lost(old)) {
+            // So that the next choice counts with it.
+            events.push(Event::ContractLost { contract: old });
+        }
+        self.book.record_all(&events)?;
         if lost.is_some() {
             repaired.live = repaired.live.saturating_add(1);
         }
@@ -441,7 +574,11 @@ impl Agent {
     }
 
     /// Ends a contract, so that the rest of its hold returns; a host that does not answer keeps it until it expires.
-    async fn end(&self, contract: ContractId, session: &Session) -> Result<(), AgentError> {
+    pub(crate) async fn end(
+        &self,
+        contract: ContractId,
+        session: &Session,
+    ) -> Result<(), AgentError> {
         let is_open =
             |book: &Book| book.contract(contract).is_some_and(|record| record.stage == Stage::Open);
         if !self.book.read(is_open) {
@@ -449,6 +586,7 @@ impl Agent {
         }
         match timeout(CLOSE_PATIENCE, session.close()).await {
             Ok(Ok((tab, paid))) => self.book.record(&Event::ContractEnded { contract, tab, paid }),
+            Ok(Err(error)) if is_ended(&error) => self.note_ended(contract),
             Ok(Err(error)) => {
                 tracing::info!(%error, "a contract that holds nothing could not be ended");
                 Ok(())
@@ -462,12 +600,11 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::book::ObjectKind;
-    use crate::book::tests::{intended, opened, set, terms};
+    use crate::book::tests::{intended, intended_by, opened, opened_by, set, terms, terms_by};
     use fondaco_audit::ShardId;
     use fondaco_codec::List;
     use fondaco_contract::Tab;
     use fondaco_crypto::Digest;
-    use fondaco_units::Bytes;
 
     #[test]
     fn a_threshold_is_between_k_and_n() {
@@ -477,6 +614,47 @@ mod tests {
         for (k, n, expected) in table {
             assert_eq!(threshold(Code::new(k, n).unwrap()), expected, "{k} of {n}");
         }
+    }
+
+    /// Three hosts of four answer no audit any more: what that comes to, step by step.
+    #[test]
+    fn who_proves_too_little_loses_its_slot_and_is_read_from() {
+        let mut book = Book::default();
+        let contracts = (1..=4).flat_map(|nonce| [intended_by(nonce), opened_by(nonce)]);
+        let formed = Event::SetFormed {
+            coding: crate::book::Coding::Cauchy8,
+            k: 2,
+            contracts: List::new((1..=4).map(|nonce| terms_by(nonce).id()).collect()).unwrap(),
+        };
+        let shards = List::new(vec![ShardId::of(&[1]); 4]).unwrap();
+        let object = ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([1; 32]) };
+        let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
+        contracts.chain([formed, stored]).for_each(|event| book.apply(&event).unwrap());
+        let audited = |nonce| Event::Audited {
+            contract: terms_by(nonce).id(),
+            at: fondaco_units::Timestamp::EPOCH,
+            verdict: crate::book::Verdict::Failed,
+        };
+        // After so many audits without an answer: slots lost, slots warned, whether a repair is due, whether it is hopeless.
+        let table: [(u32, usize, usize, bool, bool); 5] = [
+            (25, 0, 0, false, false),
+            (8, 0, 3, false, false), // warned, then unpaid
+            (3, 0, 3, false, false),
+            (1, 3, 0, true, false), // they can still be read
+            (9, 3, 0, true, false),
+        ];
+        for (audits, lost, warned, is_due, is_hopeless) in table {
+            for nonce in (1..=3).flat_map(|nonce| vec![nonce; audits as usize]) {
+                book.apply(&audited(nonce)).unwrap();
+            }
+            let found = &health(&book, &BTreeMap::new())[0];
+            assert_eq!((found.lost.len(), found.warned.len()), (lost, warned), "{found:?}");
+            assert_eq!((found.is_due(false), found.is_hopeless()), (is_due, is_hopeless));
+            assert!(found.lost.iter().all(|lost| lost.cause == Cause::Standing), "{found:?}");
+        }
+        // Gone besides, they are as lost as others.
+        let away = |nonce| (terms_by(nonce).id(), (Cause::Silent, "it is away".to_owned()));
+        assert!(health(&book, &[away(1), away(2), away(3)].into())[0].is_hopeless());
     }
 
     #[test]
@@ -510,7 +688,8 @@ mod tests {
         for (events, silent, lost, open, due, due_now) in table {
             let mut book = before.clone();
             events.iter().for_each(|event| book.apply(event).unwrap());
-            let gone = silent.iter().map(|&nonce| (id(nonce), "it is away".to_owned())).collect();
+            let away = || (Cause::Silent, "it is away".to_owned());
+            let gone = silent.iter().map(|&nonce| (id(nonce), away())).collect();
             let found = health(&book, &gone);
             assert_eq!(found.len(), 1, "only sets with objects count");
             let indices: Vec<u8> = found[0].lost.iter().map(|lost| lost.index).collect();

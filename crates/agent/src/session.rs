@@ -20,25 +20,26 @@ pub(crate) use marking::mine;
 
 use crate::AgentError;
 use crate::book::ContractRecord;
+use crate::delegate::WATCH_SIZE;
 use crate::losses::{Losses, Start};
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
 use fondaco_codec::List;
 use fondaco_contract::{
-    Charge, ContractId, Deletion, SignedDeletion, SignedPriceList, State as Standing, Tab,
-    TabError, Terms, read_charged,
+    Charge, ContractId, Deletion, SignedDeletion, SignedMandate, SignedPriceList,
+    State as Standing, Tab, TabError, Terms, read_charged,
 };
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::market::{
-    Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
+    Admitted, Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
 };
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// What a host may keep of ours that we do not know of: shards of objects that a crash cut off.
@@ -67,8 +68,14 @@ pub struct Session {
     stored: AtomicU64,
     /// What was signed for by this process, over what the host had before.
     spent: AtomicU64,
+    /// Whether its host is given anything new and paid for further epochs; reading is always paid for.
+    is_paid: AtomicBool,
     /// The contract that its slot had first: what the shards are tagged under.
     origin: ContractId,
+    /// With what it audits, if not with its own key.
+    audit_key: Option<AuditKey>,
+    /// Whether what it reads is another's, who may remove it.
+    of_another: bool,
     /// Made when first needed.
     tag_key: OnceLock<TagKey>,
     /// Who could not be dialled lately, of all that this process deals with.
@@ -109,6 +116,15 @@ impl Default for State {
     }
 }
 
+/// What a host is dealt with for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To give it something, or to have it keep what it has.
+    Keeping,
+    /// To get back what it has, or a proof of it.
+    Reading,
+}
+
 /// Asks a host for its signed price list; the caller verifies it.
 pub(crate) async fn offer(
     endpoint: &Endpoint,
@@ -119,6 +135,21 @@ pub(crate) async fn offer(
     connection.close(CloseReason::Done);
     match response {
         Response::Prices { list } => Ok(list),
+        other => Err(misanswer(address.entity(), &other)),
+    }
+}
+
+/// Shows a mandate to a host; returns the open contracts of who gave it, as the host tells.
+pub(crate) async fn admit(
+    endpoint: &Endpoint,
+    address: &Address,
+    mandate: &SignedMandate,
+) -> Result<Vec<Admitted>, AgentError> {
+    let connection = endpoint.connect(address, Protocol::Storage).await?;
+    let response = ask(&connection, &Request::Admit { mandate: *mandate }).await;
+    connection.close(CloseReason::Done);
+    match response? {
+        Response::Admitted { list } => Ok(list.into_vec()),
         other => Err(misanswer(address.entity(), &other)),
     }
 }
@@ -163,7 +194,7 @@ impl Session {
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
-        let (spent, away) = (AtomicU64::new(0), Arc::default());
+        let (spent, is_paid, away) = (AtomicU64::new(0), AtomicBool::new(true), Arc::default());
         let (origin, tag_key) = (terms.id(), OnceLock::new());
         Self {
             key,
@@ -175,17 +206,27 @@ impl Session {
             hold_max,
             stored,
             spent,
+            is_paid,
             origin,
+            audit_key: None,
+            of_another: false,
             tag_key,
             away,
             state,
         }
     }
 
-    /// Knows and tells who could not be dialled.
+    /// Audits and tags with this key instead of its own.
     #[must_use]
-    pub(crate) fn with_away(mut self, away: Arc<Away>) -> Self {
-        self.away = away;
+    pub fn auditing_with(mut self, key: Option<AuditKey>) -> Self {
+        self.audit_key = key;
+        self
+    }
+
+    /// Reads what another keeps with the host: that it is not there is nothing to be caught by.
+    #[must_use]
+    pub const fn reading_of_another(mut self, of_another: bool) -> Self {
+        self.of_another = of_another;
         self
     }
 
@@ -202,6 +243,11 @@ impl Session {
     pub fn with_losses(mut self, lost: Amount, risk: u64) -> Self {
         self.state.get_mut().losses = Losses::new(lost, risk);
         self
+    }
+
+    /// Says whether the host is given anything new, and paid for further epochs; it is, if nothing is said.
+    pub fn pay(&self, is_paid: bool) {
+        self.is_paid.store(is_paid, Ordering::Relaxed);
     }
 
     /// Returns what the host was given and acknowledged, as far as this agent knows.
@@ -229,24 +275,17 @@ impl Session {
         self.clock.now()
     }
 
+    /// Returns whether shards are kept under the contract, and not only read.
+    pub(crate) fn keeps(&self) -> bool {
+        self.terms.size_max > WATCH_SIZE
+    }
+
     /// Returns what makes and checks the tags of the slot that this contract has.
     pub fn tag_key(&self) -> &TagKey {
-        self.tag_key.get_or_init(|| AuditKey::of(&self.key).for_contract(self.origin.digest()))
-    }
-
-    /// Takes the state. Who waited for it while the host could not be dialled hears the same.
-    async fn lock(&self) -> Result<MutexGuard<'_, State>, AgentError> {
-        let asked = Instant::now();
-        let state = self.state.lock().await;
-        match state.failed.as_ref().filter(|(when, _)| *when > asked) {
-            Some((_, error)) => Err(error.clone().into()),
-            None => Ok(state),
-        }
-    }
-
-    /// Returns why the host could not be dialled, if that was a short while ago and the last that this process heard of it.
-    pub(crate) fn away(&self) -> Option<TransportError> {
-        self.away.why(self.provider())
+        self.tag_key.get_or_init(|| {
+            let key = self.audit_key.clone().unwrap_or_else(|| AuditKey::of(&self.key));
+            key.for_contract(self.origin.digest())
+        })
     }
 
     /// Has the host sign the terms; asked again, it gives the same signature.
@@ -304,7 +343,7 @@ impl Session {
     pub(crate) async fn has(&self, shard: ShardId, size: Bytes) -> Result<bool, AgentError> {
         let mut state = self.lock().await?;
         let done = async {
-            let (connection, _, epoch) = self.ready(&mut state).await?;
+            let (connection, _, epoch) = self.ready(&mut state, Purpose::Keeping).await?;
             let mut stream = connection.open().await?;
             let request = Request::Put { contract: self.contract(), shard, size, epoch };
             stream.send_bytes(&request.to_frame()).await?;
@@ -329,7 +368,7 @@ impl Session {
         shard: ShardId,
         bytes: &[u8],
     ) -> Result<Put, AgentError> {
-        let (connection, mut tab, epoch) = self.ready(state).await?;
+        let (connection, mut tab, epoch) = self.ready(state, Purpose::Keeping).await?;
         let (contract, size) = (self.contract(), Bytes::of(bytes));
         let mut stream = connection.open().await?;
         let request = Request::Put { contract, shard, size, epoch };
@@ -412,7 +451,7 @@ impl Session {
         size: u64,
         range: Range<u64>,
     ) -> Result<Vec<u8>, AgentError> {
-        let (connection, tab, _) = self.ready(state).await?;
+        let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
         self.check_losses(state)?;
         let offset = Bytes::new(range.start);
         let length = Bytes::new(range.end - range.start);
@@ -461,10 +500,11 @@ impl Session {
         state.refused = (is_refused && !state.unanswered).then_some(charged);
         match answer {
             Err(AgentError::Provider { reason, .. })
-                if matches!(
-                    reason,
-                    Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
-                ) =>
+                if !(self.of_another && reason == Reason::UnknownShard)
+                    && matches!(
+                        reason,
+                        Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
+                    ) =>
             {
                 Err(self.caught(format!("it was paid to keep a shard, and says: {reason}")))
             }
@@ -489,7 +529,7 @@ impl Session {
         nonce: [u8; 32],
         parts: &[Part],
     ) -> Result<Vec<u8>, AgentError> {
-        let (connection, tab, _) = self.ready(state).await?;
+        let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
         let asked = parts.iter().map(|part| {
             let samples = u16::try_from(part.samples).ok()?;
             Some(ProvePart { shard: part.shard, samples })
@@ -520,7 +560,7 @@ impl Session {
         let done = ask(&connection, &Request::Delete { contract, shard }).await;
         // What is stored, and so what the next epoch costs, is the host's to say again.
         state.tab = None;
-        let receipt = match done? {
+        let receipt = match done.map_err(|error| self.or_ended(error))? {
             Response::Deleted { receipt } => receipt,
             other => return Err(misanswer(self.provider(), &other)),
         };
@@ -546,7 +586,7 @@ impl Session {
         let mut done = self.sync(&mut state).await;
         let ends = state.stands.is_some_and(|stands| stands.has_ended());
         if done.is_ok() && !ends {
-            done = self.ready(&mut state).await.map(|(_, tab, _)| tab);
+            done = self.ready(&mut state, Purpose::Keeping).await.map(|(_, tab, _)| tab);
         }
         let stands = state.stands.unwrap_or(Standing::Open);
         let done = done.map(|tab| (tab, state.authorised, stands));
@@ -561,8 +601,13 @@ impl Session {
     /// Ends the contract: the host posts its voucher. Returns the final tab and what was paid.
     pub async fn close(&self) -> Result<(Tab, Amount), AgentError> {
         let mut state = self.lock().await?;
-        let tab = self.sync(&mut state).await?;
-        let connection = self.connected(&mut state).await?;
+        let done = self.close_with(&mut state).await;
+        done.map_err(|error| self.or_ended(error))
+    }
+
+    async fn close_with(&self, state: &mut State) -> Result<(Tab, Amount), AgentError> {
+        let tab = self.sync(state).await?;
+        let connection = self.connected(state).await?;
         match ask(&connection, &Request::Close { contract: self.contract() }).await? {
             Response::Closed { total: _, paid } if paid <= state.authorised => Ok((tab, paid)),
             other => Err(misanswer(self.provider(), &other)),
@@ -571,6 +616,7 @@ impl Session {
 
     /// After a failure, what was served is not known: the next step asks, over a new connection.
     fn after<T>(&self, state: &mut State, done: Result<T, AgentError>) -> Result<T, AgentError> {
+        let done = done.map_err(|error| self.or_ended(error));
         if let Err(error) = &done {
             state.tab = None;
             state.losses.broke();
@@ -603,8 +649,17 @@ impl Session {
         }
     }
 
-    /// Connects, knows the tab, and pays for the present epoch if that is due; returns which that is.
-    async fn ready(&self, state: &mut State) -> Result<(Connection, Tab, u64), AgentError> {
+    /// Connects, knows the tab, and pays for the present epoch if that is due; returns which that is. A host that is not to be
+    /// paid for keeping is still asked for what it has: it serves until an epoch has gone by unpaid.
+    async fn ready(
+        &self,
+        state: &mut State,
+        purpose: Purpose,
+    ) -> Result<(Connection, Tab, u64), AgentError> {
+        let is_paid = self.is_paid.load(Ordering::Relaxed);
+        if purpose == Purpose::Keeping && !is_paid {
+            return Err(AgentError::Unpaid { provider: self.provider() });
+        }
         let connection = self.connected(state).await?;
         let mut tab = match state.tab {
             Some(tab) => tab,
@@ -614,7 +669,7 @@ impl Session {
             self.check_losses(state)?;
         }
         let epoch = self.terms.epoch_at(self.clock.now());
-        while tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
+        while is_paid && tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
             if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
                 return Err(self.doubt("it wants to be paid for keeping more than it was given"));
             }

@@ -56,6 +56,8 @@ const NOTE_BYTES_MAX: usize = 1 << 16;
 /// How long a host may take for its part, whatever the length; and at least how many bytes a second it must take.
 const HOST_PATIENCE: Duration = Duration::from_secs(10);
 const RATE_MIN: u64 = 64 << 10;
+/// How long it may take while others wait for the host, too.
+const TURN_PATIENCE: Duration = Duration::from_secs(600);
 
 /// A text that travels with the book: a file of settings, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,29 @@ impl Agent {
         objects: &Objects,
         notes: Vec<Note>,
     ) -> Result<Option<StateReport>, AgentError> {
+        self.save_state_within(objects, notes, HOST_PATIENCE).await
+    }
+
+    /// As [`Agent::save_state`], while other shards are put to the same hosts: the book waits its turn. A put that is cut off
+    /// is a loss that is counted against its host, which has done nothing wrong here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Agent::save_state`].
+    pub async fn save_state_meanwhile(
+        &self,
+        objects: &Objects,
+        notes: Vec<Note>,
+    ) -> Result<Option<StateReport>, AgentError> {
+        self.save_state_within(objects, notes, TURN_PATIENCE).await
+    }
+
+    async fn save_state_within(
+        &self,
+        objects: &Objects,
+        notes: Vec<Note>,
+        patience: Duration,
+    ) -> Result<Option<StateReport>, AgentError> {
         let now = self.clock.now();
         let sessions = self.state_sessions(objects, now);
         if sessions.is_empty() {
@@ -127,7 +152,7 @@ impl Agent {
         if bytes > STATE_BYTES_MAX {
             return Err(too_long());
         }
-        let patience = HOST_PATIENCE + Duration::from_secs(bytes.get() / RATE_MIN);
+        let patience = patience + Duration::from_secs(bytes.get() / RATE_MIN);
         let (shard, blob) = (ShardId::of(&blob), Arc::new(blob));
         let mut saving = JoinSet::new();
         for session in sessions {
@@ -156,7 +181,7 @@ impl Agent {
                 let (provider, ends) = (record.terms.prices.provider, record.terms.ends);
                 let Some(session) = objects.sessions().get(&contract) else { continue };
                 let is_open = record.stage == Stage::Open && ends > now;
-                if !is_open || book.distrusted(provider).is_some() {
+                if !is_open || !book.is_paid(provider) {
                     continue;
                 }
                 if sessions.get(&provider).is_none_or(|(other, _)| *other < ends) {

@@ -3,10 +3,10 @@
 use fondaco_agent::book::{ContractRecord, Stage};
 use fondaco_agent::{AgentError, Session};
 use fondaco_audit::ShardId;
-use fondaco_contract::{Charge, PriceList, State, Tab, Terms, exposure_max, read_charged};
+use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
 use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_lcp::RequestId;
-use fondaco_ledger::SignedVoucher;
+use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::Clock;
 use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
 use fondaco_transport::{Endpoint, Protocol, Stream};
@@ -19,11 +19,11 @@ const SIZE: u64 = 10 * STEP;
 const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
 
 #[derive(Debug)]
-struct Noon;
+struct At(Timestamp);
 
-impl Clock for Noon {
+impl Clock for At {
     fn now(&self) -> Timestamp {
-        NOON
+        self.0
     }
 }
 
@@ -58,6 +58,10 @@ struct Books {
     /// Whether it goes on with puts where they broke, as an honest one does.
     resumes: bool,
     taken: u64,
+    /// How often it was paid for one more epoch.
+    advances: u64,
+    /// Whether it does not know the contract any more.
+    forgot: bool,
 }
 
 impl Books {
@@ -92,6 +96,9 @@ async fn serve(endpoint: Endpoint, books: Arc<Mutex<Books>>) {
 async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
     let frame = stream.recv_bytes(Request::FRAME_MAX).await.ok()??;
     let response = match Request::from_frame(&frame).ok()? {
+        Request::Status { .. } if books.lock().unwrap().forgot => {
+            Response::Refused { reason: Reason::UnknownContract }
+        }
         Request::Status { .. } => {
             let books = books.lock().unwrap();
             Response::Status {
@@ -105,6 +112,12 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
             let bytes = read_charged(offset, length, Bytes::new(SIZE))?;
             books.lock().unwrap().take(voucher, Charge::Read { bytes });
             return None;
+        }
+        Request::Advance { voucher, .. } => {
+            let mut books = books.lock().unwrap();
+            books.take(voucher, Charge::Advance);
+            books.advances += 1;
+            Response::Advanced { epochs_paid: books.tab.epochs_paid }
         }
         Request::Put { .. } => {
             let at = {
@@ -129,7 +142,11 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
 }
 
 async fn game(resumes: bool) -> (Session, Arc<Mutex<Books>>) {
-    let books = Arc::new(Mutex::new(Books { resumes, ..Books::default() }));
+    game_at(NOON, Books { resumes, ..Books::default() }).await
+}
+
+async fn game_at(now: Timestamp, books: Books) -> (Session, Arc<Mutex<Books>>) {
+    let books = Arc::new(Mutex::new(books));
     let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let host = Endpoint::bind(&key(1), loopback, &[Protocol::Storage]).await.unwrap();
     let record = ContractRecord {
@@ -142,7 +159,7 @@ async fn game(resumes: bool) -> (Session, Arc<Mutex<Books>>) {
     };
     tokio::spawn(serve(host, Arc::clone(&books)));
     let buyer = Endpoint::bind(&key(2), None, &[]).await.unwrap();
-    (Session::new(key(2), buyer, Arc::new(Noon), &record, Bytes::ZERO), books)
+    (Session::new(key(2), buyer, Arc::new(At(now)), &record, Bytes::ZERO), books)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,4 +215,60 @@ async fn a_put_that_goes_on_where_it_broke_pays_for_each_step_once() {
     assert_eq!(books.taken, 9 * STEP);
     let nine = Charge::Write { bytes: Bytes::new(9 * STEP) };
     assert_eq!(books.paid(), Tab::default().quote(&terms(), nine).unwrap());
+}
+
+/// Whoever proves too little gets no shard and no epoch more; what it sends back is paid for, a step at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_not_paid_is_read_from_all_the_same() {
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    // The first epoch is paid for, and half of the second has gone by.
+    let tab = Tab::default().after(&terms(), Charge::Open).unwrap();
+    let later = NOON.after(Duration::from_seconds(5400));
+    for is_paid in [false, true] {
+        let (session, books) = game_at(later, Books { tab, ..Books::default() }).await;
+        books.lock().unwrap().voucher = Some(signed(tab.owed(&terms()).unwrap()));
+        session.pay(is_paid);
+        let put = session.put(shard, &bytes).await;
+        assert_eq!(matches!(put, Err(AgentError::Unpaid { .. })), !is_paid, "{put:?}");
+        let before = books.lock().unwrap().paid();
+        assert_eq!(books.lock().unwrap().taken == 0, !is_paid);
+        let read = session.read(shard, SIZE, 0..STEP).await;
+        assert!(!matches!(read, Err(AgentError::Unpaid { .. })), "{read:?}");
+        let books = books.lock().unwrap();
+        assert!(books.paid() > before, "the read was paid for");
+        assert_eq!(books.advances, u64::from(is_paid));
+    }
+}
+
+/// A voucher of this buyer, as a host that was paid before has it.
+fn signed(cumulative: Amount) -> SignedVoucher {
+    let currency = terms().prices.currency;
+    let hold = HoldId::derive(currency, key(2).entity(), RequestId::new(1).get());
+    Voucher { currency, hold, cumulative }.sign(&key(2))
+}
+
+/// Who forgot a contract after its end says that it is over; before, that it has lost it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_was_forgotten_after_its_end_is_over() {
+    let shard = ShardId::of(b"");
+    for (seconds, is_over) in [(0, false), (86_399, false), (86_400, true), (900_000, true)] {
+        let now = NOON.after(Duration::from_seconds(seconds));
+        let (session, _) = game_at(now, Books { forgot: true, ..Books::default() }).await;
+        let answers = [
+            session.standing().await.err(),
+            session.put(shard, b"bytes").await.err(),
+            session.read(shard, SIZE, 0..STEP).await.err(),
+            session.before_renewal().await.err(),
+            session.close().await.err(),
+        ];
+        for answer in answers {
+            let Some(AgentError::Provider { reason, .. }) = answer else { panic!("{answer:?}") };
+            let expected = match is_over {
+                true => Reason::Ended { why: Ending::Over },
+                false => Reason::UnknownContract,
+            };
+            assert_eq!(reason, expected, "after {seconds} s");
+        }
+    }
 }

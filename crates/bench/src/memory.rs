@@ -49,7 +49,8 @@ pub(crate) fn run(report: &Report) {
     let title = format!("{accounts} accounts, minted to one by one");
     report.head(&title, &["what", "resident, MB", "at most so far, MB", "bytes an account"]);
     for (case, what) in CASES {
-        let numbers = numbers("memory", &[case, &accounts.to_string(), &folder.path().to_string_lossy()]);
+        let numbers =
+            numbers("memory", &[case, &accounts.to_string(), &folder.path().to_string_lossy()]);
         let [resident, peak] = ["resident", "peak"].map(|name| number(&numbers, name));
         let account = resident / accounts as f64;
         let cells =

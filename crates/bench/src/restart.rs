@@ -48,8 +48,10 @@ pub(crate) fn run(report: &Report) {
     report.progress(&format!("writing {transfers} transfers"));
     write(folder.path(), transfers);
     let title = format!("Restart after {transfers} transfers; median (min–max)");
-    report
-        .head(&title, &["what", "runs", "seconds", "reading the journal, s", "ratio", "memory, MB"]);
+    report.head(
+        &title,
+        &["what", "runs", "seconds", "reading the journal, s", "ratio", "memory, MB"],
+    );
     for (case, what) in CASES {
         let runs = if case == "lagging" { 1 } else { report.size(RUNS, 1) };
         let ran: Vec<_> = (0..runs)
@@ -198,7 +200,11 @@ pub(crate) fn inside(arguments: &[String]) {
     let new = || Issuer::new(currency(issuer_key().entity()), IssuerOptions::default());
     let mut issuer = issuer.unwrap_or_else(new);
     let replay = |record: &[u8]| {
-        if is_defined { issuer.replay(record) } else { Ok(is_defined = true) }
+        if !is_defined {
+            is_defined = true;
+            return Ok(());
+        }
+        issuer.replay(record)
     };
     let journal = match head {
         None => Journal::open(disk(), ISSUER, replay),

@@ -55,6 +55,7 @@ mod ask;
 mod asks;
 mod bill;
 mod deletion;
+mod mandate;
 mod prices;
 mod pricing;
 mod state;
@@ -68,6 +69,7 @@ pub use ask::{
 pub use asks::{Asks, AsksError, AsksLimits, Inserted, Page, Place, Rate, Sought};
 pub use bill::{Bill, Charge, Item, Line, Meter, Parts};
 pub use deletion::{Deletion, SignedDeletion};
+pub use mandate::{Mandate, SignedMandate, Takes};
 pub use prices::{
     EPOCH_MIN, PERIOD_LIMIT, PriceList, PriceListError, READ_UNIT, SKEW_MAX, STEP_LIMIT, STEP_MIN,
     SignedPriceList, VALIDITY_MAX, exposure_max, read_charged,

@@ -172,7 +172,9 @@ impl Terms {
         if is_new && begins > now.after(SKEW_MAX) {
             return Err(TermsError::Early { begins, now });
         }
-        if now > begins.after(SKEW_MAX) {
+        // Who renews for another could not pay for the epoch that has begun.
+        let late = if is_new { SKEW_MAX } else { self.prices.epoch.max(SKEW_MAX) };
+        if now > begins.after(late) {
             return Err(TermsError::Late { begins, now });
         }
         let period = ends.since(begins);

@@ -5,9 +5,9 @@ use crate::cli::{AuditArgs, AuditCommand};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::{count_bar, say};
-use fondaco_agent::SignedEntry;
 use fondaco_agent::audit_log::{Entry, Finding};
 use fondaco_agent::auditing::{Kind, Outcome};
+use fondaco_agent::{SignedEntry, Standing};
 use fondaco_crypto::Digest;
 use serde_json::json;
 
@@ -42,8 +42,11 @@ async fn audit(home: &Home, kind: Kind, samples: u32, json: bool) -> Result<(), 
     }
     let bar = count_bar("auditing", objects.sessions().len(), json);
     let audited = bar.during(agent.audit(&objects, kind, samples, |_| bar.step())).await?;
-    let mut caught = 0;
+    let (mut caught, mut lost) = (0, 0);
     for each in audited {
+        let (standing, words) = agent
+            .book()
+            .read(|book| (book.standing(each.provider), book.standing_in_words(each.provider)));
         let (outcome, detail) = match each.outcome {
             Outcome::Proven { samples } => ("proven", format!("{samples} places")),
             Outcome::Caught { what } => {
@@ -58,11 +61,19 @@ async fn audit(home: &Home, kind: Kind, samples: u32, json: bool) -> Result<(), 
             let line = json!({
                 "event": "audit", "contract": each.contract.to_string(), "provider": provider,
                 "kind": each.kind.to_string(), "outcome": outcome, "detail": detail,
+                "standing": standing.to_string(), "why": words,
             });
             say(&line.to_string());
         } else {
             say(&format!("{provider}…  {outcome:<7}  {detail}"));
+            if let Some(words) = words.as_ref().filter(|_| outcome != "caught") {
+                say(&format!("{:16}{words}", ""));
+            }
         }
+        lost += u32::from(standing >= Standing::Repair && outcome != "caught");
+    }
+    if lost > 0 && !json {
+        say("`fondaco backup repair` makes anew elsewhere what is to be.");
     }
     match caught {
         0 => Ok(()),

@@ -3,6 +3,7 @@
 mod contracts;
 mod cost;
 mod create;
+mod delegate;
 mod look;
 mod mount;
 mod repair;
@@ -12,11 +13,14 @@ mod tend;
 
 pub(crate) use contracts::contracts;
 pub(crate) use create::{open_contracts, remember_hosts};
+pub(crate) use delegate::delegate;
+pub(crate) use state::keep as keep_books;
 
 use crate::cli::BackupCommand;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::screen::{Bars, say};
+use fondaco_agent::delegate::Entrusted;
 use fondaco_agent::{Agent, AgentError, ContractStatus, Objects, Repo};
 use fondaco_contract::Bill;
 use fondaco_store::SystemClock;
@@ -47,9 +51,18 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
 }
 
 pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
+    open_as_owner(home, delegate::entrusted(home)?.as_ref()).await
+}
+
+/// Opens the agent of this identity; that of a delegate audits with its owner's key.
+async fn open_as_owner(home: &Home, entrusted: Option<&Entrusted>) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
     let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
+    let agent = match entrusted {
+        Some(entrusted) => agent.looking_after(entrusted),
+        None => agent,
+    };
     agent.finish_renewals().await?;
     Ok(agent)
 }

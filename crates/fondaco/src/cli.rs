@@ -1,10 +1,15 @@
 //! The arguments of the command.
 
 mod backup;
+mod delegate;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
     ReadArgs, RecoverArgs, RepairArgs, RestoreArgs,
+};
+
+pub(crate) use delegate::{
+    AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs,
 };
 
 use crate::home::Identity;
@@ -106,6 +111,9 @@ pub(crate) enum Command {
     /// Show or end your contracts
     #[command(subcommand)]
     Contracts(ContractsCommand),
+    /// Have your backup looked after while you are away, or look after another's
+    #[command(subcommand)]
+    Delegate(DelegateCommand),
     /// Let other programs store under your contracts
     #[command(subcommand)]
     Gateway(GatewayCommand),
@@ -478,6 +486,9 @@ pub(crate) struct OffersArgs {
     /// A broker to ask, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Show only hosts that say they stand in this region; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Vec<fondaco_contract::Label>,
     /// Ask also the brokers and hosts that announce themselves on the local network
     #[arg(long)]
     pub(crate) local: bool,
@@ -601,6 +612,8 @@ pub(crate) struct ResticArgs {
     /// How many epochs new contracts last
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
     pub(crate) epochs: u32,
+    #[command(flatten)]
+    pub(crate) trust: crate::trust::TrustArgs,
 }
 
 #[derive(Debug, Args)]

@@ -165,6 +165,7 @@ impl From<AgentError> for Failure {
             | AgentError::Misanswer { .. }
             | AgentError::ContractFull { .. }
             | AgentError::PaidForNothing { .. }
+            | AgentError::Unpaid { .. }
             | AgentError::Placement { .. }
             | AgentError::Store(_)
             | AgentError::Repository(_)

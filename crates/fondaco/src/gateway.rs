@@ -8,7 +8,7 @@
 
 mod market;
 
-use crate::backup::{open, open_contracts, remember_hosts, say_progress};
+use crate::backup::{keep_books, open, open_contracts, remember_hosts, say_progress};
 use crate::cli::{GatewayCommand, ResticArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
@@ -39,6 +39,13 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     let contracts = NewContracts::checked(&args)?;
     let stop = stop_switch()?;
     let agent = open(home).await?;
+    let agent = match contracts.size {
+        Some(_) => {
+            let wallet = home.wallet()?;
+            agent.with_trust(args.trust.read(wallet.find(args.currency.as_deref())?)?)
+        }
+        None => agent, // It opens no contracts.
+    };
     let folder = home.folder("gateway")?;
     if let Some(path) = &args.password_file {
         save_password(path, &repository_password(agent.key()))?;
@@ -66,6 +73,8 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     }
     if agent.usable_set().is_none() || args.new_contracts {
         contracts.open(home, agent, &args, json).await?;
+        // What is held for them must not be forgotten with this machine.
+        keep_books(home, agent, &agent.objects(), json).await;
     }
     market.renew().await;
     market.carry_over().await?;
@@ -99,8 +108,11 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
         say("Stop it with Ctrl-C.");
     }
     server.serve(stop).await;
+    let (sent, received) = market.traffic().await;
+    if sent > 0 {
+        keep_books(home, agent, &agent.objects(), json).await;
+    }
     if json {
-        let (sent, received) = market.traffic().await;
         say(&json!({ "event": "stopped", "sent": sent, "received": received }).to_string());
     }
     Ok(())

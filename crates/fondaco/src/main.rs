@@ -22,6 +22,7 @@ mod sell;
 mod selling;
 mod services;
 mod status;
+mod trust;
 mod wallet;
 
 use clap::Parser as _;
@@ -66,6 +67,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             | Command::Broker(cli::BrokerCommand::Up { .. })
             | Command::Gateway(_)
     );
+    let goes_on = match &cli.command {
+        Command::Backup(cli::BackupCommand::Repair(args)) => args.every.is_some(),
+        Command::Delegate(cli::DelegateCommand::Tend(args)) => args.repair.every.is_some(),
+        _ => false,
+    };
     let work = async {
         match cli.command {
             Command::Init(args) => keys::init(&home, args, json),
@@ -85,6 +91,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Backup(command) => backup::run(&home, command, json).await,
             Command::Audit(args) => audits::run(&home, args, json).await,
             Command::Contracts(command) => backup::contracts(&home, command, json).await,
+            Command::Delegate(command) => backup::delegate(&home, command, json).await,
             Command::Gateway(command) => gateway::run(&home, command, json).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Completions { shell } => {
@@ -96,7 +103,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let done = runtime.block_on(async {
         tokio::select! {
             done = work => done,
-            () = services::parent_gone(), if !serves => Err(Failure::new("the process that started this one is gone")),
+            () = services::parent_gone(), if !serves && !goes_on => Err(Failure::new("the process that started this one is gone")),
         }
     });
     // Whoever still waits in a thread (a library reading a disk that hangs) must not keep us here.

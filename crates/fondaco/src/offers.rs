@@ -6,7 +6,7 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet::random;
-use fondaco_agent::discovery::{Market, address_of, ask_hosts, look};
+use fondaco_agent::discovery::{Market, address_of, ask_hosts, is_in, look};
 use fondaco_agent::{Agent, Wish};
 use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
@@ -83,13 +83,13 @@ pub(crate) async fn with_neighbours(
     Ok((hosts, brokers))
 }
 
-/// Returns the hosts that were named, and those that brokers tell of, for `wish`.
+/// Returns the hosts that were named, and those that brokers tell of, for `wish`, in `regions` if some are named.
 pub(crate) async fn find(
     agent: &Agent,
     brokers: &[Address],
     currency: &CurrencyConfig,
     named: &[Address],
-    wish: &Wish,
+    (wish, regions): (&Wish, &[Label]),
     json: bool,
 ) -> Result<Vec<Address>, Failure> {
     let mut hosts = named.to_vec();
@@ -97,7 +97,7 @@ pub(crate) async fn find(
         return Ok(hosts);
     }
     let id = CurrencyId::issued_by(currency.issuer()?.entity());
-    let (found, market) = agent.discover(brokers, id, wish).await;
+    let (found, market) = agent.discover(brokers, id, wish, regions).await;
     let known = hosts.len();
     for host in found {
         // What a person named by hand is believed before what was found.
@@ -192,8 +192,12 @@ pub(crate) async fn offers(home: &Home, args: OffersArgs, json: bool) -> Result<
     let sought = Sought { currency: id, size, epochs: args.epochs.max(1) };
     let endpoint = anybody().await?;
     let now = SystemClock.now();
-    let market = look(&endpoint, &brokers, &sought, now).await;
-    let near = ask_hosts(&endpoint, &hosts, &sought, now).await;
+    let mut market = look(&endpoint, &brokers, &sought, now).await;
+    market.asks.retain(|ask| is_in(ask, &args.region));
+    let mut near = ask_hosts(&endpoint, &hosts, &sought, now).await;
+    if !args.region.is_empty() {
+        near.clear(); // Hosts that are asked themselves do not say where they stand.
+    }
     tell(&brokers, &market, json);
     if market.answered() == 0 && near.is_empty() && !brokers.is_empty() {
         return Err(silent(&market));

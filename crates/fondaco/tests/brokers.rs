@@ -61,7 +61,9 @@ impl Market {
         let path = self.world.home(name).join("shards");
         let mut sell = vec!["sell", "storage", "--size", "2G", "--path", path.to_str().unwrap()];
         sell.extend(["--broker", &self.brokers[0], "--broker", &self.brokers[1]]);
-        sell.extend(["--region", "eu-south", "--operator", name]);
+        if !args.contains(&"--operator") {
+            sell.extend(["--region", "eu-south", "--operator", name]);
+        }
         sell.extend(args);
         self.world.ask(name, sell).await.unwrap();
         self.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
@@ -229,5 +231,50 @@ async fn without_brokers_hosts_serve_and_buyers_are_told() {
         args.extend(["--host".to_owned(), market.world.address(host).unwrap().to_owned()]);
     }
     market.world.run("buyer", args).await.unwrap();
+    market.world.end().await;
+}
+
+/// Four hosts of one operator are the cheapest by far, and get no more than may be lost with it; a region leaves them out.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_operator_gets_only_so_many_shards_and_a_region_is_chosen() {
+    let mut market = market().await;
+    let broker = market.brokers[1].clone();
+    for name in ["big-1", "big-2", "big-3", "big-4"] {
+        let cheap = ["--store", "0.001", "--operator", "bigco", "--region", "us-east"];
+        market.offer(name, &cheap).await;
+    }
+    market.offers(&broker, |lines| lines.len() == HOSTS + 4).await;
+    let source = market.world.home("source");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("file"), b"not all in one basket").unwrap();
+    let create =
+        ["backup", "create", source.to_str().unwrap(), "--broker", &broker, "--survive", "0.99"];
+    let lines = market.world.run("buyer", [&create[..], &["--dry-run"]].concat()).await.unwrap();
+    let code = lines.iter().find(|line| line["event"] == "dry-run").unwrap();
+    let [k, n] = ["k", "n"].map(|name| usize::try_from(code[name].as_u64().unwrap()).unwrap());
+    let chosen: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["event"] == "quote" && line["chosen"] == true)
+        .map(|line| line["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(chosen.len(), n, "{lines:?}");
+    let is_big = |address: &&&str| {
+        ["big-1", "big-2", "big-3", "big-4"]
+            .iter()
+            .any(|big| market.world.address(big) == Some(**address))
+    };
+    let big = chosen.iter().filter(is_big).count();
+    assert!(
+        (1..=(n - k).min(k.saturating_sub(1)).max(1)).contains(&big),
+        "{big} of {n}, {k} needed"
+    );
+
+    let region = ["--region", "us-east"];
+    let of_region = [&["offers", "--broker", &broker][..], &region].concat();
+    assert_eq!(market.world.run("buyer", of_region).await.unwrap().len(), 4);
+    let here = [&create[..], &["--region", "eu-south"]].concat();
+    let lines = market.world.run("buyer", here).await.unwrap();
+    let found = lines.iter().find(|line| line["event"] == "found").unwrap();
+    assert_eq!(found["hosts"].as_u64(), Some(HOSTS as u64), "{found}");
     market.world.end().await;
 }

@@ -12,6 +12,8 @@ mod world;
 use market::{Market, market};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 fn find<'a>(lines: &'a [Value], event: &str) -> &'a Value {
     lines.iter().rev().find(|line| line["event"] == event).unwrap()
@@ -81,5 +83,71 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     let nothing = market.world.run("thief", ["backup", "recover", "--host", &other]).await;
     let nothing = nothing.unwrap_err().to_string();
     assert!(nothing.contains("keeps no state for this key"), "{nothing}");
+    market.world.end().await;
+}
+
+/// Writes files of 4 MiB that neither compress nor repeat.
+fn write_noise(folder: &std::path::Path, files: u32) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for number in 0..files {
+        let bytes: Vec<u8> = (0..1 << 19)
+            .flat_map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()
+            })
+            .collect();
+        fs::write(folder.join(format!("noise-{number}")), bytes).unwrap();
+    }
+}
+
+/// The machine burns in the middle of its first backup: what the hosts had by then is taken up on another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_backup_that_the_machine_did_not_survive_goes_on() {
+    let market = market(4).await;
+    write_noise(&market.source, 40);
+    let words = market.world.ask("buyer", ["identity", "export-words"]).await.unwrap();
+    let words: Vec<&str> =
+        words["words"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fondaco"))
+        .arg("--home")
+        .arg(market.world.home("buyer"))
+        .arg("--json")
+        .args(market.create_args(&["--keep-books-every", "1"]))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    // The books are kept when the contracts are open, when the keys are stored, and when a pack is.
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut kept = 0;
+    for event in events {
+        assert_ne!(event["event"], "backup", "it was over before it could be killed");
+        kept += u32::from(event["event"] == "state");
+        if kept == 3 {
+            break;
+        }
+    }
+    assert_eq!(kept, 3, "the books were not kept meanwhile");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_dir_all(market.world.home("buyer")).unwrap();
+
+    market.init_from_words("phoenix", &words.join(" "));
+    let one = market.world.address("host-0").unwrap().to_owned();
+    let back = market.backup("phoenix", &["recover", "--host", &one]).await;
+    let recovered = find(&back, "recovered");
+    assert_eq!((&recovered["contracts"], &recovered["snapshots"]), (&4.into(), &0.into()));
+    assert!(recovered["objects"].as_u64().unwrap() > 2, "{recovered}");
+    let source = market.source.to_str().unwrap().to_owned();
+    let more = market.backup("phoenix", &["create", &source]).await;
+    assert!(!more.iter().any(|line| line["event"] == "contracts"), "{more:?}");
+    // A pack was there, at least, so less than all of it is new.
+    let done = find(&more, "backup");
+    assert!(done["added"].as_u64().unwrap() < 39 << 22, "{done}");
+    market.restored_equals_the_source("phoenix", "restored").await;
     market.world.end().await;
 }

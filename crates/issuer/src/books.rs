@@ -79,14 +79,22 @@ impl Visit for () {
     }
 }
 
-/// Opens the books in `folder`: from the snapshot, if it covers no more than `covered` records, else from the beginning. The
-/// books in memory, and the journal behind them; each frame that was replayed is shown to `visit`.
+/// The books of one currency, open.
+pub(crate) struct Books {
+    pub(crate) issuer: Issuer,
+    pub(crate) journal: Journal<DiskFile>,
+    /// How many records the snapshot covers that they were opened from.
+    pub(crate) covered: u64,
+}
+
+/// Opens the books in `folder`: from the snapshot, if it covers no more than `covered` records, else from the beginning;
+/// each frame that was replayed is shown to `visit`.
 pub(crate) fn open<V: Visit>(
     folder: &Path,
     covered: u64,
     seed: u64,
     visit: &mut V,
-) -> Result<(Issuer, Journal<DiskFile>), IssuerError> {
+) -> Result<Books, IssuerError> {
     let missing = || IssuerError::NoIssuer { folder: folder.to_owned() };
     let path = journal_path(folder);
     // Opening a file creates it: a mistyped folder must not become an issuer's.
@@ -98,6 +106,7 @@ pub(crate) fn open<V: Visit>(
     let start = last_snapshot(folder, seed);
     let known = start.as_ref().map_or(0, |(head, _)| head.records);
     let start = start.filter(|(head, _)| head.records <= covered);
+    let covered = start.as_ref().map_or(0, |(head, _)| head.records);
     let (start, mut issuer) = start.unzip();
     if let Some(issuer) = &mut issuer {
         issuer.collect_movements(V::WANTED);
@@ -129,7 +138,7 @@ pub(crate) fn open<V: Visit>(
     if found < known {
         return Err(IssuerError::Lost { behind: SNAPSHOT, known, found });
     }
-    Ok((issuer, journal))
+    Ok(Books { issuer, journal, covered })
 }
 
 /// The snapshot, if there is one that can be used. One that cannot is no loss, but of time.
@@ -158,7 +167,7 @@ pub(crate) fn save(folder: &Path, head: Head, snapshot: &[u8]) -> Result<(), Iss
 ///
 /// As [`audit`], or the disk fails.
 pub fn snapshot(folder: &Path) -> Result<(), IssuerError> {
-    let (issuer, journal) = open(folder, u64::MAX, 0, &mut ())?;
+    let Books { issuer, journal, .. } = open(folder, u64::MAX, 0, &mut ())?;
     save(folder, journal.head(), &issuer.snapshot())
 }
 
@@ -232,7 +241,7 @@ pub struct Report {
 /// The issuer runs ([`FileError::Locked`](fondaco_store::FileError::Locked)): ask it with `Describe`. There is none,
 /// or its journal is damaged.
 pub fn audit(folder: &Path) -> Result<Report, IssuerError> {
-    let (issuer, journal) = open(folder, 0, 0, &mut ())?;
+    let Books { issuer, journal, .. } = open(folder, 0, 0, &mut ())?;
     let head = journal.head();
     // The sum of parts of the supply fits; if it did not, the books would not balance.
     let held =

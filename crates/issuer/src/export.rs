@@ -103,7 +103,7 @@ pub fn export(folder: &Path, out: &mut dyn Write) -> Result<(), IssuerError> {
     if let Some(source) = writer.failed {
         return Err(IssuerError::Export { source });
     }
-    let (issuer, _journal) = opened?;
+    let issuer = opened?.issuer;
     writer.end(&issuer).map_err(|source| IssuerError::Export { source })
 }
 

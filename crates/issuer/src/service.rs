@@ -9,7 +9,7 @@
 use crate::{
     IssuerConfig, IssuerError, RecordError,
     behind::Standing,
-    books::{self, Visit},
+    books::{self, Books, Visit},
     history::{self, Batch, History, HistoryError, Indexer, Noted, Through},
     keeper::{Behind, Job, Keeper, Message, QUEUE_MAX, Save, keep},
     known::Known,
@@ -21,7 +21,7 @@ use fondaco_crypto::{Domain, EntityId, SecretKey};
 use fondaco_lcp::{Currency, Issuer, Request, Response};
 use fondaco_lcp_wire::{self as lcp_wire, Identity, ServerName, Settings};
 use fondaco_ports::Clock;
-use fondaco_store::{Appended, DiskFile, Journal};
+use fondaco_store::Appended;
 use fondaco_transport::Endpoint;
 use std::{net::SocketAddr, ops::Range, path::Path, sync::Arc, thread, time::Duration};
 use tokio::{
@@ -85,7 +85,8 @@ impl IssuerService {
         getrandom::fill(&mut seed)
             .map_err(|error| IssuerError::Entropy { detail: error.to_string() })?;
         let seed = u64::from_le_bytes(seed);
-        let (core, journal, history) = open_with_history(folder, seed)?;
+        let (books, history) = open_with_history(folder, seed)?;
+        let Books { issuer: core, journal, covered } = books;
         let (found, wanted) = (core.currency().id.issuer(), key.entity());
         if found != wanted {
             return Err(IssuerError::OtherKey { found, wanted });
@@ -101,7 +102,7 @@ impl IssuerService {
                 (Some(Past::new(history, journal, key.clone(), head.records)), Some(indexer))
             }
         };
-        let behind = Standing::new(folder.to_owned(), indexer, head.records, metrics.clone());
+        let behind = Standing::new(folder.to_owned(), indexer, covered, metrics.clone());
         let mut service = Self::new(core, Box::new(journal), Box::new(behind), metrics, key, clock);
         service.past = past;
         Ok(service)
@@ -323,7 +324,7 @@ fn names_of(settings: &Settings) -> Vec<ServerName<'static>> {
 }
 
 /// What the books are opened into: the history's own place, and what keeps it.
-type Opened = (Issuer, Journal<DiskFile>, Option<(History, Indexer)>);
+type Opened = (Books, Option<(History, Indexer)>);
 
 /// Opens the books and the history behind them, which takes in all that it does not have yet.
 ///
@@ -331,7 +332,7 @@ type Opened = (Issuer, Journal<DiskFile>, Option<(History, Indexer)>);
 fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
     let without = |error: HistoryError| {
         warn!(%error, hint = error.hint(), "no history is kept");
-        books::open(folder, u64::MAX, seed, &mut ()).map(|(core, journal)| (core, journal, None))
+        books::open(folder, u64::MAX, seed, &mut ()).map(|books| (books, None))
     };
     // A folder without books must not get a history.
     if !books::journal_path(folder).is_file() {
@@ -350,14 +351,14 @@ fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
     };
     let through = history.durable_through();
     let mut feed = Feed { indexer, through, parted: false };
-    let (core, journal) = books::open(folder, through.records, seed, &mut feed)?;
-    let found = journal.head().records;
+    let books = books::open(folder, through.records, seed, &mut feed)?;
+    let found = books.journal.head().records;
     // It only ever learnt of records that were durable, and perhaps acknowledged.
     if feed.parted || found < through.records {
         let (behind, known) = (history::FILE, through.records);
         return Err(IssuerError::Lost { behind, known, found });
     }
-    Ok((core, journal, Some((history, feed.indexer))))
+    Ok((books, Some((history, feed.indexer))))
 }
 
 /// Hands the history what is replayed.

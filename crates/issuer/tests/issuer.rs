@@ -532,6 +532,34 @@ async fn a_stop_answers_what_is_under_way() {
     assert!(supply >= answered, "{supply} on disk, {answered} promised");
 }
 
+/// An issuer that is killed again and again has at every start as much to replay as it is killed with: it must not be more
+/// each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replayed_is_in_the_next_snapshot() {
+    let folder = Folder::new();
+    let service = IssuerService::open(&folder.0, &bank(), Arc::new(SystemClock)).unwrap();
+    let (handle, stop) = (service.handle(), CancellationToken::new());
+    let endpoint = Endpoint::bind(&bank(), None, &[Protocol::Lcp2]).await.unwrap();
+    let serving = tokio::spawn(service.serve(endpoint, stop.clone()));
+    let mut mints = JoinSet::new();
+    for _ in 0..10_000 {
+        let (handle, id, to) = (handle.clone(), fresh(), key(2).entity());
+        mints.spawn(
+            async move { handle.call(Request::Mint { id, to, amount: Amount::new(1) }).await },
+        );
+    }
+    for minted in mints.join_all().await {
+        assert!(matches!(minted, Ok(Response::Minted { .. })), "{minted:?}");
+    }
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+    let path = folder.0.join("snapshot");
+    std::fs::remove_file(&path).unwrap();
+
+    Running::start(&folder.0).await.stop().await;
+    assert!(path.exists(), "nothing was recorded, and 10,000 records were replayed");
+}
+
 /// Whoever opens the books from a snapshot knows the same as who replays the journal whole, and answers the same.
 #[tokio::test]
 async fn the_books_open_from_their_snapshot() {

@@ -253,3 +253,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn shards_of_an_operator_are_counted_across_the_subnets_that_it_shares() {
+    let hosts: Vec<Candidate> = [
+        (0.05, 1, Some(1), Some(1)),
+        (0.05, 1, Some(1), Some(2)),
+        (0.05, 1, Some(2), Some(2)), // shares a subnet with the first, so they are one
+        (0.05, 1, Some(3), Some(3)),
+        (0.05, 1, None, Some(3)),
+        (0.05, 1, None, None),
+        (0.05, 1, None, Some(4)), // a subnet alone makes no operator
+        (0.05, 1, None, Some(4)),
+    ]
+    .map(candidate)
+    .to_vec();
+    let counts: Vec<usize> = (0..9).map(|index| operator_shards(&hosts, index)).collect();
+    assert_eq!(counts, [3, 3, 3, 2, 2, 1, 1, 1, 0]);
+}

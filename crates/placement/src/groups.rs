@@ -206,3 +206,11 @@ pub fn loss_under_shocks(candidates: &[Candidate], shocks: Shocks, k: u8) -> f64
     let members: Vec<usize> = (0..candidates.len()).collect();
     Forest::of(candidates, shocks).alive(&members).below(k.into())
 }
+
+/// Returns how many of these providers are with the operator of the one at `index`, that one included: operators that share a
+/// subnet are one, and a provider of which nothing is known is its own.
+pub fn operator_shards(candidates: &[Candidate], index: usize) -> usize {
+    let forest = Forest::of(candidates, Shocks::NONE);
+    let owner = (index < candidates.len()).then(|| forest.owner(index));
+    (0..candidates.len()).filter(|&i| Some(forest.owner(i)) == owner).count()
+}

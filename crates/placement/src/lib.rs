@@ -60,7 +60,7 @@ pub use crate::{
     assumptions::Assumptions,
     error::{CandidateError, EstimateError, GoalError, PlacementError, ShockError},
     estimate::{Estimate, Prior},
-    groups::{Group, Shocks, group_shards_max, loss_under_shocks},
+    groups::{Group, Shocks, group_shards_max, loss_under_shocks, operator_shards},
 };
 
 /// The most candidates that one call looks at.

@@ -18,6 +18,7 @@
 //! Close, Status, List ────────────────────────────► Closed, Status, Shards
 //! Mark{mark} ─────────────────────────────────────► Marked         what to find everything by
 //! Mine ───────────────────────────────────────────► Mine           the buyer's contracts and marks
+//! Admit{mandate} ────────────────────────────────► Admitted      another may look after what the buyer keeps
 //! any of them ────────────────────────────────────► Refused{reason}
 //! ```
 //!
@@ -47,7 +48,8 @@ pub use reason::Reason;
 use fondaco_audit::{PROOF_BYTES, ShardId, slice_len_max};
 use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, choice, put_bytes, record};
 use fondaco_contract::{
-    ContractId, READ_UNIT, STEP_LIMIT, SignedDeletion, SignedPriceList, State, Tab, Terms,
+    ContractId, READ_UNIT, STEP_LIMIT, SignedDeletion, SignedMandate, SignedPriceList, State, Tab,
+    Terms,
 };
 use fondaco_crypto::Signature;
 use fondaco_ledger::SignedVoucher;
@@ -285,6 +287,11 @@ pub enum Request {
         /// Pays for [`PROOF_CHARGED`] bytes read.
         voucher: SignedVoucher,
     },
+    /// Let a delegate do what its mandate says, and tell what it is about. Either of the two it names may ask.
+    Admit {
+        /// The mandate; one that came later already stays instead.
+        mandate: SignedMandate,
+    },
 }
 choice!(Request {
     1 => Prices,
@@ -300,6 +307,7 @@ choice!(Request {
     23 => Mine { after },
     24 => Mark { mark },
     10 => Prove { contract, nonce, parts, voucher },
+    25 => Admit { mandate },
 });
 
 impl Frame for Request {
@@ -350,6 +358,16 @@ pub struct Mine {
     pub mark: Option<SignedMark>,
 }
 record!(Mine { terms, mark });
+
+/// One line of a list of contracts under a mandate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// What was agreed.
+    pub terms: Terms,
+    /// The account as the provider keeps it.
+    pub tab: Tab,
+}
+record!(Admitted { terms, tab });
 
 /// What a provider answers, to a request or a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -445,6 +463,11 @@ pub enum Response {
         /// To be given to [`TagKey::check`](fondaco_audit::TagKey::check) with what was asked.
         bytes: Payload<PROOF_BYTES>,
     },
+    /// To [`Request::Admit`].
+    Admitted {
+        /// The open contracts of who gave the mandate, in order of their ids; those after the last that fits are left out.
+        list: List<Admitted, MINE_MAX>,
+    },
 }
 choice!(Response {
     1 => Prices { list },
@@ -465,6 +488,7 @@ choice!(Response {
     19 => Resume { at },
     27 => Mine { list },
     28 => Marked { sequence },
+    29 => Admitted { list },
 });
 
 impl Frame for Response {
@@ -474,7 +498,7 @@ impl Frame for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fondaco_contract::{Deletion, Ending, Meter, PriceList};
+    use fondaco_contract::{Deletion, Ending, Mandate, Meter, PriceList, Takes};
     use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
     use fondaco_ledger::{HoldId, Voucher};
     use fondaco_units::{Duration, Price, Timestamp};
@@ -504,6 +528,13 @@ mod tests {
         let (hold_max, sequence, size) = (Amount::new(7), 8, Bytes::new(9));
         let mark = Mark { contract: contract(), hold, hold_max, sequence, shard: shard(), size };
         SignedMark { mark, signature: SIGNATURE }
+    }
+
+    fn mandate() -> SignedMandate {
+        let (from, to) = (EntityId::from_bytes([2; 32]), EntityId::from_bytes([3; 32]));
+        let (issued, until) = (Timestamp::from_milliseconds(4), Timestamp::from_milliseconds(5));
+        let mandate = Mandate { from, to, takes: Takes::AtEnd, issued, until };
+        SignedMandate { mandate, signature: SIGNATURE }
     }
 
     fn terms() -> Terms {
@@ -559,6 +590,7 @@ mod tests {
                 parts: List::new(vec![ProvePart { shard, samples: 1 }; PROOF_SAMPLES_MAX]).unwrap(),
                 voucher,
             },
+            Request::Admit { mandate: mandate() },
         ]
     }
 
@@ -597,6 +629,9 @@ mod tests {
             },
             Response::Marked { sequence: 3 },
             Response::Proof { bytes: Payload::new(vec![6; PROOF_BYTES]).unwrap() },
+            Response::Admitted {
+                list: List::new(vec![Admitted { terms: terms(), tab }; MINE_MAX]).unwrap(),
+            },
         ];
         all.extend(reason::tests::reasons().map(|reason| Response::Refused { reason }));
         all
@@ -666,7 +701,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "928ddc36b044da9a195f563602f5e37a36a93e4565719a523b14ac2eb6e5c695"
+            "eb1e4dad6e3eae0eb71d7596097fc79851e7a21618db90fa9881d6f9028fbeb4"
         );
     }
 

@@ -44,6 +44,11 @@ impl Count {
         self.0 as f64 / Self::PARTS as f64
     }
 
+    /// Returns the nearest whole number, a half rounded up.
+    pub const fn rounded(self) -> u64 {
+        self.0.saturating_add(Self::PARTS / 2) / Self::PARTS
+    }
+
     /// Returns whether it is nothing at all.
     pub const fn is_zero(self) -> bool {
         self.0 == 0

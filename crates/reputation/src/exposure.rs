@@ -125,6 +125,11 @@ impl Exposure {
         self.bad = self.bad.saturating_add(1).min(Self::BAD_MAX);
     }
 
+    /// Returns how many deals that were not kept are remembered.
+    pub const fn not_kept(&self) -> u32 {
+        self.bad
+    }
+
     /// Returns the most that the provider may be ahead by.
     pub fn cap(&self, limits: &Limits) -> Amount {
         if self.bad > 0 {

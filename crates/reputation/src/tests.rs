@@ -168,7 +168,12 @@ fn exposure_grows_with_good_deals_and_falls_at_once() {
         exposure.good(amount(400));
         assert_eq!(exposure.cap(&limits), amount(cap));
     }
+    assert_eq!((exposure.not_kept(), Exposure::NEWCOMER.not_kept()), (0, 0));
     (0..1000).for_each(|_| exposure.bad());
+    assert_eq!(exposure.not_kept(), 64);
+    for (parts, rounded) in [(0, 0), (499, 0), (500, 1), (1499, 1), (2500, 3)] {
+        assert_eq!(Count::fraction(parts, 1000).rounded(), rounded);
+    }
     assert_eq!(exposure.cap(&limits), Amount::ZERO);
 }
 

@@ -5,7 +5,7 @@
 
 use fondaco_audit::ShardId;
 use fondaco_codec::{Decode, DecodeError, Encode, choice};
-use fondaco_contract::{ContractId, Ending, State, Tab, Terms};
+use fondaco_contract::{ContractId, Ending, Mandate, State, Tab, Terms};
 use fondaco_ledger::SignedVoucher;
 use fondaco_ports::market::SignedMark;
 use fondaco_units::{Amount, Bytes, Timestamp};
@@ -93,6 +93,13 @@ pub enum Event {
         /// When the hold expires.
         expires: Timestamp,
     },
+    /// A buyer's mandate for a delegate was shown, and is good.
+    Admitted {
+        /// A contract of the buyer.
+        contract: ContractId,
+        /// The mandate.
+        mandate: Mandate,
+    },
     /// The provider announced that it leaves.
     Leaving {
         /// Which contract ends by that.
@@ -110,6 +117,7 @@ choice!(Event {
     6 => Posted { contract, paid },
     9 => Renewed { from, at, terms, voucher, amount_max, expires },
     10 => Leaving { contract, at },
+    11 => Admitted { contract, mandate },
     15 => Marked { mark },
 });
 
@@ -149,7 +157,8 @@ impl Event {
             | Self::Deleted { contract, .. }
             | Self::Ended { contract, .. }
             | Self::Posted { contract, .. }
-            | Self::Leaving { contract, .. } => *contract,
+            | Self::Leaving { contract, .. }
+            | Self::Admitted { contract, .. } => *contract,
         }
     }
 }

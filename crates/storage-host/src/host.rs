@@ -9,7 +9,7 @@
 //! get_begin ── read and prove ── get_commit       prove_begin ── add blocks up ── prove_commit
 //! close_begin, due ── post the voucher, or void the hold ── close_finish
 //! renew_begin ── ask the issuer for the hold ── renew_finish
-//! advance, delete, mark, mine, status, list, prices: at once
+//! advance, delete, mark, mine, admit, status, list, prices: at once
 //! leave, lose: all contracts at once
 //! ```
 //!
@@ -50,12 +50,14 @@
 //! assert_eq!(list.prices.capacity, host.free());
 //! ```
 
+mod mandates;
 mod marks;
 mod overview;
 mod prove;
 mod renew;
 mod serve;
 
+pub use mandates::MANDATES_MAX;
 pub use overview::Overview;
 
 #[cfg(test)]
@@ -67,13 +69,15 @@ use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, Charge, ContractId, Ending, Factor, Input, PriceList, SignedPriceList, State, Tab, Terms,
+    Bill, Charge, ContractId, Ending, Factor, Input, Mandate, PriceList, SignedPriceList, State,
+    Tab, Terms,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
 use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
 use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response, SignedMark};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// How long a price list is good for.
 const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
@@ -363,6 +367,12 @@ pub struct Host {
     known: BTreeMap<EntityId, Bytes>,
     /// How many proofs of a contract were begun, in which epoch.
     proofs: BTreeMap<ContractId, (u64, u32)>,
+    /// By delegate, then buyer.
+    mandates: BTreeMap<(EntityId, EntityId), Mandate>,
+    /// When one of the two was journaled last, by this process.
+    admitted: BTreeMap<(EntityId, EntityId), Timestamp>,
+    /// The contracts of each buyer.
+    by_buyer: BTreeSet<(EntityId, ContractId)>,
 }
 
 impl Host {
@@ -378,6 +388,9 @@ impl Host {
             put_next: 0,
             known: BTreeMap::new(),
             proofs: BTreeMap::new(),
+            mandates: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            by_buyer: BTreeSet::new(),
         }
     }
 
@@ -484,7 +497,7 @@ impl Host {
 
     /// Returns events that lead to the present state, for a journal written anew. Puts under way are not in them.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        self.contracts.iter().flat_map(|(id, contract)| {
+        let of_contracts = self.contracts.iter().flat_map(|(id, contract)| {
             let Contract { terms, amount_max, expires, voucher, tab, shards, state, paid, mark } =
                 contract;
             let id = *id;
@@ -508,12 +521,14 @@ impl Host {
                 mark.filter(|mark| mark.mark.contract == id).map(|mark| Event::Marked { mark });
             let after = leaving.into_iter().chain(ended).chain(posted);
             [opened, metered].into_iter().chain(stored).chain(marked).chain(after)
-        })
+        });
+        of_contracts.chain(self.mandate_events())
     }
 
     /// Lets an event happen; returns the shards that no contract has after it. The only way anything durable changes.
     fn apply(&mut self, event: &Event) -> Result<Vec<ShardId>, ReplayError> {
         if let Event::Opened { terms, voucher, amount_max, expires } = event {
+            self.by_buyer.insert((terms.buyer, terms.id()));
             self.contracts.entry(terms.id()).or_insert_with(|| Contract {
                 terms: *terms,
                 amount_max: *amount_max,
@@ -549,6 +564,12 @@ impl Host {
                 if let Some(size) = contract.shards.remove(shard) {
                     contract.tab.delete(size);
                     dropped.push(*shard);
+                }
+            }
+            Event::Admitted { mandate, .. } => {
+                let known = self.mandates.entry((mandate.to, mandate.from)).or_insert(*mandate);
+                if known.issued < mandate.issued {
+                    *known = *mandate;
                 }
             }
             Event::Marked { mark } => dropped.extend(contract.marked(mark)),
@@ -791,6 +812,7 @@ impl Host {
             Some(at) => contract.paid.is_none() || now < at.after(MEMORY),
         });
         self.proofs.retain(|id, _| self.contracts.contains_key(id));
+        self.forget_mandates();
     }
 
     // --- looking -----------------------------------------------------------------------------------

@@ -553,6 +553,7 @@ impl Shared {
                 wait(Some(durable)).await.map(|()| mine)
             }
             Request::Mark { mark } => self.decide(|host| host.mark(now, peer, &mark)).await,
+            Request::Admit { mandate } => self.decide(|host| host.admit(now, peer, &mandate)).await,
             Request::Put { .. } => Some(Response::Refused { reason: Reason::Malformed }),
             Request::Get { contract, shard, offset, length, voucher } => {
                 let plan = self

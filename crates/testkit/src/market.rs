@@ -1,10 +1,10 @@
-//! A buyer, hosts and an issuer on a network in memory, for weeks of virtual time.
+//! A buyer, its delegate, hosts and an issuer on a network in memory, for weeks of virtual time.
 //!
 //! The agent, the hosts' service, the issuer's machine and the transport above its sockets are the production code.
 //! Network, disks, clock and chance are simulated, from one seed; tokio's clock is paused, so that waiting takes no time.
 //!
 //! ```text
-//! World::new ─► chaos: each turn arms faults, then the buyer stores, reads, audits or rests for hours
+//! World::new ─► chaos: each turn arms faults, then the buyer stores, reads, audits, renews, repairs or rests for hours
 //!                 │    faults: power cut at a write, kill, cut, absence, slowness, move, wrong clock, full disk, loss
 //!                 └─► heal: fair weather, all machines up ──► audit all ──► read all ──► end all ──► check
 //! ```
@@ -95,6 +95,12 @@ pub struct Report {
     pub crashes: u64,
     /// Contracts that were opened.
     pub contracts: u64,
+    /// Contracts that follow on others.
+    pub renewed: u64,
+    /// Slots that others took.
+    pub replaced: u64,
+    /// Contracts that a delegate took over, or its owner took back.
+    pub taken_over: u64,
     /// Steps that were paid for and not served, as far as the buyer learnt.
     pub taken: u64,
     /// Units of money that were paid out.
@@ -119,6 +125,9 @@ impl Report {
         self.distrusted += other.distrusted;
         self.crashes += other.crashes;
         self.contracts += other.contracts;
+        self.renewed += other.renewed;
+        self.replaced += other.replaced;
+        self.taken_over += other.taken_over;
         self.taken += other.taken;
         self.paid += other.paid;
         self.hours += other.hours;

@@ -49,6 +49,12 @@ impl Book {
             });
         }
         events.extend(self.deletions.iter().map(|&receipt| Event::ShardDeleted { receipt }));
+        for (&set, &survive) in &self.promises {
+            events.push(Event::SetPromised { set, survive });
+        }
+        for (&provider, operator) in &self.operators {
+            events.push(Event::OperatorSaid { provider, operator: operator.clone() });
+        }
         for (&contract, &lost) in &self.losses {
             events.push(Event::LossNoted { contract, lost });
         }

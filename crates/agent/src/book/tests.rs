@@ -4,6 +4,7 @@ use super::*;
 use fondaco_codec::{Decode as _, Encode as _};
 use fondaco_contract::PriceList;
 use fondaco_crypto::{CurrencyId, SecretKey};
+use fondaco_erasure::Layout;
 use fondaco_units::{Duration, Price};
 use proptest::prelude::*;
 
@@ -28,9 +29,30 @@ pub(crate) fn terms(nonce: u128) -> Terms {
     Terms::new(key.entity(), &prices.sign(&key), size, Timestamp::EPOCH, span, nonce)
 }
 
+/// Terms with a provider for each number.
+pub(crate) fn terms_by(number: u8) -> Terms {
+    let mut terms = terms(number.into());
+    terms.prices.provider = SecretKey::from_bytes(&[number; 32]).entity();
+    terms
+}
+
+pub(crate) fn intended_by(number: u8) -> Event {
+    intended_as(terms_by(number))
+}
+
+pub(crate) fn opened_by(number: u8) -> Event {
+    let provider_signature = Signature::from_bytes([5; 64]);
+    Event::ContractOpened { contract: terms_by(number).id(), provider_signature }
+}
+
 pub(crate) fn intended(nonce: u128) -> Event {
+    intended_as(terms(nonce))
+}
+
+fn intended_as(terms: Terms) -> Event {
+    let nonce = terms.nonce;
     Event::ContractIntended {
-        terms: terms(nonce),
+        terms,
         address: Address::new(EntityId::from_bytes([7; 32]), ["127.0.0.1:1".parse().unwrap()]),
         hold_request: RequestId::new(nonce),
         hold_max: Amount::new(100),
@@ -105,6 +127,10 @@ fn tagged(name: u8, set: u32, shards: usize) -> Event {
         }
         other => other,
     }
+}
+
+fn promised(set: u32, survive: f64) -> Event {
+    Event::SetPromised { set, survive: survive.to_bits() }
 }
 
 fn slot(set: u32, index: u8, nonce: u128) -> Event {
@@ -211,6 +237,10 @@ fn events_must_fit() {
             vec![intended(1), opened(1), renewal_intended(1), renewed(1), renewed(1)],
             Err(BookError::Contract { contract }),
         ),
+        (repairing(&[promised(0, 0.999)]), Ok(())),
+        (repairing(&[promised(1, 0.999)]), Err(BookError::Set { set: 1 })),
+        (repairing(&[promised(0, 1.0)]), Err(BookError::Set { set: 0 })),
+        (repairing(&[promised(0, f64::NAN)]), Err(BookError::Set { set: 0 })),
         (repairing(&[slot(0, 0, 2)]), Ok(())),
         (repairing(&[slot(1, 0, 2)]), Err(BookError::Set { set: 1 })),
         (repairing(&[slot(0, 1, 2)]), Err(BookError::Slot { set: 0, index: 1 })),
@@ -369,6 +399,11 @@ fn events() -> impl Strategy<Value = Event> {
             audited(nonce, quarters, if proven { Verdict::Proven } else { Verdict::Failed })
         }),
         (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
+        (0..2_u32, 0..3_u8).prop_map(|(set, tenths)| promised(set, f64::from(tenths) / 2.0)),
+        (0..2_u8).prop_map(|number| Event::OperatorSaid {
+            provider: terms_by(number + 1).prices.provider,
+            operator: "claire".parse().unwrap(),
+        }),
         any::<bool>().prop_map(|first| Event::ProviderDistrusted {
             provider: terms(1).prices.provider,
             why: Text::cut(if first { "it lied" } else { "it lied again" }),

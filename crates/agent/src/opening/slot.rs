@@ -1,8 +1,10 @@
-//! One contract with one fresh host, to take a lost slot of a set: the cheapest that fits, by the same saved steps.
+//! One contract with one fresh host, to take a lost slot of a set: the best that fits (see `choosing::slot`), by the same
+//! saved steps.
 
-use super::{Blame, Opening, Wish, period};
+use super::{Blame, Opening, Wish, period, prices_of};
 use crate::AgentError;
 use crate::book::{ContractRecord, Stage};
+use crate::choosing::{Ranked, Ranking, Records, Rest, rank};
 use fondaco_contract::PriceList;
 use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
@@ -20,10 +22,24 @@ pub(crate) struct SlotWish<'a> {
     pub(crate) not: &'a BTreeSet<EntityId>,
     /// The most that it may cost.
     pub(crate) budget: Option<Amount>,
+    /// How many bytes it is to pay the reading of at least, twice over.
+    pub(crate) reads: Bytes,
+    /// What of the set stays as it is.
+    pub(crate) rest: Rest,
+}
+
+/// The contract for a slot.
+#[derive(Debug)]
+pub(crate) struct OpenedSlot {
+    /// It.
+    pub(crate) record: ContractRecord,
+    /// How surely an object survives an epoch with it, if that is less than was promised.
+    pub(crate) short_of_promise: Option<f64>,
 }
 
 impl Opening<'_> {
-    /// Opens one contract with the cheapest host that fits. A host that has no room or does not sign is passed over.
+    /// Opens one contract with the best host that fits: the cheapest with which the set is as durable as was promised, or
+    /// where there is none, the safest. A host that has no room or does not sign is passed over.
     ///
     /// # Errors
     ///
@@ -32,23 +48,23 @@ impl Opening<'_> {
         &self,
         hosts: &[Address],
         wish: &SlotWish<'_>,
-    ) -> Result<ContractRecord, AgentError> {
+    ) -> Result<OpenedSlot, AgentError> {
         let fresh = hosts.iter().filter(|host| !wish.not.contains(&host.entity()));
         let fresh: Vec<Address> = fresh.cloned().collect();
         // How many epochs it takes depends on the host, and is looked at below.
         let any = Wish { bytes: wish.size_max, survive: 0.0, epochs: 1, budget: None };
-        let (mut offers, mut passed_over) = self.ask(&fresh, any).await;
+        let (offers, mut passed_over) = self.ask(&fresh, any).await;
         let epochs_of = |prices: &PriceList| {
             let left = wish.until.since(self.now).div_ceil(prices.epoch);
             u32::try_from(left).unwrap_or(u32::MAX).max(1)
         };
-        offers.sort_by_key(|offer| {
-            let prices = &offer.list.prices;
-            u128::from(prices.store.parts()) * u128::from(epochs_of(prices))
-                + u128::from(prices.write.parts())
-                + u128::from(prices.read.parts())
-        });
-        for offer in offers {
+        let (asked, records) = (prices_of(&offers), self.book.read(Records::of));
+        let Ranking { fit, out } = rank(&offers, &records, &wish.rest, epochs_of)?;
+        for (index, why) in out {
+            passed_over.push((offers[index].list.prices.provider, why));
+        }
+        for Ranked { index, survive, is_as_promised } in fit {
+            let offer = &offers[index];
             let prices = offer.list.prices;
             let epochs = epochs_of(&prices);
             let mut pass_over = |why: String| passed_over.push((prices.provider, why));
@@ -56,14 +72,14 @@ impl Opening<'_> {
                 pass_over(format!("it takes contracts of at most {}", prices.period_max));
                 continue;
             }
-            let mut record = match self.take_up(&offer, wish.size_max, epochs) {
+            let mut record = match self.take_up(offer, wish.size_max, epochs) {
                 Some(record) => record,
                 None => {
-                    if let Some(why) = self.unfit(&prices, wish.size_max) {
+                    if let Some(why) = self.unfit(&asked, &prices, wish.size_max) {
                         pass_over(why);
                         continue;
                     }
-                    self.intend(&offer, wish.size_max, epochs, None)?
+                    self.intend(offer, wish.size_max, epochs, None, wish.reads)?
                 }
             };
             let held = record.hold_max;
@@ -80,7 +96,8 @@ impl Opening<'_> {
             match self.complete(&record).await {
                 Ok(()) => {
                     record.stage = Stage::Open;
-                    return Ok(record);
+                    let short_of_promise = (!is_as_promised).then_some(survive);
+                    return Ok(OpenedSlot { record, short_of_promise });
                 }
                 Err(Blame::Host(error)) => pass_over(error.to_string()),
                 Err(Blame::Other(error)) => return Err(error),

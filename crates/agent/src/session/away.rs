@@ -1,10 +1,13 @@
 //! Which hosts could not be dialled lately: what can do without them does not wait for each of them again.
 
+use super::{Session, State};
+use crate::AgentError;
 use fondaco_crypto::EntityId;
 use fondaco_transport::TransportError;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 /// How long that counts.
@@ -27,6 +30,30 @@ impl Away {
     pub(super) fn why(&self, host: EntityId) -> Option<TransportError> {
         let away = self.0.lock().expect("no panic under this lock");
         away.get(&host).filter(|(when, _)| when.elapsed() < AWAY).map(|(_, why)| why.clone())
+    }
+}
+
+impl Session {
+    /// Knows and tells who could not be dialled.
+    #[must_use]
+    pub(crate) fn with_away(mut self, away: Arc<Away>) -> Self {
+        self.away = away;
+        self
+    }
+
+    /// Takes the state. Who waited for it while the host could not be dialled hears the same.
+    pub(super) async fn lock(&self) -> Result<MutexGuard<'_, State>, AgentError> {
+        let asked = Instant::now();
+        let state = self.state.lock().await;
+        match state.failed.as_ref().filter(|(when, _)| *when > asked) {
+            Some((_, error)) => Err(error.clone().into()),
+            None => Ok(state),
+        }
+    }
+
+    /// Returns why the host could not be dialled, if that was a short while ago and the last that this process heard of it.
+    pub(crate) fn away(&self) -> Option<TransportError> {
+        self.away.why(self.provider())
     }
 }
 

@@ -10,7 +10,7 @@ use fondaco_transport::{CloseReason, Endpoint, Protocol};
 use fondaco_units::Bytes;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::Mutex;
 
 /// The most answers that one host may give to "which contracts are mine?": a host could go on for ever.
@@ -51,7 +51,7 @@ impl Session {
         let (terms, hold, hold_max) = (mine.terms, mark.hold, mark.hold_max);
         // What it keeps, in truth, the book will say.
         let (stored, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
-        let state = Mutex::<State>::default();
+        let (is_paid, state) = (AtomicBool::new(true), Mutex::<State>::default());
         let (origin, tag_key, away) = (terms.id(), OnceLock::new(), Arc::default());
         Self {
             key,
@@ -63,7 +63,10 @@ impl Session {
             hold_max,
             stored,
             spent,
+            is_paid,
             origin,
+            audit_key: None,
+            of_another: false,
             tag_key,
             away,
             state,

@@ -2,10 +2,24 @@
 
 use super::{Session, ask, misanswer};
 use crate::AgentError;
+use fondaco_contract::Ending;
 use fondaco_ports::market::{Reason, Request, Response};
 use fondaco_units::Timestamp;
 
 impl Session {
+    /// Takes for an end what a host says that has forgotten a contract after its end: a host remembers it for a while, and
+    /// then knows it no longer. Before the end by our clock, a host that does not know it has lost its books, or lies.
+    pub(super) fn or_ended(&self, error: AgentError) -> AgentError {
+        match error {
+            AgentError::Provider { provider, reason: Reason::UnknownContract }
+                if self.terms.ends <= self.clock.now() =>
+            {
+                AgentError::Provider { provider, reason: Reason::Ended { why: Ending::Over } }
+            }
+            error => error,
+        }
+    }
+
     /// Returns when the contract ends.
     pub(crate) const fn ends(&self) -> Timestamp {
         self.terms.ends

@@ -55,10 +55,13 @@ pub(crate) async fn contracts(
             for (contract, result) in agent.end_contracts().await {
                 match result {
                     Ok(paid) if json => {
-                        let line = json!({ "event": "ended", "contract": contract.to_string(), "paid": paid.get() });
+                        let line = json!({ "event": "ended", "contract": contract.to_string(), "paid": paid.map(Amount::get) });
                         say(&line.to_string());
                     }
-                    Ok(paid) => say(&format!("{contract:.20}…  ended, {} units paid", paid.get())),
+                    Ok(Some(paid)) => {
+                        say(&format!("{contract:.20}…  ended, {} units paid", paid.get()));
+                    }
+                    Ok(None) => say(&format!("{contract:.20}…  was over, as its host says")),
                     Err(error) => failed = Some(error),
                 }
             }

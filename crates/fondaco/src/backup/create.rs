@@ -118,7 +118,8 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .code(Code::Usage)
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
-    let agent = open(home).await?;
+    let trust = args.trust.read(currency)?;
+    let agent = open(home).await?.with_trust(trust);
     let dry = args.dry_run;
     let create = Create { home, agent, currency, folder, args, brokers, budget, json };
     if dry { create.quote(&addresses).await } else { create.run(addresses).await }
@@ -132,8 +133,9 @@ impl Create<'_> {
         failed: &BTreeSet<EntityId>,
     ) -> Result<Vec<Address>, Failure> {
         let Self { agent, brokers, currency, json, .. } = self;
-        let wish = self.wish(None)?;
-        let mut hosts = offers::find(agent, brokers, currency, named, &wish, *json).await?;
+        let (wish, regions) = (self.wish(None)?, self.args.region.as_slice());
+        let wish = (&wish, regions);
+        let mut hosts = offers::find(agent, brokers, currency, named, wish, *json).await?;
         hosts.retain(|host| !failed.contains(&host.entity()));
         Ok(hosts)
     }
@@ -148,6 +150,9 @@ impl Create<'_> {
         let most = budget.filter(|budget| !budget.is_monthly).map(|budget| budget.amount);
         let renewed = renew(self.home, agent, currency, renew_within, epochs, most, *json).await?;
         take(&mut budget, renewed);
+        if !renewed.is_zero() {
+            state::keep(self.home, agent, &agent.objects(), *json).await;
+        }
         let lost = agent.forget_lost().await?;
         if lost > 0 {
             let what = format!(
@@ -178,6 +183,7 @@ impl Create<'_> {
                     | AgentError::Transport(_)
                     | AgentError::Misanswer { .. }
                     | AgentError::PaidForNothing { .. }
+                    | AgentError::Unpaid { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
                     failed.extend(objects.to_be_replaced());
@@ -277,7 +283,9 @@ impl Create<'_> {
         let repo = repo(self.home, &self.agent, objects, false, self.json);
         let folder = self.folder.clone();
         let marks: &[&str] = if self.args.exclude_caches { &[folders::CACHE_MARK] } else { &[] };
-        tokio::task::spawn_blocking(move || repo.backup(&folder, marks))
+        let work = tokio::task::spawn_blocking(move || repo.backup(&folder, marks));
+        let every = (std::time::Duration::from_secs(self.args.keep_books_every), self.json);
+        state::keep_during(self.home, &self.agent, objects, every, work)
             .await
             .map_err(|error| AgentError::Repository(error.to_string()))?
     }

@@ -6,17 +6,48 @@ use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers;
-use crate::screen::{Bars, say};
+use crate::screen::{Bars, complain, say};
+use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
 use fondaco_agent::repair::{Health, Repaired};
-use fondaco_agent::{AgentError, Objects, Wish};
+use fondaco_agent::{AgentError, Objects, Trust, Wish};
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<(), Failure> {
+    again(args.every, json, || once(home, &args, json)).await
+}
+
+/// Does something once, or again and again until stopped: what fails then is told, and may work the next time.
+pub(super) async fn again<F: Future<Output = Result<(), Failure>>>(
+    every: Option<Duration>,
+    json: bool,
+    run: impl Fn() -> F,
+) -> Result<(), Failure> {
+    let Some(every) = every else { return run().await };
+    let stop = stop_switch()?;
+    loop {
+        let done = tokio::select! {
+            done = run() => done,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match done {
+            Err(failure) if json => say(&failure.json()),
+            Err(failure) => complain(&failure.to_string()),
+            Ok(()) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(), Failure> {
     let budget = args.budget.as_deref().map(BudgetText::parse).transpose()?;
     if budget.is_some_and(|budget| budget.is_monthly) {
         return Err(Failure::new("a repair is paid for once, and --budget is by the month")
@@ -26,7 +57,9 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
     let addresses = remember_hosts(home, &args.host)?;
     let brokers = offers::remember_brokers(home, &args.broker)?;
     let wallet_config = home.wallet()?;
-    let agent = open(home).await?;
+    // A slot that is empty is worse than one that a newcomer has all of.
+    let trust = Trust { newcomer: None, ..Trust::DEFAULT };
+    let agent = open(home).await?.with_trust(trust);
     let mut objects = agent.objects();
     let sets = agent.survey(&objects, args.samples).await?;
     if sets.is_empty() {
@@ -57,9 +90,10 @@ pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<
             }
             (None, None) => None,
         };
-        // How much room each slot needs is looked at when its contract is opened.
+        // Each host is asked for its room and its prices again.
         let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
-        let hosts = offers::find(&agent, &brokers, currency, &addresses, &wish, json).await?;
+        let wish = (&wish, args.region.as_slice());
+        let hosts = offers::find(&agent, &brokers, currency, &addresses, wish, json).await?;
         let before = Sums::of(&objects);
         let wallet = open_wallet(home, currency).await?;
         let progress = Bars::new(json, Arc::new(String::new));
@@ -145,8 +179,15 @@ impl Report {
                     json!({ "slot": lost.index, "provider": lost.provider.to_string(), "why": lost.why })
                 })
                 .collect();
+            let warned: Vec<_> = health
+                .warned
+                .iter()
+                .map(|one| {
+                    json!({ "slot": one.index, "provider": one.provider.to_string(), "why": one.why })
+                })
+                .collect();
             let line = json!({
-                "event": "health", "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
+                "event": "health", "warned": warned, "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
                 "threshold": health.threshold(), "due": is_due, "begun": health.begun.len(), "lost": lost,
                 "survive": survive,
             });
@@ -164,6 +205,9 @@ impl Report {
                 lost.provider.short(),
                 lost.why
             ));
+        }
+        for one in &health.warned {
+            say(&format!("  slot {}, {}… lives: {}", one.index, one.provider.short(), one.why));
         }
         if health.is_hopeless() {
             say("  Too few live to rebuild anything. It waits for hosts to return.");
@@ -198,7 +242,7 @@ impl Report {
                 .collect();
             let scale = currency.scale()?;
             let line = json!({
-                "event": "repaired", "set": health.set, "replaced": replaced, "problems": repaired.problems,
+                "event": "repaired", "set": health.set, "replaced": replaced, "problems": repaired.problems, "notes": repaired.notes,
                 "read": read, "sent": sent, "cost": scale.show(cost).to_string(),
                 "held": scale.show(repaired.held).to_string(), "currency": currency.symbol,
                 "live_before": health.live(), "live": repaired.live,
@@ -221,6 +265,7 @@ impl Report {
                 currency.show(cost),
                 currency.show(repaired.held)
             ));
+            repaired.notes.iter().for_each(|note| say(&format!("  {note}")));
             say(&format!(
                 "  {} slots live, {} before; an object survives an epoch with {}, {} before.",
                 repaired.live,

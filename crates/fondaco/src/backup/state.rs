@@ -6,20 +6,36 @@ use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::say;
-use fondaco_agent::{Agent, Note, Objects, recover as recover_book};
+use fondaco_agent::{Agent, Note, Objects, StateReport, recover as recover_book};
 use fondaco_codec::Text;
 use fondaco_ports::{Address, Clock};
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
 use fondaco_units::Bytes;
 use serde_json::json;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often is looked whether the books should be kept.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long the books may take when all else is done.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many times the bytes of the books must have been sent since they were kept.
+const WORTH: u64 = 20;
 
 /// The files of settings that travel with the books.
 const NOTED: [&str; 2] = ["wallet.toml", "hosts.toml"];
 
 /// Gives the books as they are now to every host; that this failed is told, and is no failure of what was done before.
-pub(super) async fn keep(home: &Home, agent: &Agent, objects: &Objects, json: bool) {
+pub(crate) async fn keep(home: &Home, agent: &Agent, objects: &Objects, json: bool) {
+    // Of what a delegate looks after, the owner has the book.
+    if home.join("delegate").join("entrusted").exists() {
+        return;
+    }
     let report = match agent.save_state(objects, notes(home)).await {
         Ok(Some(report)) => report,
         Ok(None) => return,
@@ -29,16 +45,7 @@ pub(super) async fn keep(home: &Home, agent: &Agent, objects: &Objects, json: bo
         }
     };
     if json {
-        let failed: Vec<_> = report
-            .failed
-            .iter()
-            .map(|(host, why)| json!({ "provider": host.to_string(), "why": why }))
-            .collect();
-        let line = json!({
-            "event": "state", "sequence": report.sequence, "bytes": report.bytes.get(), "hosts": report.hosts.len(),
-            "failed": failed,
-        });
-        say(&line.to_string());
+        show(&report);
         return;
     }
     for (host, why) in &report.failed {
@@ -46,6 +53,87 @@ pub(super) async fn keep(home: &Home, agent: &Agent, objects: &Objects, json: bo
     }
     if report.hosts.is_empty() {
         say("No host keeps your books: without this machine, the backup cannot be found again.");
+    }
+}
+
+fn show(report: &StateReport) {
+    let failed: Vec<_> = report
+        .failed
+        .iter()
+        .map(|(host, why)| json!({ "provider": host.to_string(), "why": why }))
+        .collect();
+    let line = json!({
+        "event": "state", "sequence": report.sequence, "bytes": report.bytes.get(), "hosts": report.hosts.len(),
+        "failed": failed,
+    });
+    say(&line.to_string());
+}
+
+/// Does `work`, and gives the books to every host now and then while it lasts: so that not even the loss of this machine in
+/// the middle loses what was stored by then. What fails in that is told when the work is done and the books are kept again.
+pub(super) async fn keep_during<T>(
+    home: &Home,
+    agent: &Agent,
+    objects: &Objects,
+    (every, json): (Duration, bool),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    let mut kept = Kept { at: Instant::now(), stored: 0, sent: 0, cost: 0 };
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(every.min(LOOK)) => {}
+        }
+        let traffic = objects.traffic();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (stored, sent) = (count(&traffic.objects), count(&traffic.sent));
+        if !kept.is_due(every, stored, sent) {
+            continue;
+        }
+        let mut keeping = pin!(agent.save_state_meanwhile(objects, notes(home)));
+        let report = tokio::select! {
+            done = &mut work => {
+                // The hosts have taken all else by now, and the books are given to them once more by the caller.
+                drop(tokio::time::timeout(END_PATIENCE, keeping).await);
+                return done;
+            }
+            report = &mut keeping => report,
+        };
+        let cost = match report {
+            Ok(Some(report)) => {
+                if json {
+                    show(&report);
+                }
+                report.bytes.get().saturating_mul(report.hosts.len() as u64)
+            }
+            Ok(None) => 0,
+            Err(error) => {
+                tracing::warn!(%error, "the books could not be kept by the hosts");
+                0
+            }
+        };
+        kept = Kept { at: Instant::now(), stored, sent, cost };
+    }
+}
+
+/// When the books were given to the hosts last, and what there was then.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    at: Instant,
+    /// Objects stored, and bytes of shards sent.
+    stored: u64,
+    sent: u64,
+    /// The bytes that keeping the books took.
+    cost: u64,
+}
+
+impl Kept {
+    /// Returns whether it is time to do it again: there is something new, and enough of it that the books do not cost more
+    /// than a part of it.
+    fn is_due(&self, every: Duration, stored: u64, sent: u64) -> bool {
+        let more = sent.saturating_sub(self.sent);
+        self.at.elapsed() >= every && stored > self.stored && more / WORTH >= self.cost
     }
 }
 
@@ -116,4 +204,30 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
     let objects = agent.objects();
     keep(home, &agent, &objects, json).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_are_kept_when_it_is_worth_it() {
+        let kept = |ago: u64| {
+            let at = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
+            Kept { at, stored: 3, sent: 1000, cost: 50 }
+        };
+        // Seconds since, objects stored and bytes sent in all; whether it is time.
+        for (ago, stored, sent, is_due) in [
+            (61, 4, 2000, true),
+            (59, 4, 2000, false), // too soon
+            (61, 3, 2000, false), // nothing is new
+            (61, 4, 1999, false), // too little
+        ] {
+            assert_eq!(
+                kept(ago).is_due(Duration::from_secs(60), stored, sent),
+                is_due,
+                "{ago} {sent}"
+            );
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The arguments of `fondaco backup`.
 
+use crate::trust::TrustArgs;
 use clap::{Args, Subcommand};
+use fondaco_contract::Label;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -36,8 +38,10 @@ pub(crate) enum BackupCommand {
     /// Show what is paid for an epoch and a month, host by host, and what is held
     Cost,
     /// Make what hosts have lost anew on others; also goes on with a repair that was cut off
-    #[command(after_help = "Examples:\n  fondaco backup repair\n  \
-                      fondaco backup repair --now --host fon1…@192.0.2.7:4433 --budget \"5 CLR\"")]
+    #[command(
+        after_help = "Examples:\n  fondaco backup repair\n  fondaco backup repair --every 6h\n  \
+                      fondaco backup repair --now --host fon1…@192.0.2.7:4433 --budget \"5 CLR\""
+    )]
     Repair(RepairArgs),
     /// Get your books back from your hosts, on a new machine that has only your key
     #[command(
@@ -56,6 +60,9 @@ pub(crate) struct CreateArgs {
     /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered, and two are better than one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Take of what brokers tell only hosts that say they stand in this region; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Vec<Label>,
     /// Take also the hosts and brokers that announce themselves on the local network
     #[arg(long)]
     pub(crate) local: bool,
@@ -78,6 +85,11 @@ pub(crate) struct CreateArgs {
     /// Renew contracts that end before so many epochs have gone by, as 0.25; for as many as --epochs says
     #[arg(long, default_value_t = 0.25, value_name = "EPOCHS")]
     pub(crate) renew_within: f64,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// After how many seconds the hosts are given your books again while a backup lasts, if enough is new
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keep_books_every: u64,
     /// Only show what hosts ask, and which code, durability and price that makes
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -193,15 +205,21 @@ pub(crate) struct MountArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
+    /// Do it again after this span, until stopped
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) every: Option<std::time::Duration>,
     /// Repair as soon as one slot is lost, and not only when few are left
     #[arg(long)]
     pub(crate) now: bool,
     /// A storage host that may take over, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
-    /// A broker to ask for others, as ENTITY@IP:PORT; it is remembered
+    /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
+    /// Take of what brokers tell only hosts that say they stand in this region; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) region: Vec<Label>,
     /// The most that the contracts opened for this may cost, as "5 CLR"
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,

@@ -113,6 +113,7 @@ fn told(error: AgentError) -> StoreError {
         AgentError::HoldSpent { .. }
         | AgentError::ContractFull { .. }
         | AgentError::Placement { .. }
+        | AgentError::Unpaid { .. }
         | AgentError::Provider {
             reason:
                 Reason::Ended { .. }

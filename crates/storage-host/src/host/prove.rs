@@ -41,8 +41,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// About the contract and the voucher; `WrongSamples`, `UnknownShard`, `Untagged`, `Overflow`, `Unpaid`,
-    /// `TooManyProofs`.
+    /// About the contract and the voucher; `WrongSamples`, `Overflow`, `Unpaid`, `TooManyProofs`, `UnknownShard`,
+    /// `Untagged`.
     pub fn prove_begin(
         &mut self,
         now: Timestamp,
@@ -61,12 +61,6 @@ impl Host {
             let samples_max = u32::try_from(PROOF_SAMPLES_MAX).unwrap_or(u32::MAX);
             return Err(Reason::WrongSamples { samples_max });
         }
-        let shards = parts.iter().map(|&ProvePart { shard, samples }| {
-            let size = *contract.shards.get(&shard).ok_or(Reason::UnknownShard)?;
-            let length = data_len(size.get()).ok_or(Reason::Untagged { size })?;
-            Ok(ProveShard { shard, length, samples: samples.into() })
-        });
-        let shards: Vec<ProveShard> = shards.collect::<Result<_, Reason>>()?;
         let charge = Charge::Read { bytes: PROOF_CHARGED };
         let mut tab = contract.tab;
         tab.admit(&contract.terms, charge, voucher.voucher.cumulative)?;
@@ -79,6 +73,12 @@ impl Host {
             let until = contract.terms.paid_until(epoch.saturating_add(1));
             return Err(Reason::TooManyProofs { proofs_max: PROOFS_PER_EPOCH_MAX, until });
         }
+        let shards = parts.iter().map(|&ProvePart { shard, samples }| {
+            let size = self.readable(now, contract, shard)?;
+            let length = data_len(size.get()).ok_or(Reason::Untagged { size })?;
+            Ok(ProveShard { shard, length, samples: samples.into() })
+        });
+        let shards: Vec<ProveShard> = shards.collect::<Result<_, Reason>>()?;
         self.proofs.insert(id, (epoch, begun + 1));
         let shard = shards[0].shard;
         let paid = ReadPlan { contract: id, shard, range: 0..PROOF_CHARGED.get(), charge, voucher };

@@ -19,7 +19,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// As [`Host::open_begin`] but `Clock` and `Newcomer`; all about the contract renewed; `WrongRenewal`.
+    /// As [`Host::open_begin`] but `Clock` and `Newcomer`; all about the contract renewed, which may be another's that `peer`
+    /// has a mandate to take over; `WrongRenewal`.
     pub fn renew_begin(
         &self,
         now: Timestamp,
@@ -39,7 +40,7 @@ impl Host {
             self.open_contract(now, peer, terms.id())?;
             return Ok(Opening::Known(self.renewed(from, terms)));
         }
-        let old = self.open_contract(now, peer, from)?;
+        let old = self.renewable(now, peer, from)?;
         self.check_terms(now, terms, buyer_signature)?;
         if let State::Ending { at } = old.state {
             return Err(Reason::Leaving { at });
@@ -78,7 +79,7 @@ impl Host {
             }
             let (amount_max, expires) = check_hold(terms, voucher, hold)?;
             let from = terms.renews.ok_or(Reason::Malformed)?;
-            let bytes = host.open_contract(now, peer, from)?.tab.stored;
+            let bytes = host.renewable(now, peer, from)?.tab.stored;
             let mut tab = Tab::default();
             for charge in [Charge::Open, Charge::Store { bytes, epochs: 1 }] {
                 tab.admit(terms, charge, voucher.voucher.cumulative)?;
@@ -117,7 +118,7 @@ impl Host {
         let bytes = std::mem::replace(&mut old.tab.stored, Bytes::ZERO);
         let shards = std::mem::take(&mut old.shards);
         // It names the old contract, so that nothing is found by it any more; the next one takes its shard away.
-        let mark = old.mark.take();
+        let mark = old.mark.take().filter(|_| old.terms.buyer == terms.buyer);
         let tab = Tab::default()
             .after(terms, Charge::Open)
             .and_then(|tab| tab.after(terms, Charge::Store { bytes, epochs: 1 }))
@@ -133,6 +134,7 @@ impl Host {
             paid: None,
             mark,
         };
+        self.by_buyer.insert((terms.buyer, successor));
         self.contracts.insert(successor, contract);
         Ok(())
     }

@@ -192,7 +192,7 @@ impl Host {
     ) -> Result<ReadPlan, Reason> {
         let contract = self.open_contract(now, peer, id)?;
         let voucher = contract.highest(voucher)?;
-        let size = *contract.shards.get(&shard).ok_or(Reason::UnknownShard)?;
+        let size = self.readable(now, contract, shard)?;
         let bytes = read_charged(offset, length, size).ok_or(Reason::WrongRange { size })?;
         let length_max = contract.terms.prices.step_max;
         if length > length_max {

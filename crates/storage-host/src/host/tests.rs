@@ -1,3 +1,4 @@
+mod mandates;
 mod proofs;
 mod properties;
 mod renewals;
@@ -205,6 +206,7 @@ impl Fair {
         for other in [replayed, rewritten] {
             assert_eq!(other.contracts, self.host.contracts);
             assert_eq!(other.references, self.host.references);
+            assert_eq!(other.mandates, self.host.mandates);
         }
     }
 }

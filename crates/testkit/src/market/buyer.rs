@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fondaco_agent::auditing::{Audited, Kind, audit};
-use fondaco_agent::book::{ObjectId, ObjectKind, Stage};
+use fondaco_agent::book::{Book, ObjectId, ObjectKind, Stage};
+use fondaco_agent::delegate::Entrusted;
+use fondaco_agent::progress::Quiet;
 use fondaco_agent::{Agent, AgentError, BookFile, Objects, Wallet, Wish};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Address;
@@ -25,6 +27,12 @@ pub(super) struct Process {
     pub(super) objects: Objects,
 }
 
+impl Process {
+    pub(super) const fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+}
+
 /// A buyer, its disks, and what it was promised.
 pub(super) struct Buyer {
     key: SecretKey,
@@ -35,6 +43,8 @@ pub(super) struct Buyer {
     outbox: SimDisk,
     hosts: Vec<Address>,
     wish: Wish,
+    /// What it looks after for another, if anything.
+    pub(super) entrusted: Option<Entrusted>,
     /// The bytes of everything it ever tried to store.
     pub(super) bytes: BTreeMap<ObjectId, Vec<u8>>,
     /// What was acknowledged, and not removed or ended since.
@@ -66,6 +76,7 @@ impl Buyer {
             outbox: disk(),
             hosts,
             wish,
+            entrusted: None,
             bytes: BTreeMap::new(),
             stored: BTreeSet::new(),
             crashes: 0,
@@ -89,6 +100,10 @@ impl Buyer {
         let wallet = wallet.map_err(failed)?;
         let clock = Arc::new(self.clock.clone());
         let agent = Agent::with_book(book, self.key.clone(), endpoint.clone(), clock);
+        let agent = match &self.entrusted {
+            Some(entrusted) => agent.looking_after(entrusted),
+            None => agent,
+        };
         let objects = agent.objects();
         Ok(Process { endpoint, agent, wallet, objects })
     }
@@ -190,6 +205,63 @@ impl Buyer {
         nonce: [u8; 32],
     ) -> Result<Vec<Audited>, AgentError> {
         audit(&process.objects, Kind::Sampled, samples, nonce, |_| ()).await
+    }
+
+    /// Renews what ends within so many epochs; how many were, and why others were not.
+    pub(super) async fn renew(
+        &self,
+        process: &mut Process,
+        within: f64,
+        epochs: u32,
+    ) -> Result<(u64, Vec<String>), AgentError> {
+        process.wallet.resume().await?;
+        let renewals = process.agent.renew(&process.wallet, within, epochs, None).await;
+        process.objects = process.agent.objects();
+        let (done, failed): (Vec<_>, Vec<_>) =
+            renewals?.into_iter().partition(|renewal| renewal.outcome.is_ok());
+        let why = failed.iter().map(|renewal| format!("{:?}", renewal.outcome)).collect();
+        Ok((done.len() as u64, why))
+    }
+
+    /// Writes down renewals that a crash cut off, as every command does first.
+    pub(super) async fn finish_renewals(&self, process: &mut Process) -> Result<(), AgentError> {
+        let unfinished = |book: &Book| {
+            book.contracts()
+                .any(|(id, record)| record.stage == Stage::Open && !book.renewals(id).is_empty())
+        };
+        if process.agent.book().read(unfinished) {
+            process.agent.finish_renewals().await?;
+            process.objects = process.agent.objects();
+        }
+        Ok(())
+    }
+
+    /// Audits, and gives the slots that are lost to others; how many it gave, and what was in the way.
+    pub(super) async fn repair(
+        &self,
+        process: &mut Process,
+        audited: Vec<Audited>,
+        now: bool,
+    ) -> Result<(u64, Vec<String>), AgentError> {
+        let Process { agent, wallet, objects, .. } = process;
+        wallet.resume().await?;
+        let (mut given, mut problems) = (0, Vec::new());
+        for health in agent.survey_after(audited).await? {
+            if !health.is_due(now) {
+                continue;
+            }
+            let done = agent.repair(objects, wallet, &self.hosts, &health, None, &Quiet).await;
+            match done {
+                Ok(repaired) => {
+                    given += repaired.replaced.len() as u64;
+                    problems.extend(repaired.problems);
+                }
+                Err(error @ AgentError::Store(_)) => return Err(error),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        *objects = agent.objects();
+        Ok((given, problems))
     }
 
     /// Ends all contracts: nothing is kept any more.

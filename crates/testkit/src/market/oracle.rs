@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fondaco_audit::ShardId;
-use fondaco_contract::{ContractId, PriceList, Terms};
+use fondaco_contract::{ContractId, Ending, PriceList, Terms};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_ledger::HoldId;
-use fondaco_ports::market::{Frame as _, Request, Response, Step};
+use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
 use fondaco_transport::{Passing, Protocol, Tap};
 use tokio::time::Instant;
 
@@ -76,9 +76,18 @@ impl Used {
 #[derive(Clone, Copy, Debug)]
 enum Charge {
     Open,
-    Write { bytes: u64, keep: Option<Keep> },
-    Read { bytes: u64 },
+    Write {
+        bytes: u64,
+        keep: Option<Keep>,
+    },
+    Read {
+        bytes: u64,
+    },
     Advance,
+    /// Opens, and keeps so much for one epoch that was another contract's.
+    Renew {
+        bytes: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +132,7 @@ impl Side {
             }
             Charge::Read { bytes } => Used { read: bytes, ..none },
             Charge::Advance => Used { advanced: 1, kept: u128::from(self.stored), ..none },
+            Charge::Renew { bytes } => Used { opened: true, kept: bytes.into(), ..none },
         }
     }
 }
@@ -146,10 +156,32 @@ struct Account {
     /// How many steps were paid for and not served, as far as the buyer knows.
     taken: u64,
     closed: bool,
-    /// How long each shard is that was ever put.
-    sizes: BTreeMap<ShardId, u64>,
+    /// Whether another contract has taken its shards.
+    renewed: bool,
+    /// How long the longest shard is that was ever put.
+    longest: u64,
     /// A read that was paid for.
     last_read: Option<Request>,
+}
+
+impl Account {
+    fn new(terms: &Terms, hold: HoldId) -> Self {
+        Self {
+            terms: *terms,
+            hold,
+            got: 0,
+            served: Side::default(),
+            unserved: Used::default(),
+            crashed: false,
+            signed: 0,
+            known: Side::default(),
+            taken: 0,
+            closed: false,
+            renewed: false,
+            longest: 0,
+            last_read: None,
+        }
+    }
 }
 
 /// What a stream is about.
@@ -169,6 +201,8 @@ struct State {
     honest: BTreeSet<EntityId>,
     accounts: BTreeMap<ContractId, Account>,
     exchanges: BTreeMap<(u64, u64), Exchange>,
+    /// How long each shard is that was ever put: its name is of its content.
+    sizes: BTreeMap<ShardId, u64>,
     faults: Vec<String>,
     trace: Chain,
     frames: u64,
@@ -192,6 +226,9 @@ pub(super) struct Told {
     pub(super) hold: HoldId,
     pub(super) signed: u64,
     ends: u64,
+    /// Whether its provider signed it.
+    opened: bool,
+    renewed: bool,
     /// When it lapses, unless it is paid for.
     lapses: u64,
     pub(super) taken: u64,
@@ -201,7 +238,7 @@ pub(super) struct Told {
 impl Told {
     /// Whether its provider must still keep what it was given, at a moment in milliseconds.
     pub(super) fn is_paid_at(&self, now: u64) -> bool {
-        now < self.lapses.min(self.ends)
+        self.opened && !self.renewed && now < self.lapses.min(self.ends)
     }
 }
 
@@ -266,7 +303,8 @@ impl Oracle {
     pub(super) fn contracts(&self) -> BTreeMap<ContractId, Told> {
         let state = self.state();
         let told = |account: &Account| {
-            let Account { terms, hold, signed, known, taken, closed, .. } = account;
+            let Account { terms, hold, signed, known, served, taken, closed, renewed, .. } =
+                account;
             let epoch = terms.prices.epoch.milliseconds();
             let begins = terms.begins.milliseconds();
             Told {
@@ -275,6 +313,8 @@ impl Oracle {
                 hold: *hold,
                 signed: *signed,
                 ends: terms.ends.milliseconds(),
+                opened: served.used.opened,
+                renewed: *renewed,
                 lapses: begins + epoch * (known.used.advanced + 2),
                 taken: *taken,
                 closed: *closed,
@@ -292,9 +332,9 @@ impl State {
     }
 
     /// The buyer asks.
-    fn asks(&mut self, at: (u64, u64), frame: &[u8]) -> Option<()> {
+    fn asks(&mut self, at: (u64, u64), to: EntityId, frame: &[u8]) -> Option<()> {
         let voucher = match self.exchanges.get(&at) {
-            None => self.begins(at, frame)?,
+            None => self.begins(at, to, frame)?,
             Some(exchange) => {
                 let Step { voucher, bytes } = Step::from_frame(frame).ok()?;
                 let (keep, done) = exchange.put?;
@@ -317,32 +357,30 @@ impl State {
     }
 
     /// A stream begins.
-    fn begins(&mut self, at: (u64, u64), frame: &[u8]) -> Option<Option<u64>> {
+    fn begins(&mut self, at: (u64, u64), to: EntityId, frame: &[u8]) -> Option<Option<u64>> {
         let request = Request::from_frame(frame).ok()?;
         let (mut put, mut deletes, mut charge, mut voucher) = (None, None, None, None);
         let contract = match &request {
             Request::Open { terms, voucher: signed, .. } => {
                 charge = Some(Charge::Open);
                 voucher = Some(signed.voucher.cumulative.get());
-                let account = Account {
-                    terms: *terms,
-                    hold: signed.voucher.hold,
-                    got: 0,
-                    served: Side::default(),
-                    unserved: Used::default(),
-                    crashed: false,
-                    signed: 0,
-                    known: Side::default(),
-                    taken: 0,
-                    closed: false,
-                    sizes: BTreeMap::new(),
-                    last_read: None,
-                };
+                let account = Account::new(terms, signed.voucher.hold);
+                self.accounts.entry(terms.id()).or_insert(account);
+                terms.id()
+            }
+            Request::Renew { terms, voucher: signed, .. } => {
+                let old = self.accounts.get(&terms.renews?)?;
+                charge = Some(Charge::Renew { bytes: old.served.stored });
+                voucher = Some(signed.voucher.cumulative.get());
+                let mut account = Account::new(terms, signed.voucher.hold);
+                account.longest = old.longest;
                 self.accounts.entry(terms.id()).or_insert(account);
                 terms.id()
             }
             Request::Put { contract, shard, size, epoch } => {
-                self.accounts.get_mut(contract)?.sizes.insert(*shard, size.get());
+                self.sizes.insert(*shard, size.get());
+                let account = self.accounts.get_mut(contract)?;
+                account.longest = account.longest.max(size.get());
                 let keep = Keep { shard: *shard, size: size.get(), epoch: *epoch };
                 put = Some((keep, 0));
                 if size.get() == 0 {
@@ -352,7 +390,7 @@ impl State {
             }
             Request::Get { contract, shard, offset, length, voucher: signed } => {
                 let account = self.accounts.get_mut(contract)?;
-                let size = *account.sizes.get(shard).unwrap_or(&u64::MAX);
+                let size = *self.sizes.get(shard).unwrap_or(&u64::MAX);
                 let start = offset.get() / UNIT * UNIT;
                 let end = (offset.get() + length.get()).div_ceil(UNIT) * UNIT;
                 charge = Some(Charge::Read { bytes: end.min(size).saturating_sub(start) });
@@ -374,6 +412,13 @@ impl State {
                 *contract
             }
             Request::Status { contract } => *contract,
+            Request::Admit { mandate } => {
+                let is_one = |account: &&Account| {
+                    account.terms.buyer == mandate.mandate.from
+                        && account.terms.prices.provider == to
+                };
+                self.accounts.values().find(is_one)?.terms.id()
+            }
             _ => return None,
         };
         let (vouchers, answers) = (VecDeque::new(), VecDeque::new());
@@ -393,7 +438,7 @@ impl State {
         let owed = account.known.used.plus(&account.known.what(charge)).cost(prices);
         // A voucher that was signed, and whose stream could not be opened, was never sent; it is not taken back.
         let side = &account.known;
-        let longest = account.sizes.values().max().map_or(0, |size| u128::from(*size));
+        let longest = u128::from(account.longest);
         let step = Used {
             written: prices.step_max.get(),
             read: prices.step_max.get() + 2 * UNIT,
@@ -412,7 +457,7 @@ impl State {
         let over = match charge {
             Charge::Write { bytes, .. } => bytes > step,
             Charge::Read { bytes } => bytes > step + 2 * UNIT,
-            Charge::Open | Charge::Advance => false,
+            Charge::Open | Charge::Advance | Charge::Renew { .. } => false,
         };
         if over {
             self.faults.push(format!("more than a step was risked: {charge:?}"));
@@ -445,17 +490,26 @@ impl State {
         exchange.answers.push_back(response.clone());
         let (contract, charge) = (exchange.contract, exchange.charge);
         let account = self.accounts.get_mut(&contract)?;
-        let mut faults = Vec::new();
-        match *response? {
+        let (mut faults, mut moved) = (Vec::new(), None);
+        let response = *response?;
+        match response {
             Response::Opened { .. }
             | Response::Taken { .. }
             | Response::Stored
             | Response::Slice { .. }
+            | Response::Renewed { .. }
             | Response::Advanced { .. } => {
                 let charge = charge?;
                 let is_new = match charge {
-                    Charge::Open => !account.served.used.opened,
-                    _ => true,
+                    Charge::Open | Charge::Renew { .. } => !account.served.used.opened,
+                    // It is answered when it is durable, and a status asked for meanwhile has told of it.
+                    Charge::Advance => match response {
+                        Response::Advanced { epochs_paid } => {
+                            epochs_paid > account.served.used.advanced + 1
+                        }
+                        _ => true,
+                    },
+                    Charge::Write { .. } | Charge::Read { .. } => true,
                 };
                 if is_new {
                     let used = account.served.add(charge);
@@ -464,6 +518,7 @@ impl State {
                     left.read -= used.read.min(left.read);
                     left.kept -= used.kept.min(left.kept);
                     left.advanced -= used.advanced.min(left.advanced);
+                    moved = account.terms.renews;
                 }
                 let owed = account.served.used.cost(&account.terms.prices);
                 if owed > account.got && !account.crashed {
@@ -479,6 +534,7 @@ impl State {
             }
             Response::Status { tab, voucher, state, .. } => {
                 let told = Used::of(&tab);
+                account.renewed |= state.why() == Some(Ending::Renewed);
                 if account.crashed {
                     // What reads and broken puts came to, it may have lost; never what it acknowledged as stored.
                     account.served.used.written = account.served.used.written.min(told.written);
@@ -509,7 +565,22 @@ impl State {
                     faults.push(format!("{kept} bytes are acknowledged, {stored} are kept"));
                 }
             }
+            Response::Refused { reason: Reason::Ended { why: Ending::Renewed } } => {
+                account.renewed = true;
+            }
+            // As a status of each, told to who may not be its buyer.
+            Response::Admitted { list } => {
+                for line in list.as_slice() {
+                    let Some(account) = self.accounts.get_mut(&line.terms.id()) else { continue };
+                    account.served.used = Used::of(&line.tab);
+                    account.served.stored = line.tab.stored.get();
+                    account.unserved = Used::default();
+                }
+            }
             _ => {}
+        }
+        if let Some(from) = moved {
+            self.moves(from, contract, |account| &mut account.served);
         }
         if self.honest.contains(&provider) {
             let who = provider.short();
@@ -518,20 +589,39 @@ impl State {
         Some(())
     }
 
+    /// What was kept under a contract is kept under the one that renews it, as one side knows.
+    fn moves(&mut self, from: ContractId, to: ContractId, side: fn(&mut Account) -> &mut Side) {
+        let Some(old) = self.accounts.get_mut(&from) else { return };
+        old.renewed = true;
+        let old = side(old);
+        let (shards, stored) = (std::mem::take(&mut old.shards), std::mem::take(&mut old.stored));
+        let Some(new) = self.accounts.get_mut(&to).map(side) else { return };
+        new.shards.extend(shards);
+        new.stored += stored;
+    }
+
     /// An answer has come to its buyer.
     fn learns(&mut self, at: (u64, u64)) -> Option<()> {
         let exchange = self.exchanges.get_mut(&at)?;
         let response = exchange.answers.pop_front()??;
-        let account = self.accounts.get_mut(&exchange.contract)?;
+        let contract = exchange.contract;
+        let account = self.accounts.get_mut(&contract)?;
         match *response {
             Response::Opened { .. }
             | Response::Taken { .. }
             | Response::Stored
             | Response::Slice { .. }
+            | Response::Renewed { .. }
             | Response::Advanced { .. } => {
                 let charge = exchange.charge?;
-                account.known.add(charge);
+                let is_new = !matches!(charge, Charge::Renew { .. }) || !account.known.used.opened;
+                if is_new {
+                    account.known.add(charge);
+                }
                 account.taken = account.taken.saturating_sub(1);
+                if let Some(from) = account.terms.renews.filter(|_| is_new) {
+                    self.moves(from, contract, |account| &mut account.known);
+                }
             }
             Response::Deleted { .. } => {
                 account.known.delete(exchange.deletes?);
@@ -568,7 +658,7 @@ impl Tap for Oracle {
         // What is no message of a contract is not watched.
         let _ = match is_answer {
             true => state.answers(at, from, frame),
-            false => state.asks(at, frame),
+            false => state.asks(at, to, frame),
         };
     }
 

@@ -1,11 +1,13 @@
 //! The run itself: who there is, what befalls them, and what must be true.
 
+mod friend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fondaco_agent::auditing::Outcome;
+use fondaco_agent::auditing::{Audited, Outcome};
 use fondaco_agent::book::Stage;
 use fondaco_agent::{AgentError, Wish};
 use fondaco_crypto::{EntityId, SecretKey};
@@ -95,6 +97,8 @@ struct World {
     issuer: IssuerNode,
     hosts: Vec<(Role, HostNode)>,
     buyer: Buyer,
+    /// Who looks after what the buyer keeps.
+    friend: Option<Buyer>,
     spender: Option<DoubleSpender>,
     garbage: GarbageBuyer,
     replayer: VoucherReplayer,
@@ -154,6 +158,21 @@ impl World {
         oracle.trust(buyer.entity());
         issuer.mint(buyer.entity(), MINTED)?;
         let mut minted = MINTED.get();
+        let friend = rng.chance(40).then(|| {
+            let plan = BuyerPlan {
+                key: SecretKey::from_bytes(&rng.array()),
+                issuer: issuer.address(),
+                hosts: hosts.iter().map(|(_, host)| host.address()).collect(),
+                wish,
+                lying_disk: false,
+            };
+            Buyer::new(plan, &fabric, clock.another(), rng.fork())
+        });
+        if let Some(friend) = &friend {
+            oracle.trust(friend.entity());
+            issuer.mint(friend.entity(), MINTED)?;
+            minted += MINTED.get();
+        }
         let spender = rng.chance(40).then(|| {
             let (address, clock) = (issuer.address(), clock.another());
             DoubleSpender::new(&fabric, address, clock, oracle.clone(), &mut rng)
@@ -173,6 +192,7 @@ impl World {
             issuer,
             hosts,
             buyer,
+            friend,
             spender,
             garbage,
             replayer,
@@ -394,10 +414,16 @@ impl World {
     /// Does one thing. An error is a violation: what fails for good reasons is none.
     async fn act(&mut self, process: &mut Process) -> Result<(), String> {
         if self.audited.elapsed() > HOUR * 16 {
-            return self.audit(process, 2).await;
+            return self.audit(process, 2).await.map(drop);
+        }
+        if let Err(error) = self.buyer.finish_renewals(process).await {
+            self.oracle.note(&error.to_string());
+        }
+        if self.friend.is_some() && self.rng.chance(15) {
+            return self.friend_acts(process).await;
         }
         match self.rng.below(100) {
-            0..=49 => {
+            0..=46 => {
                 let (object, bytes) = self.buyer.any_object();
                 match self.buyer.put(process, object, &bytes).await {
                     Ok(()) => {
@@ -411,7 +437,7 @@ impl World {
                 }
                 Ok(())
             }
-            50..=74 => {
+            47..=70 => {
                 let stored: Vec<_> = self.buyer.stored.iter().copied().collect();
                 let Some(object) = self.rng.pick(&stored).copied() else { return Ok(()) };
                 let length = self.buyer.bytes[&object].len() as u64;
@@ -424,11 +450,35 @@ impl World {
                 }
                 Ok(())
             }
-            75..=89 => {
+            71..=83 => {
                 let samples = *self.rng.pick(&[1, 2, 8, 64]).unwrap_or(&1);
-                self.audit(process, samples).await
+                self.audit(process, samples).await.map(drop)
             }
-            90..=97 => {
+            84..=87 => {
+                let within = *self.rng.pick(&[2.0, 10.0, f64::INFINITY]).unwrap_or(&2.0);
+                let epochs = 4 + u32::try_from(self.rng.below(20)).unwrap_or(0);
+                match self.buyer.renew(process, within, epochs).await {
+                    Ok((renewed, why)) => {
+                        self.report.renewed += renewed;
+                        why.iter().for_each(|why| self.oracle.note(why));
+                    }
+                    Err(error) => self.oracle.note(&error.to_string()),
+                }
+                Ok(())
+            }
+            88..=92 => {
+                let Some(audited) = self.audit(process, 2).await? else { return Ok(()) };
+                let now = self.rng.chance(80);
+                match self.buyer.repair(process, audited, now).await {
+                    Ok((replaced, problems)) => {
+                        self.report.replaced += replaced;
+                        problems.iter().for_each(|problem| self.oracle.note(problem));
+                    }
+                    Err(error) => self.oracle.note(&error.to_string()),
+                }
+                Ok(())
+            }
+            93..=97 => {
                 let stored: Vec<_> = self.buyer.stored.iter().copied().collect();
                 let Some(object) = self.rng.pick(&stored).copied() else { return Ok(()) };
                 self.buyer.stored.remove(&object);
@@ -444,23 +494,28 @@ impl World {
         }
     }
 
-    async fn audit(&mut self, process: &Process, samples: u32) -> Result<(), String> {
+    /// Audits; nothing if the buyer's disk failed.
+    async fn audit(
+        &mut self,
+        process: &Process,
+        samples: u32,
+    ) -> Result<Option<Vec<Audited>>, String> {
         let nonce = self.rng.array();
         match self.buyer.audit(process, samples, nonce).await {
             Ok(audited) => {
                 self.audited = Instant::now();
-                for each in audited {
+                for each in &audited {
                     match each.outcome {
                         Outcome::Proven { .. } => self.report.proven += 1,
                         Outcome::Caught { .. } => self.report.caught += 1,
                         Outcome::Unasked { .. } | Outcome::Silent { .. } => {}
                     }
                 }
-                Ok(())
+                Ok(Some(audited))
             }
             Err(AgentError::Store(why)) => {
                 self.oracle.note(&why);
-                Ok(())
+                Ok(None)
             }
             Err(error) => Err(format!("an audit failed: {error}")),
         }
@@ -508,8 +563,11 @@ impl World {
         if let Some(old) = process.take() {
             self.buyer.stop(old).await;
         }
-        let present = self.start()?;
+        let mut present = self.start()?;
         self.buyer.resume(&present).await.map_err(|error| format!("the wallet: {error}"))?;
+        let finished = self.buyer.finish_renewals(&mut present).await;
+        finished.map_err(|error| format!("a renewal: {error}"))?;
+        self.friend_hands_back(&mut present).await?;
         // Those who were caught take no part in the second.
         for _ in 0..2 {
             self.audit(&present, 1000).await?;
@@ -529,6 +587,7 @@ impl World {
         self.audit(&process, 1).await?;
         drop(self.buyer.end(&process).await);
         self.buyer.stop(process).await;
+        self.friend_ends().await?;
         // What the hosts did not post at once, they post now.
         sleep(HOUR * 2).await;
         self.books_balance()
@@ -538,6 +597,7 @@ impl World {
     fn liars_are_named(&mut self, process: &Process) -> Result<(), String> {
         let roles: BTreeMap<EntityId, (Role, HostNode)> =
             self.hosts.iter().map(|(role, host)| (host.entity(), (*role, host.clone()))).collect();
+        let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
         let book = process.agent.book();
         let distrusted = |who| book.read(|book| book.distrusted(who).is_some());
         self.report.distrusted += roles.keys().filter(|who| distrusted(**who)).count() as u64;
@@ -545,6 +605,10 @@ impl World {
             let Some(place) = self.buyer.where_is(process, *object) else { continue };
             let is_empty = self.buyer.bytes[object].is_empty();
             for (contract, who, shard) in place.shards {
+                // What is over need not be kept, and shows nobody for a liar.
+                if !told.get(&contract).is_some_and(|told| told.is_paid_at(now)) {
+                    continue;
+                }
                 let (role, host) = &roles[&who];
                 let lies = match role {
                     Role::Lying => !is_empty,
@@ -575,7 +639,12 @@ impl World {
             let place = self.buyer.where_is(process, object).ok_or("an object is in no set")?;
             // Who was away for long may find that what it keeps was not paid for.
             let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
-            let is_due = |contract| told.get(contract).is_some_and(|told| told.is_paid_at(now));
+            // Nor is more paid where answers were lost so often that more than a step was paid for nothing.
+            let loss = |contract| process.agent.book().read(|book| book.loss(contract));
+            let is_due = |contract: &_| {
+                told.get(contract).is_some_and(|told| told.is_paid_at(now))
+                    && loss(*contract) == Amount::ZERO
+            };
             let there = place.shards.iter();
             let there = there.filter(|(contract, who, _)| good.contains(who) && is_due(contract));
             let there = there.count();
@@ -670,10 +739,11 @@ impl World {
                 return Err(format!("a host has {has}, and was paid {paid}"));
             }
         }
-        let (left, paid) =
-            (has(self.buyer.entity())?, *paid_by.get(&self.buyer.entity()).unwrap_or(&0));
-        if left + paid != MINTED.get() {
-            return Err(format!("the buyer has {left} and paid {paid}"));
+        for who in [Some(&self.buyer), self.friend.as_ref()].into_iter().flatten() {
+            let (left, paid) = (has(who.entity())?, *paid_by.get(&who.entity()).unwrap_or(&0));
+            if left + paid != MINTED.get() {
+                return Err(format!("a buyer has {left} and paid {paid}"));
+            }
         }
         Ok(())
     }

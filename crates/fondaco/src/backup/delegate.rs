@@ -1,0 +1,290 @@
+//! `fondaco delegate`: somebody else audits, repairs and renews while the owner is away.
+
+use super::{contracts, open, open_as_owner, repair, say_progress, state};
+use crate::cli::{AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs};
+use crate::entities::entity;
+use crate::failure::{Code, Failure, io};
+use crate::home::{CurrencyConfig, Home};
+use crate::screen::say;
+use crate::wallet;
+use fondaco_agent::delegate::{DELEGATE_FILE_BYTES_MAX, Entrusted, HandedBack, Watched};
+use fondaco_contract::Takes;
+use fondaco_crypto::CurrencyId;
+use fondaco_ports::Clock as _;
+use fondaco_store::SystemClock;
+use fondaco_units::{Duration, Timestamp};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Contracts of the delegate's own that end sooner than this many epochs are renewed.
+const RENEW_WITHIN: f64 = 1.5;
+
+pub(crate) async fn delegate(
+    home: &Home,
+    command: DelegateCommand,
+    json: bool,
+) -> Result<(), Failure> {
+    match command {
+        DelegateCommand::Entrust(args) => entrust(home, args, json).await,
+        DelegateCommand::Accept(args) => accept(home, args, json).await,
+        DelegateCommand::Tend(args) => tend(home, args, json).await,
+        DelegateCommand::HandBack(args) => hand_back(home, args, json).await,
+        DelegateCommand::Reclaim(args) => reclaim(home, args, json).await,
+        DelegateCommand::Revoke { delegate } => revoke(home, &delegate, json).await,
+    }
+}
+
+/// Reads what this identity looks after, if it is a delegate's.
+pub(super) fn entrusted(home: &Home) -> Result<Option<Entrusted>, Failure> {
+    let path = home.join("delegate").join("entrusted");
+    if !path.exists() {
+        return Ok(None);
+    }
+    read(&path).map(Some)
+}
+
+fn is_delegate(home: &Home) -> Result<Entrusted, Failure> {
+    entrusted(home)?.ok_or_else(|| {
+        Failure::new("nothing is entrusted to this identity")
+            .code(Code::NotFound)
+            .hint("accept a file of its owner with `fondaco delegate accept FILE`")
+    })
+}
+
+fn read(path: &Path) -> Result<Entrusted, Failure> {
+    Entrusted::from_text(&bytes(path)?).map_err(|error| wrong(path, &error))
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| io("read", path, &error);
+    let mut bytes = Vec::new();
+    // One byte more than a file has tells that it is none.
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(DELEGATE_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn wrong(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()))
+        .code(Code::Verification)
+        .hint("have it sent again")
+}
+
+fn after(span: std::time::Duration) -> Timestamp {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    SystemClock.now().after(Duration::from_milliseconds(span))
+}
+
+async fn entrust(home: &Home, args: EntrustArgs, json: bool) -> Result<(), Failure> {
+    let agent = open(home).await?;
+    let to = entity(&args.delegate)?;
+    if to == agent.key().entity() {
+        return Err(Failure::new("you cannot be your own delegate").code(Code::Usage));
+    }
+    let until = after(args.until);
+    let takes = if args.take_over { Takes::Always } else { Takes::AtEnd };
+    let entrusted = agent.entrust(to, takes, until)?;
+    let sets = entrusted.sets.as_slice();
+    if sets.is_empty() {
+        return Err(Failure::new("nothing is stored that could be looked after")
+            .code(Code::NotFound)
+            .hint("back something up first: `fondaco backup create DIR`"));
+    }
+    fondaco_store::write_atomic(&args.out, entrusted.to_text().as_bytes(), 0o600)?;
+    let objects: usize = sets.iter().map(|set| set.objects.as_slice().len()).sum();
+    if json {
+        let line = json!({
+            "event": "entrusted", "to": to.to_string(), "until": until.to_string(), "sets": sets.len(),
+            "objects": objects, "file": args.out,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!("{objects} objects in {} sets are in {}.", sets.len(), args.out.display()));
+        say(&format!(
+            "Send it to {}… as you send a letter. Who has it can look after your backup until {until}, and read nothing of it.",
+            to.short()
+        ));
+    }
+    Ok(())
+}
+
+/// The currencies that the hosts of these sets are paid in, each as the wallet has it.
+fn currencies(home: &Home, entrusted: &Entrusted) -> Result<Vec<CurrencyConfig>, Failure> {
+    let wallet = home.wallet()?;
+    let slots = entrusted.sets.as_slice().iter().flat_map(|set| set.slots.as_slice());
+    let issuers: BTreeSet<CurrencyId> = slots.map(|slot| slot.terms.prices.currency).collect();
+    let find = |id: &CurrencyId| wallet.find(Some(&id.issuer().to_string())).cloned();
+    issuers.iter().map(find).collect()
+}
+
+async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure> {
+    let entrusted = read(&args.file)?;
+    let owner = entrusted.mandate.mandate.from;
+    let before = self::entrusted(home)?;
+    if let Some(before) = before.as_ref().map(|before| before.mandate.mandate.from)
+        && before != owner
+    {
+        return Err(Failure::new(format!(
+            "this identity looks after what {}… keeps, and the file is of {}…",
+            before.short(),
+            owner.short()
+        ))
+        .code(Code::Usage)
+        .hint("take another: `fondaco --identity NAME init`"));
+    }
+    let currencies = currencies(home, &entrusted)?;
+    let agent = open_as_owner(home, Some(&entrusted)).await?;
+    if before.is_none() && agent.book().read(|book| book.set_count()) > 0 {
+        return Err(Failure::new("this identity has a backup of its own")
+            .code(Code::Usage)
+            .hint("take one of its own for each owner: `fondaco --identity NAME init`"));
+    }
+    // What was begun can be gone on with only by who knows what it was.
+    let kept = home.folder("delegate")?.join("entrusted");
+    fondaco_store::write_atomic(&kept, entrusted.to_text().as_bytes(), 0o600)?;
+    let (mut opened, mut objects) = (0, 0);
+    for currency in &currencies {
+        let wallet = wallet::open(home, currency).await?;
+        let accepted = agent.accept(&wallet, &entrusted).await?;
+        opened += accepted.opened;
+        objects += accepted.objects;
+    }
+    let until = entrusted.mandate.mandate.until;
+    if json {
+        let line = json!({
+            "event": "accepted", "owner": owner.to_string(), "until": until.to_string(), "opened": opened,
+            "objects": objects,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "You look after {objects} objects of {}… until {until}; {opened} contracts were opened, which pay for reading.",
+            owner.short()
+        ));
+        say("Now let it run: `fondaco delegate tend --every 6h`");
+    }
+    Ok(())
+}
+
+async fn tend(home: &Home, args: TendArgs, json: bool) -> Result<(), Failure> {
+    repair::again(args.repair.every, json, || tend_once(home, &args, json)).await
+}
+
+async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failure> {
+    let entrusted = is_delegate(home)?;
+    let currencies = currencies(home, &entrusted)?;
+    {
+        let agent = open(home).await?;
+        for currency in &currencies {
+            let wallet = wallet::open(home, currency).await?;
+            let watched = agent.watch(&wallet, &entrusted, args.epochs).await?;
+            drop(wallet);
+            tell(&watched, "taken_over", "was taken over before it ended", json);
+            contracts::renew(home, &agent, currency, RENEW_WITHIN, args.epochs, None, json).await?;
+        }
+    }
+    repair::once(home, &args.repair, json).await
+}
+
+/// Tells of each slot that changed hands, or could not.
+fn tell(watched: &[Watched], event: &str, what: &str, json: bool) {
+    for Watched { slot: (set, index), provider, taken } in watched {
+        match taken {
+            Ok(None) => {}
+            Ok(Some(contract)) if json => {
+                let line = json!({
+                    "event": event, "set": set, "slot": index, "provider": provider.to_string(),
+                    "contract": contract.to_string(),
+                });
+                say(&line.to_string());
+            }
+            Ok(Some(_)) => {
+                say(&format!("set {set}, slot {index}: what {}… keeps {what}", provider.short()));
+            }
+            Err(error) if json => {
+                let line = json!({
+                    "event": format!("not_{event}"), "set": set, "slot": index, "provider": provider.to_string(),
+                    "why": error.to_string(),
+                });
+                say(&line.to_string());
+            }
+            Err(error) => say(&format!("set {set}, slot {index}, {}…: {error}", provider.short())),
+        }
+    }
+}
+
+async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Failure> {
+    let owner = is_delegate(home)?.mandate.mandate.from;
+    let agent = open(home).await?;
+    let handed = agent.hand_back(owner, after(args.until))?;
+    let slots = handed.slots.as_slice().len();
+    fondaco_store::write_atomic(&args.out, handed.to_text().as_bytes(), 0o600)?;
+    if json {
+        let line = json!({
+            "event": "handed_back", "to": owner.to_string(), "slots": slots, "file": args.out,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "{slots} slots that you have come to keep are in {}. Send it to {}…",
+            args.out.display(),
+            owner.short()
+        ));
+    }
+    Ok(())
+}
+
+async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failure> {
+    let file = &args.file;
+    let handed = HandedBack::from_text(&bytes(file)?).map_err(|error| wrong(file, &error))?;
+    let agent = open(home).await?;
+    let mut failed = None;
+    let mut reclaimed = 0;
+    for currency in &home.wallet()?.currency {
+        let wallet = wallet::open(home, currency).await?;
+        let done = agent.reclaim(&wallet, &handed, args.epochs).await?;
+        tell(&done, "reclaimed", "is yours again", json);
+        reclaimed += done.iter().filter(|one| matches!(one.taken, Ok(Some(_)))).count();
+        failed = failed.or_else(|| {
+            done.into_iter().find_map(|one| one.taken.err().map(|error| (one.slot, error)))
+        });
+    }
+    let objects = Arc::new(agent.objects());
+    state::keep(home, &agent, &objects, json).await;
+    if let Some(((set, index), error)) = failed {
+        return Err(Failure::from(error)
+            .during(&format!("set {set}, slot {index}"))
+            .hint("the same command goes on with what is left"));
+    }
+    say_progress(json, &format!("{reclaimed} slots were taken back."));
+    Ok(())
+}
+
+async fn revoke(home: &Home, delegate: &str, json: bool) -> Result<(), Failure> {
+    let to = entity(delegate)?;
+    let agent = open(home).await?;
+    let mut failed = 0;
+    for (provider, told) in agent.revoke(to).await {
+        let why = told.as_ref().err().map(ToString::to_string);
+        failed += usize::from(why.is_some());
+        if json {
+            let line =
+                json!({ "event": "revoked", "provider": provider.to_string(), "why_not": why });
+            say(&line.to_string());
+        } else if let Some(why) = why {
+            say(&format!("{}… could not be told: {why}", provider.short()));
+        }
+    }
+    match failed {
+        0 => {
+            say_progress(json, "Every host was told.");
+            Ok(())
+        }
+        count => Err(Failure::new(format!("{count} hosts could not be told"))
+            .code(Code::Unreachable)
+            .hint("run the same again when they are there")),
+    }
+}

@@ -1,0 +1,162 @@
+//! A delegate looks after a backup while its owner is away: it repairs, goes on paying, and gives back; and can read nothing.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+mod market;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use market::{Market, market};
+use serde_json::Value;
+use std::fs;
+
+fn all<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["event"] == event).collect()
+}
+
+fn path(market: &Market, name: &str) -> String {
+    market.world.home(name).to_str().unwrap().to_owned()
+}
+
+async fn run(market: &Market, who: &str, args: &[&str]) -> Vec<Value> {
+    market.world.run(who, args.iter().copied()).await.unwrap()
+}
+
+/// Gives a friend an identity and money of its own; returns its entity.
+async fn friend(market: &Market) -> String {
+    let made = market.world.ask("friend", ["init", "--no-passphrase"]).await.unwrap();
+    let entity = made["entity"].as_str().unwrap().to_owned();
+    market.world.ask("friend", ["wallet", "add", &market.issuer]).await.unwrap();
+    let mint = ["issuer", "mint", "100", "--to", &entity];
+    market.world.ask("issuer", mint).await.unwrap();
+    entity
+}
+
+async fn entrust(market: &Market, to: &str, more: &[&str]) {
+    let file = path(market, "entrusted");
+    let args = [&["delegate", "entrust", to, "--out", &file], more].concat();
+    let told = run(market, "buyer", &args).await;
+    assert!(all(&told, "entrusted")[0]["objects"].as_u64().unwrap() > 0, "{told:?}");
+    run(market, "friend", &["delegate", "accept", &file]).await;
+}
+
+/// The name of the host with an address that begins with an entity.
+fn host_of(market: &Market, entity: &str) -> String {
+    let is_it = |host: &&String| {
+        market.world.address(host).is_some_and(|address| address.starts_with(entity))
+    };
+    market.hosts.iter().find(is_it).unwrap().clone()
+}
+
+async fn contracts(market: &Market, who: &str) -> Vec<Value> {
+    run(market, who, &["contracts", "list"]).await
+}
+
+async fn fresh_host(market: &mut Market, name: &str) -> String {
+    market.world.ask(name, ["init", "--no-passphrase"]).await.unwrap();
+    market.world.ask(name, ["wallet", "add", &market.issuer.clone()]).await.unwrap();
+    let path = market.world.home(name).join("shards");
+    let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
+    market.world.ask(name, sell).await.unwrap();
+    market.hosts.push(name.to_owned());
+    market.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
+    let mut market = market(4).await;
+    fs::write(market.source.join("letter"), b"dear all".repeat(40_000)).unwrap();
+    run(&market, "buyer", &market.create_args(&[]).iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let to = friend(&market).await;
+    entrust(&market, &to, &[]).await;
+    let hosts: Vec<String> = contracts(&market, "buyer")
+        .await
+        .iter()
+        .map(|line| host_of(&market, line["provider"].as_str().unwrap()))
+        .collect();
+    let n = hosts.len();
+    assert_eq!(contracts(&market, "friend").await.len(), n, "one with each host");
+
+    // All is well: nothing is taken, nothing is repaired. It reads shards, and not what they are of.
+    let calm = run(&market, "friend", &["delegate", "tend", "--now"]).await;
+    assert!(all(&calm, "taken_over").is_empty() && all(&calm, "repaired").is_empty(), "{calm:?}");
+    assert_eq!(all(&calm, "health")[0]["live"], n as u64);
+    let deep = run(&market, "friend", &["audit", "--deep"]).await;
+    assert_eq!(deep.iter().filter(|line| line["outcome"] == "proven").count(), n, "{deep:?}");
+    let restored = path(&market, "stolen");
+    let stolen = ["backup", "restore", "latest", "--no-cache", "--to", &restored];
+    let refused = market.world.run("friend", stolen).await.unwrap_err();
+    assert!(refused.to_string().contains("password"), "{refused}");
+
+    // The owner is away, and a host dies for good.
+    market.world.kill(&hosts[0]).await.unwrap();
+    let fresh = fresh_host(&mut market, "fresh").await;
+    let tended = run(&market, "friend", &["delegate", "tend", "--now", "--host", &fresh]).await;
+    let repaired = all(&tended, "repaired");
+    assert_eq!(repaired[0]["replaced"].as_array().unwrap().len(), 1, "{tended:?}");
+    let deep = run(&market, "friend", &["audit", "--deep"]).await;
+    assert_eq!(deep.iter().filter(|line| line["outcome"] == "proven").count(), n, "{deep:?}");
+
+    // It is back, and takes back what was made anew; the friend goes on.
+    let file = path(&market, "handed");
+    let handed = run(&market, "friend", &["delegate", "hand-back", "--out", &file]).await;
+    assert_eq!(all(&handed, "handed_back")[0]["slots"], 1, "{handed:?}");
+    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &file]).await;
+    assert_eq!(all(&reclaimed, "reclaimed").len(), 1, "{reclaimed:?}");
+    let again = run(&market, "buyer", &["delegate", "reclaim", &file]).await;
+    assert!(all(&again, "reclaimed").is_empty(), "{again:?}");
+    let calm = run(&market, "friend", &["delegate", "tend", "--now"]).await;
+    assert!(all(&calm, "repaired").is_empty(), "it is the owner's again, and no loss: {calm:?}");
+    entrust(&market, &to, &[]).await;
+    let calm = run(&market, "friend", &["delegate", "tend", "--now"]).await;
+    assert_eq!(all(&calm, "health")[0]["live"], n as u64, "{calm:?}");
+
+    // What it took back is needed now, and is all there.
+    let made = contracts(&market, "buyer").await;
+    assert!(made.iter().any(
+        |line| line["state"] == "open" && fresh.starts_with(line["provider"].as_str().unwrap())
+    ));
+    for host in &hosts[1..n - 1] {
+        market.world.kill(host).await.unwrap();
+    }
+    market.restored_equals_the_source("buyer", "restored").await;
+
+    // A delegate that is told so may do nothing any more.
+    let revoked = market.world.run_to_any("buyer", ["delegate", "revoke", &to], &[0, 6]).await;
+    assert!(all(&revoked.unwrap(), "revoked").iter().any(|line| line["why_not"].is_null()));
+    market.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_cannot_pay_for_is_taken_over_and_given_back() {
+    let market = market(3).await;
+    fs::write(market.source.join("letter"), b"dear all".repeat(40_000)).unwrap();
+    let args = market.create_args(&["--epochs", "1"]);
+    run(&market, "buyer", &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let to = friend(&market).await;
+    entrust(&market, &to, &["--take-over"]).await;
+
+    let tended = run(&market, "friend", &["delegate", "tend", "--now", "--epochs", "2"]).await;
+    let n = all(&tended, "taken_over").len();
+    assert!(n >= 2, "{tended:?}");
+    assert_eq!(all(&tended, "health")[0]["live"], n as u64);
+    let open = |lines: &[Value]| {
+        let is_open = |line: &&Value| line["state"] == "open" && line["byte_epochs"] != 0;
+        lines.iter().filter(is_open).count()
+    };
+    assert_eq!(open(&contracts(&market, "friend").await), n);
+    assert_eq!(open(&contracts(&market, "buyer").await), 0);
+
+    let file = path(&market, "handed");
+    run(&market, "friend", &["delegate", "hand-back", "--out", &file]).await;
+    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &file, "--epochs", "2"]).await;
+    assert_eq!(all(&reclaimed, "reclaimed").len(), n, "{reclaimed:?}");
+    assert_eq!(open(&contracts(&market, "buyer").await), n);
+    market.restored_equals_the_source("buyer", "restored").await;
+    run(&market, "buyer", &["audit", "--deep"]).await;
+    market.world.end().await;
+}
