@@ -11,6 +11,8 @@ mod restic;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use restic::restic_is_here;
+
 use crate::{
     shell::{self, Failed},
     workspace::Workspace,

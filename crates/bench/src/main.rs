@@ -18,9 +18,11 @@
 //!
 //! # What is not here
 //!
-//! The results, with the machine they are of: `docs/benchmarks.md`. Installing PostgreSQL: `cargo xtask bench`.
+//! The results, with the machine they are of: `docs/benchmarks.md`. Installing PostgreSQL and restic, building the command:
+//! `cargo xtask bench`.
 
 mod audit;
+mod backup;
 mod client;
 mod erasure;
 mod ledger;
@@ -50,7 +52,7 @@ type Benchmark = fn(&Report);
 type Part = fn(&[String]);
 
 /// Every benchmark, by the name that asks for it.
-const BENCHMARKS: [(&str, Benchmark); 12] = [
+const BENCHMARKS: [(&str, Benchmark); 13] = [
     ("transfers", transfers::run),
     ("payments", payments::run),
     ("polls", polls::run),
@@ -63,6 +65,7 @@ const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("client", client::run),
     ("audit", audit::run),
     ("placement", placement::run),
+    ("backup", backup::run),
 ];
 
 /// What this program does in a process of its own, by the name that the benchmarks ask for it.

@@ -2,14 +2,54 @@
 
 use std::{
     env, fs,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use crate::leftovers::Started;
 
 /// The word that makes this program run one part of itself.
 pub(crate) const INSIDE: &str = "--inside";
 
 /// The time of one tick in `/proc/PID/stat`: a hundredth of a second in every Linux that programs can see.
 const TICK_SECONDS: f64 = 0.01;
+
+/// How often a process is looked at while it runs: what its memory grows by in its last moment is not seen.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What a process took from its start to its end.
+#[derive(Clone, Copy)]
+pub(crate) struct Used {
+    /// In seconds.
+    pub(crate) wall: f64,
+    /// In seconds, user and system.
+    pub(crate) cpu: f64,
+    /// The most memory that it had in use, in bytes.
+    pub(crate) peak: f64,
+}
+
+/// Runs a program to its end; an interrupt of this one ends it too.
+pub(crate) fn run(command: &mut Command) -> (ExitStatus, Used) {
+    let since = Instant::now();
+    let mut process = Started::new(command.spawn().expect("it starts"), Signal::INT);
+    let pid = process.child.id();
+    let id = Pid::from_child(&process.child);
+    let mut peak = 0.0;
+    loop {
+        peak = f64::max(peak, memory_of(&pid.to_string()).1);
+        // Not waited for: what a process took can be read until it is.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::Pid(id), look).expect("it is our child").is_some() {
+            break;
+        }
+        thread::sleep(LOOK);
+    }
+    let used = Used { wall: since.elapsed().as_secs_f64(), cpu: cpu_seconds(pid), peak };
+    (process.child.wait().expect("it has ended"), used)
+}
 
 /// Prepares to run this part in a process of its own; its standard output is read.
 pub(crate) fn inside(part: &str, arguments: &[&str]) -> Command {
@@ -44,7 +84,12 @@ pub(crate) fn say(name: &str, value: f64) {
 
 /// Returns the memory of this process that is in use now, and the most that ever was, in bytes.
 pub(crate) fn memory() -> (f64, f64) {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    memory_of("self")
+}
+
+/// Returns the same of any process; no number of one that is gone.
+pub(crate) fn memory_of(pid: &str) -> (f64, f64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse::<f64>().ok()
@@ -77,5 +122,15 @@ mod tests {
         let (now, most) = memory();
         assert!(now > 0.0 && most >= now);
         assert!(cpu_seconds(std::process::id()) >= 0.0);
+    }
+
+    #[test]
+    fn what_a_process_took_is_known_at_its_end() {
+        let mut busy = Command::new("sh");
+        busy.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 3"]);
+        let (status, used) = run(&mut busy);
+        assert_eq!(status.code(), Some(3));
+        assert!(used.cpu > 0.0 && used.cpu < used.wall + 2.0 * TICK_SECONDS, "{}", used.cpu);
+        assert!(used.peak > 0.0);
     }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// The CPU time, in seconds.
+    pub(crate) const fn cpu(self) -> f64 {
+        self.cpu
+    }
+
     /// Adds what other processes took of the processors meanwhile, in seconds.
     pub(crate) const fn with_cpu(self, seconds: f64) -> Self {
         Self { cpu: self.cpu + seconds, ..self }
@@ -225,7 +230,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    fn value(self) -> Value {
+    pub(crate) fn value(self) -> Value {
         json!({ "min": self.min, "median": self.median, "max": self.max })
     }
 

@@ -100,7 +100,7 @@ pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
 }
 
 /// Whether restic can be run; it is installed if it is not there and can be.
-fn restic_is_here() -> Result<(), String> {
+pub(crate) fn restic_is_here() -> Result<(), String> {
     let version = || shell::output(shell::command("restic version"));
     if version().is_err() {
         let install = "apt-get install --yes --no-install-recommends restic";
