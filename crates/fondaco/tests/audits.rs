@@ -5,9 +5,12 @@
 mod compare;
 #[path = "../src/failure.rs"]
 mod failure;
+#[path = "market/noise.rs"]
+mod noise;
 #[path = "../src/demo/world.rs"]
 mod world;
 
+use noise::Noise;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
@@ -35,15 +38,7 @@ async fn market() -> Market {
     world.ask("issuer", ["issuer", "mint", "100", "--to", buyer]).await.unwrap();
     let source = world.home("source");
     std::fs::create_dir_all(&source).unwrap();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let bytes: Vec<u8> = (0..1 << 19)
-        .flat_map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        })
-        .collect();
+    let bytes = Noise::new().bytes(8 << 19);
     std::fs::write(source.join("file"), bytes).unwrap();
     let mut backup =
         vec!["backup".to_owned(), "create".to_owned(), source.to_str().unwrap().to_owned()];

@@ -9,7 +9,7 @@ mod market;
 #[path = "../src/demo/world.rs"]
 mod world;
 
-use market::market;
+use market::{Noise, market};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
@@ -105,15 +105,7 @@ async fn a_life_of_backups() {
     }
 
     // Something changes, and much of it goes again.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let noise: Vec<u8> = (0..1 << 20)
-        .flat_map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        })
-        .collect();
+    let noise = Noise::new().bytes(8 << 20);
     fs::write(source.join("noise"), noise).unwrap();
     fs::write(source.join("letters/one"), b"dear all, again").unwrap();
     let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();

@@ -5,9 +5,12 @@
 mod compare;
 #[path = "../src/failure.rs"]
 mod failure;
+#[path = "market/noise.rs"]
+mod noise;
 #[path = "../src/demo/world.rs"]
 mod world;
 
+use noise::Noise;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -50,16 +53,9 @@ async fn market() -> Market {
     let source = world.home("source");
     std::fs::create_dir_all(&source).unwrap();
     // Files of 8 MiB that neither compress nor repeat.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = Noise::new();
     for number in 0..SOURCE_BYTES >> 23 {
-        let bytes: Vec<u8> = (0..1 << 20)
-            .flat_map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state.to_le_bytes()
-            })
-            .collect();
+        let bytes = noise.bytes(8 << 20);
         std::fs::write(source.join(format!("file-{number}")), bytes).unwrap();
     }
     Market { world, hosts, issuer, source }

@@ -43,26 +43,8 @@ async fn entrust(market: &Market, to: &str, more: &[&str]) {
     run(market, "friend", &["delegate", "accept", &file]).await;
 }
 
-/// The name of the host with an address that begins with an entity.
-fn host_of(market: &Market, entity: &str) -> String {
-    let is_it = |host: &&String| {
-        market.world.address(host).is_some_and(|address| address.starts_with(entity))
-    };
-    market.hosts.iter().find(is_it).unwrap().clone()
-}
-
 async fn contracts(market: &Market, who: &str) -> Vec<Value> {
     run(market, who, &["contracts", "list"]).await
-}
-
-async fn fresh_host(market: &mut Market, name: &str) -> String {
-    market.world.ask(name, ["init", "--no-passphrase"]).await.unwrap();
-    market.world.ask(name, ["wallet", "add", &market.issuer.clone()]).await.unwrap();
-    let path = market.world.home(name).join("shards");
-    let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
-    market.world.ask(name, sell).await.unwrap();
-    market.hosts.push(name.to_owned());
-    market.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +58,7 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let hosts: Vec<String> = contracts(&market, "buyer")
         .await
         .iter()
-        .map(|line| host_of(&market, line["provider"].as_str().unwrap()))
+        .map(|line| market.host_of(line["provider"].as_str().unwrap()))
         .collect();
     let n = hosts.len();
     assert_eq!(contracts(&market, "friend").await.len(), n, "one with each host");
@@ -94,7 +76,7 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
 
     // The owner is away, and a host dies for good.
     market.world.kill(&hosts[0]).await.unwrap();
-    let fresh = fresh_host(&mut market, "fresh").await;
+    let fresh = market.fresh_host("fresh").await;
     let tended = run(&market, "friend", &["delegate", "tend", "--now", "--host", &fresh]).await;
     let repaired = all(&tended, "repaired");
     assert_eq!(repaired[0]["replaced"].as_array().unwrap().len(), 1, "{tended:?}");

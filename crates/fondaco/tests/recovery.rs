@@ -86,27 +86,11 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     market.world.end().await;
 }
 
-/// Writes files of 4 MiB that neither compress nor repeat.
-fn write_noise(folder: &std::path::Path, files: u32) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for number in 0..files {
-        let bytes: Vec<u8> = (0..1 << 19)
-            .flat_map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state.to_le_bytes()
-            })
-            .collect();
-        fs::write(folder.join(format!("noise-{number}")), bytes).unwrap();
-    }
-}
-
 /// The machine burns in the middle of its first backup: what the hosts had by then is taken up on another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_backup_that_the_machine_did_not_survive_goes_on() {
     let market = market(4).await;
-    write_noise(&market.source, 40);
+    market.write_noise(40);
     let words = market.world.ask("buyer", ["identity", "export-words"]).await.unwrap();
     let words: Vec<&str> =
         words["words"].as_array().unwrap().iter().filter_map(Value::as_str).collect();

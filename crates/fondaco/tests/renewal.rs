@@ -5,9 +5,12 @@
 mod compare;
 #[path = "../src/failure.rs"]
 mod failure;
+#[path = "market/noise.rs"]
+mod noise;
 #[path = "../src/demo/world.rs"]
 mod world;
 
+use noise::Noise;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -43,7 +46,7 @@ async fn market() -> Market {
     }
     let source = world.home("source");
     std::fs::create_dir_all(&source).unwrap();
-    std::fs::write(source.join("file"), noise(300_000)).unwrap();
+    std::fs::write(source.join("file"), Noise::new().bytes(300_000)).unwrap();
     let market = Market { world, source };
     market.backup(&[]).await;
     market
@@ -106,18 +109,6 @@ impl Market {
         assert_eq!(audit["balanced"], Value::Bool(true));
         self.world.end().await;
     }
-}
-
-/// Bytes that compression does not shorten (Marsaglia's xorshift).
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(next).take(length).collect()
 }
 
 fn all(lines: &[Value], event: &str) -> Vec<Value> {

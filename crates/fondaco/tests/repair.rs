@@ -20,22 +20,6 @@ fn find<'a>(lines: &'a [Value], event: &str) -> &'a Value {
     lines.iter().rev().find(|line| line["event"] == event).unwrap()
 }
 
-/// Writes files of 4 MiB that neither compress nor repeat.
-fn write_noise(folder: &Path, files: u32) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for number in 0..files {
-        let bytes: Vec<u8> = (0..1 << 19)
-            .flat_map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state.to_le_bytes()
-            })
-            .collect();
-        fs::write(folder.join(format!("noise-{number}")), bytes).unwrap();
-    }
-}
-
 /// Turns one bit in every 16 KiB of every file below a folder.
 fn alter(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -60,29 +44,10 @@ fn size(folder: &Path) -> u64 {
     })
 }
 
-/// The host with an address that begins with an entity.
-fn host_of(market: &Market, entity: &str) -> String {
-    let is_it = |host: &&String| {
-        market.world.address(host).is_some_and(|address| address.starts_with(entity))
-    };
-    market.hosts.iter().find(is_it).unwrap().clone()
-}
-
 /// The hosts with a contract in the one set, in the order of `contracts list`.
 async fn chosen(market: &Market) -> Vec<String> {
     let lines = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
-    lines.iter().map(|line| host_of(market, line["provider"].as_str().unwrap())).collect()
-}
-
-/// Adds one more host to the market, and returns its address.
-async fn fresh_host(market: &mut Market, name: &str) -> String {
-    market.world.ask(name, ["init", "--no-passphrase"]).await.unwrap();
-    market.world.ask(name, ["wallet", "add", &market.issuer.clone()]).await.unwrap();
-    let path = market.world.home(name).join("shards");
-    let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
-    market.world.ask(name, sell).await.unwrap();
-    market.hosts.push(name.to_owned());
-    market.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap()
+    lines.iter().map(|line| market.host_of(line["provider"].as_str().unwrap())).collect()
 }
 
 /// What was written to hosts by the contracts of which they still tell.
@@ -96,7 +61,7 @@ async fn written(market: &Market, name: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_slots_are_made_anew_and_outlive_the_others() {
     let mut market = market(4).await;
-    write_noise(&market.source, 2);
+    market.write_noise(2);
     fs::write(market.source.join("letter"), b"dear all").unwrap();
     let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
     let contracts = find(&made, "contracts");
@@ -118,8 +83,7 @@ async fn lost_slots_are_made_anew_and_outlive_the_others() {
     // One is gone for good, another alters what it keeps; two come anew.
     market.world.kill(&hosts[0]).await.unwrap();
     alter(&market.world.home(&hosts[1]).join("shards"));
-    let (one, two) =
-        (fresh_host(&mut market, "fresh-1").await, fresh_host(&mut market, "fresh-2").await);
+    let (one, two) = (market.fresh_host("fresh-1").await, market.fresh_host("fresh-2").await);
     let repaired =
         market.backup("buyer", &["repair", "--now", "--host", &one, "--host", &two]).await;
     let health = find(&repaired, "health");
@@ -186,13 +150,13 @@ fn begin_repair(market: &Market, host: &str) -> Child {
 async fn a_repair_that_is_killed_goes_on_and_pays_nothing_twice() {
     let mut market = market(4).await;
     // Some packs, so that there is a middle to be killed in.
-    write_noise(&market.source, 20);
+    market.write_noise(20);
     market.world.run("buyer", market.create_args(&[])).await.unwrap();
     let hosts = chosen(&market).await;
     let kept = size(&market.world.home(&hosts[1]).join("shards"));
     let socket = market.world.address(&hosts[0]).unwrap().rsplit('@').next().unwrap().to_owned();
     market.world.kill(&hosts[0]).await.unwrap();
-    let fresh = fresh_host(&mut market, "fresh").await;
+    let fresh = market.fresh_host("fresh").await;
     let folder = market.world.home("fresh").join("shards");
 
     let mut repair = begin_repair(&market, &fresh);

@@ -1,5 +1,9 @@
 //! A small market of real processes: an issuer, hosts and a buyer.
 
+mod noise;
+
+pub(crate) use noise::Noise;
+
 use crate::compare;
 use crate::world::World;
 use serde_json::Value;
@@ -82,5 +86,33 @@ impl Market {
         let path = to.to_str().unwrap();
         self.backup(who, &["restore", "latest", "--no-cache", "--to", path]).await;
         compare::compare(&self.source, &to, None).unwrap();
+    }
+
+    /// Adds one more host to the market, and returns its address.
+    pub(crate) async fn fresh_host(&mut self, name: &str) -> String {
+        self.world.ask(name, ["init", "--no-passphrase"]).await.unwrap();
+        self.world.ask(name, ["wallet", "add", &self.issuer]).await.unwrap();
+        let path = self.world.home(name).join("shards");
+        let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
+        self.world.ask(name, sell).await.unwrap();
+        self.hosts.push(name.to_owned());
+        self.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap()
+    }
+
+    /// The name of the host with an address that begins with an entity.
+    pub(crate) fn host_of(&self, entity: &str) -> String {
+        let is_it = |host: &&String| {
+            self.world.address(host).is_some_and(|address| address.starts_with(entity))
+        };
+        self.hosts.iter().find(is_it).unwrap().clone()
+    }
+
+    /// Writes files of 4 MiB of noise to the source.
+    pub(crate) fn write_noise(&self, files: u32) {
+        let mut noise = Noise::new();
+        for number in 0..files {
+            std::fs::write(self.source.join(format!("noise-{number}")), noise.bytes(4 << 20))
+                .unwrap();
+        }
     }
 }
