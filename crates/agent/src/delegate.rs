@@ -16,7 +16,7 @@
 //!
 //! - The delegate cannot read what it looks after: it has shards, and no key of the repository.
 //! - It pays with its own money, under its own contracts; nothing is signed in the owner's name.
-//! - It deletes nothing of the owner's, and takes over only what would have ended within a quarter of an epoch, if
+//! - It deletes nothing that is in the owner's name, and takes over only what would have ended within a quarter of an epoch, if
 //!   the owner did not say more.
 //! - Giving back moves no shard: the host that has it signs with the owner, and the delegate's contract is over by that.
 //!

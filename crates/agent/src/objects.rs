@@ -30,7 +30,7 @@ use fondaco_units::{Amount, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,8 +40,18 @@ use tokio::time::{Instant, timeout};
 /// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
 
-/// How long a host may take for a read before the others are asked to make up for it.
+/// How long a host may say nothing at all, to any read that waits for it, before the others are asked to make up for one.
+/// A read that waits behind others of the same host is not late: to have it made up by k others would make all hosts later.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long one read may take at most before the others are asked, however busy its host is.
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a host that was too slow is passed over.
+const SLOW_SPAN: Duration = Duration::from_secs(30);
+
+/// How many hosts are read from at once for one object.
+const PIECES_AT_ONCE: usize = 16;
 
 /// How many rows of a lost shard are made at once; each takes k bytes of memory.
 const WINDOW_ROWS: u64 = 1 << 20;
@@ -67,6 +77,14 @@ struct Down {
     may_return: bool,
     /// Whether another host should take its place in the next set.
     replace: bool,
+    /// When it is to be tried again, if by itself.
+    until: Option<Instant>,
+}
+
+impl Down {
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 /// The objects of one buyer, on the hosts it has contracts with.
@@ -217,9 +235,13 @@ impl Objects {
         let pieces = layout
             .locate(range.start, range.end.saturating_sub(range.start))
             .map_err(|error| AgentError::Store(format!("{}: {error}", show(object))))?;
+        // Each is with another host.
+        let reads =
+            pieces.into_iter().map(|piece| self.read_piece(object, &record, &set, layout, piece));
+        let mut reads = futures_util::stream::iter(reads).buffered(PIECES_AT_ONCE);
         let mut bytes = Vec::new();
-        for piece in pieces {
-            bytes.extend(self.read_piece(object, &record, &set, layout, piece).await?);
+        while let Some(piece) = reads.next().await {
+            bytes.extend(piece?);
         }
         Ok(bytes)
     }
@@ -234,15 +256,15 @@ impl Objects {
     ) -> Result<Vec<u8>, AgentError> {
         let Piece { shard, ref range } = piece;
         let mut direct = pin!(self.read_shard(record, set, layout, shard, range.clone(), false));
-        match timeout(PATIENCE, direct.as_mut()).await {
-            Ok(read) => {
+        match self.in_time(set.contracts[usize::from(shard)], direct.as_mut()).await {
+            Some(read) => {
                 if let Some(bytes) = read? {
                     return Ok(bytes);
                 }
                 self.rebuild(object, record, set, layout, &piece).await
             }
             // A slow host is raced by all the others; if they win, it is not waited for again.
-            Err(_) => tokio::select! {
+            None => tokio::select! {
                 biased;
                 read = direct.as_mut() => match read? {
                     Some(bytes) => Ok(bytes),
@@ -367,16 +389,21 @@ impl Objects {
                 .into_iter()
                 .map(|other| {
                     let read = self.read_shard(record, set, layout, other, rows.clone(), patient);
+                    let contract = set.contracts[usize::from(other)];
                     async move {
-                        let patience = if patient { Duration::MAX } else { PATIENCE };
-                        (other, timeout(patience, read).await)
+                        let mut read = pin!(read);
+                        let done = match patient {
+                            true => Some(read.await),
+                            false => self.in_time(contract, read.as_mut()).await,
+                        };
+                        (other, done)
                     }
                 })
                 .collect();
             while let Some((other, read)) = reads.next().await {
                 match read {
-                    Ok(read) => found.extend(read?.map(|bytes| (other, bytes))),
-                    Err(_) => slow.push(other),
+                    Some(read) => found.extend(read?.map(|bytes| (other, bytes))),
+                    None => slow.push(other),
                 }
                 if found.len() >= needed {
                     break; // Who has not answered yet is not waited for.
@@ -402,6 +429,7 @@ impl Objects {
     ) -> Result<Option<Vec<u8>>, AgentError> {
         let contract = set.contracts[usize::from(shard)];
         let down = self.down.lock().expect("no panic under this lock").get(&contract).cloned();
+        let down = down.filter(|down| !down.is_over());
         if down.is_some_and(|down| !(again && down.may_return)) {
             return Ok(None);
         }
@@ -427,10 +455,21 @@ impl Objects {
         }
     }
 
-    /// Remembers that a host was too slow, for this process.
+    /// Waits for a read for as long as its host answers some read now and then; nothing if it does not.
+    async fn in_time<T>(
+        &self,
+        contract: ContractId,
+        read: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        let session = self.sessions.get(&contract);
+        in_time(|| session.map_or(0, |session| session.answers()), read).await
+    }
+
+    /// Remembers that a host was too slow, for a while.
     fn note_slow(&self, contract: ContractId) {
-        let why = format!("a host needed more than {} s", PATIENCE.as_secs());
-        let down = Down { why, may_return: true, replace: false };
+        let why = format!("a host said nothing for {} s", PATIENCE.as_secs());
+        let until = Some(Instant::now() + SLOW_SPAN);
+        let down = Down { why, may_return: true, replace: false, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
     }
 
@@ -479,7 +518,8 @@ impl Objects {
                         ..
                     }
             );
-        let down = Down { why: error.to_string(), may_return: is_transient(error), replace };
+        let (may_return, until) = (is_transient(error), None);
+        let down = Down { why: error.to_string(), may_return, replace, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
@@ -657,6 +697,22 @@ pub(crate) fn is_transient(error: &AgentError) -> bool {
     }
 }
 
+/// Waits for a read while `answers` goes up at least once in [`PATIENCE`], and for [`PATIENCE_MAX`] at most.
+async fn in_time<T>(
+    answers: impl Fn() -> u64,
+    mut read: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let began = Instant::now();
+    loop {
+        let before = answers();
+        match timeout(PATIENCE, read.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_) if answers() == before || began.elapsed() >= PATIENCE_MAX => return None,
+            Err(_) => {}
+        }
+    }
+}
+
 pub(crate) async fn put_patiently(
     session: &Session,
     shard: ShardId,
@@ -679,3 +735,40 @@ pub(crate) async fn put_patiently(
 }
 
 const _: () = assert!(SHARDS_MAX == u8::MAX as usize, "shards are numbered in a byte");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tokio::time::sleep;
+
+    /// A busy host is waited for; one that says nothing, or keeps everybody waiting for ever, is not.
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_others_is_waited_for() {
+        // Milliseconds from one answer to the next, and for the read itself; whether it is waited for, and for how long.
+        for (between, takes, expected, waited) in [
+            (100, 500, true, 500),
+            (700, 8000, true, 8000),
+            (2000, 900, true, 900),
+            (2000, 8000, false, 1000),
+            (700, 90_000, false, 30_000),
+        ] {
+            let began = Instant::now();
+            let answers = Cell::new(0);
+            let others = async {
+                loop {
+                    sleep(Duration::from_millis(between)).await;
+                    answers.set(answers.get() + 1);
+                }
+            };
+            let mut read = pin!(sleep(Duration::from_millis(takes)));
+            let done = tokio::select! {
+                biased;
+                () = others => None,
+                done = in_time(|| answers.get(), read.as_mut()) => done,
+            };
+            assert_eq!(done.is_some(), expected, "{between} {takes}");
+            assert_eq!(began.elapsed(), Duration::from_millis(waited), "{between} {takes}");
+        }
+    }
+}

@@ -68,6 +68,8 @@ pub struct Session {
     stored: AtomicU64,
     /// What was signed for by this process, over what the host had before.
     spent: AtomicU64,
+    /// How many reads were answered.
+    answers: AtomicU64,
     /// Whether its host is given anything new and paid for further epochs; reading is always paid for.
     is_paid: AtomicBool,
     /// The contract that its slot had first: what the shards are tagged under.
@@ -195,6 +197,7 @@ impl Session {
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
         let (spent, is_paid, away) = (AtomicU64::new(0), AtomicBool::new(true), Arc::default());
+        let answers = AtomicU64::new(0);
         let (origin, tag_key) = (terms.id(), OnceLock::new());
         Self {
             key,
@@ -206,6 +209,7 @@ impl Session {
             hold_max,
             stored,
             spent,
+            answers,
             is_paid,
             origin,
             audit_key: None,
@@ -258,6 +262,11 @@ impl Session {
     /// Returns what was signed for by this process, over what the host had before.
     pub fn spent(&self) -> Amount {
         Amount::new(self.spent.load(Ordering::Relaxed))
+    }
+
+    /// Returns how many steps of reads were answered: who waits for one sees by it that the host is there.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Returns whose host this is.
@@ -439,6 +448,7 @@ impl Session {
             }
             let done = self.read_step(&mut state, shard, size, start..end).await;
             bytes.extend(self.after(&mut state, done)?);
+            self.answers.fetch_add(1, Ordering::Relaxed);
             start = end;
         }
         Ok(bytes)

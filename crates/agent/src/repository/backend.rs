@@ -11,6 +11,13 @@ use rustic_core::{
 };
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How much of packs is in memory at once, as it was read: the library asks for twenty parts of up to 40 MiB at a time.
+const READ_BYTES_MAX: u32 = 96 << 20;
+
+/// The unit in which that is counted, in bytes.
+const READ_UNIT: u32 = 64 << 10;
 
 /// [`Objects`], as the library reads and writes them.
 pub(super) struct Backend {
@@ -18,11 +25,26 @@ pub(super) struct Backend {
     pub(super) runtime: Handle,
     /// The first failure, in our own words: the library wraps or panics over what it is told.
     failure: Mutex<Option<AgentError>>,
+    /// Room for what is read, in units.
+    room: Arc<Semaphore>,
+}
+
+/// Bytes that take room until nobody has them any more.
+struct Held {
+    bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Backend {
     pub(super) fn new(objects: Arc<Objects>, runtime: Handle) -> Self {
-        Self { objects, runtime, failure: Mutex::default() }
+        let room = Arc::new(Semaphore::new((READ_BYTES_MAX / READ_UNIT) as usize));
+        Self { objects, runtime, failure: Mutex::default(), room }
     }
 
     pub(super) fn take_failure(&self) -> Option<AgentError> {
@@ -94,8 +116,14 @@ impl ReadBackend for Backend {
     ) -> RusticResult<Buffer> {
         let object = object(kind, id);
         let range = u64::from(offset)..u64::from(offset) + u64::from(length);
-        let read = self.runtime.block_on(self.objects.read(object, range));
-        self.refuse(&format!("reading {}", show(object)), read).map(Buffer::from)
+        let units = length.min(READ_BYTES_MAX).div_ceil(READ_UNIT);
+        let read = self.runtime.block_on(async {
+            // Closed never; and what has room is given back by who reads it, without reading more.
+            let _room = Arc::clone(&self.room).acquire_many_owned(units).await.ok();
+            let bytes = self.objects.read(object, range).await?;
+            Ok(Held { bytes, _room })
+        });
+        self.refuse(&format!("reading {}", show(object)), read).map(Buffer::from_owner)
     }
 
     fn warmup_path(&self, kind: FileType, id: &Id) -> String {

@@ -63,6 +63,7 @@ impl Session {
             hold_max,
             stored,
             spent,
+            answers: AtomicU64::new(0),
             is_paid,
             origin,
             audit_key: None,
