@@ -7,7 +7,7 @@
 //!                                                                       otherwise; Takes::Always, at any time
 //! ```
 //!
-//! A delegate deletes nothing, ends nothing, and signs nothing in the buyer's name. What is encrypted stays so: shards are
+//! A delegate deletes and ends nothing that is in the buyer's name, and signs nothing in it; what it has taken over is its own. What is encrypted stays so: shards are
 //! given out as they are kept.
 //!
 //! The latest mandate of a buyer for the same delegate counts; one that is over when it is made takes back those before it.
