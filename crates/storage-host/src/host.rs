@@ -50,6 +50,7 @@
 //! assert_eq!(list.prices.capacity, host.free());
 //! ```
 
+mod contract;
 mod mandates;
 mod marks;
 mod overview;
@@ -65,16 +66,18 @@ mod tests;
 
 pub use prove::{PROOFS_PER_EPOCH_MAX, ProvePlan, ProveShard};
 
+use contract::{Contract, check_hold};
+
 use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, Charge, ContractId, Ending, Factor, Input, Mandate, PriceList, SignedPriceList, State,
-    Tab, Terms,
+    Charge, ContractId, Ending, Factor, Input, Mandate, PriceList, SignedPriceList, State, Tab,
+    Terms,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
-use fondaco_ledger::{Hold, HoldId, HoldState, SignedVoucher};
-use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response, SignedMark};
+use fondaco_ledger::{Hold, HoldId, SignedVoucher};
+use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -225,111 +228,6 @@ pub enum Settle {
     Void(HoldId),
     /// All is done: this is the answer.
     Done(Response),
-}
-
-/// One contract, as its provider sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Contract {
-    terms: Terms,
-    /// What the hold has.
-    amount_max: Amount,
-    /// When the hold expires.
-    expires: Timestamp,
-    /// The highest there is.
-    voucher: SignedVoucher,
-    tab: Tab,
-    shards: BTreeMap<ShardId, Bytes>,
-    state: State,
-    /// What was paid out, once that is done.
-    paid: Option<Amount>,
-    /// What the buyer finds everything by.
-    mark: Option<SignedMark>,
-}
-
-impl Contract {
-    /// Where the contract stands at `now`, whether or not that was noted yet.
-    fn state_at(&self, now: Timestamp) -> State {
-        let state = self.state.tick(&self.terms, &self.tab, now);
-        if now >= post_at(self.terms.begins, self.expires) {
-            return state.end(now, Ending::HoldOver);
-        }
-        state
-    }
-
-    /// How much room it takes: none once its money is got, or once another has taken its shards over.
-    fn promised(&self) -> u128 {
-        match (self.paid, self.state.why()) {
-            (Some(_), _) | (_, Some(Ending::Renewed)) => 0,
-            (None, _) => u128::from(self.terms.size_max.get()),
-        }
-    }
-
-    fn total(&self) -> Amount {
-        Bill::of(&self.terms.prices, &self.tab.meter).map_or(Amount::MAX, |bill| bill.total())
-    }
-
-    /// Checks a voucher and returns the highest there is then. One that is not higher counts for nothing, so nothing
-    /// but its hold is checked.
-    fn highest(&self, voucher: &SignedVoucher) -> Result<SignedVoucher, Reason> {
-        let (new, known) = (voucher.voucher, self.voucher.voucher);
-        if (new.currency, new.hold) != (known.currency, known.hold) {
-            return Err(Reason::WrongVoucher);
-        }
-        if new.cumulative <= known.cumulative {
-            return Ok(self.voucher);
-        }
-        let (authorised, amount_max) = (new.cumulative, self.amount_max);
-        if authorised > amount_max {
-            return Err(Reason::OverHold { authorised, amount_max });
-        }
-        voucher.verify(self.terms.buyer).map_err(|_| Reason::BadVoucher)?;
-        Ok(*voucher)
-    }
-
-    /// Takes over counters and voucher, where they are higher.
-    fn raise(&mut self, tab: &Tab, voucher: &SignedVoucher) {
-        let (meter, new) = (&mut self.tab.meter, &tab.meter);
-        meter.opened |= new.opened;
-        meter.written = meter.written.max(new.written);
-        meter.read = meter.read.max(new.read);
-        meter.byte_epochs = meter.byte_epochs.max(new.byte_epochs);
-        self.tab.epochs_paid = self.tab.epochs_paid.max(tab.epochs_paid);
-        if voucher.voucher.cumulative > self.voucher.voucher.cumulative {
-            self.voucher = *voucher;
-        }
-    }
-}
-
-/// Checks the hold that is to pay for a contract, and the first voucher of it; returns what the hold has, and until when.
-fn check_hold(
-    terms: &Terms,
-    voucher: &SignedVoucher,
-    hold: Option<&Hold>,
-) -> Result<(Amount, Timestamp), Reason> {
-    let Hold { payer, payee, amount_max, order, expires, state } =
-        *hold.ok_or(Reason::UnknownHold)?;
-    let parties = (terms.buyer, terms.prices.provider, *terms.id().digest());
-    if state != HoldState::Open || (payer, payee, order) != parties {
-        return Err(Reason::WrongHold);
-    }
-    if post_at(terms.begins, expires) < terms.paid_until(1) {
-        return Err(Reason::HoldExpires { expires });
-    }
-    if voucher.voucher.currency != terms.prices.currency {
-        return Err(Reason::WrongVoucher);
-    }
-    let authorised = voucher.voucher.cumulative;
-    if authorised > amount_max {
-        return Err(Reason::OverHold { authorised, amount_max });
-    }
-    voucher.verify(terms.buyer).map_err(|_| Reason::BadVoucher)?;
-    Ok((amount_max, expires))
-}
-
-/// From when a hold must be posted.
-fn post_at(begins: Timestamp, expires: Timestamp) -> Timestamp {
-    let margin = (expires.since(begins).milliseconds() / 4).min(POST_MARGIN_MAX.milliseconds());
-    Timestamp::from_milliseconds(expires.milliseconds().saturating_sub(margin))
 }
 
 /// A shard on its way in.

@@ -1,10 +1,12 @@
 //! What a book takes, and that it is made again from what the hosts kept.
 
 use super::*;
-use fondaco_codec::{Decode as _, Encode as _};
-use fondaco_contract::PriceList;
+use fondaco_codec::{Decode as _, Encode as _, List, Text};
+use fondaco_contract::{PriceList, Tab, Terms};
 use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_erasure::Layout;
+use fondaco_lcp::RequestId;
+use fondaco_ports::Address;
 use fondaco_units::{Duration, Price};
 use proptest::prelude::*;
 

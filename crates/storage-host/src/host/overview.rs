@@ -1,6 +1,7 @@
 //! All that a provider wants to know of its contracts at one glance.
 
-use super::{Host, post_at};
+use super::Host;
+use super::contract::post_at;
 use fondaco_contract::{ContractId, State};
 use fondaco_units::{Amount, Bytes, Timestamp};
 

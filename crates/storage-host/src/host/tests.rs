@@ -7,7 +7,7 @@ use super::*;
 use crate::Event;
 use fondaco_contract::{TermsError, read_charged};
 use fondaco_crypto::Digest;
-use fondaco_ledger::Voucher;
+use fondaco_ledger::{HoldState, Voucher};
 use fondaco_ports::market::Mark;
 
 const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
