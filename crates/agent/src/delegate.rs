@@ -48,6 +48,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The room in a contract that only pays for reading; one that keeps shards has more, [`SLACK`](crate::opening::SLACK) at least.
 pub(crate) const WATCH_SIZE: Bytes = Bytes::new(1 << 20);
 
+/// How long a host takes no other mandate of the same two.
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// How many times dearer or larger than agreed before something may be.
 const DEARER_MAX: u64 = 4;
 
@@ -114,6 +117,15 @@ impl Agent {
         });
         let sets = sets.and_then(List::new).ok_or_else(too_much)?;
         Ok(Entrusted { mandate, audit_key: *AuditKey::of(&self.key).expose(), sets })
+    }
+
+    /// Sees that what is entrusted is for this agent, and still is.
+    ///
+    /// # Errors
+    ///
+    /// The file is for somebody else, or its mandate is over.
+    pub fn check(&self, entrusted: &Entrusted) -> Result<(), AgentError> {
+        self.check_mandate(entrusted.mandate.mandate)
     }
 
     /// Takes over the care of what is in the file, with contracts of its own that pay for reading; what was accepted before
@@ -397,8 +409,18 @@ impl Agent {
             open.map(|(_, record)| (record.address.entity(), record.address.clone())).collect()
         });
         let mut told = Vec::new();
-        for (provider, address) in hosts {
-            told.push((provider, admit(&self.endpoint, &address, &over).await.map(drop)));
+        for (provider, address) in &hosts {
+            told.push((*provider, admit(&self.endpoint, address, &over).await.map(drop)));
+        }
+        let is_busy = |answer: &Result<(), AgentError>| {
+            matches!(answer, Err(AgentError::Provider { reason: Reason::Busy, .. }))
+        };
+        // A host takes one mandate at a time, and the one that is taken back may just have come.
+        if told.iter().any(|(_, answer)| is_busy(answer)) {
+            tokio::time::sleep(BUSY_PAUSE).await;
+            for (provider, answer) in told.iter_mut().filter(|(_, answer)| is_busy(answer)) {
+                *answer = admit(&self.endpoint, &hosts[provider], &over).await.map(drop);
+            }
         }
         told
     }

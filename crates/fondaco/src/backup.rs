@@ -17,7 +17,7 @@ pub(crate) use delegate::delegate;
 pub(crate) use state::keep as keep_books;
 
 use crate::cli::BackupCommand;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::{Bars, say};
 use fondaco_agent::delegate::Entrusted;
@@ -34,6 +34,13 @@ use tokio::runtime::Handle;
 const MONTH: Duration = Duration::from_seconds(30 * 86_400);
 
 pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Result<(), Failure> {
+    if !matches!(command, BackupCommand::Repair(_)) && delegate::entrusted(home)?.is_some() {
+        return Err(Failure::new(
+            "this identity looks after another's backup, and has no key that reads it",
+        )
+        .code(Code::Usage)
+        .hint("for a backup of your own take another: `fondaco --identity NAME init`"));
+    }
     match command {
         BackupCommand::Create(args) => create::create(home, args, json).await,
         BackupCommand::List(args) => look::list(home, args, json).await,

@@ -63,6 +63,23 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let n = hosts.len();
     assert_eq!(contracts(&market, "friend").await.len(), n, "one with each host");
 
+    // Wrong files change nothing: one for nobody any more, one that is older, one that is cut.
+    let (short, cut) = (path(&market, "short"), path(&market, "cut"));
+    let brief = ["delegate", "entrust", &to, "--until", "1ms", "--out", &short];
+    run(&market, "buyer", &brief).await;
+    let good = fs::read(path(&market, "entrusted")).unwrap();
+    fs::write(&cut, &good[..good.len() / 2]).unwrap();
+    for (file, why) in [(&short, "its mandate was good until"), (&cut, "damaged")] {
+        let refused = market.world.run("friend", ["delegate", "accept", file]).await.unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    let newer = path(&market, "newer");
+    run(&market, "buyer", &["delegate", "entrust", &to, "--out", &newer]).await;
+    run(&market, "friend", &["delegate", "accept", &newer]).await;
+    let older = ["delegate", "accept", &path(&market, "entrusted")];
+    let refused = market.world.run("friend", older).await.unwrap_err();
+    assert!(refused.to_string().contains("a newer file"), "{refused}");
+
     // All is well: nothing is taken, nothing is repaired. It reads shards, and not what they are of.
     let calm = run(&market, "friend", &["delegate", "tend", "--now"]).await;
     assert!(all(&calm, "taken_over").is_empty() && all(&calm, "repaired").is_empty(), "{calm:?}");
@@ -72,7 +89,7 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let restored = path(&market, "stolen");
     let stolen = ["backup", "restore", "latest", "--no-cache", "--to", &restored];
     let refused = market.world.run("friend", stolen).await.unwrap_err();
-    assert!(refused.to_string().contains("password"), "{refused}");
+    assert!(refused.to_string().contains("no key that reads it"), "{refused}");
 
     // The owner is away, and a host dies for good.
     market.world.kill(&hosts[0]).await.unwrap();

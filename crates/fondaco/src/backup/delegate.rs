@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Contracts of the delegate's own that end sooner than this many epochs are renewed.
-const RENEW_WITHIN: f64 = 1.5;
+const RENEW_WITHIN: f64 = 0.5;
 
 pub(crate) async fn delegate(
     home: &Home,
@@ -82,7 +82,9 @@ async fn entrust(home: &Home, args: EntrustArgs, json: bool) -> Result<(), Failu
     let agent = open(home).await?;
     let to = entity(&args.delegate)?;
     if to == agent.key().entity() {
-        return Err(Failure::new("you cannot be your own delegate").code(Code::Usage));
+        return Err(Failure::new("you cannot be your own delegate")
+            .code(Code::Usage)
+            .hint("another identity of yours can: `fondaco --identity NAME init`"));
     }
     let until = after(args.until);
     let takes = if args.take_over { Takes::Always } else { Takes::AtEnd };
@@ -141,6 +143,14 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
         return Err(Failure::new("this identity has a backup of its own")
             .code(Code::Usage)
             .hint("take one of its own for each owner: `fondaco --identity NAME init`"));
+    }
+    agent.check(&entrusted)?;
+    let is_older =
+        |before: &Entrusted| before.mandate.mandate.issued > entrusted.mandate.mandate.issued;
+    if before.as_ref().is_some_and(is_older) {
+        return Err(Failure::new("you have a newer file of its owner already")
+            .code(Code::Usage)
+            .hint("ask for another if this is what is to be looked after now"));
     }
     // What was begun can be gone on with only by who knows what it was.
     let kept = home.folder("delegate")?.join("entrusted");
@@ -266,9 +276,10 @@ async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failu
 async fn revoke(home: &Home, delegate: &str, json: bool) -> Result<(), Failure> {
     let to = entity(delegate)?;
     let agent = open(home).await?;
-    let mut failed = 0;
-    for (provider, told) in agent.revoke(to).await {
-        let why = told.as_ref().err().map(ToString::to_string);
+    let (mut told, mut failed) = (0, 0);
+    for (provider, answer) in agent.revoke(to).await {
+        let why = answer.err().map(|error| error.to_string());
+        told += 1;
         failed += usize::from(why.is_some());
         if json {
             let line =
@@ -279,6 +290,9 @@ async fn revoke(home: &Home, delegate: &str, json: bool) -> Result<(), Failure> 
         }
     }
     match failed {
+        0 if told == 0 => Err(Failure::new("you have no open contract with any host")
+            .code(Code::NotFound)
+            .hint("what is not kept by hosts nobody can take over")),
         0 => {
             say_progress(json, "Every host was told.");
             Ok(())
