@@ -67,7 +67,7 @@ fn mistakes_are_named() {
         (&["backup", "create"], 2, "required"),
         (&["demo", "/no/such/folder"], 3, "No such file"),
         (&["demo", file], 2, "is not a folder"),
-        (&["demo", folder, "--hosts", "3"], 2, "too few to lose three"),
+        (&["demo", folder, "--hosts", "3"], 2, "3 hosts are too few to lose 3"),
         (&["backup", "create", "/no/such/folder"], 3, "No such file"),
         (&["backup", "create", file], 2, "is not a folder"),
         (&["backup", "create", folder], 3, "no currency is accepted here yet"),
