@@ -2,7 +2,10 @@
 #![no_main]
 
 use fondaco_codec::{Decode, Encode};
-use fondaco_lcp::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Response, SignedReceipt};
+use fondaco_lcp::{
+    Invoices, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Response, SignedInvoice, SignedReceipt,
+};
+use fondaco_crypto::EntityId;
 use fondaco_ledger::{PayWord, SignedAnchor, SignedVoucher};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,6 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(response.to_frame(), bytes);
     }
     same::<SignedReceipt>(bytes);
+    same::<SignedInvoice>(bytes);
+    let mut invoices = Invoices::new(EntityId::from_bytes([9; 32]));
+    let _ = invoices.replay(bytes);
     same::<SignedVoucher>(bytes);
     same::<SignedAnchor>(bytes);
     same::<PayWord>(bytes);

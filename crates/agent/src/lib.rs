@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! Wallet        intents saved, sent, settled; pay, be paid, look back, prove    one issuer
+//! InvoiceFile   what was asked for, and which deposit paid it   several issuers
 //! discovery     brokers ─► checked asks ─► hosts                several brokers
 //! posting       a provider's ask, shown at brokers
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
@@ -33,6 +34,7 @@ pub mod delegate;
 pub mod discovery;
 pub mod entropy;
 mod error;
+mod invoicing;
 mod journal;
 mod losses;
 mod objects;
@@ -57,6 +59,10 @@ pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use fondaco_reputation::Standing;
 pub use fondaco_reputation::{Limits as MoneyLimits, LimitsError, Share};
+pub use invoicing::{
+    Asked, INVOICE_TEXT_BYTES_MAX, InvoiceFile, InvoiceTextError, invoice_from_text,
+    invoice_to_text, is_invoice, state_word,
+};
 pub use journal::BookFile;
 pub use objects::{Objects, Traffic};
 pub use opening::{Opened, Opening, Trust, Wish};

@@ -1,7 +1,8 @@
 //! Pay exactly once, whatever crashes: intents are on disk before they are sent.
 
-use crate::AgentError;
-use fondaco_crypto::CurrencyId;
+use crate::{AgentError, Paid};
+use fondaco_codec::Text;
+use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response};
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
@@ -61,6 +62,18 @@ impl Wallet {
     /// Returns the currency of the wallet's issuer.
     pub fn currency(&self) -> CurrencyId {
         CurrencyId::issued_by(self.client.issuer().entity())
+    }
+
+    /// Returns whose wallet it is.
+    pub fn holder(&self) -> EntityId {
+        self.client.holder()
+    }
+
+    /// Returns the payment that was made to `to` for this order, if it is remembered.
+    pub(crate) fn paid_for(&self, to: EntityId, order: &Text<64>) -> Option<Paid> {
+        let inner = self.inner.lock().expect("no panic under this lock");
+        let (id, fee, balance) = inner.outbox.paid_for(to, order)?;
+        Some(Paid { id, fee, balance, taken_up: true })
     }
 
     /// Where the head of the issuer's journal is kept that was seen last.

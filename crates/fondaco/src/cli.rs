@@ -2,6 +2,7 @@
 
 mod backup;
 mod delegate;
+mod invoice;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
@@ -11,6 +12,8 @@ pub(crate) use backup::{
 pub(crate) use delegate::{
     AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs,
 };
+
+pub(crate) use invoice::{CreateInvoiceArgs, InvoiceCommand};
 
 use crate::home::Identity;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -73,9 +76,12 @@ pub(crate) enum Command {
     /// Choose the currencies you accept
     #[command(subcommand)]
     Wallet(WalletCommand),
-    /// Pay somebody
-    #[command(after_help = "Example:\n  fondaco pay fon1… 12.50 CLR")]
+    /// Pay somebody, or an invoice
+    #[command(after_help = "Examples:\n  fondaco pay fon1… 12.50 CLR\n  fondaco pay invoice:AQ…")]
     Pay(PayArgs),
+    /// Ask for payments, and see which are made
+    #[command(subcommand)]
+    Invoice(InvoiceCommand),
     /// Show what you hold, in every currency you accept
     Balance,
     /// Show what you were paid since you looked last, in every currency you accept
@@ -342,15 +348,15 @@ pub(crate) enum ReceiptCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct PayArgs {
-    /// Whom to pay: fon1…, or 64 hex digits
+    /// Whom to pay: fon1…, or 64 hex digits; or what: invoice:…
     pub(crate) to: String,
-    /// How much
-    pub(crate) amount: String,
+    /// How much; an invoice says it
+    pub(crate) amount: Option<String>,
     /// In which currency; may be left out when you accept only one
     pub(crate) currency: Option<String>,
     /// What for, so that the payee knows
-    #[arg(long, default_value = "")]
-    pub(crate) order: String,
+    #[arg(long)]
+    pub(crate) order: Option<String>,
     /// Write the issuer's signed receipt to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,

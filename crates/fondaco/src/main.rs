@@ -14,6 +14,7 @@ mod folders;
 mod gateway;
 mod history;
 mod home;
+mod invoices;
 mod issuer;
 mod keys;
 mod offers;
@@ -79,6 +80,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Issuer(command) => issuer::run(&home, command, json).await,
             Command::Wallet(command) => wallet::run(&home, command, json).await,
             Command::Pay(args) => wallet::pay(&home, args, json).await,
+            Command::Invoice(command) => invoices::run(&home, command, json).await,
             Command::Balance => wallet::balance(&home, json).await,
             Command::Deposits(args) => wallet::deposits(&home, args, json).await,
             Command::History(args) => history::history(&home, args, json).await,

@@ -5,10 +5,11 @@ use crate::entities::{address, entity};
 use crate::failure::{Code, Failure};
 use crate::history;
 use crate::home::{CurrencyConfig, Home, Identity};
+use crate::invoices;
 use crate::screen::say;
-use fondaco_agent::{AgentError, Balance, Wallet};
+use fondaco_agent::{AgentError, Balance, InvoiceFile, Paid, Wallet, is_invoice};
 use fondaco_codec::Text;
-use fondaco_crypto::SecretKey;
+use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{Currency, Deposit, Refusal, RequestId};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::{Address, Clock as _};
@@ -16,6 +17,7 @@ use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient};
 use fondaco_units::{Amount, Duration, Scale};
 use serde_json::json;
+use std::path::PathBuf;
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
@@ -163,7 +165,7 @@ async fn set_limit(wallet: &Wallet, balance_max: Amount) -> Result<bool, Failure
     }
 }
 
-fn amount_in(scale: Scale, text: &str) -> Result<Amount, Failure> {
+pub(crate) fn amount_in(scale: Scale, text: &str) -> Result<Amount, Failure> {
     scale.parse(text).map_err(|error| Failure::new(format!("{text}: {error}")).code(Code::Usage))
 }
 
@@ -234,19 +236,52 @@ async fn close(
     Ok(())
 }
 
+/// Pays whoever is named, or what an invoice asks for.
 pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Failure> {
     let PayArgs { to, amount, currency, order, receipt } = args;
-    let to = entity(&to)?;
+    let usage = |what: &str, hint: &str| Failure::new(what).code(Code::Usage).hint(hint);
     let config = home.wallet()?;
+    if is_invoice(&to) {
+        if amount.is_some() || currency.is_some() || order.is_some() {
+            return Err(usage(
+                "an invoice says how much is to be paid, and for which order",
+                "name nothing but the invoice: `fondaco pay invoice:…`",
+            ));
+        }
+        let invoice = invoices::read(&to)?.invoice;
+        let currency = invoices::currency_of(&config, &invoice)?;
+        let wallet = open(home, currency).await?;
+        let fee_max = wallet.describe().await?.currency.transfer_fee;
+        let paid = wallet.pay_invoice(&SystemClock, &invoice, fee_max).await;
+        let paid = paid.map_err(|error| unpaid(error, currency))?;
+        if paid.taken_up && !json {
+            say("You have paid this invoice before: it was paid once.");
+        }
+        tell_paid(&paid, invoice.payee, invoice.amount, currency, json)?;
+        return told_paid(&wallet, &paid, receipt, json).await;
+    }
+    let to = entity(&to)?;
+    let amount = amount
+        .ok_or_else(|| usage("how much is missing", "as in `fondaco pay fon1… 12.50 CLR`"))?;
     let currency = config.find(currency.as_deref())?;
-    let scale = currency.scale()?;
-    let amount = amount_in(scale, &amount)?;
-    let order = Text::new(order)
+    let amount = amount_in(currency.scale()?, &amount)?;
+    let order = Text::new(order.unwrap_or_default())
         .ok_or_else(|| Failure::new("--order has more than 64 bytes").code(Code::Usage))?;
     let wallet = open(home, currency).await?;
     let fee_max = wallet.describe().await?.currency.transfer_fee;
     let paid = wallet.pay(&SystemClock, to, amount, fee_max, order).await;
-    let paid = paid.map_err(|error| match error {
+    let paid = paid.map_err(|error| unpaid(error, currency))?;
+    if paid.taken_up && !json {
+        say("This is your payment of before, of which you were not told yet: it was made once.");
+        say("Run the same again to pay once more.");
+    }
+    tell_paid(&paid, to, amount, currency, json)?;
+    told_paid(&wallet, &paid, receipt, json).await
+}
+
+/// Says why a payment was not made.
+fn unpaid(error: AgentError, currency: &CurrencyConfig) -> Failure {
+    match error {
         AgentError::Issuer(Refusal::Ledger {
             refusal: LedgerRefusal::InsufficientFunds { available, wanted },
         }) => Failure::new(format!(
@@ -262,7 +297,17 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
             .code(Code::Funds)
             .hint("pay less, or ask the payee to accept more"),
         other => pending(other),
-    })?;
+    }
+}
+
+fn tell_paid(
+    paid: &Paid,
+    to: EntityId,
+    amount: Amount,
+    currency: &CurrencyConfig,
+    json: bool,
+) -> Result<(), Failure> {
+    let scale = currency.scale()?;
     let (fee, balance) = (scale.show(paid.fee), currency.show(paid.balance));
     if json {
         let line = json!({
@@ -272,21 +317,25 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
         });
         say(&line.to_string());
     } else {
-        if paid.taken_up {
-            say(
-                "This is your payment of before, of which you were not told yet: it was made once.",
-            );
-            say("Run the same again to pay once more.");
-        }
         say(&format!(
             "Paid {} to {to} (fee {fee}); you have {balance} left.",
             currency.show(amount),
         ));
         say(&format!("It is {}: `fondaco receipt get` proves it.", paid.id));
     }
+    Ok(())
+}
+
+/// The owner was told of a payment: what remains is its receipt.
+async fn told_paid(
+    wallet: &Wallet,
+    paid: &Paid,
+    receipt: Option<PathBuf>,
+    json: bool,
+) -> Result<(), Failure> {
     wallet.told(paid.id)?;
     match receipt {
-        Some(path) => history::save_receipt(&wallet, paid.id, &path, json).await,
+        Some(path) => history::save_receipt(wallet, paid.id, &path, json).await,
         None => Ok(()),
     }
 }
@@ -383,16 +432,24 @@ async fn show_deposits(
     json: bool,
 ) -> Result<usize, Failure> {
     let (mut through, mut more, mut shown) = (0, true, 0);
+    let mut taken: Option<Option<InvoiceFile>> = None;
     while more {
         let (list, is_more) = wallet.deposits(through, Duration::ZERO).await?;
         more = is_more && !list.is_empty();
+        // Held for as long as there is something to match, and not while nothing comes.
+        let invoices = match &mut taken {
+            Some(invoices) => invoices,
+            None if list.is_empty() => break,
+            None => taken.insert(invoices::open_if_any(home).await?),
+        };
         for deposit in &list {
             through = deposit.number;
             shown += 1;
-            show_deposit(currency, deposit, json)?;
+            show_deposit(invoices, currency, deposit, json)?;
         }
     }
-    // The issuer forgets a notice when it is acknowledged, so it is shown first.
+    // The issuer forgets a notice when it is acknowledged, so it is shown first, and what it pays is saved.
+    drop(taken);
     if through > 0 && !keep {
         wallet.acknowledge(&SystemClock, through).await?;
     }
@@ -400,7 +457,13 @@ async fn show_deposits(
     Ok(shown)
 }
 
-fn show_deposit(currency: &CurrencyConfig, deposit: &Deposit, json: bool) -> Result<(), Failure> {
+fn show_deposit(
+    invoices: &mut Option<InvoiceFile>,
+    currency: &CurrencyConfig,
+    deposit: &Deposit,
+    json: bool,
+) -> Result<(), Failure> {
+    let verdict = invoices::verdict(invoices, currency, deposit)?;
     let Deposit { number, payer, amount, order, at } = deposit;
     let amount = currency.scale()?.show(*amount);
     let payer = payer.map(|payer| payer.to_string());
@@ -408,11 +471,16 @@ fn show_deposit(currency: &CurrencyConfig, deposit: &Deposit, json: bool) -> Res
         let line = json!({
             "event": "deposit", "number": number, "payer": payer, "amount": amount.to_string(),
             "currency": currency.symbol, "order": order.as_str(), "at": at.to_string(),
+            "invoice": verdict.map(|(line, _)| line),
         });
         say(&line.to_string());
     } else {
         let from = payer.as_deref().unwrap_or("newly minted");
-        say(&format!("{at}  {amount:>16} {}  {from}  {}", currency.symbol, order.as_str()));
+        let order = invoices::printable(order.as_str());
+        say(&format!("{at}  {amount:>16} {}  {from}  {order}", currency.symbol));
+        if let Some((_, told)) = verdict {
+            say(&format!("    {told}"));
+        }
     }
     Ok(())
 }

@@ -126,6 +126,90 @@ async fn two_people_pay_each_other() {
     world.end().await;
 }
 
+/// A seller knows for what a payment came: order, currency, payer and amount are all those that it asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_is_paid_by_who_was_asked_and_by_nothing_else() {
+    let mut world = World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap();
+    let issuer = issuer(&mut world).await;
+    let alice = holder(&world, "alice", &issuer).await;
+    let mallory = holder(&world, "mallory", &issuer).await;
+    let bob = holder(&world, "bob", &issuer).await;
+    for who in [&alice, &mallory] {
+        world.ask("issuer", ["issuer", "mint", "100", "--to", who]).await.unwrap();
+    }
+    let create = ["invoice", "create", "10", "CLR", "--from", &alice, "--for", "two loaves"];
+    let made = world.ask("bob", create).await.unwrap();
+    let (invoice, order) = (made["invoice"].as_str().unwrap(), made["order"].as_str().unwrap());
+    let other = world.ask("bob", create).await.unwrap();
+    assert_ne!(other["order"], made["order"], "nobody can tell the next order from this one");
+
+    // What it says can be read by whoever has it, and be changed by nobody.
+    let shown = world.ask("mallory", ["invoice", "show", invoice]).await.unwrap();
+    assert_eq!((&shown["amount"], &shown["payee"]), (&"10.00".into(), &bob.as_str().into()));
+    let forged = format!("{}{}", &invoice[..60], invoice[60..].replacen('A', "B", 1));
+    world.run_to("alice", ["pay", &forged], 8).await.unwrap();
+    world.run_to("alice", ["pay", &invoice[..100]], 8).await.unwrap();
+    world.run_to("alice", ["pay", invoice, "10"], 2).await.unwrap();
+    let refused = world.run_to("mallory", ["pay", invoice], 1).await.unwrap();
+    assert!(refused[0]["error"].as_str().unwrap().contains(&alice), "{refused:?}");
+
+    // A stranger who knows the order pays a little under it, then all; then the buyer pays, and means it once.
+    world.ask("mallory", ["pay", &bob, "1", "--order", order]).await.unwrap();
+    world.ask("mallory", ["pay", &bob, "10", "--order", order]).await.unwrap();
+    let paid = world.ask("alice", ["pay", invoice]).await.unwrap();
+    assert_eq!((&paid["balance"], &paid["taken_up"]), (&"89.90".into(), &false.into()));
+    let again = world.ask("alice", ["pay", invoice]).await.unwrap();
+    assert_eq!((&again["id"], &again["taken_up"]), (&paid["id"], &true.into()));
+    assert_eq!(world.ask("alice", ["balance"]).await.unwrap()["available"], "89.90");
+
+    // Whatever comes again, as after a crash before it was acknowledged, is told alike.
+    for look in [&["deposits", "--keep"][..], &["deposits"]] {
+        let told = world.run("bob", look.iter().copied()).await.unwrap();
+        let told: Vec<_> = told.iter().map(|deposit| &deposit["invoice"]).collect();
+        let states: Vec<_> = told.iter().map(|invoice| &invoice["state"]).collect();
+        assert_eq!(states, ["astray", "astray", "paid"], "{told:?}");
+        assert!(told.iter().all(|invoice| invoice["for"] == "two loaves"), "{told:?}");
+    }
+    // Paid under another order by hand, it pays what has that order; twice, it is astray; cancelled, too.
+    let order = other["order"].as_str().unwrap();
+    for sum in ["10", "10"] {
+        world.ask("alice", ["pay", &bob, sum, "--order", order]).await.unwrap();
+    }
+    let third = world.ask("bob", create).await.unwrap();
+    let order = third["order"].as_str().unwrap();
+    world.ask("bob", ["invoice", "cancel", order]).await.unwrap();
+    world.ask("alice", ["pay", third["invoice"].as_str().unwrap()]).await.unwrap();
+    world.ask("alice", ["pay", &bob, "2", "--order", "bread"]).await.unwrap();
+    let told = world.run("bob", ["deposits"]).await.unwrap();
+    let states: Vec<_> = told.iter().map(|deposit| &deposit["invoice"]["state"]).collect();
+    assert_eq!(states, [&Value::from("paid"), &"astray".into(), &"astray".into(), &Value::Null]);
+    world.run_to("bob", ["invoice", "cancel", other["order"].as_str().unwrap()], 1).await.unwrap();
+    let listed = world.run("bob", ["invoice", "list", "--all"]).await.unwrap();
+    let states: Vec<_> = listed.iter().map(|invoice| &invoice["state"]).collect();
+    assert_eq!(states, ["paid", "cancelled", "paid"], "the first done first");
+
+    // What is overdue is not paid any more; what nobody can pay is not asked for.
+    let late = ["invoice", "create", "10", "--within", "1s"];
+    let late = world.ask("bob", late).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let late = world.run_to("alice", ["pay", late["invoice"].as_str().unwrap()], 1).await.unwrap();
+    assert!(late[0]["error"].as_str().unwrap().contains("due"), "{late:?}");
+    let overdue = world.run("bob", ["invoice", "list"]).await.unwrap();
+    assert_eq!(overdue[0]["state"], "overdue");
+    for (asked, code) in [
+        (&["invoice", "create", "0"][..], 2),
+        (&["invoice", "create", "1e3"], 2),
+        (&["invoice", "create", "1", "--within", "0s"], 2),
+        (&["invoice", "create", "1", "--from", &bob], 2),
+        (&["invoice", "create", "1", "USD"], 3),
+        (&["invoice", "cancel", "bread"], 2),
+        (&["invoice", "cancel", &"0".repeat(64)], 3),
+    ] {
+        world.run_to("bob", asked.iter().copied(), code).await.unwrap();
+    }
+    world.end().await;
+}
+
 /// One account in both dialects: SOAP over TLS pays, waits and is charged for its handshake once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_of_2003_is_as_good_as_any() {
@@ -148,13 +232,17 @@ async fn a_holder_of_2003_is_as_good_as_any() {
     let Reply::Told { deposits, fee, balance } = told else { panic!("{told:?}") };
     assert_eq!((deposits.len(), fee, balance), (1, Amount::new(5), Amount::new(9995)));
     let to = parse_entity(&dave).unwrap();
-    let order = Text::cut("order 1");
+    // The order of an invoice is what a client of 2003 gives as its transaction id.
+    let create = ["invoice", "create", "10", "--from", &carol_id];
+    let asked = world.ask("dave", create).await.unwrap();
+    let order = Text::cut(asked["order"].as_str().unwrap());
     let paid = client.transfer(1, to, Amount::new(1000), order.clone()).await.unwrap();
     assert!(matches!(paid, Reply::Paid { fee } if fee == Amount::new(10)), "{paid:?}");
     assert_eq!(client.transfer(1, to, Amount::new(1000), order).await.unwrap(), paid);
     drop(client);
     let noticed = world.ask("dave", ["deposits"]).await.unwrap();
     assert_eq!(noticed["payer"].as_str(), Some(carol_id.as_str()));
+    assert_eq!(noticed["invoice"]["state"], "paid");
 
     // A resumed session is the same account, costs nothing, and is told at once what arrives.
     let mut client = SoapClient::connect(&tls, soap(&world), scale).await.unwrap();

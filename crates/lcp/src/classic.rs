@@ -19,8 +19,8 @@
 //! - With each message of a holder, all its other *connections* that are accepted by then are shut out: what lingers
 //!   there is too late. That a newer connection shuts out the older ones is not enough: a message may linger on the newer
 //!   one while an older goes on, and be done once more after it. A connection keeps the order of its messages, or breaks.
-//! - A notice names its *payer*, so that an order is not settled by a stranger's payment: the seller matches payer and
-//!   amount too.
+//! - A notice names its *payer* (to who asks over LCP/2), so that an order is not settled by a stranger's payment: the
+//!   seller's [`Invoices`](crate::Invoices) draw the order and match currency, payer and amount too.
 //! - A *refused* message consumes its counter, and its fault is its answer for ever.
 //! - The *order* is the payee's word and may repeat: what makes a message one message is its counter.
 //!

@@ -29,6 +29,8 @@
 //! - Only its payer, its payee and the issuer can tell that a hold exists.
 //! - The time of the books never goes back. Holds that are due expire before a command is applied.
 //! - Money is conserved: see `ledger`, whose rules these machines cannot break.
+//! - What a payee asked for by an [`Invoice`] is paid by one deposit, whose order, currency, payer and amount are all those of
+//!   the invoice: see [`Invoices`], the third machine.
 //!
 //! # What is not here
 //!
@@ -88,6 +90,8 @@ mod currency;
 mod frame;
 mod holders;
 mod id;
+mod invoice;
+mod invoices;
 mod issuer;
 mod journal;
 mod message;
@@ -104,6 +108,8 @@ mod tests;
 pub use currency::{Currency, Deposit, Limits};
 pub use frame::FrameError;
 pub use id::{ParseRequestIdError, RequestId};
+pub use invoice::{Invoice, InvoiceId, Mismatch, ParseInvoiceIdError, SignedInvoice, Unpayable};
+pub use invoices::{InvoiceState, Invoices, InvoicesError, Verdict};
 pub use issuer::{
     FirstAnswer, Handled, HandledClassic, Issuer, IssuerOptions, Recorded, SnapshotError,
 };
@@ -146,6 +152,12 @@ pub const FENCES_MAX: usize = 1 << 18;
 
 /// The most deposit notices that wait for one holder before transfers and mints to it are refused.
 pub const DEPOSITS_WAITING_MAX: usize = 100_000;
+
+/// The most invoices of one payee that are open.
+pub const INVOICES_OPEN_MAX: usize = 65_536;
+
+/// The most invoices of one payee, paid or cancelled, that are kept.
+pub const INVOICES_DONE_MAX: usize = 16_384;
 
 /// The most intents that one outbox has pending.
 pub const PENDING_MAX: usize = 65_536;

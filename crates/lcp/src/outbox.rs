@@ -12,9 +12,10 @@
 //! and the issuer gives its first answer.
 
 use crate::{PENDING_MAX, Refusal, Request, RequestId, Response, SETTLED_MAX};
-use fondaco_codec::{Decode, DecodeError, Encode, Reader, choice};
+use fondaco_codec::{Decode, DecodeError, Encode, Reader, Text, choice};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ledger::HoldId;
+use fondaco_units::Amount;
 use std::collections::{BTreeMap, VecDeque};
 
 const OUTBOX_VERSION: u8 = 2;
@@ -142,6 +143,23 @@ impl Outbox {
             matches!(intent.outcome, Some(Response::Transferred { .. })) && !intent.told
         });
         untold.map(|(id, intent)| (id, &intent.request))
+    }
+
+    /// Returns the payment that was made to `payee` for this order, if it is not forgotten: its id, its fee, and what could be
+    /// spent when it was done.
+    pub fn paid_for(
+        &self,
+        payee: EntityId,
+        purpose: &Text<64>,
+    ) -> Option<(RequestId, Amount, Amount)> {
+        self.intents.iter().find_map(|(id, intent)| match (&intent.request, &intent.outcome) {
+            (Request::Transfer { to, order, .. }, Some(Response::Transferred { fee, balance }))
+                if *to == payee && order == purpose =>
+            {
+                Some((*id, *fee, *balance))
+            }
+            _ => None,
+        })
     }
 
     /// Takes note that the owner was told the outcome; the record to be saved. The same again is harmless.

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 mod classic;
 mod commands;
+mod invoices;
 mod simulation;
 
 const ISSUER: usize = 0;
