@@ -185,6 +185,8 @@ impl Objects {
                 let mut whole = Vec::with_capacity(shard.len() + tags.len());
                 whole.extend_from_slice(shard);
                 whole.extend(tags);
+                // A slow host must not keep the object in memory beside what it waits for.
+                drop(shards);
                 let shard = whole;
                 let index = usize::from(number);
                 let name = ShardId::of(&shard);
@@ -195,6 +197,7 @@ impl Objects {
                 (index, put.map(|_| name))
             });
         }
+        drop(shards);
         let mut failed = None;
         while let Some(done) = puts.join_next().await {
             let (index, put) =

@@ -144,6 +144,7 @@ impl WriteBackend for Backend {
         for part in content.slice() {
             bytes.extend_from_slice(part);
         }
+        drop(content);
         let put = self.runtime.block_on(self.objects.put(object, bytes));
         self.refuse(&format!("storing {}", show(object)), put)
     }
