@@ -61,6 +61,23 @@ impl Failure {
         ExitCode::from(self.code as u8)
     }
 
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    pub(crate) const fn ends_with(&self) -> Code {
+        self.code
+    }
+
+    /// Returns the failure of one currency among several as a line of JSON.
+    pub(crate) fn json_of(&self, currency: &str, issuer: &str) -> String {
+        let Self { what, hint, code } = self;
+        serde_json::json!({
+            "currency": currency, "issuer": issuer, "error": what, "hint": hint, "code": *code as u8,
+        })
+        .to_string()
+    }
+
     /// Returns the failure as a line of JSON.
     pub(crate) fn json(&self) -> String {
         let Self { what, hint, code } = self;

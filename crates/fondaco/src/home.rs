@@ -315,6 +315,16 @@ impl CurrencyConfig {
 }
 
 impl WalletConfig {
+    /// What a currency is called: its symbol, and where another has the same one, whose it is.
+    pub(crate) fn label(&self, currency: &CurrencyConfig) -> String {
+        let CurrencyConfig { symbol, .. } = currency;
+        let twins = self.currency.iter().filter(|other| other.symbol == *symbol).count();
+        match currency.issuer() {
+            Ok(issuer) if twins > 1 => format!("{symbol} of {}", issuer.entity()),
+            Ok(_) | Err(_) => symbol.clone(),
+        }
+    }
+
     /// Finds a currency by its symbol, its issuer, or, when there is only one, by nothing.
     pub(crate) fn find(&self, name: Option<&str>) -> Result<&CurrencyConfig, Failure> {
         let known = || {
@@ -346,8 +356,10 @@ impl WalletConfig {
                 .code(Code::NotFound)
                 .hint(known())),
             (_, Some(name)) => {
+                let keys: Vec<String> =
+                    matching.iter().filter_map(|it| Some(entity(it)?.to_string())).collect();
                 Err(Failure::new(format!("more than one currency is called {name}"))
-                    .hint("name the issuer's key instead"))
+                    .hint(format!("name the issuer's key instead: {}", keys.join(" or "))))
             }
             (_, None) => Err(Failure::new("more than one currency is accepted here").hint(known())),
         }

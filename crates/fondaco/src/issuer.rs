@@ -4,7 +4,7 @@ use crate::cli::{IssuerCommand, Socket};
 use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::screen::{self, say};
+use crate::screen::{self, complain, say};
 use crate::services::{listen_failure, stop_switch};
 use crate::wallet::{client, pending, random_id};
 use fondaco_agent::Wallet;
@@ -153,7 +153,7 @@ impl Classic {
 fn free(usual: SocketAddr) -> SocketAddr {
     match TcpListener::bind(usual) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            tracing::warn!(%usual, "another program has this socket; the system chooses one");
+            complain(&format!("warning: another program has {usual}; the system chooses a socket"));
             SocketAddr::new(usual.ip(), 0)
         }
         Ok(_) | Err(_) => usual,

@@ -13,6 +13,7 @@ mod failure;
 mod folders;
 mod gateway;
 mod history;
+mod holdings;
 mod home;
 mod invoices;
 mod issuer;
@@ -81,8 +82,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Wallet(command) => wallet::run(&home, command, json).await,
             Command::Pay(args) => wallet::pay(&home, args, json).await,
             Command::Invoice(command) => invoices::run(&home, command, json).await,
-            Command::Balance => wallet::balance(&home, json).await,
-            Command::Deposits(args) => wallet::deposits(&home, args, json).await,
+            Command::Balance => holdings::balance(&home, json).await,
+            Command::Deposits(args) => holdings::deposits(&home, args, json).await,
             Command::History(args) => history::history(&home, args, json).await,
             Command::Receipt(command) => history::receipt(&home, command, json).await,
             Command::Sell(command) => sell::sell(&home, command, json),

@@ -1,21 +1,21 @@
-//! `fondaco wallet`, `pay` and `balance`: what I hold.
+//! `fondaco wallet` and `pay`: which currencies I accept, and what I give of them.
 
-use crate::cli::{DepositsArgs, PayArgs, WalletCommand};
+use crate::cli::{PayArgs, WalletCommand};
 use crate::entities::{address, entity};
 use crate::failure::{Code, Failure};
 use crate::history;
 use crate::home::{CurrencyConfig, Home, Identity};
 use crate::invoices;
 use crate::screen::say;
-use fondaco_agent::{AgentError, Balance, InvoiceFile, Paid, Wallet, is_invoice};
+use fondaco_agent::{AgentError, Paid, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
-use fondaco_lcp::{Currency, Deposit, Refusal, RequestId};
+use fondaco_lcp::{Currency, Refusal, RequestId};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient};
-use fondaco_units::{Amount, Duration, Scale};
+use fondaco_units::{Amount, Scale};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -131,7 +131,11 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
 }
 
 /// Tells the issuer the most of its currency that is accepted here, unless it keeps to that already; whether it does.
-async fn limit(home: &Home, wallet: &Wallet, currency: &CurrencyConfig) -> Result<bool, Failure> {
+pub(crate) async fn limit(
+    home: &Home,
+    wallet: &Wallet,
+    currency: &CurrencyConfig,
+) -> Result<bool, Failure> {
     let (Some(trust), false) = (&currency.trust, currency.limited) else { return Ok(true) };
     let limited = set_limit(wallet, amount_in(currency.scale()?, trust)?).await?;
     if limited {
@@ -253,7 +257,10 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
         let wallet = open(home, currency).await?;
         let fee_max = wallet.describe().await?.currency.transfer_fee;
         let paid = wallet.pay_invoice(&SystemClock, &invoice, fee_max).await;
-        let paid = paid.map_err(|error| unpaid(error, currency))?;
+        let paid = match paid {
+            Ok(paid) => paid,
+            Err(error) => return Err(unpaid(&wallet, error, currency).await),
+        };
         if paid.taken_up && !json {
             say("You have paid this invoice before: it was paid once.");
         }
@@ -270,7 +277,10 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
     let wallet = open(home, currency).await?;
     let fee_max = wallet.describe().await?.currency.transfer_fee;
     let paid = wallet.pay(&SystemClock, to, amount, fee_max, order).await;
-    let paid = paid.map_err(|error| unpaid(error, currency))?;
+    let paid = match paid {
+        Ok(paid) => paid,
+        Err(error) => return Err(unpaid(&wallet, error, currency).await),
+    };
     if paid.taken_up && !json {
         say("This is your payment of before, of which you were not told yet: it was made once.");
         say("Run the same again to pay once more.");
@@ -280,23 +290,36 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
 }
 
 /// Says why a payment was not made.
-fn unpaid(error: AgentError, currency: &CurrencyConfig) -> Failure {
-    match error {
-        AgentError::Issuer(Refusal::Ledger {
-            refusal: LedgerRefusal::InsufficientFunds { available, wanted },
-        }) => Failure::new(format!(
+async fn unpaid(wallet: &Wallet, error: AgentError, currency: &CurrencyConfig) -> Failure {
+    let AgentError::Issuer(Refusal::Ledger { refusal }) = error else { return pending(error) };
+    match refusal {
+        // The books say the same of an empty account and of none; the history has nothing of one that never was.
+        LedgerRefusal::InsufficientFunds { available: Amount::ZERO, .. }
+            if wallet.history(0, 1).await.is_ok_and(|(entries, _)| entries.is_empty()) =>
+        {
+            Failure::new(format!("you have no account of {} there yet", currency.symbol))
+                .code(Code::Funds)
+                .hint("it is made by the first payment to you, or by what is minted for you")
+        }
+        LedgerRefusal::InsufficientFunds { available, wanted } => Failure::new(format!(
             "you have {}, and {} are needed, fee included",
             currency.show(available),
             currency.show(wanted)
         ))
         .code(Code::Funds)
         .hint("ask whoever owes you, or pay less"),
-        AgentError::Issuer(Refusal::Ledger {
-            refusal: LedgerRefusal::OverLimit { balance_max, .. },
-        }) => Failure::new(format!("the payee accepts {} at most", currency.show(balance_max)))
-            .code(Code::Funds)
-            .hint("pay less, or ask the payee to accept more"),
-        other => pending(other),
+        LedgerRefusal::OverLimit { balance_max, .. } => {
+            Failure::new(format!("the payee accepts {} at most", currency.show(balance_max)))
+                .code(Code::Funds)
+                .hint("pay less, or ask the payee to accept more")
+        }
+        LedgerRefusal::ZeroAmount => Failure::new("the amount is zero: nothing would be paid")
+            .code(Code::Usage)
+            .hint("name an amount, as in `fondaco pay fon1… 12.50 CLR`"),
+        LedgerRefusal::SelfTransfer { .. } => Failure::new("the payee is you: nothing was paid")
+            .code(Code::Usage)
+            .hint("`fondaco identity show` says who you are; name another entity"),
+        _ => pending(error),
     }
 }
 
@@ -338,149 +361,4 @@ async fn told_paid(
         Some(path) => history::save_receipt(wallet, paid.id, &path, json).await,
         None => Ok(()),
     }
-}
-
-pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
-    // Who has no key is told that first.
-    home.key_file()?;
-    let config = home.wallet()?;
-    if config.currency.is_empty() {
-        return Err(Failure::new("no currency is accepted here yet")
-            .code(Code::NotFound)
-            .hint("add one with `fondaco wallet add ISSUER-ADDRESS`"));
-    }
-    for currency in &config.currency {
-        let wallet = open(home, currency).await?;
-        // Whether the issuer's books are those seen before is worth a question.
-        wallet.describe().await?;
-        limit(home, &wallet, currency).await?;
-        let Balance { available, held, .. } = wallet.balance().await?;
-        let scale = currency.scale()?;
-        if json {
-            let line = json!({
-                "currency": currency.symbol, "available": scale.show(available).to_string(),
-                "held": scale.show(held).to_string(),
-            });
-            say(&line.to_string());
-        } else {
-            let (available, held) = (scale.show(available), scale.show(held));
-            say(&format!("{available:>20} {}   and {held} held for contracts", currency.symbol));
-        }
-    }
-    Ok(())
-}
-
-pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Result<(), Failure> {
-    let DepositsArgs { keep, wait } = args;
-    let wait = u64::try_from(wait.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-    let config = home.wallet()?;
-    let mut wallets = Vec::new();
-    for currency in &config.currency {
-        wallets.push((currency, open(home, currency).await?));
-    }
-    let started = std::time::Instant::now();
-    loop {
-        // All issuers are asked to wait at once; each asking is short enough for any of them.
-        let left =
-            wait.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(wait));
-        let span = Duration::from_milliseconds(left.min(WAIT_MILLISECONDS_MAX));
-        let asking = wallets.iter().map(|(_, wallet)| Box::pin(wallet.deposits(0, span)));
-        first_with(asking, |(list, _)| !list.is_empty()).await?;
-        let mut shown = 0;
-        for (currency, wallet) in &wallets {
-            shown += show_deposits(home, currency, wallet, keep, json).await?;
-        }
-        if shown > 0 || left == 0 || wallets.is_empty() {
-            return Ok(());
-        }
-    }
-}
-
-/// The longest that one query asks an issuer to wait.
-const WAIT_MILLISECONDS_MAX: u64 = 25_000;
-
-/// Waits for the first answer that `is_wanted`, or for all of them.
-async fn first_with<T, F: Future<Output = Result<T, AgentError>> + Unpin>(
-    asking: impl Iterator<Item = F>,
-    is_wanted: impl Fn(&T) -> bool,
-) -> Result<(), Failure> {
-    let mut asking: Vec<F> = asking.collect();
-    while !asking.is_empty() {
-        let (answer, place) = std::future::poll_fn(|context| {
-            for (place, each) in asking.iter_mut().enumerate() {
-                if let std::task::Poll::Ready(answer) = std::pin::Pin::new(each).poll(context) {
-                    return std::task::Poll::Ready((answer, place));
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await;
-        if is_wanted(&answer?) {
-            return Ok(());
-        }
-        drop(asking.swap_remove(place));
-    }
-    Ok(())
-}
-
-/// Shows what one issuer has to tell, and acknowledges it unless it is to be kept: how many there were.
-async fn show_deposits(
-    home: &Home,
-    currency: &CurrencyConfig,
-    wallet: &Wallet,
-    keep: bool,
-    json: bool,
-) -> Result<usize, Failure> {
-    let (mut through, mut more, mut shown) = (0, true, 0);
-    let mut taken: Option<Option<InvoiceFile>> = None;
-    while more {
-        let (list, is_more) = wallet.deposits(through, Duration::ZERO).await?;
-        more = is_more && !list.is_empty();
-        // Held for as long as there is something to match, and not while nothing comes.
-        let invoices = match &mut taken {
-            Some(invoices) => invoices,
-            None if list.is_empty() => break,
-            None => taken.insert(invoices::open_if_any(home).await?),
-        };
-        for deposit in &list {
-            through = deposit.number;
-            shown += 1;
-            show_deposit(invoices, currency, deposit, json)?;
-        }
-    }
-    // The issuer forgets a notice when it is acknowledged, so it is shown first, and what it pays is saved.
-    drop(taken);
-    if through > 0 && !keep {
-        wallet.acknowledge(&SystemClock, through).await?;
-    }
-    limit(home, wallet, currency).await?;
-    Ok(shown)
-}
-
-fn show_deposit(
-    invoices: &mut Option<InvoiceFile>,
-    currency: &CurrencyConfig,
-    deposit: &Deposit,
-    json: bool,
-) -> Result<(), Failure> {
-    let verdict = invoices::verdict(invoices, currency, deposit)?;
-    let Deposit { number, payer, amount, order, at } = deposit;
-    let amount = currency.scale()?.show(*amount);
-    let payer = payer.map(|payer| payer.to_string());
-    if json {
-        let line = json!({
-            "event": "deposit", "number": number, "payer": payer, "amount": amount.to_string(),
-            "currency": currency.symbol, "order": order.as_str(), "at": at.to_string(),
-            "invoice": verdict.map(|(line, _)| line),
-        });
-        say(&line.to_string());
-    } else {
-        let from = payer.as_deref().unwrap_or("newly minted");
-        let order = invoices::printable(order.as_str());
-        say(&format!("{at}  {amount:>16} {}  {from}  {order}", currency.symbol));
-        if let Some((_, told)) = verdict {
-            say(&format!("    {told}"));
-        }
-    }
-    Ok(())
 }

@@ -218,7 +218,7 @@ fn a_query_with_nothing_to_tell_can_be_parked() {
     assert!(!issuer.classic_waits(alice, 2, &query(1)));
 }
 
-/// Pins the bytes that `docs/formats/lcp2003.md` shows.
+/// Pins the bytes of a message of 2003, of its answer and of its record, whose fields `docs/formats/lcp2.md` names.
 #[test]
 fn the_bytes_of_a_message() {
     let [bank, alice, bob] =

@@ -1,0 +1,305 @@
+//! `fondaco balance` and `deposits`: what I hold and was paid, of all currencies side by side.
+//!
+//! All issuers are asked at once. One that is away keeps nobody from learning what the others say: it is named, and the
+//! command ends with a code of its own.
+
+use crate::cli::DepositsArgs;
+use crate::failure::{Code, Failure};
+use crate::home::{CurrencyConfig, Home, WalletConfig};
+use crate::invoices;
+use crate::screen::say;
+use crate::wallet::{limit, open};
+use fondaco_agent::{Balance, InvoiceFile, Wallet};
+use fondaco_lcp::Deposit;
+use fondaco_store::SystemClock;
+use fondaco_units::Duration;
+use serde_json::json;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+/// What is asked of several issuers at once.
+struct Asked<F>(Vec<(usize, Pin<Box<F>>)>);
+
+impl<F: Future> Asked<F> {
+    fn new(asking: impl IntoIterator<Item = F>) -> Self {
+        Self(asking.into_iter().map(Box::pin).enumerate().collect())
+    }
+
+    /// Waits for the next answer: which one it is, and what it says. Nothing when all have answered.
+    async fn next(&mut self) -> Option<(usize, F::Output)> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (at, place, answer) = poll_fn(|context| {
+            for (at, (place, asking)) in self.0.iter_mut().enumerate() {
+                if let Poll::Ready(answer) = asking.as_mut().poll(context) {
+                    return Poll::Ready((at, *place, answer));
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        drop(self.0.swap_remove(at));
+        Some((place, answer))
+    }
+
+    /// Waits for all answers, in the order in which was asked.
+    async fn all(mut self) -> Vec<F::Output> {
+        let mut answers = Vec::new();
+        while let Some(answer) = self.next().await {
+            answers.push(answer);
+        }
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+}
+
+/// The issuers that did not answer, or not well.
+struct Missing<'a> {
+    config: &'a WalletConfig,
+    json: bool,
+    failures: Vec<Failure>,
+}
+
+impl<'a> Missing<'a> {
+    const fn new(config: &'a WalletConfig, json: bool) -> Self {
+        Self { config, json, failures: Vec::new() }
+    }
+
+    /// Names one. Where there is no other currency, the end of the command says it all.
+    fn add(&mut self, currency: &CurrencyConfig, failure: Failure) {
+        if self.config.currency.len() > 1 {
+            if self.json {
+                let issuer = currency.issuer().map(|issuer| issuer.entity().to_string());
+                say(&failure.json_of(&currency.symbol, &issuer.unwrap_or_default()));
+            } else {
+                let label = self.config.label(currency);
+                say(&format!("{:>20} {label}   {}", "?", failure.what()));
+            }
+        }
+        self.failures.push(failure);
+    }
+
+    /// Ends the command.
+    fn end(mut self) -> Result<(), Failure> {
+        let (missing, all) = (self.failures.len(), self.config.currency.len());
+        if missing == 0 {
+            return Ok(());
+        }
+        if all == 1 {
+            return Err(self.failures.swap_remove(0));
+        }
+        let codes: Vec<Code> = self.failures.iter().map(Failure::ends_with).collect();
+        let away = codes.contains(&Code::Unreachable);
+        let code = if away { Code::Unreachable } else { codes[0] };
+        Err(Failure::new(format!("{missing} of {all} issuers did not answer as they should"))
+            .code(code)
+            .hint("what the others said stands above; ask again later"))
+    }
+}
+
+/// Shows what I hold of each currency, in the order in which they were accepted.
+pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
+    // Who has no key is told that first.
+    home.key_file()?;
+    let config = home.wallet()?;
+    if config.currency.is_empty() {
+        return Err(Failure::new("no currency is accepted here yet")
+            .code(Code::NotFound)
+            .hint("add one with `fondaco wallet add ISSUER-ADDRESS`"));
+    }
+    // A wrong passphrase is no issuer's fault.
+    home.key()?;
+    let asked = Asked::new(config.currency.iter().map(|currency| balance_of(home, currency)));
+    let mut missing = Missing::new(&config, json);
+    for (currency, answer) in config.currency.iter().zip(asked.all().await) {
+        match answer {
+            Ok(balance) => show_balance(&config, currency, &balance, json)?,
+            Err(failure) => missing.add(currency, failure),
+        }
+    }
+    missing.end()
+}
+
+async fn balance_of(home: &Home, currency: &CurrencyConfig) -> Result<Balance, Failure> {
+    let wallet = open(home, currency).await?;
+    // Whether the issuer's books are those seen before is worth a question.
+    wallet.describe().await?;
+    limit(home, &wallet, currency).await?;
+    Ok(wallet.balance().await?)
+}
+
+fn show_balance(
+    config: &WalletConfig,
+    currency: &CurrencyConfig,
+    balance: &Balance,
+    json: bool,
+) -> Result<(), Failure> {
+    let Balance { available, held, .. } = balance;
+    let scale = currency.scale()?;
+    let (available, held) = (scale.show(*available), scale.show(*held));
+    if json {
+        let line = json!({
+            "currency": currency.symbol, "issuer": currency.issuer()?.entity().to_string(),
+            "available": available.to_string(), "held": held.to_string(),
+        });
+        say(&line.to_string());
+    } else {
+        let label = config.label(currency);
+        say(&format!("{available:>20} {label}   and {held} held for contracts"));
+    }
+    Ok(())
+}
+
+/// The longest that one query asks an issuer to wait.
+const WAIT_MILLISECONDS_MAX: u64 = 25_000;
+
+/// Shows what arrived since it was asked last, of all currencies; waits for the first of any.
+pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Result<(), Failure> {
+    let DepositsArgs { keep, wait } = args;
+    let wait = u64::try_from(wait.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+    let config = home.wallet()?;
+    if config.currency.is_empty() {
+        return Ok(());
+    }
+    home.key()?;
+    let mut missing = Missing::new(&config, json);
+    let opened = Asked::new(config.currency.iter().map(|currency| open(home, currency)));
+    let mut wallets: Vec<(&CurrencyConfig, Option<Wallet>)> = Vec::new();
+    for (currency, opened) in config.currency.iter().zip(opened.all().await) {
+        match opened {
+            Ok(wallet) => wallets.push((currency, Some(wallet))),
+            Err(failure) => missing.add(currency, failure),
+        }
+    }
+    let started = std::time::Instant::now();
+    loop {
+        // All issuers are asked to wait at once; each asking is short enough for any of them.
+        let left =
+            wait.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(wait));
+        let span = Duration::from_milliseconds(left.min(WAIT_MILLISECONDS_MAX));
+        let mut lost = Vec::new();
+        let mut asked = Asked::new(wallets.iter().enumerate().filter_map(|(at, (_, wallet))| {
+            let wallet = wallet.as_ref()?;
+            Some(async move { (at, wallet.deposits(0, span).await) })
+        }));
+        while let Some((_, (at, answer))) = asked.next().await {
+            match answer {
+                Ok((list, _)) if list.is_empty() => {}
+                Ok(_) => break,
+                Err(error) => lost.push((at, error.into())),
+            }
+        }
+        drop(asked);
+        forget(&mut wallets, lost, &mut missing);
+
+        // Whoever answers first is shown first: one that is away makes nobody wait.
+        let (mut shown, mut lost) = (0, Vec::new());
+        let mut asked = Asked::new(wallets.iter().enumerate().filter_map(|(at, (_, wallet))| {
+            let wallet = wallet.as_ref()?;
+            Some(async move { (at, wallet.deposits(0, Duration::ZERO).await) })
+        }));
+        while let Some((_, (at, answer))) = asked.next().await {
+            let (currency, Some(wallet)) = &wallets[at] else { continue };
+            let told = match answer {
+                Ok(first) => {
+                    show_deposits(home, &config, currency, wallet, first, keep, json).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match told {
+                Ok(count) => shown += count,
+                Err(failure) => lost.push((at, failure)),
+            }
+        }
+        drop(asked);
+        forget(&mut wallets, lost, &mut missing);
+        let nobody = wallets.iter().all(|(_, wallet)| wallet.is_none());
+        if shown > 0 || left == 0 || nobody {
+            return missing.end();
+        }
+    }
+}
+
+/// Names who did not answer, and asks them no more.
+fn forget(
+    wallets: &mut [(&CurrencyConfig, Option<Wallet>)],
+    lost: Vec<(usize, Failure)>,
+    missing: &mut Missing<'_>,
+) {
+    for (at, failure) in lost {
+        let (currency, wallet) = &mut wallets[at];
+        *wallet = None;
+        missing.add(currency, failure);
+    }
+}
+
+/// Shows what one issuer has to tell, of which `first` is the first page, and acknowledges it unless it is to be kept:
+/// how many there were.
+async fn show_deposits(
+    home: &Home,
+    config: &WalletConfig,
+    currency: &CurrencyConfig,
+    wallet: &Wallet,
+    first: (Vec<Deposit>, bool),
+    keep: bool,
+    json: bool,
+) -> Result<usize, Failure> {
+    let (mut page, mut through, mut shown) = (first, 0, 0);
+    let mut taken: Option<Option<InvoiceFile>> = None;
+    loop {
+        let (list, more) = &page;
+        // Held for as long as there is something to match, and not while nothing comes.
+        let invoices = match &mut taken {
+            Some(invoices) => invoices,
+            None if list.is_empty() => break,
+            None => taken.insert(invoices::open_if_any(home).await?),
+        };
+        for deposit in list {
+            through = deposit.number;
+            shown += 1;
+            show_deposit(invoices, config, currency, deposit, json)?;
+        }
+        if !*more || list.is_empty() {
+            break;
+        }
+        page = wallet.deposits(through, Duration::ZERO).await?;
+    }
+    // The issuer forgets a notice when it is acknowledged, so it is shown first, and what it pays is saved.
+    drop(taken);
+    if through > 0 && !keep {
+        wallet.acknowledge(&SystemClock, through).await?;
+    }
+    limit(home, wallet, currency).await?;
+    Ok(shown)
+}
+
+fn show_deposit(
+    invoices: &mut Option<InvoiceFile>,
+    config: &WalletConfig,
+    currency: &CurrencyConfig,
+    deposit: &Deposit,
+    json: bool,
+) -> Result<(), Failure> {
+    let verdict = invoices::verdict(invoices, currency, deposit)?;
+    let Deposit { number, payer, amount, order, at } = deposit;
+    let amount = currency.scale()?.show(*amount);
+    let payer = payer.map(|payer| payer.to_string());
+    if json {
+        let line = json!({
+            "event": "deposit", "number": number, "payer": payer, "amount": amount.to_string(),
+            "currency": currency.symbol, "issuer": currency.issuer()?.entity().to_string(),
+            "order": order.as_str(), "at": at.to_string(), "invoice": verdict.map(|(line, _)| line),
+        });
+        say(&line.to_string());
+    } else {
+        let from = payer.as_deref().unwrap_or("newly minted");
+        let order = invoices::printable(order.as_str());
+        say(&format!("{at}  {amount:>16} {}  {from}  {order}", config.label(currency)));
+        if let Some((_, told)) = verdict {
+            say(&format!("    {told}"));
+        }
+    }
+    Ok(())
+}

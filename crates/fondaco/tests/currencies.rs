@@ -1,0 +1,140 @@
+//! Several currencies in one wallet, by the real command: side by side, told apart, and each refused payment by its name.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/failure.rs"]
+mod failure;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use serde_json::Value;
+use std::path::PathBuf;
+use world::World;
+
+/// Starts an issuer of this symbol; its address.
+async fn issuer(world: &mut World, who: &str, symbol: &str) -> String {
+    world.ask(who, ["init", "--no-passphrase"]).await.unwrap();
+    let define = ["issuer", "init", "--name", who, "--symbol", symbol, "--transfer-fee", "0.10"];
+    world.ask(who, define).await.unwrap();
+    let up = ["issuer", "up", "--listen", "127.0.0.1:0", "--soap", "none"];
+    world.start(who, up).await.unwrap()
+}
+
+async fn holder(world: &World, who: &str, issuers: &[&str]) -> String {
+    let made = world.ask(who, ["init", "--no-passphrase"]).await.unwrap();
+    for issuer in issuers {
+        world.ask(who, ["wallet", "add", issuer]).await.unwrap();
+    }
+    made["entity"].as_str().unwrap().to_owned()
+}
+
+fn world() -> World {
+    World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap()
+}
+
+fn entity(address: &str) -> &str {
+    address.split('@').next().unwrap()
+}
+
+/// What a command that failed said in the end.
+fn said(lines: &[Value]) -> &str {
+    lines.last().unwrap()["error"].as_str().unwrap()
+}
+
+/// One issuer that is away hides nothing of what the others say, and is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn currencies_stand_side_by_side() {
+    let mut world = world();
+    let north = issuer(&mut world, "north", "CLR").await;
+    let south = issuer(&mut world, "south", "CLR").await;
+    let alice = holder(&world, "alice", &[&north, &south]).await;
+    let bob = holder(&world, "bob", &[&south]).await;
+    for (who, amount) in [("north", "7"), ("south", "50")] {
+        world.ask(who, ["issuer", "mint", amount, "--to", &alice]).await.unwrap();
+    }
+
+    // Two of one symbol are told apart by their issuers' keys.
+    let both = world.run("alice", ["balance"]).await.unwrap();
+    let told: Vec<_> = both.iter().map(|line| (&line["issuer"], &line["available"])).collect();
+    let (north_key, south_key) = (Value::from(entity(&north)), Value::from(entity(&south)));
+    assert_eq!(told, [(&north_key, &"7.00".into()), (&south_key, &"50.00".into())]);
+    let refused = world.run_to("alice", ["pay", &bob, "1", "CLR"], 1).await.unwrap();
+    assert!(said(&refused).contains("more than one currency is called CLR"), "{refused:?}");
+    assert!(refused[0]["hint"].as_str().unwrap().contains(entity(&south)), "{refused:?}");
+    let refused = world.run_to("alice", ["pay", &bob, "1"], 1).await.unwrap();
+    assert!(said(&refused).contains("more than one currency"), "{refused:?}");
+    let refused = world.run_to("alice", ["pay", &bob, "1", "XYZ"], 3).await.unwrap();
+    assert!(said(&refused).contains("no currency XYZ"), "{refused:?}");
+    let paid = world.ask("alice", ["pay", &bob, "1", entity(&south)]).await.unwrap();
+    assert_eq!(paid["balance"], "48.90");
+    // Of a currency that the payee does not know of, he has it all the same; of the other he has nothing.
+    let there = world.run("bob", ["balance"]).await.unwrap();
+    assert_eq!((there.len(), &there[0]["available"]), (1, &"1.00".into()));
+
+    world.kill("north").await.unwrap();
+    let started = std::time::Instant::now();
+    let lines = world.run_to("alice", ["balance"], 6).await.unwrap();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!((&lines[0]["issuer"], &lines[0]["code"]), (&north_key, &6.into()), "{lines:?}");
+    assert!(lines[0]["error"].as_str().unwrap().contains("nobody answers"), "{lines:?}");
+    assert_eq!((&lines[1]["issuer"], &lines[1]["available"]), (&south_key, &"48.90".into()));
+    assert!(said(&lines).contains("1 of 2 issuers"), "{lines:?}");
+
+    // Of both what arrived is there; the one who is away keeps it, and is named.
+    let lines = world.run_to("alice", ["deposits"], 6).await.unwrap();
+    assert_eq!((&lines[0]["event"], &lines[0]["issuer"]), (&"deposit".into(), &south_key));
+    assert!(lines.iter().any(|line| line["issuer"] == north_key && line["code"] == 6), "{lines:?}");
+    assert!(said(&lines).contains("1 of 2 issuers"), "{lines:?}");
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    // Who waits is told at once of what comes from the others.
+    let (waited, paid) = tokio::join!(
+        world.run_to("alice", ["deposits", "--wait", "60s"], 6),
+        world.ask("south", ["issuer", "mint", "2", "--to", &alice]),
+    );
+    paid.unwrap();
+    assert_eq!(waited.unwrap()[0]["issuer"], south_key);
+
+    let socket = north.rsplit('@').next().unwrap();
+    let up = ["issuer", "up", "--listen", socket, "--soap", "none"];
+    world.start("north", up).await.unwrap();
+    let lines = world.run("alice", ["deposits"]).await.unwrap();
+    assert_eq!((lines.len(), &lines[0]["issuer"]), (1, &north_key), "{lines:?}");
+    world.end().await;
+}
+
+/// Whatever cannot be paid is refused by its own name, and no money moves.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_paid_is_refused_by_name() {
+    let mut world = world();
+    let issuer = issuer(&mut world, "issuer", "CLR").await;
+    let alice = holder(&world, "alice", &[&issuer]).await;
+    let bob = holder(&world, "bob", &[&issuer]).await;
+    world.ask("issuer", ["issuer", "mint", "10", "--to", &alice]).await.unwrap();
+    let table = [
+        ("alice", &bob, "0", 2, "the amount is zero"),
+        ("alice", &bob, "0.00", 2, "the amount is zero"),
+        ("alice", &alice, "1", 2, "the payee is you"),
+        ("alice", &bob, "10", 5, "you have 10.00 CLR, and 10.10 CLR are needed, fee included"),
+        ("alice", &bob, "184467440737095516.15", 5, "you have 10.00 CLR"),
+        ("alice", &bob, "184467440737095516.16", 2, "184467440737095516.16: "),
+        ("alice", &bob, "1.001", 2, "1.001: "),
+        ("bob", &alice, "1", 5, "you have no account of CLR there yet"),
+        ("bob", &bob, "1", 2, "the payee is you"),
+    ];
+    for (who, to, amount, code, says) in table {
+        let refused = world.run_to(who, ["pay", to, amount, "CLR"], code).await.unwrap();
+        assert!(said(&refused).contains(says), "{who} pays {amount}: {refused:?}");
+        assert!(refused[0]["hint"].is_string() || code == 2, "{refused:?}");
+        for (who, has) in [("alice", "10.00"), ("bob", "0.00")] {
+            let balance = world.ask(who, ["balance"]).await.unwrap();
+            assert_eq!(balance["available"], has, "{who}, after {amount}");
+        }
+    }
+    // Who had an account is told what is in it.
+    world.ask("alice", ["pay", &bob, "9.90"]).await.unwrap();
+    let refused = world.run_to("alice", ["pay", &bob, "1"], 5).await.unwrap();
+    assert!(said(&refused).contains("you have 0.00 CLR"), "{refused:?}");
+    world.stop("issuer").await;
+    let audit = world.ask("issuer", ["issuer", "audit"]).await.unwrap();
+    assert_eq!((&audit["balanced"], &audit["supply"]), (&true.into(), &1000.into()));
+    world.end().await;
+}
