@@ -27,6 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
             Request::Query { sought, limit, after } => {
                 assert_eq!(asks.query(Timestamp::EPOCH, &sought, after, limit.into()).count, 0);
             }
+            Request::Everybody { limit, after } => {
+                let (all, next) = asks.everybody(Timestamp::EPOCH, after, limit.into());
+                assert!(all.is_empty() && next.is_none());
+            }
             Request::Withdraw | Request::Status => {
                 let nobody = EntityId::from_bytes([0; 32]);
                 assert!(!asks.remove(nobody));

@@ -16,7 +16,7 @@ use fondaco_contract::{CheckedAsk, Label, Place, PriceList, SignedPriceList, Sou
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ports::Address;
 use fondaco_ports::market::Frame as _;
-use fondaco_ports::offers::{PAGE_MAX, Request, Response};
+use fondaco_ports::offers::{PAGE_MAX, Reason, Request, Response};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol};
 use fondaco_units::{Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +33,14 @@ pub const HOSTS_MAX: usize = 160;
 /// The most of these of one network: an IPv4 /24 or an IPv6 /48 of the public Internet.
 pub const HOSTS_PER_NETWORK_MAX: usize = 8;
 
+/// The most providers that are taken from one broker when all are asked for.
+pub const EVERYBODY_MAX: usize = 4096;
+
 /// How long a broker may take over all its pages.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to name everybody, and the pause after it said that it is asked too often.
+const EVERYBODY_TIMEOUT: Duration = Duration::from_secs(60);
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// The share of what is to be stored that one host must have room for, to be looked at: codes rarely have fewer parts.
 const SHARE: u64 = 8;
 
@@ -201,8 +207,83 @@ pub async fn ask_hosts(
     answers.into_iter().filter_map(good).collect()
 }
 
-/// Keeps the newest ask of each provider, and sorts them. The order they came in does not matter.
-fn merge(sought: &Sought, asks: Vec<CheckedAsk>) -> Vec<CheckedAsk> {
+/// Asks `brokers` for all providers they know, whatever they sell; returns where these are by their newest asks, good at
+/// `now`, and what each broker said.
+pub async fn everybody(
+    endpoint: &Endpoint,
+    brokers: &[Address],
+    now: Timestamp,
+) -> (Vec<Address>, Vec<Heard>) {
+    let mut asking = JoinSet::new();
+    for (index, broker) in brokers.iter().take(BROKERS_MAX).enumerate() {
+        let (endpoint, broker) = (endpoint.clone(), broker.clone());
+        asking.spawn(async move {
+            let mut taken = Vec::new();
+            let work = all_pages(&endpoint, &broker, now, &mut taken);
+            let said = match tokio::time::timeout(EVERYBODY_TIMEOUT, work).await {
+                Ok(Ok(count)) => Ok((count, taken.len())),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("it did not answer in {} s", EVERYBODY_TIMEOUT.as_secs())),
+            };
+            (index, Heard { broker: broker.entity(), said }, taken)
+        });
+    }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|(index, _, _)| *index);
+    let (mut heard, mut asks) = (Vec::new(), Vec::new());
+    for (_, one, taken) in answers {
+        heard.push(one);
+        asks.extend(taken);
+    }
+    (newest(asks).values().map(address_of).collect(), heard)
+}
+
+/// Asks one broker page by page for everybody; returns how many there are in all.
+async fn all_pages(
+    endpoint: &Endpoint,
+    broker: &Address,
+    now: Timestamp,
+    taken: &mut Vec<CheckedAsk>,
+) -> Result<usize, AgentError> {
+    let connection = endpoint.connect(broker, Protocol::Offers).await?;
+    let mut after: Option<EntityId> = None;
+    let mut seen = 0;
+    loop {
+        #[allow(clippy::cast_possible_truncation)] // 64
+        let request = Request::Everybody { limit: PAGE_MAX as u8, after };
+        let (list, next, count) = match ask(&connection, &request).await {
+            Ok(Response::Providers { list, next, count }) => (list, next, count),
+            // It lets one key ask only so often.
+            Err(AgentError::Broker { reason: Reason::Busy, .. }) => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+                continue;
+            }
+            Ok(_) => {
+                let what = "no list of providers".to_owned();
+                return Err(AgentError::Misanswer { peer: broker.entity(), what });
+            }
+            Err(error) => return Err(error),
+        };
+        let here = list.as_slice().len();
+        seen += here;
+        taken.extend(list.into_vec().into_iter().filter_map(|ask| ask.check(now).ok()));
+        match next {
+            // A broker that goes back, or sends nothing, is not asked for ever.
+            Some(next)
+                if here > 0 && seen < EVERYBODY_MAX && after.is_none_or(|after| next > after) =>
+            {
+                after = Some(next);
+            }
+            _ => {
+                connection.close(CloseReason::Done);
+                return Ok(count as usize);
+            }
+        }
+    }
+}
+
+/// Keeps the newest ask of each provider.
+fn newest(asks: Vec<CheckedAsk>) -> BTreeMap<EntityId, CheckedAsk> {
     let mut newest: BTreeMap<EntityId, CheckedAsk> = BTreeMap::new();
     for ask in asks {
         let newer =
@@ -211,8 +292,15 @@ fn merge(sought: &Sought, asks: Vec<CheckedAsk>) -> Vec<CheckedAsk> {
             newest.insert(ask.provider(), ask);
         }
     }
-    let mut placed: Vec<(Place, CheckedAsk)> =
-        newest.into_values().filter_map(|ask| Some((Place::of(sought, &ask)?, ask))).collect();
+    newest
+}
+
+/// Keeps the newest ask of each provider, and sorts them. The order they came in does not matter.
+fn merge(sought: &Sought, asks: Vec<CheckedAsk>) -> Vec<CheckedAsk> {
+    let mut placed: Vec<(Place, CheckedAsk)> = newest(asks)
+        .into_values()
+        .filter_map(|ask| Some((Place::of(sought, &ask)?, ask)))
+        .collect();
     placed.sort_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, ask)| ask).collect()
 }

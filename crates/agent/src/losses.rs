@@ -9,7 +9,8 @@
 //! A buyer resumes from the account that the provider shows (decision 1). What that account counts beyond what was
 //! answered is a loss; so are steps of a put that must be sent again. One step may be lost (the price of the dearest there
 //! is), and one more for every [`STEPS_PER_CHANCE`] that were answered: connections break among the honest too. After that nothing more is paid for,
-//! so that a provider that takes a step and breaks off gains one step in all, however often it is asked (decision 18).
+//! so that a provider that takes a step and breaks off gains what may be lost and the step that shows it, however often it is
+//! asked (decision 18).
 
 use fondaco_audit::ShardId;
 use fondaco_contract::{Bill, Item, PriceList, READ_UNIT, Tab};

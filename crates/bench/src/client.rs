@@ -1,11 +1,13 @@
-//! `client`: all that a buyer computes to store an object and to read it again, against the parts that nobody can leave out.
+//! `client`: what a buyer computes to encrypt, cut and name an object and to read it again, against the parts that nobody can
+//! leave out.
 //!
 //! ```text
 //! put   blobs ──► encrypt each ──► a pack ──► cut by 10 of 30 ──► name each shard by its BLAKE3 root
 //! get   slices of 10 shards ──► check each against its name ──► rebuild what is lost ──► the pack ──► decrypt each blob
 //! ```
 //!
-//! Encryption is that of the restic format, by the crate that `rustic_core` uses. No host, no voucher and no socket.
+//! Encryption is that of the restic format, by the crate that `rustic_core` uses. No host, no voucher and no socket; and no tags
+//! of deep audits, which the agent puts behind each shard: `audit` measures those alone.
 
 use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Nonce, Tag, aead::AeadInPlace as _};
 use fondaco_audit::{Outboard, ShardId, bytes_at, check, prove};

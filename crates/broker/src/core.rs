@@ -101,6 +101,16 @@ impl Broker {
                     count: u32::try_from(page.count).unwrap_or(u32::MAX),
                 }
             }
+            Request::Everybody { limit, after } => {
+                self.counts.queries = self.counts.queries.saturating_add(1);
+                let limit = usize::from(limit).min(PAGE_MAX);
+                let (asks, next) = self.asks.everybody(now, after, limit);
+                Response::Providers {
+                    list: List::new(asks).expect("the limit is at most that of the list"),
+                    next,
+                    count: u32::try_from(self.asks.len()).unwrap_or(u32::MAX),
+                }
+            }
             Request::Withdraw => {
                 self.asks.remove(peer);
                 Response::Withdrawn
@@ -152,6 +162,7 @@ mod tests {
     use fondaco_contract::{Ask, AskError, PriceList, PriceListError, Socket, Sought};
     use fondaco_crypto::{CurrencyId, SecretKey};
     use fondaco_units::{Amount, Bytes, Duration, Price};
+    use std::collections::BTreeSet;
 
     const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
 
@@ -246,6 +257,22 @@ mod tests {
         let by_price: Vec<_> = (1..=70).map(|who| key(who).entity()).collect();
         assert_eq!(providers, by_price, "who asks least is first");
         assert_eq!(page(0, None), (vec![], None, 70));
+        let mut everybody = |now, limit, after| {
+            let query = Request::Everybody { limit, after };
+            match broker.handle(now, key(200).entity(), None, query) {
+                Response::Providers { list, next, count } => (list.into_vec(), next, count),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (first, next, count) = everybody(NOON, 255, None);
+        assert_eq!((first.len(), next.is_some(), count), (PAGE_MAX, true, 70));
+        let (second, end, _) = everybody(NOON, 255, next);
+        assert_eq!((second.len(), end), (6, None));
+        let named: BTreeSet<_> = first.iter().chain(&second).map(SignedAsk::provider).collect();
+        assert_eq!(named.len(), 70, "each once, by key");
+        assert_eq!(everybody(NOON, 0, None), (vec![], None, 70));
+        let late = NOON.after(Duration::from_seconds(60));
+        assert_eq!(everybody(late, 255, None).0, [], "what is void is not shown");
         broker.handle(NOON, key(1).entity(), None, Request::Withdraw);
         broker.handle(NOON, key(1).entity(), None, Request::Withdraw);
         let status = broker.handle(
@@ -260,7 +287,7 @@ mod tests {
             asks_max: 65_536,
             currencies: 1,
             posted: 70,
-            queries: 3,
+            queries: 7,
             refused: 0,
         };
         assert_eq!(status, expected);

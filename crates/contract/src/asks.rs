@@ -18,6 +18,7 @@ use fondaco_crypto::{CurrencyId, Digest, EntityId};
 use fondaco_units::{Bytes, Price, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 
 /// A day, in milliseconds.
 const DAY: u128 = 86_400_000;
@@ -290,6 +291,22 @@ impl Asks {
         }
         let next = if left > best.len() { best.keys().next_back().copied() } else { None };
         Page { asks: best.into_values().map(|ask| ask.signed().clone()).collect(), next, count }
+    }
+
+    /// Returns what is good at `now`, whatever is sold for whatever money: at most `limit` asks, by provider, of those after
+    /// `after`; and after which to ask on, if these were not the last.
+    pub fn everybody(
+        &self,
+        now: Timestamp,
+        after: Option<EntityId>,
+        limit: usize,
+    ) -> (Vec<SignedAsk>, Option<EntityId>) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.entries.range((from, Bound::Unbounded));
+        let mut good = rest.filter(|(_, entry)| entry.ask.expires() > now);
+        let page: Vec<_> = good.by_ref().take(limit).collect();
+        let next = page.last().map(|(provider, _)| **provider).filter(|_| good.next().is_some());
+        (page.into_iter().map(|(_, entry)| entry.ask.signed().clone()).collect(), next)
     }
 
     /// Returns every ask, by provider.

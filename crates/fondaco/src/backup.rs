@@ -12,7 +12,7 @@ mod state;
 mod tend;
 
 pub(crate) use contracts::contracts;
-pub(crate) use create::{open_contracts, remember_hosts};
+pub(crate) use create::open_contracts;
 pub(crate) use delegate::delegate;
 pub(crate) use state::keep as keep_books;
 

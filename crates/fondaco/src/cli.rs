@@ -5,8 +5,8 @@ mod delegate;
 mod invoice;
 
 pub(crate) use backup::{
-    BackupCommand, CheckArgs, CreateArgs, DiffArgs, ForgetArgs, LsArgs, MountArgs, PruneArgs,
-    ReadArgs, RecoverArgs, RepairArgs, RestoreArgs,
+    BackupCommand, CheckArgs, CreateArgs, DiffArgs, FindArgs, ForgetArgs, LsArgs, MountArgs,
+    PruneArgs, ReadArgs, RecoverArgs, RepairArgs, RestoreArgs,
 };
 
 pub(crate) use delegate::{
@@ -571,7 +571,7 @@ pub(crate) enum ContractsCommand {
 pub(crate) enum GatewayCommand {
     /// Serve a repository in the market to plain restic, until stopped
     #[command(
-        after_help = "Example:\n  fondaco gateway restic --size 20G --host fon1…@192.0.2.7:4433 --host …\n  \
+        after_help = "Example:\n  fondaco gateway restic --size 20G --broker fon1…@192.0.2.7:4435 --broker …\n  \
                       restic --repository-file ~/.local/share/fondaco/gateway/repository init"
     )]
     Restic(ResticArgs),
@@ -603,9 +603,8 @@ pub(crate) struct ResticArgs {
     /// Open new contracts though there are some: when those are full, or a host is gone
     #[arg(long, requires = "size")]
     pub(crate) new_contracts: bool,
-    /// A storage host, as ENTITY@IP:PORT; it is remembered
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) host: Vec<String>,
+    #[command(flatten)]
+    pub(crate) find: FindArgs,
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,

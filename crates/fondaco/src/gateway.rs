@@ -8,10 +8,11 @@
 
 mod market;
 
-use crate::backup::{keep_books, open, open_contracts, remember_hosts, say_progress};
+use crate::backup::{keep_books, open, open_contracts, say_progress};
 use crate::cli::{GatewayCommand, ResticArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
+use crate::offers::Places;
 use crate::screen::say;
 use crate::services::stop_switch;
 use crate::wallet::random;
@@ -154,9 +155,9 @@ impl NewContracts {
         let bytes = self.size.ok_or_else(|| {
             Failure::new("there are no contracts to store anything under")
                 .code(Code::NotFound)
-                .hint("say how much there will be: `fondaco gateway restic --size 20G --host ADDRESS …`")
+                .hint("say how much there will be: `fondaco gateway restic --size 20G --broker ADDRESS …`, or --host ADDRESS …")
         })?;
-        let addresses = remember_hosts(home, &args.host)?;
+        let places = Places::known(home, &args.find).await?;
         let wallet = home.wallet()?;
         let currency = wallet.find(args.currency.as_deref())?;
         let budget = match &args.budget {
@@ -166,7 +167,8 @@ impl NewContracts {
             })?),
         };
         let wish = Wish { bytes, survive: args.survive, epochs: args.epochs, budget };
-        open_contracts(home, agent, currency, &addresses, wish, json).await?;
+        let hosts = places.find(agent, currency, &wish, json).await?;
+        open_contracts(home, agent, currency, &hosts, wish, json).await?;
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! `fondaco offers`, and how a buyer finds hosts: ask brokers, and say what they said.
 
-use crate::cli::OffersArgs;
+use crate::cli::{FindArgs, OffersArgs};
 use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet::random;
-use fondaco_agent::discovery::{Market, address_of, ask_hosts, is_in, look};
+use fondaco_agent::discovery::{
+    Market, address_of, ask_hosts, everybody as ask_for_everybody, is_in, look,
+};
 use fondaco_agent::{Agent, Wish};
 use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
@@ -22,6 +24,7 @@ use std::time::Duration;
 /// How long to listen to who announces himself.
 const LISTEN: Duration = Duration::from_millis(1500);
 const HINT: &str = "`fondaco broker up` prints the address to give here";
+const HOST_HINT: &str = "`fondaco up` prints the address to give here";
 
 /// Adds the addresses `named` to those `known`: the newest of each entity.
 pub(crate) fn merged(
@@ -50,6 +53,88 @@ pub(crate) fn remember_brokers(home: &Home, named: &[String]) -> Result<Vec<Addr
         home.save_hosts(&hosts)?;
     }
     Ok(brokers)
+}
+
+/// The hosts and brokers that hosts for new contracts are found among.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) hosts: Vec<Address>,
+    pub(crate) brokers: Vec<Address>,
+    regions: Vec<Label>,
+}
+
+impl Places {
+    /// Remembers who is named, and returns all who are known; and those on the local network, if that is wanted.
+    pub(crate) async fn known(home: &Home, args: &FindArgs) -> Result<Self, Failure> {
+        let hosts = remember_hosts(home, &args.host)?;
+        let brokers = remember_brokers(home, &args.broker)?;
+        let (hosts, brokers) = with_neighbours(args.local, hosts, brokers).await?;
+        Ok(Self { hosts, brokers, regions: args.region.clone() })
+    }
+
+    /// Returns the hosts that are known, and those that brokers tell of, for `wish`.
+    pub(crate) async fn find(
+        &self,
+        agent: &Agent,
+        currency: &CurrencyConfig,
+        wish: &Wish,
+        json: bool,
+    ) -> Result<Vec<Address>, Failure> {
+        let wish = (wish, self.regions.as_slice());
+        find(agent, &self.brokers, currency, &self.hosts, wish, json).await
+    }
+}
+
+/// Returns the hosts and brokers that are named or known, and remembers nothing.
+pub(crate) fn named(
+    home: &Home,
+    hosts: &[String],
+    brokers: &[String],
+) -> Result<(Vec<Address>, Vec<Address>), Failure> {
+    let known = home.hosts()?;
+    Ok((merged(&known.host, hosts, HOST_HINT)?, merged(&known.broker, brokers, HINT)?))
+}
+
+/// Asks brokers for all hosts that they know, whatever currency these are paid in.
+pub(crate) async fn everybody(brokers: &[Address], json: bool) -> Result<Vec<Address>, Failure> {
+    if brokers.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Brokers need not know whose books are looked for.
+    let endpoint = anybody().await?;
+    let (hosts, heard) = ask_for_everybody(&endpoint, brokers, SystemClock.now()).await;
+    let market = Market { heard, ..Market::default() };
+    if market.answered() == 0 {
+        return Err(silent(&market));
+    }
+    if json {
+        let line = json!({
+            "event": "found", "brokers": brokers.len(), "answered": market.answered(), "hosts": hosts.len(),
+        });
+        say(&line.to_string());
+    } else {
+        not_heard(&market);
+        let (found, answered) = (hosts.len(), market.answered());
+        say(&format!("{found} hosts found by {answered} of {} brokers.", brokers.len()));
+    }
+    if hosts.is_empty() {
+        return Err(Failure::new("the brokers know no host")
+            .code(Code::NotFound)
+            .hint("name another with --broker ADDRESS, or a host with --host ADDRESS"));
+    }
+    Ok(hosts)
+}
+
+/// Adds the hosts named to those known, the newest address of each, and returns all.
+pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
+    let mut hosts = home.hosts()?;
+    let addresses = merged(&hosts.host, named, HOST_HINT)?;
+    let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    if texts != hosts.host {
+        hosts.host = texts;
+        home.save_hosts(&hosts)?;
+    }
+    Ok(addresses)
 }
 
 /// Returns an endpoint of nobody in particular: who only looks need not say who he is.
@@ -84,7 +169,7 @@ pub(crate) async fn with_neighbours(
 }
 
 /// Returns the hosts that were named, and those that brokers tell of, for `wish`, in `regions` if some are named.
-pub(crate) async fn find(
+async fn find(
     agent: &Agent,
     brokers: &[Address],
     currency: &CurrencyConfig,
@@ -131,13 +216,18 @@ fn tell(brokers: &[Address], market: &Market, json: bool) {
     if json {
         return;
     }
+    not_heard(market);
+    if brokers.len() == 1 {
+        say("Only one broker is known: it could hide offers. Name another with --broker ADDRESS.");
+    }
+}
+
+/// Says which brokers did not answer.
+fn not_heard(market: &Market) {
     for heard in &market.heard {
         if let Err(why) = &heard.said {
             say(&format!("broker {}… was not heard: {why}", heard.broker.short()));
         }
-    }
-    if brokers.len() == 1 {
-        say("Only one broker is known: it could hide offers. Name another with --broker ADDRESS.");
     }
 }
 

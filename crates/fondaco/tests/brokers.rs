@@ -69,6 +69,21 @@ impl Market {
         self.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
     }
 
+    /// Has a newcomer with money serve a gateway, which finds its hosts by `find`.
+    async fn gateway_opens_contracts(&mut self, who: &str, find: &[&str]) {
+        let buyer = self.world.ask(who, ["init", "--no-passphrase"]).await.unwrap();
+        self.world.ask(who, ["wallet", "add", &self.issuer]).await.unwrap();
+        let mint = ["issuer", "mint", "10", "--to", buyer["entity"].as_str().unwrap()];
+        self.world.ask("issuer", mint).await.unwrap();
+        let up = ["gateway", "restic", "--listen", "127.0.0.1:0"];
+        let size = ["--size", "20M", "--survive", "0.99"];
+        self.world.start(who, [&up[..], &size, find].concat()).await.unwrap();
+        self.world.stop(who).await;
+        let contracts = self.world.run(who, ["contracts", "list"]).await.unwrap();
+        let stores = |line: &Value| line["written"].as_u64().unwrap() > 0;
+        assert!(contracts.len() > 1 && contracts.iter().all(stores), "{contracts:?}");
+    }
+
     /// Waits until a broker shows what `enough` wants to see; returns the offers.
     async fn offers(&self, broker: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let began = Instant::now();
@@ -124,6 +139,10 @@ async fn a_buyer_who_knows_only_brokers_backs_up_and_restores() {
     let restore = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     market.world.ask("buyer", restore).await.unwrap();
     compare::compare(&source, &to, None).unwrap();
+
+    // A gateway finds its hosts the same way; the books that it keeps with them are stored there.
+    let find = [&brokers[..], &["--region", "eu-south"]].concat();
+    market.gateway_opens_contracts("shop", &find).await;
 
     // A host that stops in good order is gone at once; one that is killed, when its ask expires.
     market.world.stop("host-1").await;
@@ -196,6 +215,36 @@ async fn neighbours_are_found_without_an_address() {
     let restore = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     market.world.ask("buyer", restore).await.unwrap();
     compare::compare(&source, &to, None).unwrap();
+    market.gateway_opens_contracts("shop", &["--local"]).await;
+
+    // A host of the backup is gone. One that comes to the network takes its place.
+    let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let provider = contracts[0]["provider"].as_str().unwrap();
+    let is_it = |(name, _): &&(String, String)| {
+        market.world.address(name).is_some_and(|address| address.starts_with(provider))
+    };
+    let gone = market.hosts.iter().find(is_it).unwrap().0.clone();
+    market.world.kill(&gone).await.unwrap();
+    market.world.ask("fresh", ["init", "--no-passphrase"]).await.unwrap();
+    market.world.ask("fresh", ["wallet", "add", &market.issuer]).await.unwrap();
+    let path = market.world.home("fresh").join("shards");
+    let sell = ["sell", "storage", "--size", "2G", "--path", path.to_str().unwrap()];
+    market.world.ask("fresh", sell).await.unwrap();
+    let fresh = market.world.start("fresh", ["up", "--listen", "127.0.0.1:0", "--local"]).await;
+    let fresh = fresh.unwrap();
+    let began = Instant::now();
+    loop {
+        let found = market.world.run("buyer", ["offers", "--local"]).await.unwrap();
+        if found.iter().any(|line| line["address"] == fresh.as_str()) {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{found:?}");
+    }
+    let repair = ["backup", "repair", "--now", "--local"];
+    let lines = market.world.run("buyer", repair).await.unwrap();
+    let repaired = lines.iter().find(|line| line["event"] == "repaired").unwrap();
+    let took_over = repaired["replaced"][0]["to"].as_str().unwrap();
+    assert!(fresh.starts_with(took_over), "{repaired}");
     market.world.end().await;
 }
 

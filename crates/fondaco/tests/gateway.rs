@@ -35,7 +35,7 @@ fn mistakes_with_a_gateway_are_named() {
         (&["--listen", "0.0.0.0:0"], 2, "--allow-remote"),
         (&["--listen", "[::]:0"], 2, "ssh -L"),
         (&["--listen", taken], 1, "--listen"),
-        (&["--listen", here], 3, "--size 20G --host"),
+        (&["--listen", here], 3, "--size 20G --broker"),
         (&["--listen", here, "--size", "1G"], 3, "no currency is accepted here yet"),
         (&["--listen", here, "--password-file", other], 2, "has something else"),
         (&["--listen", here, "--password-file", password], 3, "--size 20G"),

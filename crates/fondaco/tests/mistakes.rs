@@ -87,6 +87,8 @@ fn mistakes_are_named() {
         (&["backup", "prune"], 1, "nothing was backed up"),
         (&["backup", "recover"], 2, "no storage host is named"),
         (&["backup", "recover", "--host", nobody], 1, "no host gave back a state"),
+        (&["backup", "recover", "--broker", "there"], 2, "ENTITY@HOST:PORT"),
+        (&["backup", "recover", "--broker", nobody], 6, "no broker answered"),
         (&["backup", "repair"], 3, "nothing is stored that could be repaired"),
         (&["backup", "repair", "--samples", "0"], 2, "0 is not in"),
         (&["backup", "repair", "--budget", "5 CLR/month"], 2, "a repair is paid for once"),

@@ -1,4 +1,4 @@
-//! A buyer's disk is gone. Twenty-four words and the address of one host bring everything back.
+//! A buyer's disk is gone. Twenty-four words and the address of one host, or one broker, bring everything back.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/demo/compare.rs"]
@@ -65,15 +65,30 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     let checked = market.backup("phoenix", &["check", "--read-data", "--no-cache"]).await;
     assert_eq!(find(&checked, "check")["errors"], Value::Array(Vec::new()));
 
-    // And it burns again; now by another host, while the first is away. What it brings back is the newest.
+    // And it burns again; now no host's address is left, and the first host is away. A broker knows one of the others, and
+    // a stranger, and not in which currency they were paid. What comes back is the newest.
     fs::remove_dir_all(market.world.home("phoenix")).unwrap();
+    let broker = market.broker("broker").await;
+    let other = market.host_of(contracts[1]["provider"].as_str().unwrap());
+    market.fresh_host("stranger").await;
+    for host in [&other, "stranger"] {
+        market.show_at(host, &broker).await;
+    }
     let away = market.hosts.iter().find(|host| market.world.address(host) == Some(&one)).unwrap();
     let away = away.clone();
     market.world.kill(&away).await.unwrap();
     let other = address(&market, contracts[1]["provider"].as_str().unwrap());
     market.init_from_words("third", &words);
-    let back = market.backup("third", &["recover", "--host", &other]).await;
+    let back = market.backup("third", &["recover", "--broker", &broker]).await;
+    assert_eq!(find(&back, "found")["hosts"], 2);
     let recovered = find(&back, "recovered");
+    let failed: Vec<&str> = recovered["failed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|it| it["provider"].as_str())
+        .collect();
+    assert_eq!(failed, [host], "the host that is away, and not the stranger");
     assert_eq!(recovered["snapshots"], 2);
     assert_eq!(recovered["sequence"], find(&more, "state")["sequence"]);
     market.restored_equals_the_source("third", "restored-at-last").await;
@@ -83,6 +98,9 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     let nothing = market.world.run("thief", ["backup", "recover", "--host", &other]).await;
     let nothing = nothing.unwrap_err().to_string();
     assert!(nothing.contains("keeps no state for this key"), "{nothing}");
+    let nothing = market.world.run("thief", ["backup", "recover", "--broker", &broker]).await;
+    let nothing = nothing.unwrap_err().to_string();
+    assert!(nothing.contains("nor did 2 that brokers told of"), "{nothing}");
     market.world.end().await;
 }
 

@@ -9,6 +9,7 @@
 //! Withdraw ───────────────────────────────────────► Withdrawn
 //! buyer
 //! Query{sought, limit, after} ────────────────────► Asks{list, next, count}
+//! Everybody{limit, after} ────────────────────────► Providers{list, next, count}
 //! anybody
 //! Status ─────────────────────────────────────────► Status{…}
 //! any of them ────────────────────────────────────► Refused{reason}
@@ -33,6 +34,7 @@
 use crate::market::Frame;
 use fondaco_codec::{List, choice};
 use fondaco_contract::{ASK_BYTES_MAX, AskError, Place, SignedAsk, Sought};
+use fondaco_crypto::EntityId;
 use fondaco_units::{Duration, Timestamp};
 
 /// The first byte of every frame.
@@ -63,12 +65,20 @@ pub enum Request {
     Withdraw,
     /// How are you?
     Status,
+    /// Who sells anything, for whatever money? So asks who has lost all but a key, and so does not know in which currency.
+    Everybody {
+        /// At most so many; no more than [`PAGE_MAX`] are sent.
+        limit: u8,
+        /// Only providers after this one.
+        after: Option<EntityId>,
+    },
 }
 choice!(Request {
     1 => Post { ask },
     2 => Query { sought, limit, after },
     3 => Withdraw,
     4 => Status,
+    5 => Everybody { limit, after },
 });
 
 impl Frame for Request {
@@ -117,6 +127,15 @@ pub enum Response {
         /// Why.
         reason: Reason,
     },
+    /// To [`Request::Everybody`].
+    Providers {
+        /// The asks, by provider.
+        list: List<SignedAsk, PAGE_MAX>,
+        /// After which to ask on, if there are more.
+        next: Option<EntityId>,
+        /// How many there are in all.
+        count: u32,
+    },
 }
 choice!(Response {
     1 => Posted { expires },
@@ -124,6 +143,7 @@ choice!(Response {
     3 => Withdrawn,
     4 => Status { up, asks, asks_max, currencies, posted, queries, refused },
     5 => Refused { reason },
+    6 => Providers { list, next, count },
 });
 
 impl Frame for Response {
@@ -247,6 +267,10 @@ mod tests {
         Place { rate: Rate::from_parts(7), issued, digest: Digest::from_bytes([5; 32]) }
     }
 
+    fn provider() -> EntityId {
+        SecretKey::from_bytes(&[1; 32]).entity()
+    }
+
     fn requests() -> Vec<Request> {
         vec![
             Request::Post { ask: ask() },
@@ -254,6 +278,8 @@ mod tests {
             Request::Query { sought: sought(), limit: 0, after: None },
             Request::Withdraw,
             Request::Status,
+            Request::Everybody { limit: 64, after: None },
+            Request::Everybody { limit: 1, after: Some(provider()) },
         ]
     }
 
@@ -277,6 +303,11 @@ mod tests {
             },
         ];
         all.extend(reasons().map(|reason| Response::Refused { reason }));
+        all.push(Response::Providers {
+            list: List::new(vec![ask(); PAGE_MAX]).unwrap(),
+            next: Some(provider()),
+            count: u32::MAX,
+        });
         all
     }
 
@@ -337,7 +368,7 @@ mod tests {
         responses().iter().for_each(|each| _ = hasher.update(&each.to_frame()));
         assert_eq!(
             hasher.finish().to_string(),
-            "7b605db546b10cdfa3c550415da07cdfe02a5ec8b3604322a5b5f06dff91faa1"
+            "28d2db2d1b561686cda9a82b00c2ef898aaf4b84027aa2cf6785cf3297251bb2"
         );
     }
 

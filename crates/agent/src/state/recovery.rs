@@ -14,11 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long a host may take to say what it keeps.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many hosts are asked at once.
+const AT_ONCE: usize = 64;
 
 /// How far a recovered book's numbers are above those of the book that it was made of: hosts that cannot be reached
 /// now may have later ones.
@@ -46,7 +50,7 @@ pub struct Recovered {
     pub snapshots: usize,
     /// Texts of the application.
     pub notes: Vec<Note>,
-    /// Hosts that were asked and could not help, and why.
+    /// Hosts that were named, or are in the book, and could not help; and why.
     pub failed: Vec<(EntityId, String)>,
 }
 
@@ -68,8 +72,8 @@ struct Search<'a> {
     failed: BTreeMap<EntityId, String>,
 }
 
-/// Finds the newest state of the owner of `key` that `hosts`, or the hosts it names, have, and makes the book in
-/// `folder` of it.
+/// Finds the newest state of the owner of `key` that the hosts `named`, those `found` at brokers, or the hosts it names, have,
+/// and makes the book in `folder` of it.
 ///
 /// # Errors
 ///
@@ -80,7 +84,7 @@ pub async fn recover(
     key: &SecretKey,
     endpoint: &Endpoint,
     clock: &Arc<dyn Clock>,
-    hosts: &[Address],
+    (named, found): (&[Address], &[Address]),
 ) -> Result<Recovered, AgentError> {
     let path = folder.join("journal");
     if path.exists() {
@@ -99,19 +103,35 @@ pub async fn recover(
     }
     let (asked, leads, failed) = Default::default();
     let mut search = Search { key, endpoint, clock, asked, leads, failed };
-    search.ask(hosts.to_vec()).await;
+    // What a person named by hand is believed before what was found.
+    let is_named = |host: EntityId| named.iter().any(|each| each.entity() == host);
+    let found = found.iter().filter(|host| !is_named(host.entity()));
+    let hosts: Vec<Address> = named.iter().chain(found).cloned().collect();
+    search.ask(hosts.clone()).await;
     let mut best: Option<(State, Lead)> = None;
     while let Some((state, lead)) = search.next_newer(best.as_ref().map(|(state, _)| state)).await {
         // The state knows more hosts, and one of them may have a newer one.
         search.ask(others(&state)).await;
         best = Some((state, lead));
     }
-    let failed: Vec<(EntityId, String)> = search.failed.into_iter().collect();
+    // That a stranger keeps nothing of ours is no failure.
+    let ours: BTreeSet<EntityId> = match &best {
+        Some((state, _)) => others(state).iter().map(Address::entity).collect(),
+        None => BTreeSet::new(),
+    };
+    let asked = search.asked.len();
+    let failed = search.failed.into_iter();
+    let failed: Vec<(EntityId, String)> =
+        failed.filter(|(host, _)| is_named(*host) || ours.contains(host)).collect();
     let Some((state, lead)) = best else {
         let told: Vec<String> =
             failed.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
+        let others = match asked - failed.len() {
+            0 => String::new(),
+            count => format!("\n   nor did {count} that brokers told of"),
+        };
         return Err(AgentError::Invalid {
-            what: format!("no host gave back a state of {}{}", key.entity(), told.concat()),
+            what: format!("no host gave back a state of {}{}{others}", key.entity(), told.concat()),
             hint: "name a host that you had a contract with, and that runs; is it the right key?"
                 .to_owned(),
         });
@@ -124,7 +144,7 @@ pub async fn recover(
                 .to_owned(),
         });
     }
-    write(folder, &path, &state, hosts)?;
+    write(folder, &path, &state, &hosts)?;
     let events = state.events.as_slice();
     let contracts = events.iter().filter(|event| matches!(event, Event::ContractIntended { .. }));
     let kinds: Vec<ObjectKind> = events.iter().filter_map(stored).collect();
@@ -153,15 +173,17 @@ fn stored(event: &Event) -> Option<ObjectKind> {
 }
 
 impl Search<'_> {
-    /// Asks hosts at once, those not asked yet, for what they keep for us.
+    /// Asks hosts, [`AT_ONCE`] at a time and those not asked yet, for what they keep for us.
     async fn ask(&mut self, hosts: Vec<Address>) {
+        let room = Arc::new(Semaphore::new(AT_ONCE));
         let mut asking = JoinSet::new();
         for address in hosts {
             if !self.asked.insert(address.entity()) {
                 continue;
             }
-            let endpoint = self.endpoint.clone();
+            let (endpoint, room) = (self.endpoint.clone(), Arc::clone(&room));
             asking.spawn(async move {
+                let _turn = room.acquire().await;
                 let found = timeout(PATIENCE, mine(&endpoint, &address)).await;
                 (address, found)
             });

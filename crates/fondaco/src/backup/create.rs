@@ -6,7 +6,7 @@ use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
-use crate::offers;
+use crate::offers::Places;
 use crate::screen::say;
 use crate::wallet::client;
 use fondaco_agent::{Agent, AgentError, BackupReport, Objects, Quote, Wallet, Wish};
@@ -85,16 +85,14 @@ struct Create<'a> {
     currency: &'a CurrencyConfig,
     folder: PathBuf,
     args: CreateArgs,
-    brokers: Vec<Address>,
+    places: Places,
     budget: Option<Budget>,
     json: bool,
 }
 
 pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
-    let addresses = remember_hosts(home, &args.host)?;
-    let brokers = offers::remember_brokers(home, &args.broker)?;
-    let (addresses, brokers) = offers::with_neighbours(args.local, addresses, brokers).await?;
+    let places = Places::known(home, &args.find).await?;
     let wallet_config: WalletConfig = home.wallet()?;
     let text = args.budget.clone();
     let budget = text.as_deref().map(BudgetText::parse).transpose()?;
@@ -121,26 +119,20 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
     let trust = args.trust.read(currency)?;
     let agent = open(home).await?.with_trust(trust);
     let dry = args.dry_run;
-    let create = Create { home, agent, currency, folder, args, brokers, budget, json };
-    if dry { create.quote(&addresses).await } else { create.run(addresses).await }
+    let create = Create { home, agent, currency, folder, args, places, budget, json };
+    if dry { create.quote().await } else { create.run().await }
 }
 
 impl Create<'_> {
     /// Returns the hosts named, and those that brokers tell of, but for those that failed already.
-    async fn hosts(
-        &self,
-        named: &[Address],
-        failed: &BTreeSet<EntityId>,
-    ) -> Result<Vec<Address>, Failure> {
-        let Self { agent, brokers, currency, json, .. } = self;
-        let (wish, regions) = (self.wish(None)?, self.args.region.as_slice());
-        let wish = (&wish, regions);
-        let mut hosts = offers::find(agent, brokers, currency, named, wish, *json).await?;
+    async fn hosts(&self, failed: &BTreeSet<EntityId>) -> Result<Vec<Address>, Failure> {
+        let Self { agent, places, currency, json, .. } = self;
+        let mut hosts = places.find(agent, currency, &self.wish(None)?, *json).await?;
         hosts.retain(|host| !failed.contains(&host.entity()));
         Ok(hosts)
     }
 
-    async fn run(&self, addresses: Vec<Address>) -> Result<(), Failure> {
+    async fn run(&self) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let began = Instant::now();
         let mut report = None;
@@ -163,7 +155,7 @@ impl Create<'_> {
         let mut objects = Arc::new(agent.objects());
         for attempt in 1..=TRIES_MAX {
             if agent.usable_set().is_none() || attempt > 1 {
-                let hosts = self.hosts(&addresses, &failed).await?;
+                let hosts = self.hosts(&failed).await?;
                 let held = self.open_contracts(&hosts, budget).await?;
                 take(&mut budget, held);
                 objects = Arc::new(agent.objects());
@@ -188,9 +180,8 @@ impl Create<'_> {
                 ) if attempt < TRIES_MAX => {
                     failed.extend(objects.to_be_replaced());
                     objects.count_lost()?;
-                    if self.brokers.is_empty()
-                        && addresses.iter().all(|address| failed.contains(&address.entity()))
-                    {
+                    let Places { hosts, brokers, .. } = &self.places;
+                    if brokers.is_empty() && hosts.iter().all(|it| failed.contains(&it.entity())) {
                         return Err(error.into());
                     }
                     say_progress(*json, &format!("{error}; going on with new contracts"));
@@ -291,9 +282,9 @@ impl Create<'_> {
     }
 
     /// Says what a backup would need of new contracts, and what those would cost.
-    async fn quote(&self, addresses: &[Address]) -> Result<(), Failure> {
+    async fn quote(&self) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
-        let addresses = self.hosts(addresses, &BTreeSet::new()).await?;
+        let addresses = self.hosts(&BTreeSet::new()).await?;
         let wallet = self.wallet(&addresses).await?;
         let wish = self.wish(None)?;
         let quote = agent.quote(&wallet, &addresses, wish).await?;
@@ -471,19 +462,6 @@ fn existing_folder(path: &Path) -> Result<PathBuf, Failure> {
             .code(Code::Usage)
             .hint("name the folder it is in"))
     }
-}
-
-/// Adds the hosts named to those known, the newest address of each, and returns all.
-pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
-    let mut hosts = home.hosts()?;
-    let hint = "`fondaco up` prints the address to give here";
-    let addresses = offers::merged(&hosts.host, named, hint)?;
-    let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
-    if texts != hosts.host {
-        hosts.host = texts;
-        home.save_hosts(&hosts)?;
-    }
-    Ok(addresses)
 }
 
 /// Adds up what backing `folder` up may come to.

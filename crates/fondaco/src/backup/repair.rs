@@ -1,11 +1,11 @@
 //! `fondaco backup repair`: what hosts have lost is made anew on others.
 
-use super::create::{BudgetText, remember_hosts};
+use super::create::BudgetText;
 use super::{open, probability, state};
 use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
-use crate::offers;
+use crate::offers::Places;
 use crate::screen::{Bars, complain, say};
 use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
@@ -54,8 +54,7 @@ pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(
             .code(Code::Usage)
             .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
     }
-    let addresses = remember_hosts(home, &args.host)?;
-    let brokers = offers::remember_brokers(home, &args.broker)?;
+    let places = Places::known(home, &args.find).await?;
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.
     let trust = Trust { newcomer: None, ..Trust::DEFAULT };
@@ -92,8 +91,7 @@ pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(
         };
         // Each host is asked for its room and its prices again.
         let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
-        let wish = (&wish, args.region.as_slice());
-        let hosts = offers::find(&agent, &brokers, currency, &addresses, wish, json).await?;
+        let hosts = places.find(&agent, currency, &wish, json).await?;
         let before = Sums::of(&objects);
         let wallet = open_wallet(home, currency).await?;
         let progress = Bars::new(json, Arc::new(String::new));

@@ -1,14 +1,14 @@
 //! `fondaco backup recover`, and what makes it possible: the books, sealed, with every host.
 
-use super::{create, open, say_progress};
+use super::{open, say_progress};
 use crate::cli::RecoverArgs;
-use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
+use crate::offers;
 use crate::screen::say;
 use fondaco_agent::{Agent, Note, Objects, StateReport, recover as recover_book};
 use fondaco_codec::Text;
-use fondaco_ports::{Address, Clock};
+use fondaco_ports::Clock;
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
 use fondaco_units::Bytes;
@@ -146,23 +146,27 @@ fn notes(home: &Home) -> Vec<Note> {
 }
 
 pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Result<(), Failure> {
-    let parse = |text: &String| address(text, "`fondaco up` prints the address to give here");
-    let mut hosts = args.host.iter().map(parse).collect::<Result<Vec<Address>, _>>()?;
-    for text in home.hosts()?.host {
-        let known = parse(&text)?;
-        if !hosts.iter().any(|host| host.entity() == known.entity()) {
-            hosts.push(known);
-        }
-    }
-    if hosts.is_empty() {
-        return Err(Failure::new("no storage host is named").code(Code::Usage).hint(
-            "name one that you had a contract with: `fondaco backup recover --host ADDRESS`",
+    let (hosts, brokers) = offers::named(home, &args.host, &args.broker)?;
+    let (hosts, brokers) = offers::with_neighbours(args.local, hosts, brokers).await?;
+    if hosts.is_empty() && brokers.is_empty() {
+        return Err(Failure::new("no storage host is named, and no broker").code(Code::Usage).hint(
+            "name a host that you had a contract with, or a broker that knows it: `fondaco backup recover --host ADDRESS`, \
+             or --broker ADDRESS",
         ));
     }
     let key = home.key()?;
+    let found = match offers::everybody(&brokers, json).await {
+        Err(failure) if hosts.is_empty() => return Err(failure),
+        Err(failure) => {
+            say_progress(json, &failure.to_string());
+            Vec::new()
+        }
+        Ok(found) => found,
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let endpoint = Endpoint::bind(&key, None, &[]).await?;
-    let found = recover_book(&home.folder("agent")?, &key, &endpoint, &clock, &hosts).await?;
+    let hosts = (hosts.as_slice(), found.as_slice());
+    let found = recover_book(&home.folder("agent")?, &key, &endpoint, &clock, hosts).await?;
     endpoint.close().await;
     for note in &found.notes {
         let (name, path) = (note.name.as_str(), home.join(note.name.as_str()));
@@ -171,7 +175,8 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
             fondaco_store::write_atomic(&path, note.text.as_str().as_bytes(), 0o644)?;
         }
     }
-    create::remember_hosts(home, &args.host)?;
+    offers::remember_hosts(home, &args.host)?;
+    offers::remember_brokers(home, &args.broker)?;
     if json {
         let failed: Vec<_> = found
             .failed

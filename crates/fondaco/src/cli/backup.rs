@@ -45,15 +45,15 @@ pub(crate) enum BackupCommand {
     Repair(RepairArgs),
     /// Get your books back from your hosts, on a new machine that has only your key
     #[command(
-        after_help = "Example:\n  fondaco init --restore && fondaco backup recover --host fon1…@192.0.2.7:4433"
+        after_help = "Examples:\n  fondaco init --restore && fondaco backup recover --host fon1…@192.0.2.7:4433\n  \
+                      fondaco init --restore && fondaco backup recover --broker fon1…@192.0.2.7:4435"
     )]
     Recover(RecoverArgs),
 }
 
+/// Where hosts for new contracts are found.
 #[derive(Debug, Args)]
-pub(crate) struct CreateArgs {
-    /// The folder to back up
-    pub(crate) folder: PathBuf,
+pub(crate) struct FindArgs {
     /// A storage host, as ENTITY@IP:PORT; it is remembered
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
@@ -66,6 +66,14 @@ pub(crate) struct CreateArgs {
     /// Take also the hosts and brokers that announce themselves on the local network
     #[arg(long)]
     pub(crate) local: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The folder to back up
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) find: FindArgs,
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,
@@ -211,15 +219,8 @@ pub(crate) struct RepairArgs {
     /// Repair as soon as one slot is lost, and not only when few are left
     #[arg(long)]
     pub(crate) now: bool,
-    /// A storage host that may take over, as ENTITY@IP:PORT; it is remembered
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) host: Vec<String>,
-    /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) broker: Vec<String>,
-    /// Take of what brokers tell only hosts that say they stand in this region; may be given several times
-    #[arg(long, value_name = "LABEL")]
-    pub(crate) region: Vec<Label>,
+    #[command(flatten)]
+    pub(crate) find: FindArgs,
     /// The most that the contracts opened for this may cost, as "5 CLR"
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
@@ -233,4 +234,10 @@ pub(crate) struct RecoverArgs {
     /// A storage host that you had a contract with, as ENTITY@IP:PORT; it knows the others
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
+    /// A broker to ask for all its hosts, as ENTITY@IP:PORT: one that you had a contract with is enough
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Ask also the hosts and brokers that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// An issuer, some hosts, and a buyer with a hundred coins.
 pub(crate) struct Market {
@@ -97,6 +98,33 @@ impl Market {
         self.world.ask(name, sell).await.unwrap();
         self.hosts.push(name.to_owned());
         self.world.start(name, ["up", "--listen", "127.0.0.1:0"]).await.unwrap()
+    }
+
+    /// Starts a broker, and returns its address.
+    pub(crate) async fn broker(&mut self, name: &str) -> String {
+        self.world.ask(name, ["init", "--no-passphrase"]).await.unwrap();
+        self.world.start(name, ["broker", "up", "--listen", "127.0.0.1:0"]).await.unwrap()
+    }
+
+    /// Has a host show its offer at a broker from now on; it stays where it is.
+    pub(crate) async fn show_at(&mut self, host: &str, broker: &str) {
+        let socket = self.world.address(host).unwrap().rsplit('@').next().unwrap().to_owned();
+        self.world.stop(host).await;
+        let path = self.world.home(host).join("shards");
+        let sell = ["sell", "storage", "--size", "1G", "--path", path.to_str().unwrap()];
+        self.world.ask(host, [&sell[..], &["--broker", broker]].concat()).await.unwrap();
+        let before = self.shown(broker).await;
+        self.world.start(host, ["up", "--listen", &socket]).await.unwrap();
+        let began = Instant::now();
+        while self.shown(broker).await == before {
+            assert!(began.elapsed() < Duration::from_secs(30), "{host} is not shown");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn shown(&self, broker: &str) -> u64 {
+        let status = self.world.ask("buyer", ["broker", "status", broker]).await.unwrap();
+        status["offers"].as_u64().unwrap()
     }
 
     /// The name of the host with an address that begins with an entity.
