@@ -418,6 +418,11 @@ impl Book {
         self.contracts.get(&contract)
     }
 
+    /// Returns whether a contract's provider ever signed it, as far as this book has heard.
+    pub fn was_signed(&self, contract: ContractId) -> bool {
+        self.signatures.contains_key(&contract)
+    }
+
     /// Returns every contract, by id.
     pub fn contracts(&self) -> impl Iterator<Item = (ContractId, &ContractRecord)> {
         self.contracts.iter().map(|(id, record)| (*id, record))

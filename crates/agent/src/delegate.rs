@@ -28,7 +28,7 @@ mod accepting;
 mod file;
 mod giving_back;
 
-pub use accepting::Accepted;
+pub use accepting::{Accepted, LeftOut};
 pub use file::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, EntrustedObject, EntrustedSet,
     EntrustedSlot, HandedBack, HandedSlot,
@@ -229,15 +229,17 @@ impl Agent {
         };
         if is_kept {
             // The owner has it again, and may be gone again: reading is to be paid for.
-            let (origin, address) = (slot.origin, place.address);
-            let slot = EntrustedSlot { origin, terms: line.terms, address };
-            let record = self.open_watch(wallet, &slot, set.share()).await?;
-            self.replace(own, index, record.terms.id())?;
+            self.watch_anew(wallet, set, slot, place, line).await?;
             return Ok(None);
         }
         let now = self.clock.now();
         let is_due = mandate.mandate.may_take(&line.terms, line.tab.epochs_paid, now);
         if !is_due || line.tab.stored == Bytes::ZERO {
+            // It did not answer when this was accepted, and is back before a repair.
+            let is_unsigned = !self.book.read(|book| book.was_signed(record.terms.id()));
+            if is_unsigned && !self.is_filled(own, index) {
+                self.watch_anew(wallet, set, slot, place, line).await?;
+            }
             return Ok(None);
         }
         let bounds = Bounds {
@@ -248,6 +250,30 @@ impl Agent {
         let contract = self.take_over_from(wallet, &place, line, &bounds, epochs).await?;
         self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
         Ok(Some(contract))
+    }
+
+    /// Gives a slot that its owner keeps to a contract that pays for reading.
+    async fn watch_anew(
+        &self,
+        wallet: &Wallet,
+        set: &EntrustedSet,
+        slot: &EntrustedSlot,
+        place: Place,
+        line: &Admitted,
+    ) -> Result<(), AgentError> {
+        let Place { set: own, index, address } = place;
+        let list = offer(&self.endpoint, &address).await?;
+        let slot = EntrustedSlot { origin: slot.origin, terms: line.terms, address };
+        match self.open_watch(wallet, &slot, &list, set.share()).await? {
+            Ok(record) => self.replace(own, index, record.terms.id()),
+            Err(why) => Err(AgentError::Placement {
+                what: format!(
+                    "{}… is not paid for reading: {why}",
+                    line.terms.prices.provider.short()
+                ),
+                hint: "the next round tries again".to_owned(),
+            }),
+        }
     }
 
     /// Tells every host that has an open contract that `to` may do nothing for this agent any more.

@@ -27,9 +27,13 @@ async fn run(market: &Market, who: &str, args: &[&str]) -> Vec<Value> {
 
 /// Gives a friend an identity and money of its own; returns its entity.
 async fn friend(market: &Market) -> String {
-    let made = market.world.ask("friend", ["init", "--no-passphrase"]).await.unwrap();
+    party(market, "friend").await
+}
+
+async fn party(market: &Market, who: &str) -> String {
+    let made = market.world.ask(who, ["init", "--no-passphrase"]).await.unwrap();
     let entity = made["entity"].as_str().unwrap().to_owned();
-    market.world.ask("friend", ["wallet", "add", &market.issuer]).await.unwrap();
+    market.world.ask(who, ["wallet", "add", &market.issuer]).await.unwrap();
     let mint = ["issuer", "mint", "100", "--to", &entity];
     market.world.ask("issuer", mint).await.unwrap();
     entity
@@ -157,5 +161,65 @@ async fn what_the_owner_cannot_pay_for_is_taken_over_and_given_back() {
     assert_eq!(open(&contracts(&market, "buyer").await), n);
     market.restored_equals_the_source("buyer", "restored").await;
     run(&market, "buyer", &["audit", "--deep"]).await;
+    market.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_dead_at_the_beginning_is_left_to_the_first_repair() {
+    let mut market = market(4).await;
+    fs::write(market.source.join("letter"), b"dear all".repeat(40_000)).unwrap();
+    run(&market, "buyer", &market.create_args(&[]).iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let hosts: Vec<String> = contracts(&market, "buyer")
+        .await
+        .iter()
+        .map(|line| market.host_of(line["provider"].as_str().unwrap()))
+        .collect();
+    let n = hosts.len();
+    let dead = market.world.address(&hosts[0]).unwrap().split('@').next().unwrap().to_owned();
+    let to = friend(&market).await;
+    let file = path(&market, "entrusted");
+    run(&market, "buyer", &["delegate", "entrust", &to, "--out", &file]).await;
+    market.world.kill(&hosts[0]).await.unwrap();
+
+    // It is named, and the others are dealt with; the same again opens and pays nothing.
+    let accept = ["delegate", "accept", &file];
+    let accepted = run(&market, "friend", &accept).await;
+    let left_out = all(&accepted, "left_out");
+    assert_eq!(left_out.len(), 1, "{accepted:?}");
+    assert_eq!(left_out[0]["provider"], dead.as_str());
+    assert!(left_out[0]["why"].as_str().unwrap().contains("nobody answers at"), "{left_out:?}");
+    let told = &all(&accepted, "accepted")[0];
+    assert_eq!((&told["opened"], &told["left_out"]), (&(n - 1).into(), &1.into()), "{told}");
+    let open = |lines: &[Value]| lines.iter().filter(|line| line["stage"] == "open").count();
+    let before = (contracts(&market, "friend").await, run(&market, "friend", &["balance"]).await);
+    assert_eq!(open(&before.0), n - 1);
+    let again = run(&market, "friend", &accept).await;
+    let told = &all(&again, "accepted")[0];
+    assert_eq!((&told["opened"], &told["left_out"]), (&0.into(), &1.into()), "{told}");
+    let after = (contracts(&market, "friend").await, run(&market, "friend", &["balance"]).await);
+    assert_eq!(before, after);
+
+    // The first repair gives its slot to another, which the owner takes back.
+    let fresh = market.fresh_host("fresh").await;
+    let tended = run(&market, "friend", &["delegate", "tend", "--now", "--host", &fresh]).await;
+    let repaired = all(&tended, "repaired");
+    assert_eq!(repaired[0]["replaced"].as_array().unwrap().len(), 1, "{tended:?}");
+    let deep = run(&market, "friend", &["audit", "--deep"]).await;
+    assert_eq!(deep.iter().filter(|line| line["outcome"] == "proven").count(), n, "{deep:?}");
+    let handed = path(&market, "handed");
+    run(&market, "friend", &["delegate", "hand-back", "--out", &handed]).await;
+    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &handed]).await;
+    assert_eq!(all(&reclaimed, "reclaimed").len(), 1, "{reclaimed:?}");
+
+    // Of fewer than it takes to rebuild, nobody takes care, and nothing is opened.
+    let other = party(&market, "other").await;
+    run(&market, "buyer", &["delegate", "entrust", &other, "--out", &file]).await;
+    for host in &hosts[1..] {
+        market.world.kill(host).await.unwrap();
+    }
+    let refused = market.world.run("other", accept).await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("1 of {n} hosts of a set can be dealt with")), "{refused}");
+    assert!(contracts(&market, "other").await.is_empty());
     market.world.end().await;
 }
