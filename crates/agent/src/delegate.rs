@@ -31,7 +31,7 @@ mod giving_back;
 pub use accepting::{Accepted, LeftOut};
 pub use file::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, EntrustedObject, EntrustedSet,
-    EntrustedSlot, HandedBack, HandedSlot,
+    EntrustedSlot, HandedBack, HandedSlot, SignedHandedBack,
 };
 
 use crate::book::{Book, ContractRecord, Event, ObjectRecord, Stage};

@@ -108,8 +108,14 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let file = path(&market, "handed");
     let handed = run(&market, "friend", &["delegate", "hand-back", "--out", &file]).await;
     assert_eq!(all(&handed, "handed_back")[0]["slots"], 1, "{handed:?}");
-    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &file]).await;
+    let newer = path(&market, "handed-newer");
+    run(&market, "friend", &["delegate", "hand-back", "--out", &newer]).await;
+    wrong_files_take_nothing_back(&market, &file).await;
+    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &newer]).await;
     assert_eq!(all(&reclaimed, "reclaimed").len(), 1, "{reclaimed:?}");
+    let older = market.world.run_to("buyer", ["delegate", "reclaim", &file], 8).await.unwrap();
+    assert!(older[0]["error"].as_str().unwrap().contains("you have taken back by number"));
+    let file = newer;
     let again = run(&market, "buyer", &["delegate", "reclaim", &file]).await;
     assert!(all(&again, "reclaimed").is_empty(), "{again:?}");
     let calm = run(&market, "friend", &["delegate", "tend", "--now"]).await;
@@ -132,6 +138,33 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let revoked = market.world.run_to_any("buyer", ["delegate", "revoke", &to], &[0, 6]).await;
     assert!(all(&revoked.unwrap(), "revoked").iter().any(|line| line["why_not"].is_null()));
     market.world.end().await;
+}
+
+/// A file that is damaged, or not for who reads it, is refused with the reason, and nothing happens.
+async fn wrong_files_take_nothing_back(market: &Market, good: &str) {
+    party(market, "stranger").await;
+    let before = contracts(market, "buyer").await;
+    let text = fs::read_to_string(good).unwrap();
+    let edited = path(market, "edited");
+    // The last line has the signature, the first of the body a mandate.
+    let (first, last) = (text.find('\n').unwrap() + 10, text.trim_end().len() - 10);
+    let other = |at: usize| {
+        let with = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+        format!("{}{with}{}", &text[..at], &text[at + 1..])
+    };
+    for (who, text, why) in [
+        ("buyer", text[..text.len() / 2].to_owned(), "damaged"),
+        ("buyer", text.replacen("v2", "v1", 1), "does not begin with the line"),
+        ("buyer", other(first), "is not signed by whom it names"),
+        ("buyer", other(last), "it is not what"),
+        ("stranger", text.clone(), "and not for you"),
+    ] {
+        fs::write(&edited, text).unwrap();
+        let refused = market.world.run_to(who, ["delegate", "reclaim", &edited], 8).await.unwrap();
+        let told = refused[0]["error"].as_str().unwrap();
+        assert!(told.contains(why), "{told}");
+    }
+    assert_eq!(contracts(market, "buyer").await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

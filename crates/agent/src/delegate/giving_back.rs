@@ -1,12 +1,14 @@
 //! Give back what a delegate has come to keep: the delegate names it, and the owner renews it in its own name.
 
-use super::{Bounds, HandedBack, HandedSlot, Place, UNKNOWN_BYTES_MAX, Watched, keeps, present};
-use crate::book::{ContractRecord, Event, ObjectRecord, Stage};
+use super::{
+    Bounds, DelegateFileError, Entrusted, HandedBack, HandedSlot, Place, SignedHandedBack,
+    UNKNOWN_BYTES_MAX, Watched, keeps, present,
+};
+use crate::book::{Book, ContractRecord, Event, ObjectRecord, Stage};
 use crate::session::admit;
 use crate::{Agent, AgentError, Wallet, entropy};
 use fondaco_codec::List;
 use fondaco_contract::{ContractId, Mandate, READ_UNIT, SignedMandate, Takes};
-use fondaco_crypto::EntityId;
 use fondaco_ports::Address;
 use fondaco_units::{Bytes, Timestamp};
 
@@ -14,13 +16,18 @@ use fondaco_units::{Bytes, Timestamp};
 const PROVEN_MIN: usize = 16;
 
 impl Agent {
-    /// Says what was taken over or made anew, for the owner to take back.
+    /// Says, signed, what was taken over or made anew, for the owner to take back.
     ///
     /// # Errors
     ///
-    /// There are more slots than a file has room for.
-    pub fn hand_back(&self, owner: EntityId, until: Timestamp) -> Result<HandedBack, AgentError> {
+    /// There are more slots than a file has room for; or the journal failed.
+    pub fn hand_back(
+        &self,
+        entrusted: &Entrusted,
+        until: Timestamp,
+    ) -> Result<SignedHandedBack, AgentError> {
         let (from, issued) = (self.key.entity(), self.clock.now());
+        let (entrusted, owner) = (entrusted.mandate, entrusted.mandate.mandate.from);
         let mandate = Mandate { from, to: owner, takes: Takes::Always, issued, until };
         let slots = self.book.read(|book| {
             let sets = (0..book.set_count()).filter_map(|index| book.set(index));
@@ -34,21 +41,44 @@ impl Agent {
         });
         let slots = List::new(slots)
             .ok_or_else(|| AgentError::Store("more slots than a file has room for".to_owned()))?;
-        Ok(HandedBack { mandate: mandate.sign(&self.key), slots })
+        // By the clock, so that a delegate whose book is lost goes on with numbers that it has not used.
+        let next = self.book.read(Book::handed).saturating_add(1);
+        let sequence = next.max(issued.milliseconds());
+        self.book.record(&Event::HandedBack { sequence })?;
+        let mandate = mandate.sign(&self.key);
+        Ok(HandedBack { entrusted, mandate, sequence, slots }.sign(&self.key))
+    }
+
+    /// Sees that this agent may take back by a file, and has by none that is later.
+    ///
+    /// # Errors
+    ///
+    /// All of [`DelegateFileError`] from `Unsigned` on.
+    pub fn check_handed(&self, signed: &SignedHandedBack) -> Result<(), DelegateFileError> {
+        let known = self.book.read(|book| book.reclaimed(signed.handed.delegate()));
+        signed.check(self.key.entity(), self.clock.now(), known)
     }
 
     /// Renews in the own name, for `epochs`, what a delegate has come to keep. Repeating it does what is left.
     ///
     /// # Errors
     ///
-    /// The mandate is not for this agent, or is over. What one host refuses is told of that slot.
+    /// As [`check_handed`](Self::check_handed), before anything is changed. What one host refuses is told of that slot.
     pub async fn reclaim(
         &self,
         wallet: &Wallet,
-        handed: &HandedBack,
+        signed: &SignedHandedBack,
         epochs: u32,
     ) -> Result<Vec<Watched>, AgentError> {
-        self.check_mandate(handed.mandate.mandate)?;
+        self.check_handed(signed).map_err(|error| AgentError::Invalid {
+            what: error.to_string(),
+            hint: error.hint().to_owned(),
+        })?;
+        let handed = &signed.handed;
+        let (delegate, sequence) = (handed.delegate(), handed.sequence);
+        if self.book.read(|book| book.reclaimed(delegate)) < sequence {
+            self.book.record(&Event::Reclaimed { delegate, sequence })?;
+        }
         let mut reclaimed = Vec::new();
         for slot in handed.slots.as_slice() {
             let found = self.book.read(|book| {

@@ -7,7 +7,9 @@ use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet;
-use fondaco_agent::delegate::{DELEGATE_FILE_BYTES_MAX, Entrusted, HandedBack, LeftOut, Watched};
+use fondaco_agent::delegate::{
+    DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, LeftOut, SignedHandedBack, Watched,
+};
 use fondaco_contract::Takes;
 use fondaco_crypto::CurrencyId;
 use fondaco_ports::Clock as _;
@@ -67,10 +69,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn wrong(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()))
-        .code(Code::Verification)
-        .hint("have it sent again")
+fn wrong(path: &Path, error: &DelegateFileError) -> Failure {
+    Failure::new(format!("{}: {error}", path.display())).code(Code::Verification).hint(error.hint())
 }
 
 fn after(span: std::time::Duration) -> Timestamp {
@@ -248,14 +248,16 @@ fn tell(watched: &[Watched], event: &str, what: &str, json: bool) {
 }
 
 async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Failure> {
-    let owner = is_delegate(home)?.mandate.mandate.from;
+    let entrusted = is_delegate(home)?;
+    let owner = entrusted.mandate.mandate.from;
     let agent = open(home).await?;
-    let handed = agent.hand_back(owner, after(args.until))?;
-    let slots = handed.slots.as_slice().len();
+    let handed = agent.hand_back(&entrusted, after(args.until))?;
+    let (slots, sequence) = (handed.handed.slots.as_slice().len(), handed.handed.sequence);
     fondaco_store::write_atomic(&args.out, handed.to_text().as_bytes(), 0o600)?;
     if json {
         let line = json!({
-            "event": "handed_back", "to": owner.to_string(), "slots": slots, "file": args.out,
+            "event": "handed_back", "to": owner.to_string(), "slots": slots, "sequence": sequence,
+            "file": args.out,
         });
         say(&line.to_string());
     } else {
@@ -270,8 +272,9 @@ async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Fa
 
 async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failure> {
     let file = &args.file;
-    let handed = HandedBack::from_text(&bytes(file)?).map_err(|error| wrong(file, &error))?;
+    let handed = SignedHandedBack::from_text(&bytes(file)?).map_err(|error| wrong(file, &error))?;
     let agent = open(home).await?;
+    agent.check_handed(&handed).map_err(|error| wrong(file, &error))?;
     let mut failed = None;
     let mut reclaimed = 0;
     for currency in &home.wallet()?.currency {
