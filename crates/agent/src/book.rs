@@ -13,6 +13,7 @@
 //! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid
 //! set        SetFormed ──► SetPromised: what a repair is to keep to
 //! audit      AuditsLogged: how far the audit log has come
+//! delegate   HandedBack, Reclaimed: the numbers of the files by which slots are given back
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -112,6 +113,10 @@ pub struct Book {
     /// How surely objects of each set were to survive, as the bits of a double.
     promises: BTreeMap<u32, u64>,
     operators: BTreeMap<EntityId, Label>,
+    /// The number under which something was handed back to its owner last.
+    handed: u64,
+    /// By which number of each delegate something was taken back last.
+    reclaimed: BTreeMap<EntityId, u64>,
 }
 
 impl Book {
@@ -296,6 +301,11 @@ impl Book {
             Event::OperatorSaid { provider, operator } => {
                 self.operators.insert(*provider, operator.clone());
             }
+            Event::HandedBack { sequence } => self.handed = self.handed.max(*sequence),
+            Event::Reclaimed { delegate, sequence } => {
+                let known = self.reclaimed.entry(*delegate).or_default();
+                *known = (*known).max(*sequence);
+            }
             Event::AuditsLogged { entries, link } => {
                 let link = (*entries > 0).then_some(*link);
                 self.audits = LogHead { entries: *entries, link };
@@ -418,6 +428,11 @@ impl Book {
         self.contracts.get(&contract)
     }
 
+    /// Returns whether a contract's provider ever signed it, as far as this book has heard.
+    pub fn was_signed(&self, contract: ContractId) -> bool {
+        self.signatures.contains_key(&contract)
+    }
+
     /// Returns every contract, by id.
     pub fn contracts(&self) -> impl Iterator<Item = (ContractId, &ContractRecord)> {
         self.contracts.iter().map(|(id, record)| (*id, record))
@@ -487,6 +502,16 @@ impl Book {
     /// Returns the number under which the book was given to the hosts last; 0 before the first time.
     pub const fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Returns the number under which something was handed back to its owner last; 0 before the first time.
+    pub const fn handed(&self) -> u64 {
+        self.handed
+    }
+
+    /// Returns by which number of a delegate something was taken back last; 0 before the first time.
+    pub fn reclaimed(&self, delegate: EntityId) -> u64 {
+        self.reclaimed.get(&delegate).copied().unwrap_or_default()
     }
 
     /// Returns what is known of a provider, if anything was ever seen of it.

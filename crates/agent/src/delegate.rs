@@ -24,21 +24,23 @@
 //!
 //! How the files travel, and who pays the delegate: people do that.
 
+mod accepting;
 mod file;
+mod giving_back;
 
+pub use accepting::{Accepted, LeftOut};
 pub use file::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, EntrustedObject, EntrustedSet,
-    EntrustedSlot, HandedBack, HandedSlot,
+    EntrustedSlot, HandedBack, HandedSlot, SignedHandedBack,
 };
 
-use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
-use crate::choosing::Rest;
-use crate::opening::{Blame, Offer, Opening, SlotWish, good_now};
+use crate::book::{Book, ContractRecord, Event, ObjectRecord, Stage};
+use crate::opening::{Blame, Offer, Opening, good_now};
 use crate::session::{admit, offer};
-use crate::{Agent, AgentError, Wallet, entropy};
+use crate::{Agent, AgentError, Wallet};
 use fondaco_audit::AuditKey;
 use fondaco_codec::List;
-use fondaco_contract::{ContractId, Ending, Mandate, PriceList, READ_UNIT, SignedMandate, Takes};
+use fondaco_contract::{ContractId, Ending, Mandate, PriceList, Takes};
 use fondaco_crypto::{EntityId, Signature};
 use fondaco_ports::Address;
 use fondaco_ports::market::{Admitted, Reason};
@@ -56,18 +58,6 @@ const DEARER_MAX: u64 = 4;
 
 /// What a host may keep of an owner that the delegate was not told of.
 const UNKNOWN_BYTES_MAX: Bytes = Bytes::new(1 << 30);
-
-/// Of how many objects at least a part is read before a slot is taken back, if there are so many.
-const PROVEN_MIN: usize = 16;
-
-/// What accepting came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// How many contracts were opened.
-    pub opened: usize,
-    /// How many objects are looked after now.
-    pub objects: usize,
-}
 
 /// What became of a slot that was looked at.
 #[derive(Debug)]
@@ -128,50 +118,6 @@ impl Agent {
         self.check_mandate(entrusted.mandate.mandate)
     }
 
-    /// Takes over the care of what is in the file, with contracts of its own that pay for reading; what was accepted before
-    /// is brought up to date. `self` must be [looking after](Self::looking_after) it.
-    ///
-    /// # Errors
-    ///
-    /// The file is for somebody else, or its mandate is over; a host of it cannot be reached, or refuses.
-    pub async fn accept(
-        &self,
-        wallet: &Wallet,
-        entrusted: &Entrusted,
-    ) -> Result<Accepted, AgentError> {
-        let mut accepted = Accepted::default();
-        self.check_mandate(entrusted.mandate.mandate)?;
-        let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());
-        for set in entrusted.sets.as_slice().iter().filter(is_paid) {
-            let index = match self.set_of(set) {
-                Some(index) => {
-                    accepted.opened += self.follow(wallet, index, set).await?;
-                    index
-                }
-                None => {
-                    accepted.opened += set.slots.as_slice().len();
-                    self.take_set(wallet, set).await?
-                }
-            };
-            accepted.objects += self.take_objects(index, set)?;
-            // What is new is not yet where this agent keeps a slot itself.
-            let kept = self.book.read(|book| {
-                let contracts = book.set(index).map(|set| set.contracts.clone());
-                let slots = contracts.unwrap_or_default().into_iter().zip(0_u8..);
-                let slots = slots.map(|(contract, index)| (index, contract));
-                let is_kept = |&(_, contract): &(u8, ContractId)| {
-                    book.contract(contract)
-                        .is_some_and(|record| record.stage == Stage::Open && keeps(record))
-                };
-                slots.filter(is_kept).collect::<Vec<_>>()
-            });
-            if !kept.is_empty() {
-                self.complete(index, &kept).await?;
-            }
-        }
-        Ok(accepted)
-    }
-
     fn check_mandate(&self, mandate: Mandate) -> Result<(), AgentError> {
         let invalid =
             |what: String, hint: &str| AgentError::Invalid { what, hint: hint.to_owned() };
@@ -188,61 +134,6 @@ impl Agent {
             ));
         }
         Ok(())
-    }
-
-    /// Finds the set that has the same slots.
-    fn set_of(&self, set: &EntrustedSet) -> Option<u32> {
-        let origins = || set.slots.as_slice().iter().map(|slot| slot.origin);
-        self.book.read(|book| {
-            (0..book.set_count()).find(|&index| {
-                book.set(index).is_some_and(|own| origins().eq(own.origins.iter().copied()))
-            })
-        })
-    }
-
-    /// Opens a contract with each host of a set, and puts them together.
-    async fn take_set(&self, wallet: &Wallet, set: &EntrustedSet) -> Result<u32, AgentError> {
-        let mut contracts: Vec<ContractId> = Vec::new();
-        for slot in set.slots.as_slice() {
-            contracts.push(self.open_watch(wallet, slot, set.share()).await?.terms.id());
-        }
-        let contracts = List::new(contracts)
-            .ok_or_else(|| AgentError::Store("a set of more slots than any has".to_owned()))?;
-        let index = self.book.read(Book::set_count);
-        self.book.record(&Event::SetFormed {
-            coding: crate::book::Coding::Cauchy8,
-            k: set.k,
-            contracts,
-        })?;
-        for (slot, number) in set.slots.as_slice().iter().zip(0..) {
-            let origin = slot.origin;
-            self.book.record(&Event::SlotTagged { set: index, index: number, origin })?;
-        }
-        Ok(index)
-    }
-
-    /// Opens contracts with hosts that the owner has moved slots to since; returns how many.
-    async fn follow(
-        &self,
-        wallet: &Wallet,
-        set: u32,
-        entrusted: &EntrustedSet,
-    ) -> Result<usize, AgentError> {
-        let mut opened = 0;
-        for (slot, index) in entrusted.slots.as_slice().iter().zip(0_u8..) {
-            let Some(record) = self.slot_record(set, index) else { continue };
-            // What it has made anew itself, its owner may not know of yet.
-            let is_own = keeps(&record) && !self.was_taken(&record).await?;
-            let is_same = record.terms.prices.provider == slot.terms.prices.provider;
-            let is_open = record.stage == Stage::Open && record.terms.ends > self.clock.now();
-            if is_open && (is_own || (is_same && !keeps(&record))) {
-                continue;
-            }
-            let record = self.open_watch(wallet, slot, entrusted.share()).await?;
-            self.replace(set, index, record.terms.id())?;
-            opened += 1;
-        }
-        Ok(opened)
     }
 
     /// The contract of a slot.
@@ -271,46 +162,6 @@ impl Agent {
         }
         self.book.record(&Event::ContractEnded { contract, tab, paid })?;
         Ok(true)
-    }
-
-    /// Opens a contract that pays for reading `share` bytes twice, until the owner's ends.
-    async fn open_watch(
-        &self,
-        wallet: &Wallet,
-        slot: &EntrustedSlot,
-        share: Bytes,
-    ) -> Result<ContractRecord, AgentError> {
-        let not = BTreeSet::new();
-        let until = slot.terms.ends;
-        let (size_max, budget, rest) = (WATCH_SIZE, None, Rest::of_no_set()?);
-        let wish = SlotWish { size_max, until, not: &not, budget, reads: share, rest };
-        let hosts = std::slice::from_ref(&slot.address);
-        let list = offer(&self.endpoint, &slot.address).await?;
-        not_dearer(&list.prices, &slot.terms.prices)?;
-        Ok(self.opening(wallet).open_slot(hosts, &wish).await?.record)
-    }
-
-    /// Writes down the objects that are new in a set, and forgets those that its owner has removed; returns how many there are.
-    fn take_objects(&self, set: u32, entrusted: &EntrustedSet) -> Result<usize, AgentError> {
-        let objects = entrusted.objects.as_slice();
-        let named: BTreeSet<ObjectId> = objects.iter().map(|object| object.object).collect();
-        let (known, gone) = self.book.read(|book| {
-            let of_set = book.objects().filter(|(_, record)| record.set == set);
-            of_set.map(|(id, _)| id).partition::<BTreeSet<_>, _>(|id| named.contains(id))
-        });
-        for object in gone {
-            self.book.record(&Event::ObjectRemoved { object })?;
-        }
-        for new in objects.iter().filter(|object| !known.contains(&object.object)) {
-            let EntrustedObject { object, length, k, shards, tagged } = new.clone();
-            self.book.record(&match tagged {
-                Some(tagged) => {
-                    Event::TaggedObjectStored { object, length, set, k, shards, tagged }
-                }
-                None => Event::ObjectCoded { object, length, set, k, shards },
-            })?;
-        }
-        Ok(objects.len())
     }
 
     /// Shows the mandate to every host, and renews in the own name what it lets be taken over, for `epochs`.
@@ -378,15 +229,17 @@ impl Agent {
         };
         if is_kept {
             // The owner has it again, and may be gone again: reading is to be paid for.
-            let (origin, address) = (slot.origin, place.address);
-            let slot = EntrustedSlot { origin, terms: line.terms, address };
-            let record = self.open_watch(wallet, &slot, set.share()).await?;
-            self.replace(own, index, record.terms.id())?;
+            self.watch_anew(wallet, set, slot, place, line).await?;
             return Ok(None);
         }
         let now = self.clock.now();
         let is_due = mandate.mandate.may_take(&line.terms, line.tab.epochs_paid, now);
         if !is_due || line.tab.stored == Bytes::ZERO {
+            // It did not answer when this was accepted, and is back before a repair.
+            let is_unsigned = !self.book.read(|book| book.was_signed(record.terms.id()));
+            if is_unsigned && !self.is_filled(own, index) {
+                self.watch_anew(wallet, set, slot, place, line).await?;
+            }
             return Ok(None);
         }
         let bounds = Bounds {
@@ -397,6 +250,30 @@ impl Agent {
         let contract = self.take_over_from(wallet, &place, line, &bounds, epochs).await?;
         self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
         Ok(Some(contract))
+    }
+
+    /// Gives a slot that its owner keeps to a contract that pays for reading.
+    async fn watch_anew(
+        &self,
+        wallet: &Wallet,
+        set: &EntrustedSet,
+        slot: &EntrustedSlot,
+        place: Place,
+        line: &Admitted,
+    ) -> Result<(), AgentError> {
+        let Place { set: own, index, address } = place;
+        let list = offer(&self.endpoint, &address).await?;
+        let slot = EntrustedSlot { origin: slot.origin, terms: line.terms, address };
+        match self.open_watch(wallet, &slot, &list, set.share()).await? {
+            Ok(record) => self.replace(own, index, record.terms.id()),
+            Err(why) => Err(AgentError::Placement {
+                what: format!(
+                    "{}… is not paid for reading: {why}",
+                    line.terms.prices.provider.short()
+                ),
+                hint: "the next round tries again".to_owned(),
+            }),
+        }
     }
 
     /// Tells every host that has an open contract that `to` may do nothing for this agent any more.
@@ -423,164 +300,6 @@ impl Agent {
             }
         }
         told
-    }
-
-    /// Says what was taken over or made anew, for the owner to take back.
-    ///
-    /// # Errors
-    ///
-    /// There are more slots than a file has room for.
-    pub fn hand_back(&self, owner: EntityId, until: Timestamp) -> Result<HandedBack, AgentError> {
-        let (from, issued) = (self.key.entity(), self.clock.now());
-        let mandate = Mandate { from, to: owner, takes: Takes::Always, issued, until };
-        let slots = self.book.read(|book| {
-            let sets = (0..book.set_count()).filter_map(|index| book.set(index));
-            let slots = sets.flat_map(|set| set.origins.iter().zip(&set.contracts));
-            let slots = slots.filter_map(|(&origin, &contract)| {
-                let record = book.contract(contract)?;
-                let is_given = record.stage == Stage::Open && keeps(record);
-                is_given.then(|| HandedSlot { origin, contract, address: record.address.clone() })
-            });
-            slots.collect::<Vec<_>>()
-        });
-        let slots = List::new(slots)
-            .ok_or_else(|| AgentError::Store("more slots than a file has room for".to_owned()))?;
-        Ok(HandedBack { mandate: mandate.sign(&self.key), slots })
-    }
-
-    /// Renews in the own name, for `epochs`, what a delegate has come to keep. Repeating it does what is left.
-    ///
-    /// # Errors
-    ///
-    /// The mandate is not for this agent, or is over. What one host refuses is told of that slot.
-    pub async fn reclaim(
-        &self,
-        wallet: &Wallet,
-        handed: &HandedBack,
-        epochs: u32,
-    ) -> Result<Vec<Watched>, AgentError> {
-        self.check_mandate(handed.mandate.mandate)?;
-        let mut reclaimed = Vec::new();
-        for slot in handed.slots.as_slice() {
-            let found = self.book.read(|book| {
-                (0..book.set_count()).find_map(|set| {
-                    let origins = &book.set(set)?.origins;
-                    let at = origins.iter().position(|origin| *origin == slot.origin)?;
-                    Some((set, u8::try_from(at).ok()?))
-                })
-            });
-            let Some((set, index)) = found else { continue };
-            let place = Place { set, index, address: slot.address.clone() };
-            let taken = self.reclaim_slot(wallet, &handed.mandate, slot, &place, epochs).await;
-            let provider = slot.address.entity();
-            reclaimed.push(Watched { slot: (set, index), provider, taken });
-        }
-        self.opening(wallet).close_strays(&[]).await?;
-        Ok(reclaimed)
-    }
-
-    async fn reclaim_slot(
-        &self,
-        wallet: &Wallet,
-        mandate: &SignedMandate,
-        slot: &HandedSlot,
-        place: &Place,
-        epochs: u32,
-    ) -> Result<Option<ContractId>, AgentError> {
-        let Place { set, index, address } = place;
-        let Some(own) = self.slot_record(*set, *index) else { return Ok(None) };
-        if own.terms.renews == Some(slot.contract) && own.stage == Stage::Open {
-            return Ok(None);
-        }
-        let begun = self.book.read(|book| {
-            let mut repairs = book.repairs();
-            let begun = repairs.find(|(of, at, _)| (of, at) == (set, index)).map(|(.., id)| id);
-            begun.filter(|id| {
-                book.contract(*id).is_some_and(|record| record.terms.renews == Some(slot.contract))
-            })
-        });
-        let contract = match begun {
-            Some(contract) => contract,
-            None => match self.finish_taking(*set, *index).await? {
-                Some(contract) => contract,
-                None => {
-                    // What is kept under a contract of our own is not given for what somebody says.
-                    if self.still_keeps(&own).await {
-                        return Ok(None);
-                    }
-                    self.is_another_host(*set, *index, address)?;
-                    let lines = admit(&self.endpoint, address, mandate).await?;
-                    let line = present(&lines, slot.contract).filter(|line| {
-                        line.tab.stored > Bytes::ZERO
-                            && line.terms.prices.currency == wallet.currency()
-                    });
-                    let Some(line) = line else { return Ok(None) };
-                    let given = self.book.read(|book| book.given(own.terms.id()));
-                    let bounds = Bounds {
-                        prices: own.terms.prices,
-                        size_max: own.terms.size_max,
-                        stored_max: given.checked_add(UNKNOWN_BYTES_MAX).unwrap_or(Bytes::MAX),
-                    };
-                    self.take_over_from(wallet, place, line, &bounds, epochs).await?
-                }
-            },
-        };
-        // What was stored since the delegate was told is not there yet; until it is, the slot is the old contract's.
-        self.complete(*set, &[(*index, contract)]).await?;
-        self.prove(*set, *index, contract).await?;
-        self.book.record(&Event::SlotReplaced { set: *set, index: *index, contract })?;
-        Ok(Some(contract))
-    }
-
-    /// Asks whether a contract is open, and its host there.
-    async fn still_keeps(&self, record: &ContractRecord) -> bool {
-        if record.stage != Stage::Open || record.terms.ends <= self.clock.now() {
-            return false;
-        }
-        let session = self.session(record, Bytes::ZERO);
-        session.standing().await.is_ok()
-            && session.stands().await.is_some_and(|stands| !stands.has_ended())
-    }
-
-    /// Sees that no other slot of the set is with the same provider.
-    fn is_another_host(&self, set: u32, index: u8, address: &Address) -> Result<(), AgentError> {
-        let provider = address.entity();
-        let is_there = self.book.read(|book| {
-            let slots = book.set(set).map(|set| set.contracts.clone()).unwrap_or_default();
-            let others = slots.iter().zip(0_u8..).filter(|(_, at)| *at != index);
-            others
-                .filter_map(|(contract, _)| book.contract(*contract))
-                .any(|record| record.terms.prices.provider == provider)
-        });
-        match is_there {
-            false => Ok(()),
-            true => Err(AgentError::Invalid {
-                what: format!("{}… has another slot of the same set", provider.short()),
-                hint: "let `fondaco backup repair` give the slot to another".to_owned(),
-            }),
-        }
-    }
-
-    /// Reads a part of some objects under a contract that is to take a slot: what its host has is proven, not believed.
-    async fn prove(&self, set: u32, index: u8, contract: ContractId) -> Result<(), AgentError> {
-        let objects: Vec<ObjectRecord> = self.book.read(|book| {
-            let of_set = book.objects().filter(|(_, record)| record.set == set);
-            of_set.map(|(_, record)| record.clone()).collect()
-        });
-        let session = self.book.read(|book| {
-            book.contract(contract).map(|record| self.session_in(book, contract, record))
-        });
-        let Some(session) = session else { return Ok(()) };
-        let step = (objects.len() / PROVEN_MIN).max(1);
-        let skipped = usize::from(entropy::random::<1>()?[0]) % step;
-        for record in objects.iter().skip(skipped).step_by(step) {
-            let size = record.share().get();
-            let at = u64::from_le_bytes(entropy::random()?) % size.max(1) / READ_UNIT.get();
-            let start = at * READ_UNIT.get();
-            let range = start..(start + READ_UNIT.get()).min(size);
-            session.read(record.shards[usize::from(index)], size, range).await?;
-        }
-        Ok(())
     }
 
     /// Renews another's contract in the own name, each step saved first.
@@ -673,11 +392,6 @@ impl Agent {
             Event::ContractOpened { contract, provider_signature },
             Event::SlotIntended { set, index, contract },
         ])
-    }
-
-    fn replace(&self, set: u32, index: u8, contract: ContractId) -> Result<(), AgentError> {
-        self.book.record(&Event::SlotIntended { set, index, contract })?;
-        self.book.record(&Event::SlotReplaced { set, index, contract })
     }
 }
 

@@ -221,6 +221,9 @@ fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Heal
                 Some((Cause::Standing, why))
             }),
             Stage::Intended => over("its contract was never signed"),
+            Stage::Ended { .. } if !book.was_signed(contract) => {
+                over("no contract with it came about")
+            }
             Stage::Ended { .. } => over("its contract has ended"),
         }
     };
@@ -513,11 +516,21 @@ impl Agent {
         set: u32,
         contracts: &[(u8, ContractId)],
     ) -> Result<(), AgentError> {
+        let failed = self.complete_each(set, contracts).await?;
+        failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// The same; returns the slots for which it failed.
+    pub(crate) async fn complete_each(
+        &self,
+        set: u32,
+        contracts: &[(u8, ContractId)],
+    ) -> Result<Vec<(u8, AgentError)>, AgentError> {
         let objects = self.objects();
         let slots = contracts.iter().map(|&(index, at)| Slot::resumed(index, at, &objects));
         let mut slots: Vec<Slot> = slots.flatten().collect();
         self.fill(&objects, set, &mut slots, &Quiet).await?;
-        slots.into_iter().find_map(|slot| slot.failed).map_or(Ok(()), Err)
+        Ok(slots.into_iter().filter_map(|slot| Some((slot.index, slot.failed?))).collect())
     }
 
     /// Gives a slot to its new contract, and ends the old one if its host still answers.

@@ -27,9 +27,13 @@ async fn run(market: &Market, who: &str, args: &[&str]) -> Vec<Value> {
 
 /// Gives a friend an identity and money of its own; returns its entity.
 async fn friend(market: &Market) -> String {
-    let made = market.world.ask("friend", ["init", "--no-passphrase"]).await.unwrap();
+    party(market, "friend").await
+}
+
+async fn party(market: &Market, who: &str) -> String {
+    let made = market.world.ask(who, ["init", "--no-passphrase"]).await.unwrap();
     let entity = made["entity"].as_str().unwrap().to_owned();
-    market.world.ask("friend", ["wallet", "add", &market.issuer]).await.unwrap();
+    market.world.ask(who, ["wallet", "add", &market.issuer]).await.unwrap();
     let mint = ["issuer", "mint", "100", "--to", &entity];
     market.world.ask("issuer", mint).await.unwrap();
     entity
@@ -104,8 +108,14 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let file = path(&market, "handed");
     let handed = run(&market, "friend", &["delegate", "hand-back", "--out", &file]).await;
     assert_eq!(all(&handed, "handed_back")[0]["slots"], 1, "{handed:?}");
-    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &file]).await;
+    let newer = path(&market, "handed-newer");
+    run(&market, "friend", &["delegate", "hand-back", "--out", &newer]).await;
+    wrong_files_take_nothing_back(&market, &file).await;
+    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &newer]).await;
     assert_eq!(all(&reclaimed, "reclaimed").len(), 1, "{reclaimed:?}");
+    let older = market.world.run_to("buyer", ["delegate", "reclaim", &file], 8).await.unwrap();
+    assert!(older[0]["error"].as_str().unwrap().contains("you have taken back by number"));
+    let file = newer;
     let again = run(&market, "buyer", &["delegate", "reclaim", &file]).await;
     assert!(all(&again, "reclaimed").is_empty(), "{again:?}");
     let calm = run(&market, "friend", &["delegate", "tend", "--now"]).await;
@@ -128,6 +138,33 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     let revoked = market.world.run_to_any("buyer", ["delegate", "revoke", &to], &[0, 6]).await;
     assert!(all(&revoked.unwrap(), "revoked").iter().any(|line| line["why_not"].is_null()));
     market.world.end().await;
+}
+
+/// A file that is damaged, or not for who reads it, is refused with the reason, and nothing happens.
+async fn wrong_files_take_nothing_back(market: &Market, good: &str) {
+    party(market, "stranger").await;
+    let before = contracts(market, "buyer").await;
+    let text = fs::read_to_string(good).unwrap();
+    let edited = path(market, "edited");
+    // The last line has the signature, the first of the body a mandate.
+    let (first, last) = (text.find('\n').unwrap() + 10, text.trim_end().len() - 10);
+    let other = |at: usize| {
+        let with = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+        format!("{}{with}{}", &text[..at], &text[at + 1..])
+    };
+    for (who, text, why) in [
+        ("buyer", text[..text.len() / 2].to_owned(), "damaged"),
+        ("buyer", text.replacen("v2", "v1", 1), "does not begin with the line"),
+        ("buyer", other(first), "is not signed by whom it names"),
+        ("buyer", other(last), "it is not what"),
+        ("stranger", text.clone(), "and not for you"),
+    ] {
+        fs::write(&edited, text).unwrap();
+        let refused = market.world.run_to(who, ["delegate", "reclaim", &edited], 8).await.unwrap();
+        let told = refused[0]["error"].as_str().unwrap();
+        assert!(told.contains(why), "{told}");
+    }
+    assert_eq!(contracts(market, "buyer").await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,5 +194,65 @@ async fn what_the_owner_cannot_pay_for_is_taken_over_and_given_back() {
     assert_eq!(open(&contracts(&market, "buyer").await), n);
     market.restored_equals_the_source("buyer", "restored").await;
     run(&market, "buyer", &["audit", "--deep"]).await;
+    market.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_dead_at_the_beginning_is_left_to_the_first_repair() {
+    let mut market = market(4).await;
+    fs::write(market.source.join("letter"), b"dear all".repeat(40_000)).unwrap();
+    run(&market, "buyer", &market.create_args(&[]).iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let hosts: Vec<String> = contracts(&market, "buyer")
+        .await
+        .iter()
+        .map(|line| market.host_of(line["provider"].as_str().unwrap()))
+        .collect();
+    let n = hosts.len();
+    let dead = market.world.address(&hosts[0]).unwrap().split('@').next().unwrap().to_owned();
+    let to = friend(&market).await;
+    let file = path(&market, "entrusted");
+    run(&market, "buyer", &["delegate", "entrust", &to, "--out", &file]).await;
+    market.world.kill(&hosts[0]).await.unwrap();
+
+    // It is named, and the others are dealt with; the same again opens and pays nothing.
+    let accept = ["delegate", "accept", &file];
+    let accepted = run(&market, "friend", &accept).await;
+    let left_out = all(&accepted, "left_out");
+    assert_eq!(left_out.len(), 1, "{accepted:?}");
+    assert_eq!(left_out[0]["provider"], dead.as_str());
+    assert!(left_out[0]["why"].as_str().unwrap().contains("nobody answers at"), "{left_out:?}");
+    let told = &all(&accepted, "accepted")[0];
+    assert_eq!((&told["opened"], &told["left_out"]), (&(n - 1).into(), &1.into()), "{told}");
+    let open = |lines: &[Value]| lines.iter().filter(|line| line["stage"] == "open").count();
+    let before = (contracts(&market, "friend").await, run(&market, "friend", &["balance"]).await);
+    assert_eq!(open(&before.0), n - 1);
+    let again = run(&market, "friend", &accept).await;
+    let told = &all(&again, "accepted")[0];
+    assert_eq!((&told["opened"], &told["left_out"]), (&0.into(), &1.into()), "{told}");
+    let after = (contracts(&market, "friend").await, run(&market, "friend", &["balance"]).await);
+    assert_eq!(before, after);
+
+    // The first repair gives its slot to another, which the owner takes back.
+    let fresh = market.fresh_host("fresh").await;
+    let tended = run(&market, "friend", &["delegate", "tend", "--now", "--host", &fresh]).await;
+    let repaired = all(&tended, "repaired");
+    assert_eq!(repaired[0]["replaced"].as_array().unwrap().len(), 1, "{tended:?}");
+    let deep = run(&market, "friend", &["audit", "--deep"]).await;
+    assert_eq!(deep.iter().filter(|line| line["outcome"] == "proven").count(), n, "{deep:?}");
+    let handed = path(&market, "handed");
+    run(&market, "friend", &["delegate", "hand-back", "--out", &handed]).await;
+    let reclaimed = run(&market, "buyer", &["delegate", "reclaim", &handed]).await;
+    assert_eq!(all(&reclaimed, "reclaimed").len(), 1, "{reclaimed:?}");
+
+    // Of fewer than it takes to rebuild, nobody takes care, and nothing is opened.
+    let other = party(&market, "other").await;
+    run(&market, "buyer", &["delegate", "entrust", &other, "--out", &file]).await;
+    for host in &hosts[1..] {
+        market.world.kill(host).await.unwrap();
+    }
+    let refused = market.world.run("other", accept).await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("1 of {n} hosts of a set can be dealt with")), "{refused}");
+    assert!(contracts(&market, "other").await.is_empty());
     market.world.end().await;
 }

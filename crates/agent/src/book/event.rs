@@ -274,6 +274,18 @@ pub enum Event {
         /// The probability, above 0 and below 1, as the bits of an IEEE 754 double.
         survive: u64,
     },
+    /// A delegate is about to hand back under this number, which is never used again.
+    HandedBack {
+        /// The number: higher than all before.
+        sequence: u64,
+    },
+    /// An owner begins to take back by a file of its delegate.
+    Reclaimed {
+        /// Whose file.
+        delegate: EntityId,
+        /// Its number: none that is lower is taken any more.
+        sequence: u64,
+    },
     /// What a provider says of who runs it.
     OperatorSaid {
         /// Which provider.
@@ -308,6 +320,8 @@ choice!(Event {
     19 => LossNoted { contract, lost },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },
+    42 => HandedBack { sequence },
+    43 => Reclaimed { delegate, sequence },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

@@ -81,6 +81,12 @@ impl Book {
             let link = self.audits.link.unwrap_or(Digest::ZERO);
             events.push(Event::AuditsLogged { entries: self.audits.entries, link });
         }
+        if self.handed > 0 {
+            events.push(Event::HandedBack { sequence: self.handed });
+        }
+        for (&delegate, &sequence) in &self.reclaimed {
+            events.push(Event::Reclaimed { delegate, sequence });
+        }
         if self.sequence > 0 {
             events.push(Event::StateNumbered { sequence: self.sequence });
         }

@@ -1,9 +1,12 @@
 //! What an owner gives its delegate, and what it gets back, as files.
 //!
 //! ```text
-//! fondaco entrusted v1                   fondaco handed back v1
+//! fondaco entrusted v1                   fondaco handed back v2
 //! base64 of the encoding, in lines of 76
 //! ```
+//!
+//! What is handed back is signed by the delegate as a whole, with the owner's own mandate in it: so its owner needs to
+//! remember of its delegates only the number of the last file of each. (Version 1 was signed in parts.)
 //!
 //! Who has the first can audit and read shards, which are encrypted; with its audit key a host could pretend to have what it
 //! has lost. It is to be sent as one sends a letter, not posted on a wall.
@@ -12,10 +15,12 @@ use crate::book::{ObjectId, SHARDS_MAX};
 use fondaco_audit::{ShardId, tagged_len};
 use fondaco_codec::{Decode, DecodeError, Encode, List, record};
 use fondaco_contract::{ContractId, SignedMandate, Terms};
-use fondaco_crypto::{CurrencyId, Digest};
+use fondaco_crypto::{CurrencyId, Digest, Domain, EntityId, SecretKey, Signature};
 use fondaco_erasure::{Code, Layout};
 use fondaco_ports::Address;
-use fondaco_units::Bytes;
+use fondaco_units::{Bytes, Timestamp};
+
+const HANDED_BACK: Domain = Domain::new("fondaco 2026 delegate handed back v1");
 
 /// The longest file that is read.
 pub const DELEGATE_FILE_BYTES_MAX: usize = 512 << 20;
@@ -111,12 +116,26 @@ record!(EntrustedObject { object, length, k, shards, tagged });
 /// What a delegate gives back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandedBack {
+    /// The owner's mandate, under which the delegate came to keep them.
+    pub entrusted: SignedMandate,
     /// With what the owner takes the contracts over.
     pub mandate: SignedMandate,
+    /// A number that is higher than in every file that the delegate has handed back before.
+    pub sequence: u64,
     /// The slots that the delegate has come to keep.
     pub slots: List<HandedSlot, HANDED_MAX>,
 }
-record!(HandedBack { mandate, slots });
+record!(HandedBack { entrusted, mandate, sequence, slots });
+
+/// A [`HandedBack`] with its delegate's signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHandedBack {
+    /// What was signed.
+    pub handed: HandedBack,
+    /// The delegate's, under `fondaco 2026 delegate handed back v1`.
+    pub signature: Signature,
+}
+record!(SignedHandedBack { handed, signature });
 
 /// A slot that a delegate has come to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,22 +180,81 @@ impl Entrusted {
 }
 
 impl HandedBack {
-    const HEAD: &str = "fondaco handed back v1";
+    /// Signs it; `key` must be the delegate's.
+    pub fn sign(self, key: &SecretKey) -> SignedHandedBack {
+        SignedHandedBack { signature: key.sign(HANDED_BACK, &self.to_bytes()), handed: self }
+    }
+
+    /// Returns whose file it is.
+    pub const fn delegate(&self) -> EntityId {
+        self.mandate.mandate.from
+    }
+}
+
+impl SignedHandedBack {
+    const HEAD: &str = "fondaco handed back v2";
 
     /// Writes the file.
     pub fn to_text(&self) -> String {
         to_text(Self::HEAD, &self.to_bytes())
     }
 
-    /// Reads the file, and checks its mandate.
+    /// Reads the file, and checks all that is signed in it.
+    ///
+    /// # Errors
+    ///
+    /// The first that applies of [`DelegateFileError`], up to `Altered`.
+    pub fn from_text(text: &[u8]) -> Result<Self, DelegateFileError> {
+        let read = Self::from_bytes(&from_text(Self::HEAD, text)?)?;
+        read.verify()?;
+        Ok(read)
+    }
+
+    fn verify(&self) -> Result<(), DelegateFileError> {
+        let Self { handed, signature } = self;
+        for mandate in [&handed.entrusted, &handed.mandate] {
+            mandate.verify().map_err(|_| DelegateFileError::Unsigned)?;
+        }
+        let by = handed.delegate();
+        by.verify(HANDED_BACK, &handed.to_bytes(), signature)
+            .map_err(|_| DelegateFileError::Altered { by })
+    }
+
+    /// Sees that `owner` may take back by it at `now`, which has taken back by the file of the number `known` of the same
+    /// delegate before.
     ///
     /// # Errors
     ///
     /// The first that applies of [`DelegateFileError`].
-    pub fn from_text(text: &[u8]) -> Result<Self, DelegateFileError> {
-        let read = Self::from_bytes(&from_text(Self::HEAD, text)?)?;
-        read.mandate.verify().map_err(|_| DelegateFileError::Unsigned)?;
-        Ok(read)
+    pub fn check(
+        &self,
+        owner: EntityId,
+        now: Timestamp,
+        known: u64,
+    ) -> Result<(), DelegateFileError> {
+        self.verify()?;
+        let HandedBack { entrusted, mandate, sequence, .. } = &self.handed;
+        let (entrusted, mandate) = (entrusted.mandate, mandate.mandate);
+        if mandate.to != owner {
+            return Err(DelegateFileError::NotForYou { to: mandate.to });
+        }
+        if entrusted.from != owner {
+            return Err(DelegateFileError::OtherOwner { from: entrusted.from });
+        }
+        if entrusted.to != mandate.from {
+            return Err(DelegateFileError::OtherDelegate { by: mandate.from, named: entrusted.to });
+        }
+        // One that is over when it is made takes back those before it.
+        if !entrusted.is_good(entrusted.issued) {
+            return Err(DelegateFileError::GaveNothing);
+        }
+        if !mandate.is_good(now) {
+            return Err(DelegateFileError::Over { until: mandate.until });
+        }
+        if *sequence < known {
+            return Err(DelegateFileError::Older { sequence: *sequence, known });
+        }
+        Ok(())
     }
 }
 
@@ -206,7 +284,7 @@ fn from_text(head: &'static str, text: &[u8]) -> Result<Vec<u8>, DelegateFileErr
     data_encoding::BASE64.decode(body.as_bytes()).map_err(|_| DelegateFileError::Text)
 }
 
-/// Why a text is no file of a delegate. Listed by precedence.
+/// Why a text is no file of a delegate, or none for who reads it. Listed by precedence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DelegateFileError {
     /// It is longer than any.
@@ -233,6 +311,53 @@ pub enum DelegateFileError {
     /// A set is none.
     #[error("the file tells of a set that cannot be")]
     Set,
+    /// It was damaged, or changed by somebody.
+    #[error("the file is damaged or was changed: it is not what {}… has signed", by.short())]
+    Altered {
+        /// Whose it says it is.
+        by: EntityId,
+    },
+    /// It is for another to take back by.
+    #[error("the file is for {}…, and not for you", to.short())]
+    NotForYou {
+        /// For whom.
+        to: EntityId,
+    },
+    /// The delegate looked after what is another's.
+    #[error("the file is of what {}… has entrusted, and not you", from.short())]
+    OtherOwner {
+        /// Whose.
+        from: EntityId,
+    },
+    /// It is signed by another than the mandate in it was for.
+    #[error("the file is of {}…, and your mandate in it is for {}…", by.short(), named.short())]
+    OtherDelegate {
+        /// Who signed it.
+        by: EntityId,
+        /// Who was to look after it.
+        named: EntityId,
+    },
+    /// The mandate in it let nobody do anything.
+    #[error(
+        "your mandate in the file takes back those before it, and lets nobody keep anything for you"
+    )]
+    GaveNothing,
+    /// It came too late.
+    #[error("the file was good until {until}")]
+    Over {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A later one has come already.
+    #[error(
+        "the file has the number {sequence}, and you have taken back by number {known} of the same delegate"
+    )]
+    Older {
+        /// Its number.
+        sequence: u64,
+        /// The number of the last.
+        known: u64,
+    },
 }
 
 impl DelegateFileError {
@@ -244,7 +369,36 @@ impl DelegateFileError {
             | Self::Text
             | Self::Encoding(_)
             | Self::Unsigned
-            | Self::Set => false,
+            | Self::Set
+            | Self::Altered { .. }
+            | Self::NotForYou { .. }
+            | Self::OtherOwner { .. }
+            | Self::OtherDelegate { .. }
+            | Self::GaveNothing
+            | Self::Over { .. }
+            | Self::Older { .. } => false,
+        }
+    }
+
+    /// Returns the next thing to do.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. }
+            | Self::Foreign { .. }
+            | Self::Text
+            | Self::Encoding(_)
+            | Self::Unsigned
+            | Self::Set
+            | Self::Altered { .. } => "have it sent again",
+            Self::NotForYou { .. } | Self::OtherOwner { .. } => {
+                "the identity that it is for is named with --identity"
+            }
+            Self::OtherDelegate { .. } | Self::GaveNothing => {
+                "take back by a file of whom you named with `fondaco delegate entrust`"
+            }
+            Self::Over { .. } | Self::Older { .. } => {
+                "have the delegate make a new one: `fondaco delegate hand-back --out FILE`"
+            }
         }
     }
 }
@@ -255,8 +409,6 @@ mod tests {
     use crate::book::ObjectKind;
     use crate::book::tests::terms;
     use fondaco_contract::{Mandate, Takes};
-    use fondaco_crypto::{EntityId, SecretKey};
-    use fondaco_units::Timestamp;
 
     fn mandate() -> Mandate {
         let from = SecretKey::from_bytes(&[1; 32]).entity();
@@ -302,9 +454,84 @@ mod tests {
             contract: slot.terms.id(),
             address: slot.address.clone(),
         };
-        let slots = List::new(vec![handed]).unwrap();
-        let handed = HandedBack { mandate: entrusted().mandate, slots };
-        assert_eq!(HandedBack::from_text(handed.to_text().as_bytes()), Ok(handed));
+        let handed = HandedBack { slots: List::new(vec![handed]).unwrap(), ..handed_back() };
+        let handed = handed.sign(&key(2));
+        assert!(handed.to_text().starts_with("fondaco handed back v2\n"));
+        assert_eq!(SignedHandedBack::from_text(handed.to_text().as_bytes()), Ok(handed));
+    }
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_bytes(&[seed; 32])
+    }
+
+    /// A mandate of one for another.
+    fn given(from: u8, to: u8, issued: u64, until: u64) -> SignedMandate {
+        let [issued, until] = [issued, until].map(Timestamp::from_milliseconds);
+        let (of, to) = (key(from).entity(), key(to).entity());
+        Mandate { from: of, to, takes: Takes::Always, issued, until }.sign(&key(from))
+    }
+
+    /// What 2 hands back to 1.
+    fn handed_back() -> HandedBack {
+        let (entrusted, mandate) = (given(1, 2, 5, 9), given(2, 1, 20, 90));
+        HandedBack { entrusted, mandate, sequence: 7, slots: List::new(vec![]).unwrap() }
+    }
+
+    #[test]
+    fn who_takes_back_by_which_file() {
+        use DelegateFileError as No;
+        let ids = [1, 2, 3].map(|seed| key(seed).entity());
+        let [owner, delegate, other] = ids;
+        let good = handed_back();
+        let made = |entrusted, mandate| HandedBack { entrusted, mandate, ..good.clone() };
+        let (mine, back) = (good.entrusted, good.mandate);
+        // What it is, who signed it, when it comes, the number of the last one, and what comes of it.
+        let table = [
+            (good.clone(), 2, 89, 0, Ok(())),
+            (good.clone(), 2, 89, 7, Ok(())), // the same goes on
+            (good.clone(), 3, 89, 0, Err(No::Altered { by: delegate })),
+            (made(mine, given(2, 3, 20, 90)), 2, 89, 0, Err(No::NotForYou { to: other })),
+            (made(given(3, 2, 5, 9), back), 2, 89, 0, Err(No::OtherOwner { from: other })),
+            // Another delegate, with a mandate that was not its own.
+            (
+                made(mine, given(3, 1, 20, 90)),
+                3,
+                89,
+                0,
+                Err(No::OtherDelegate { by: other, named: delegate }),
+            ),
+            (made(given(1, 2, 5, 5), back), 2, 89, 0, Err(No::GaveNothing)),
+            (good.clone(), 2, 90, 8, Err(No::Over { until: Timestamp::from_milliseconds(90) })),
+            (good.clone(), 2, 89, 8, Err(No::Older { sequence: 7, known: 8 })),
+        ];
+        for (handed, by, now, known, expected) in table {
+            let signed = handed.sign(&key(by));
+            let now = Timestamp::from_milliseconds(now);
+            assert_eq!(signed.check(owner, now, known), expected);
+        }
+        let mut forged = good.clone();
+        forged.entrusted.mandate.until = Timestamp::from_milliseconds(99);
+        assert_eq!(forged.sign(&key(2)).check(owner, back.mandate.issued, 0), Err(No::Unsigned));
+    }
+
+    #[test]
+    fn a_file_that_was_changed_anywhere_is_none() {
+        let slot = entrusted().sets.as_slice()[0].slots.as_slice()[0].clone();
+        let contract = slot.terms.id();
+        let slot = HandedSlot { origin: slot.origin, contract, address: slot.address };
+        let slots = List::new(vec![slot]).unwrap();
+        let signed = HandedBack { slots, ..handed_back() }.sign(&key(2));
+        let whole = signed.to_bytes();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            let text = to_text(SignedHandedBack::HEAD, &bytes);
+            assert!(SignedHandedBack::from_text(text.as_bytes()).is_err(), "byte {at}");
+        }
+        for length in 0..whole.len() {
+            let text = to_text(SignedHandedBack::HEAD, &whole[..length]);
+            assert!(SignedHandedBack::from_text(text.as_bytes()).is_err(), "{length}");
+        }
     }
 
     #[test]

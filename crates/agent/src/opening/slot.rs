@@ -49,6 +49,28 @@ impl Opening<'_> {
         hosts: &[Address],
         wish: &SlotWish<'_>,
     ) -> Result<OpenedSlot, AgentError> {
+        self.try_slot(hosts, wish).await?.map_err(|passed_over| {
+            let away =
+                passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short()));
+            let away: String = away.collect();
+            AgentError::Placement {
+                what: format!("no other host is known that can take a lost slot{away}"),
+                hint: "name one that is not in the set with --host ADDRESS, or raise --budget"
+                    .to_owned(),
+            }
+        })
+    }
+
+    /// The same; where no host is left, the reason for each.
+    ///
+    /// # Errors
+    ///
+    /// The issuer refused; or the journal failed.
+    pub(crate) async fn try_slot(
+        &self,
+        hosts: &[Address],
+        wish: &SlotWish<'_>,
+    ) -> Result<Result<OpenedSlot, Vec<(EntityId, String)>>, AgentError> {
         let fresh = hosts.iter().filter(|host| !wish.not.contains(&host.entity()));
         let fresh: Vec<Address> = fresh.cloned().collect();
         // How many epochs it takes depends on the host, and is looked at below.
@@ -97,18 +119,12 @@ impl Opening<'_> {
                 Ok(()) => {
                     record.stage = Stage::Open;
                     let short_of_promise = (!is_as_promised).then_some(survive);
-                    return Ok(OpenedSlot { record, short_of_promise });
+                    return Ok(Ok(OpenedSlot { record, short_of_promise }));
                 }
                 Err(Blame::Host(error)) => pass_over(error.to_string()),
                 Err(Blame::Other(error)) => return Err(error),
             }
         }
-        let away: Vec<String> =
-            passed_over.iter().map(|(host, why)| format!("\n   {}: {why}", host.short())).collect();
-        Err(AgentError::Placement {
-            what: format!("no other host is known that can take a lost slot{}", away.concat()),
-            hint: "name one that is not in the set with --host ADDRESS, or raise --budget"
-                .to_owned(),
-        })
+        Ok(Err(passed_over))
     }
 }

@@ -7,7 +7,9 @@ use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet;
-use fondaco_agent::delegate::{DELEGATE_FILE_BYTES_MAX, Entrusted, HandedBack, Watched};
+use fondaco_agent::delegate::{
+    DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, LeftOut, SignedHandedBack, Watched,
+};
 use fondaco_contract::Takes;
 use fondaco_crypto::CurrencyId;
 use fondaco_ports::Clock as _;
@@ -67,10 +69,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn wrong(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()))
-        .code(Code::Verification)
-        .hint("have it sent again")
+fn wrong(path: &Path, error: &DelegateFileError) -> Failure {
+    Failure::new(format!("{}: {error}", path.display())).code(Code::Verification).hint(error.hint())
 }
 
 fn after(span: std::time::Duration) -> Timestamp {
@@ -155,18 +155,20 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
     // What was begun can be gone on with only by who knows what it was.
     let kept = home.folder("delegate")?.join("entrusted");
     fondaco_store::write_atomic(&kept, entrusted.to_text().as_bytes(), 0o600)?;
-    let (mut opened, mut objects) = (0, 0);
+    let (mut opened, mut objects, mut left_out) = (0, 0, Vec::new());
     for currency in &currencies {
         let wallet = wallet::open(home, currency).await?;
         let accepted = agent.accept(&wallet, &entrusted).await?;
         opened += accepted.opened;
         objects += accepted.objects;
+        left_out.extend(accepted.left_out);
     }
     let until = entrusted.mandate.mandate.until;
+    left_out.iter().for_each(|one| tell_left_out(one, json));
     if json {
         let line = json!({
             "event": "accepted", "owner": owner.to_string(), "until": until.to_string(), "opened": opened,
-            "objects": objects,
+            "objects": objects, "left_out": left_out.len(),
         });
         say(&line.to_string());
     } else {
@@ -174,9 +176,28 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
             "You look after {objects} objects of {}… until {until}; {opened} contracts were opened, which pay for reading.",
             owner.short()
         ));
+        if !left_out.is_empty() {
+            say(&format!(
+                "{} slots are left out. A repair gives each to another host, unless its own is back before.",
+                left_out.len()
+            ));
+        }
         say("Now let it run: `fondaco delegate tend --every 6h`");
     }
     Ok(())
+}
+
+/// Tells of a slot that could not be taken care of.
+fn tell_left_out(one: &LeftOut, json: bool) {
+    let LeftOut { slot: (set, index), provider, why } = one;
+    if json {
+        let line = json!({
+            "event": "left_out", "set": set, "slot": index, "provider": provider.to_string(), "why": why,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!("set {set}, slot {index}, {}…: {why}", provider.short()));
+    }
 }
 
 async fn tend(home: &Home, args: TendArgs, json: bool) -> Result<(), Failure> {
@@ -227,14 +248,16 @@ fn tell(watched: &[Watched], event: &str, what: &str, json: bool) {
 }
 
 async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Failure> {
-    let owner = is_delegate(home)?.mandate.mandate.from;
+    let entrusted = is_delegate(home)?;
+    let owner = entrusted.mandate.mandate.from;
     let agent = open(home).await?;
-    let handed = agent.hand_back(owner, after(args.until))?;
-    let slots = handed.slots.as_slice().len();
+    let handed = agent.hand_back(&entrusted, after(args.until))?;
+    let (slots, sequence) = (handed.handed.slots.as_slice().len(), handed.handed.sequence);
     fondaco_store::write_atomic(&args.out, handed.to_text().as_bytes(), 0o600)?;
     if json {
         let line = json!({
-            "event": "handed_back", "to": owner.to_string(), "slots": slots, "file": args.out,
+            "event": "handed_back", "to": owner.to_string(), "slots": slots, "sequence": sequence,
+            "file": args.out,
         });
         say(&line.to_string());
     } else {
@@ -249,8 +272,9 @@ async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Fa
 
 async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failure> {
     let file = &args.file;
-    let handed = HandedBack::from_text(&bytes(file)?).map_err(|error| wrong(file, &error))?;
+    let handed = SignedHandedBack::from_text(&bytes(file)?).map_err(|error| wrong(file, &error))?;
     let agent = open(home).await?;
+    agent.check_handed(&handed).map_err(|error| wrong(file, &error))?;
     let mut failed = None;
     let mut reclaimed = 0;
     for currency in &home.wallet()?.currency {

@@ -37,7 +37,7 @@ impl World {
         let done = match choice {
             0..=3 => accept(friend, &theirs).await,
             4..=7 => tend(friend, &mut theirs, epochs, nonce, now).await,
-            _ => hand_back(&theirs, &self.buyer, process, until, epochs).await,
+            _ => hand_back(friend, &theirs, &self.buyer, process, until, epochs).await,
         };
         match done {
             Ok(Done { taken, replaced, notes }) => {
@@ -67,7 +67,7 @@ impl World {
         let failed = |error: AgentError| format!("giving back failed: {error}");
         let watched = watch(friend, &theirs, 5).await.map_err(failed)?;
         watched.notes.iter().for_each(|note| self.oracle.note(note));
-        let done = hand_back(&theirs, &self.buyer, process, until, 5).await;
+        let done = hand_back(friend, &theirs, &self.buyer, process, until, 5).await;
         done.map_err(failed)?.notes.iter().for_each(|note| self.oracle.note(note));
         for (role, host) in &self.hosts {
             let why = theirs.agent.book().read(|book| {
@@ -151,13 +151,15 @@ async fn tend(
 }
 
 async fn hand_back(
+    friend: &Buyer,
     theirs: &Process,
     owner: &Buyer,
     process: &mut Process,
     until: Timestamp,
     epochs: u32,
 ) -> Result<Done, AgentError> {
-    let handed = theirs.agent.hand_back(owner.entity(), until)?;
+    let Some(entrusted) = &friend.entrusted else { return Ok(Done::default()) };
+    let handed = theirs.agent.hand_back(entrusted, until)?;
     owner.resume(process).await?;
     let reclaimed = process.agent.reclaim(process.wallet(), &handed, epochs).await;
     process.objects = process.agent.objects();
