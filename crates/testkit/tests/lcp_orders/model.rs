@@ -337,13 +337,13 @@ impl Model for Market {
                 actions.push(Action::Pay { answered: false });
             }
         }
-        for order in 0..INVOICES {
+        for (order, &price) in PRICES.iter().enumerate().take(INVOICES) {
             let knows = state.leaked[order] || self.guessed[order];
             if !state.leaked[order] {
                 actions.push(Action::Leak(order));
             }
             if knows && state.strangers < STRANGERS {
-                for (currency, amount) in [(0, PRICES[order]), (0, 1), (1, PRICES[order])] {
+                for (currency, amount) in [(0, price), (0, 1), (1, price)] {
                     actions.push(Action::Intrude { order, currency, amount });
                 }
             }
@@ -408,9 +408,7 @@ impl Model for Market {
             Action::ReadOld(at, old) => {
                 let paid = *state.notices[at].paid.get(old)?;
                 let record = self.take(&mut state.memory.0, &paid);
-                if record.is_none() {
-                    return None;
-                }
+                record.as_ref()?;
                 state.hand = Some(Hand { paid, record, saved: false });
             }
             Action::Save => {
