@@ -107,7 +107,7 @@ pub enum Outcome {
         /// Why.
         what: String,
     },
-    /// The host did not answer, twice; that alone proves nothing.
+    /// The host did not answer, twice, or claims to keep more than it was given; that alone proves nothing.
     Silent {
         /// What happened.
         what: String,
@@ -144,6 +144,11 @@ pub async fn audit(
                     sample(&session, &shards, samples, nonce, &mut evidence).await
                 }
                 (None, Kind::Deep) => dig(&session, &shards, samples, nonce, &mut evidence).await,
+            };
+            // What it keeps it proves; what it wants to be paid for is another thing.
+            let result = match (result, session.is_believed().await) {
+                (Ok(Outcome::Proven { .. }), Err(error)) => Err(error),
+                (result, _) => result,
             };
             (contract, session, nonce, evidence, result)
         });

@@ -11,6 +11,7 @@
 //! slot       SlotTagged; SlotIntended ──► SlotReplaced
 //!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
 //! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid
+//! bytes      Giving, GivingAll ──► all that may lie under a contract; less by ShardDeleted and StateMarked
 //! set        SetFormed ──► SetPromised: what a repair is to keep to
 //! audit      AuditsLogged: how far the audit log has come
 //! delegate   HandedBack, Reclaimed: the numbers of the files by which slots are given back
@@ -29,6 +30,7 @@
 //!   its shard under the new one.
 
 mod event;
+mod giving;
 mod keeping;
 mod records;
 
@@ -43,6 +45,7 @@ use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::Code;
 use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
+use giving::Given;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By which numbers providers are judged.
@@ -88,8 +91,8 @@ pub struct Book {
     contracts: BTreeMap<ContractId, ContractRecord>,
     sets: Vec<Set>,
     objects: BTreeMap<ObjectId, ObjectRecord>,
-    /// What was ever acknowledged under each contract.
-    given: BTreeMap<ContractId, Bytes>,
+    /// What may lie under each contract.
+    given: BTreeMap<ContractId, Given>,
     distrusted: BTreeMap<EntityId, String>,
     /// What providers signed, so that it can be told again.
     signatures: BTreeMap<ContractId, Signature>,
@@ -258,7 +261,30 @@ impl Book {
                     self.lost.remove(contract);
                 }
             }
-            Event::ShardDeleted { receipt } => self.deletions.push(*receipt),
+            Event::ShardDeleted { receipt } => {
+                let freed = receipt.deletion.freed;
+                self.given.entry(receipt.deletion.contract).and_modify(|given| given.freed(freed));
+                self.deletions.push(*receipt);
+            }
+            Event::Giving { contract, bytes } => {
+                self.known(*contract)?;
+                self.given.entry(*contract).or_default().begins(*bytes);
+            }
+            Event::GivingAll { set, bytes } => {
+                let set = self.sets.get(*set as usize).ok_or(BookError::Set { set: *set })?;
+                for contract in &set.contracts {
+                    self.given.entry(*contract).or_default().begins(*bytes);
+                }
+            }
+            Event::StateMarked { contract, bytes } => {
+                self.known(*contract)?;
+                self.given.entry(*contract).or_default().marked(*bytes);
+            }
+            Event::GivenKept { contract, given, giving, marked } => {
+                self.known(*contract)?;
+                let kept = Given { stored: *given, begun: *giving, marked: *marked };
+                self.given.insert(*contract, kept);
+            }
             Event::ContractRenewed { from, tab, paid, to, provider_signature } => {
                 let stage = |contract| self.contract(contract).map(|record| record.stage);
                 if stage(*from) != Some(Stage::Open) {
@@ -333,10 +359,11 @@ impl Book {
         let shards = shards.to_vec();
         let record = ObjectRecord { length, set, code, shards, tagged };
         let share = record.share();
-        let intended = self.repairs.range((set, 0)..=(set, u8::MAX)).map(|(_, contract)| contract);
-        for &contract in contracts.iter().chain(intended) {
-            let given = self.given.entry(contract).or_default();
-            *given = given.checked_add(share).unwrap_or(Bytes::MAX);
+        for &contract in contracts {
+            self.given.entry(contract).or_default().stored(share);
+        }
+        for (_, &contract) in self.repairs.range((set, 0)..=(set, u8::MAX)) {
+            self.given.entry(contract).or_default().will_have(share);
         }
         self.objects.insert(object, record);
         Ok(())
@@ -362,8 +389,7 @@ impl Book {
         let of_set = self.objects.values().filter(|object| object.set == set);
         let share = of_set
             .fold(Bytes::ZERO, |sum, object| sum.checked_add(object.share()).unwrap_or(Bytes::MAX));
-        let given = self.given.entry(contract).or_default();
-        *given = given.checked_add(share).unwrap_or(Bytes::MAX);
+        self.given.entry(contract).or_default().will_have(share);
         self.repairs.insert((set, index), contract);
         Ok(())
     }
@@ -486,12 +512,6 @@ impl Book {
     /// Returns every object, by kind and name.
     pub fn objects(&self) -> impl Iterator<Item = (ObjectId, &ObjectRecord)> {
         self.objects.iter().map(|(id, record)| (*id, record))
-    }
-
-    /// Returns how many bytes were ever given and acknowledged under a contract; what was removed counts too, since
-    /// its host may still keep it.
-    pub fn given(&self, contract: ContractId) -> Bytes {
-        self.given.get(&contract).copied().unwrap_or_default()
     }
 
     /// Returns what a provider was caught at, if it was.

@@ -327,11 +327,17 @@ impl Agent {
                 Event::SlotTaking { set: place.set, index: place.index, contract },
             ])?;
         }
+        // What another gave is what the host says, within the bounds; what it says later is no more.
+        let stored = line.tab.stored;
+        let bytes = stored.saturating_sub(self.book.read(|book| book.given(contract)));
+        if bytes > Bytes::ZERO {
+            self.book.record(&Event::Giving { contract, bytes })?;
+        }
         match opening.secure_hold(&record).await {
             Ok(()) => {}
             Err(Blame::Host(error) | Blame::Other(error)) => return Err(error),
         }
-        let signed = self.session(&record, line.tab.stored).renew(line.tab.stored).await;
+        let signed = self.session(&record, stored).renew(stored).await;
         if let Err(AgentError::Provider { reason, .. }) = &signed
             && !reason.is_transient()
         {

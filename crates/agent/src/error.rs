@@ -6,7 +6,7 @@ use fondaco_lcp::Refusal;
 use fondaco_ports::market::Reason;
 use fondaco_store::FileError;
 use fondaco_transport::TransportError;
-use fondaco_units::Amount;
+use fondaco_units::{Amount, Bytes};
 
 /// Why the agent could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,20 @@ pub enum AgentError {
     Unpaid {
         /// Which provider.
         provider: EntityId,
+    },
+    /// A provider claims to keep more than it can have.
+    #[error(
+        "provider {} wants to be paid for keeping {claimed}, and was given {given} at most: it is paid for no further \
+         epoch until it says otherwise",
+        provider.short()
+    )]
+    Overstated {
+        /// Which provider.
+        provider: EntityId,
+        /// What it claims to keep.
+        claimed: Bytes,
+        /// The most that it can have, by the agent's own book.
+        given: Bytes,
     },
     /// A provider did not answer a question of an audit in time.
     #[error("provider {} did not answer within {seconds} s", provider.short())]
@@ -183,6 +197,11 @@ impl AgentError {
             ),
             Self::Unpaid { .. } => Some(
                 "`fondaco audit` lets it prove; `fondaco backup create` takes others for what is new"
+                    .to_owned(),
+            ),
+            Self::Overstated { .. } => Some(
+                "`fondaco backup repair` gives its part to another; if this folder is an old copy, `fondaco backup recover` \
+                 finds the newest book"
                     .to_owned(),
             ),
             Self::Late { .. } => Some("audit again when it can be reached better".to_owned()),

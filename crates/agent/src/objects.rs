@@ -171,6 +171,12 @@ impl Objects {
         let length = Bytes::of(&bytes);
         let layout = layout(code, length, object)?;
         let tagged = object_tag(object, &bytes, index, code);
+        // Before the first byte: what a host has, and may be paid for keeping, is never more than the book knows of.
+        let share =
+            ObjectRecord { length, set: index, code, shards: Vec::new(), tagged: Some(tagged) }
+                .share();
+        self.book.record(&Event::GivingAll { set: index, bytes: share })?;
+        self.heed_given();
         let shards = fondaco_erasure::encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;
         let shards = Arc::new(shards);
@@ -554,6 +560,15 @@ impl Objects {
         });
     }
 
+    /// Lets the sessions know how much their hosts can have, as the book has it now.
+    pub(crate) fn heed_given(&self) {
+        self.book.read(|book| {
+            self.sessions
+                .iter()
+                .for_each(|(contract, session)| session.gives(book.given(*contract)));
+        });
+    }
+
     /// Returns whether something may yet be read under a contract.
     fn is_readable(&self, contract: ContractId) -> bool {
         let is_down = self.down.lock().expect("no panic under this lock").contains_key(&contract);
@@ -602,7 +617,9 @@ impl Objects {
                 }
             }
         }
-        self.book.record_all(&receipts)
+        self.book.record_all(&receipts)?;
+        self.heed_given();
+        Ok(())
     }
 
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,

@@ -462,6 +462,7 @@ impl Agent {
                 }
             }
             if !missing.is_empty() {
+                objects.heed_given();
                 let lost: Vec<(u8, &TagKey)> = missing
                     .iter()
                     .map(|&at| (slots[at].index, slots[at].session.tag_key()))

@@ -12,6 +12,7 @@
 //! beyond what it answered is a loss, and ends the payments when it is more than a step (see `losses`).
 
 mod away;
+mod keeping;
 mod marking;
 mod over;
 
@@ -42,9 +43,6 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// What a host may keep of ours that we do not know of: shards of objects that a crash cut off.
-const UNKNOWN_BYTES_MAX: Bytes = Bytes::new(1 << 30);
-
 /// What became of a shard that was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
@@ -64,8 +62,8 @@ pub struct Session {
     terms: Terms,
     hold: HoldId,
     hold_max: Amount,
-    /// Bytes that the host was given and acknowledged, as far as this agent knows.
-    stored: AtomicU64,
+    /// The most bytes that the host can have of ours: what it is paid for keeping is never more.
+    given: AtomicU64,
     /// What was signed for by this process, over what the host had before.
     spent: AtomicU64,
     /// How many reads were answered.
@@ -183,19 +181,19 @@ fn misanswer(peer: EntityId, response: &Response) -> AgentError {
 }
 
 impl Session {
-    /// Creates the session of a contract under which so many bytes are stored; nothing is sent yet.
+    /// Creates the session of a contract under which at most so many bytes were ever given; nothing is sent yet.
     pub fn new(
         key: SecretKey,
         endpoint: Endpoint,
         clock: Arc<dyn Clock>,
         record: &ContractRecord,
-        stored: Bytes,
+        given: Bytes,
     ) -> Self {
         let terms = record.terms;
         let request_id = record.hold_request.get();
         let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
         let (address, hold_max) = (record.address.clone(), record.hold_max);
-        let (stored, state) = (AtomicU64::new(stored.get()), Mutex::default());
+        let (given, state) = (AtomicU64::new(given.get()), Mutex::default());
         let (spent, is_paid, away) = (AtomicU64::new(0), AtomicBool::new(true), Arc::default());
         let answers = AtomicU64::new(0);
         let (origin, tag_key) = (terms.id(), OnceLock::new());
@@ -207,7 +205,7 @@ impl Session {
             terms,
             hold,
             hold_max,
-            stored,
+            given,
             spent,
             answers,
             is_paid,
@@ -252,11 +250,6 @@ impl Session {
     /// Says whether the host is given anything new, and paid for further epochs; it is, if nothing is said.
     pub fn pay(&self, is_paid: bool) {
         self.is_paid.store(is_paid, Ordering::Relaxed);
-    }
-
-    /// Returns what the host was given and acknowledged, as far as this agent knows.
-    fn stored(&self) -> Bytes {
-        Bytes::new(self.stored.load(Ordering::Relaxed))
     }
 
     /// Returns what was signed for by this process, over what the host had before.
@@ -322,6 +315,7 @@ impl Session {
     /// account, as it ended. Asked again, it gives the same.
     pub async fn renew(&self, stored: Bytes) -> Result<(Signature, Tab), AgentError> {
         let mut state = self.lock().await?;
+        self.believe(stored)?;
         let connection = self.connected(&mut state).await?;
         let tab = self.add(&Tab::default(), Charge::Open)?;
         let quote = self.quote(&tab, Charge::Store { bytes: stored, epochs: 1 })?;
@@ -426,7 +420,6 @@ impl Session {
             }
         }
         state.tab = Some(tab);
-        self.stored.fetch_add(size.get(), Ordering::Relaxed);
         Ok(Put::Stored)
     }
 
@@ -680,8 +673,11 @@ impl Session {
         }
         let epoch = self.terms.epoch_at(self.clock.now());
         while is_paid && tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
-            if tab.stored.saturating_sub(self.stored()) > UNKNOWN_BYTES_MAX {
-                return Err(self.doubt("it wants to be paid for keeping more than it was given"));
+            match self.believe(tab.stored) {
+                Ok(()) => {}
+                // What it has is read all the same, until an epoch has gone by unpaid.
+                Err(_) if purpose == Purpose::Reading => break,
+                Err(error) => return Err(error),
             }
             tab = self.add(&tab, Charge::Advance)?;
             let voucher = self.voucher(state, self.owed(&tab)?)?;

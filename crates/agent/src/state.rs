@@ -152,6 +152,10 @@ impl Agent {
         if bytes > STATE_BYTES_MAX {
             return Err(too_long());
         }
+        let giving = sessions.iter().map(|session| session.contract());
+        let giving: Vec<Event> = giving.map(|contract| Event::Giving { contract, bytes }).collect();
+        self.book.record_all(&giving)?;
+        objects.heed_given();
         let patience = patience + Duration::from_secs(bytes.get() / RATE_MIN);
         let (shard, blob) = (ShardId::of(&blob), Arc::new(blob));
         let mut saving = JoinSet::new();
@@ -160,16 +164,23 @@ impl Agent {
             saving.spawn(async move {
                 let done = timeout(patience, give(&session, shard, &blob, sequence)).await;
                 let done = done.unwrap_or_else(|_| Err("it took too long".to_owned()));
-                (session.provider(), done)
+                (session, done)
             });
         }
         let mut report = StateReport { sequence, bytes, hosts: Vec::new(), failed: Vec::new() };
-        for (provider, done) in saving.join_all().await {
+        let mut marked = Vec::new();
+        for (session, done) in saving.join_all().await {
+            let (provider, contract) = (session.provider(), session.contract());
             match done {
-                Ok(()) => report.hosts.push(provider),
+                Ok(()) => {
+                    report.hosts.push(provider);
+                    marked.push(Event::StateMarked { contract, bytes });
+                }
                 Err(why) => report.failed.push((provider, why)),
             }
         }
+        self.book.record_all(&marked)?;
+        objects.heed_given();
         Ok(Some(report))
     }
 

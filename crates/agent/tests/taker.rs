@@ -241,6 +241,32 @@ async fn a_host_that_is_not_paid_is_read_from_all_the_same() {
     }
 }
 
+/// Who claims to keep more than it was given is paid for no epoch more, and for no shard; it is read from all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_claims_more_than_it_was_given_is_not_paid_for_it() {
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    let later = NOON.after(Duration::from_seconds(5400));
+    for claimed in [SIZE, SIZE + 1, 2 * SIZE, 1 << 29] {
+        let tab = Tab::default().after(&terms(), Charge::Open).unwrap();
+        let tab = Tab { stored: Bytes::new(claimed), ..tab };
+        let (session, books) = game_at(later, Books { tab, ..Books::default() }).await;
+        books.lock().unwrap().voucher = Some(signed(tab.owed(&terms()).unwrap()));
+        session.gives(Bytes::new(SIZE));
+        let is_more = claimed > SIZE;
+        let put = session.put(shard, &bytes).await;
+        assert_eq!(matches!(put, Err(AgentError::Overstated { .. })), is_more, "{put:?}");
+        let renewed = session.renew(Bytes::new(claimed)).await;
+        assert_eq!(matches!(renewed, Err(AgentError::Overstated { .. })), is_more, "{renewed:?}");
+        let before = books.lock().unwrap().paid();
+        let read = session.read(shard, SIZE, 0..STEP).await;
+        assert!(!matches!(read, Err(AgentError::Overstated { .. })), "{read:?}");
+        let books = books.lock().unwrap();
+        assert!(books.paid() > before, "the read was paid for");
+        assert_eq!(books.advances, u64::from(!is_more), "{claimed}");
+    }
+}
+
 /// A voucher of this buyer, as a host that was paid before has it.
 fn signed(cumulative: Amount) -> SignedVoucher {
     let currency = terms().prices.currency;

@@ -183,6 +183,7 @@ impl From<AgentError> for Failure {
             | AgentError::ContractFull { .. }
             | AgentError::PaidForNothing { .. }
             | AgentError::Unpaid { .. }
+            | AgentError::Overstated { .. }
             | AgentError::Placement { .. }
             | AgentError::Store(_)
             | AgentError::Repository(_)

@@ -14,7 +14,8 @@
 //! At every frame, by books that share no counting with those of the parties (`oracle`):
 //!
 //! - no honest host serves what no voucher that has come to it covers, forgets what it acknowledged, or counts twice;
-//! - the buyer signs for no more than what is owed and the one step it asks for.
+//! - the buyer signs for no more than what is owed and the one step it asks for;
+//! - it pays for keeping no more than it gave, and what it cannot know that a host did not get.
 //!
 //! At the end:
 //!
@@ -55,6 +56,8 @@ pub enum Planted {
     ServesUnpaid,
     /// The buyer takes slices as they come.
     SkipsChecks,
+    /// The buyer pays for keeping whatever a host says that it keeps.
+    BelievesHosts,
     /// A liar is taken for an honest host: it must be missed among those.
     TrustsLiars,
 }
@@ -89,6 +92,8 @@ pub struct Report {
     pub proven: u64,
     /// Audits that caught somebody.
     pub caught: u64,
+    /// Audits of one contract that found a host to claim more than it was given.
+    pub overstated: u64,
     /// Providers that were distrusted at the end.
     pub distrusted: u64,
     /// Times that a machine lost its power or its process.
@@ -122,6 +127,7 @@ impl Report {
         self.beyond += other.beyond;
         self.proven += other.proven;
         self.caught += other.caught;
+        self.overstated += other.overstated;
         self.distrusted += other.distrusted;
         self.crashes += other.crashes;
         self.contracts += other.contracts;
@@ -149,8 +155,10 @@ pub fn run(seed: u64, planted: Planted) -> Result<Report, Violation> {
     let mut chance = crate::Rng::new(seed ^ 0x6d61_726b_6574);
     fondaco_agent::entropy::repeat(Some(Box::new(move |bytes| chance.fill(bytes))));
     fondaco_agent::planted::skip_checks(planted == Planted::SkipsChecks);
+    fondaco_agent::planted::believe(planted == Planted::BelievesHosts);
     let done = runtime.block_on(world::run(seed, planted));
     drop(runtime);
+    fondaco_agent::planted::believe(false);
     fondaco_agent::planted::skip_checks(false);
     fondaco_agent::entropy::repeat(None);
     done

@@ -67,6 +67,7 @@ fn what_was_stored_is_there_and_liars_are_named() {
         assert!(contracts > 5 * runs && hours > 150 * runs, "{sum:?}");
         let Report { renewed, replaced, taken_over, .. } = sum;
         assert!(renewed > runs && replaced > runs / 10 && taken_over > runs / 20, "{sum:?}");
+        assert!(sum.overstated > 0, "{sum:?}");
         let Report { proven, caught, distrusted, paid, .. } = sum;
         assert!(proven > 10 * runs && caught > 0 && distrusted > 0 && paid > runs, "{sum:?}");
     }
@@ -122,6 +123,11 @@ fn canary_hosts_that_serve_what_no_voucher_pays_for() {
 fn canary_a_buyer_that_takes_slices_as_they_come() {
     // It takes a liar that is read from before it is audited.
     assert!(caught_in(Planted::SkipsChecks, 160).len() >= 2);
+}
+
+#[test]
+fn canary_a_buyer_that_believes_what_hosts_say_that_they_keep() {
+    assert!(caught(Planted::BelievesHosts).len() >= 10);
 }
 
 #[test]

@@ -286,6 +286,39 @@ pub enum Event {
         /// Its number: none that is lower is taken any more.
         sequence: u64,
     },
+    /// A shard of so many bytes may come to lie under a contract, of which no object tells: it is about to be put, or was
+    /// another's.
+    Giving {
+        /// Which contract.
+        contract: ContractId,
+        /// How many bytes.
+        bytes: Bytes,
+    },
+    /// A shard of so many bytes each is about to be put under every contract of a set; an object that is stored says so then.
+    GivingAll {
+        /// The index of the set.
+        set: u32,
+        /// How many bytes each.
+        bytes: Bytes,
+    },
+    /// The host has marked a shard, and dropped the one that it had marked before.
+    StateMarked {
+        /// Under which contract.
+        contract: ContractId,
+        /// How long the shard is.
+        bytes: Bytes,
+    },
+    /// What may lie under a contract beside its objects: in a book that the hosts kept, instead of all that led to it.
+    GivenKept {
+        /// Which contract.
+        contract: ContractId,
+        /// What was acknowledged as parts of objects, and not deleted.
+        given: Bytes,
+        /// What no object tells of.
+        giving: Bytes,
+        /// How much of that is marked.
+        marked: Bytes,
+    },
     /// What a provider says of who runs it.
     OperatorSaid {
         /// Which provider.
@@ -322,6 +355,10 @@ choice!(Event {
     41 => OperatorSaid { provider, operator },
     42 => HandedBack { sequence },
     43 => Reclaimed { delegate, sequence },
+    44 => Giving { contract, bytes },
+    45 => GivingAll { set, bytes },
+    46 => StateMarked { contract, bytes },
+    47 => GivenKept { contract, given, giving, marked },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

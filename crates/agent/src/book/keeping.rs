@@ -1,5 +1,6 @@
 //! The book as hosts keep it: the fewest events that make it again, instead of all that led to it.
 
+use super::giving::Given;
 use super::{Book, Coding, Event, ObjectRecord, Stage};
 use crate::audit_log::LogHead;
 use fondaco_codec::{List, Text};
@@ -8,8 +9,6 @@ use std::collections::BTreeSet;
 
 impl Book {
     /// Returns events that lead to a book like this one: as it is kept by the hosts.
-    ///
-    /// What was removed is in none of them, so [`Book::given`] counts less after them: no more than what lies there.
     pub fn events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for (&contract, record) in &self.contracts {
@@ -60,6 +59,13 @@ impl Book {
         }
         for (&(set, index), &contract) in &self.repairs {
             events.push(Event::SlotIntended { set, index, contract });
+        }
+        // After all that counts what is given.
+        for (&contract, given) in
+            self.given.iter().filter(|(id, _)| self.contracts.contains_key(id))
+        {
+            let &Given { stored: given, begun: giving, marked } = given;
+            events.push(Event::GivenKept { contract, given, giving, marked });
         }
         for (&provider, why) in &self.distrusted {
             events.push(Event::ProviderDistrusted { provider, why: Text::cut(why) });

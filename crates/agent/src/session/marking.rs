@@ -50,7 +50,7 @@ impl Session {
     ) -> Self {
         let (terms, hold, hold_max) = (mine.terms, mark.hold, mark.hold_max);
         // What it keeps, in truth, the book will say.
-        let (stored, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
+        let (given, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
         let (is_paid, state) = (AtomicBool::new(true), Mutex::<State>::default());
         let (origin, tag_key, away) = (terms.id(), OnceLock::new(), Arc::default());
         Self {
@@ -61,7 +61,7 @@ impl Session {
             terms,
             hold,
             hold_max,
-            stored,
+            given,
             spent,
             answers: AtomicU64::new(0),
             is_paid,

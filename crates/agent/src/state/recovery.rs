@@ -31,6 +31,9 @@ const SEQUENCE_GAP: u64 = 1 << 16;
 /// How far this machine's clock may be behind the one that the state was made by.
 const CLOCK_BEHIND_MAX: fondaco_units::Duration = fondaco_units::Duration::from_seconds(300);
 
+/// What a host may have been given after the state was made.
+const UNKNOWN_BYTES_MAX: Bytes = Bytes::new(1 << 30);
+
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Recovered {
@@ -281,6 +284,15 @@ fn write(folder: &Path, path: &Path, state: &State, hosts: &[Address]) -> Result
         }
     }
     events.push(Event::StateNumbered { sequence: state.sequence + SEQUENCE_GAP });
+    let (mut open, bytes) = (BTreeSet::new(), UNKNOWN_BYTES_MAX);
+    for event in &events {
+        match event {
+            Event::ContractOpened { contract, .. } => open.insert(*contract),
+            Event::ContractEnded { contract, .. } => open.remove(contract),
+            _ => false,
+        };
+    }
+    events.extend(open.into_iter().map(|contract| Event::Giving { contract, bytes }));
     BookFile::open(&part)?.record_all(&events)?;
     std::fs::rename(&part, path).map_err(|error| failed("name", error))?;
     let folder = std::fs::File::open(folder).map_err(|error| failed("save", error))?;

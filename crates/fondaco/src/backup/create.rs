@@ -176,6 +176,7 @@ impl Create<'_> {
                     | AgentError::Misanswer { .. }
                     | AgentError::PaidForNothing { .. }
                     | AgentError::Unpaid { .. }
+                    | AgentError::Overstated { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
                     failed.extend(objects.to_be_replaced());

@@ -114,6 +114,7 @@ fn told(error: AgentError) -> StoreError {
         | AgentError::ContractFull { .. }
         | AgentError::Placement { .. }
         | AgentError::Unpaid { .. }
+        | AgentError::Overstated { .. }
         | AgentError::Provider {
             reason:
                 Reason::Ended { .. }

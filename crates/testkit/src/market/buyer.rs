@@ -16,6 +16,9 @@ use fondaco_units::Bytes;
 
 use crate::{Rng, SimDisk, VirtualClock};
 
+/// How many bytes the longest object has.
+pub(super) const OBJECT_MAX: u64 = 150_000;
+
 /// How often a put goes on with new contracts.
 const TRIES_MAX: u32 = 4;
 
@@ -143,7 +146,8 @@ impl Buyer {
 
     /// Makes up an object.
     pub(super) fn any_object(&mut self) -> (ObjectId, Vec<u8>) {
-        let most = *self.rng.pick(&[1, 2, 100, 20_000, 20_000, 150_000]).unwrap_or(&1);
+        let longest = usize::try_from(OBJECT_MAX).unwrap_or(1);
+        let most = *self.rng.pick(&[1, 2, 100, 20_000, 20_000, longest]).unwrap_or(&1);
         let mut bytes = vec![0; self.rng.index(most + 1)];
         self.rng.fill(&mut bytes);
         let kinds = [ObjectKind::Pack, ObjectKind::Pack, ObjectKind::Index, ObjectKind::Snapshot];
@@ -154,13 +158,24 @@ impl Buyer {
         (object, bytes)
     }
 
-    /// Stores an object, as the command does: with new contracts where those there are will not do.
+    /// The longest that a shard of an object can be, with its tags.
+    pub(super) const fn share_max(length: u64) -> u64 {
+        2 * length + 4096
+    }
+
+    /// The most that any slot can have of all that was ever to be stored.
+    pub(super) fn share_of_all(&self) -> u64 {
+        self.bytes.values().map(|bytes| Self::share_max(bytes.len() as u64)).sum()
+    }
+
+    /// Stores an object, as the command does: with new contracts where those there are will not do. Returns how often it
+    /// was tried.
     pub(super) async fn put(
         &self,
         process: &mut Process,
         object: ObjectId,
         bytes: &[u8],
-    ) -> Result<(), AgentError> {
+    ) -> Result<u32, AgentError> {
         let mut hosts = self.hosts.clone();
         let mut tries = 0;
         loop {
@@ -171,7 +186,7 @@ impl Buyer {
                 process.objects = process.agent.objects();
             }
             match process.objects.put(object, bytes.to_vec()).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(tries),
                 Err(error) if tries < TRIES_MAX => {
                     let is_our_own = matches!(error, AgentError::Store(_));
                     let gone = process.objects.to_be_replaced();

@@ -162,6 +162,10 @@ struct Account {
     longest: u64,
     /// A read that was paid for.
     last_read: Option<Request>,
+    /// The shards that the buyer sent to the end and has no receipt for, whatever the host says.
+    handed: BTreeMap<ShardId, u64>,
+    /// Whether somebody else was its buyer before, whose shards were not told of.
+    was_anothers: bool,
 }
 
 impl Account {
@@ -180,6 +184,8 @@ impl Account {
             renewed: false,
             longest: 0,
             last_read: None,
+            handed: BTreeMap::new(),
+            was_anothers: false,
         }
     }
 }
@@ -203,6 +209,8 @@ struct State {
     exchanges: BTreeMap<(u64, u64), Exchange>,
     /// How long each shard is that was ever put: its name is of its content.
     sizes: BTreeMap<ShardId, u64>,
+    /// How many bytes a host may have been meant to get at most, of puts that came to nothing.
+    unhanded: u64,
     faults: Vec<String>,
     trace: Chain,
     frames: u64,
@@ -266,6 +274,16 @@ impl Oracle {
     /// Notes what is not as it must be.
     pub(super) fn fault(&self, what: String) {
         self.state().faults.push(what);
+    }
+
+    /// Something is put, and may come to nothing: a buyer may believe that a host has it, and nothing else.
+    pub(super) fn came_to_nothing(&self, bytes: u64) {
+        self.state().unhanded += bytes;
+    }
+
+    /// What was put has come to every host that it was meant for.
+    pub(super) fn came_to_be(&self, bytes: u64) {
+        self.state().unhanded -= bytes;
     }
 
     /// Returns the first thing that was not as it must be.
@@ -341,6 +359,12 @@ impl State {
                 let bytes = bytes.as_slice().len() as u64;
                 let done = done + bytes;
                 let kept = (done == keep.size).then_some(keep);
+                if kept.is_some()
+                    && let Some(account) = self.exchanges.get(&at).map(|exchange| exchange.contract)
+                    && let Some(account) = self.accounts.get_mut(&account)
+                {
+                    account.handed.insert(keep.shard, keep.size);
+                }
                 let exchange = self.exchanges.get_mut(&at)?;
                 exchange.put = Some((keep, done));
                 exchange.charge = Some(Charge::Write { bytes, keep: kept });
@@ -435,6 +459,14 @@ impl State {
             return;
         }
         let prices = &account.terms.prices;
+        let handed: u64 = account.handed.values().sum();
+        let (claimed, unhanded) = (account.known.stored, self.unhanded);
+        if matches!(charge, Charge::Advance) && claimed > handed + unhanded && !account.was_anothers
+        {
+            self.faults.push(format!(
+                "a buyer paid for keeping {claimed} bytes of {handed} that it gave, and {unhanded} that it may have"
+            ));
+        }
         let owed = account.known.used.plus(&account.known.what(charge)).cost(prices);
         // A voucher that was signed, and whose stream could not be opened, was never sent; it is not taken back.
         let side = &account.known;
@@ -593,9 +625,14 @@ impl State {
     fn moves(&mut self, from: ContractId, to: ContractId, side: fn(&mut Account) -> &mut Side) {
         let Some(old) = self.accounts.get_mut(&from) else { return };
         old.renewed = true;
+        let (handed, buyer, was) =
+            (std::mem::take(&mut old.handed), old.terms.buyer, old.was_anothers);
         let old = side(old);
         let (shards, stored) = (std::mem::take(&mut old.shards), std::mem::take(&mut old.stored));
-        let Some(new) = self.accounts.get_mut(&to).map(side) else { return };
+        let Some(new) = self.accounts.get_mut(&to) else { return };
+        new.handed.extend(handed);
+        new.was_anothers |= was || buyer != new.terms.buyer;
+        let new = side(new);
         new.shards.extend(shards);
         new.stored += stored;
     }
@@ -625,6 +662,7 @@ impl State {
             }
             Response::Deleted { .. } => {
                 account.known.delete(exchange.deletes?);
+                account.handed.remove(&exchange.deletes?);
             }
             Response::Status { tab, .. } => {
                 account.known.used = Used::of(&tab);

@@ -5,6 +5,7 @@
 
 mod double_spender;
 mod garbage_buyer;
+mod inflating_host;
 mod lying_host;
 mod planted;
 mod refusing_host;
@@ -16,6 +17,7 @@ mod voucher_replayer;
 
 pub(super) use double_spender::DoubleSpender;
 pub(super) use garbage_buyer::GarbageBuyer;
+pub(super) use inflating_host::InflatingHost;
 pub(super) use lying_host::LyingHost;
 pub(super) use planted::{CountsTwice, ServesUnpaid};
 pub(super) use refusing_host::RefusingHost;

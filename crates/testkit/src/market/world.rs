@@ -18,13 +18,13 @@ use fondaco_transport::{Climate, Fabric};
 use fondaco_units::{Amount, Bytes, Duration as Span, Price, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::buyer::{Buyer, Plan as BuyerPlan, Process};
+use super::buyer::{Buyer, OBJECT_MAX, Plan as BuyerPlan, Process};
 use super::host::{HostNode, Plan as HostPlan};
 use super::issuer::IssuerNode;
 use super::oracle::Oracle;
 use super::villains::{
-    CountsTwice, DoubleSpender, GarbageBuyer, LyingHost, Mischief, RefusingHost, ServesUnpaid,
-    SilentHost, StepTaker, TruncatingHost, VoucherReplayer,
+    CountsTwice, DoubleSpender, GarbageBuyer, InflatingHost, LyingHost, Mischief, RefusingHost,
+    ServesUnpaid, SilentHost, StepTaker, TruncatingHost, VoucherReplayer,
 };
 use super::{Planted, Report, Violation};
 use crate::{Rng, VirtualClock};
@@ -53,6 +53,7 @@ enum Role {
     Refusing,
     /// Loses shards.
     Forgetful,
+    Inflating,
 }
 
 impl Role {
@@ -68,11 +69,12 @@ impl Role {
 
     fn any_villain(rng: &mut Rng) -> Self {
         use Role::{
-            DayOff, Forgetful, FullDisk, Lying, Refusing, Silent, Stalling, StepTaking, Truncating,
+            DayOff, Forgetful, FullDisk, Inflating, Lying, Refusing, Silent, Stalling, StepTaking,
+            Truncating,
         };
         let all = [
             FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Refusing,
-            Forgetful,
+            Forgetful, Inflating,
         ];
         *rng.pick(&all).unwrap_or(&Lying)
     }
@@ -84,6 +86,7 @@ impl Role {
             Self::Silent => Some(Box::new(SilentHost::new(rng))),
             Self::StepTaking => Some(Box::new(StepTaker::new(rng))),
             Self::Refusing => Some(Box::new(RefusingHost::new(rng))),
+            Self::Inflating => Some(Box::new(InflatingHost::new(rng))),
             Self::Honest | Self::FullDisk | Self::DayOff | Self::Stalling | Self::Forgetful => None,
         }
     }
@@ -135,7 +138,11 @@ impl World {
         let villains = if rng.chance(25) { 0 } else { 1 + rng.index(count / 3) };
         let mut hosts = Vec::new();
         for number in 0..count {
-            let role = if number < villains { Role::any_villain(&mut rng) } else { Role::Honest };
+            let role = match planted {
+                _ if number >= villains => Role::Honest,
+                Planted::BelievesHosts => Role::Inflating,
+                _ => Role::any_villain(&mut rng),
+            };
             let host = Self::host(
                 &mut rng, planted, role, number, &fabric, &oracle, &clock, &issuer, &key,
             );
@@ -282,6 +289,10 @@ impl World {
         }
     }
 
+    fn is_honest(&self, who: EntityId) -> bool {
+        self.hosts.iter().any(|(role, host)| host.entity() == who && role.is_honest())
+    }
+
     fn any_host(&mut self) -> usize {
         self.rng.index(self.hosts.len())
     }
@@ -377,7 +388,11 @@ impl World {
             Err(_) if dies == ACTION_MAX => return Err("an action never came to an end".to_owned()),
             Ok(Err(violation)) => return Err(violation),
             Ok(Ok(())) if !self.buyer.is_dead() => *process = Some(present),
-            Ok(Ok(())) | Err(_) => self.buyer.crash(present),
+            Ok(Ok(())) | Err(_) => {
+                // A receipt may be lost.
+                self.oracle.came_to_nothing(Buyer::share_max(OBJECT_MAX));
+                self.buyer.crash(present);
+            }
         }
         Ok(())
     }
@@ -420,13 +435,19 @@ impl World {
             self.oracle.note(&error.to_string());
         }
         if self.friend.is_some() && self.rng.chance(15) {
+            self.oracle.came_to_nothing(self.buyer.share_of_all());
             return self.friend_acts(process).await;
         }
         match self.rng.below(100) {
             0..=46 => {
                 let (object, bytes) = self.buyer.any_object();
+                let share = Buyer::share_max(bytes.len() as u64);
+                self.oracle.came_to_nothing(share);
                 match self.buyer.put(process, object, &bytes).await {
-                    Ok(()) => {
+                    Ok(tries) => {
+                        if tries == 1 {
+                            self.oracle.came_to_be(share);
+                        }
                         self.report.stored += 1;
                         self.buyer.stored.insert(object);
                     }
@@ -469,6 +490,7 @@ impl World {
             88..=92 => {
                 let Some(audited) = self.audit(process, 2).await? else { return Ok(()) };
                 let now = self.rng.chance(80);
+                self.oracle.came_to_nothing(self.buyer.share_of_all());
                 match self.buyer.repair(process, audited, now).await {
                     Ok((replaced, problems)) => {
                         self.report.replaced += replaced;
@@ -505,9 +527,15 @@ impl World {
             Ok(audited) => {
                 self.audited = Instant::now();
                 for each in &audited {
-                    match each.outcome {
+                    match &each.outcome {
                         Outcome::Proven { .. } => self.report.proven += 1,
                         Outcome::Caught { .. } => self.report.caught += 1,
+                        Outcome::Silent { what } if what.contains("was given") => {
+                            self.report.overstated += 1;
+                            if self.is_honest(each.provider) {
+                                return Err(format!("an honest host is not believed: {what}"));
+                            }
+                        }
                         Outcome::Unasked { .. } | Outcome::Silent { .. } => {}
                     }
                 }
