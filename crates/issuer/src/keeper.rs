@@ -3,7 +3,7 @@
 //! ```text
 //!           ┌──────────────── next batch ◄───────────────┐
 //! Keeping ──┼─ saved ──► every answer leaves ────────────┘
-//!           ├─ no room on the disk ──► commands are Refused(NoSpace), queries answered, until there is room
+//!           ├─ no room on the disk ──► new commands are Refused(NoSpace), all else answered, until there is room
 //!           ├─ not saved ──► Halted: every answer, of this batch too, is Refused(Halted)
 //!           ├─ the core halted itself ──► its answers leave, then Halted
 //!           └─ Stop ──► the batch before it is finished ──► ended
@@ -309,6 +309,7 @@ impl Keeper {
         }
         let (was_full, has_room) = (self.full_since.is_some(), self.journal.reserve(ROOM)?);
         self.full_since = (!has_room).then(Instant::now);
+        self.issuer.set_full(!has_room);
         match (was_full, has_room) {
             (false, false) => error!("THE DISK IS FULL: no commands are taken. Hint: free space"),
             (true, true) => info!("there is room on the disk again"),
@@ -399,19 +400,7 @@ impl Keeper {
 
     /// Has the core answer, and puts the answer with its record into the batch.
     fn answer(&mut self, batch: &mut Batch, waiting: Waiting) {
-        let refusal = Refusal::NoSpace;
         match waiting {
-            Waiting::Lcp2(job) if self.full_since.is_some() && job.request.id().is_some() => {
-                let response = Box::new(Response::Refused { refusal });
-                batch.counts.refused += 1;
-                batch.answers.push(Ready::Lcp2(job.answer, response));
-            }
-            // A query of 2003 is recorded too.
-            Waiting::Classic(job) if self.full_since.is_some() => {
-                let answer = Answer::Fault { fault: Fault::Refused { refusal } };
-                batch.counts.refused += 1;
-                batch.answers.push(Ready::Classic(job.answer, Told { answer, surcharged: false }));
-            }
             Waiting::Lcp2(Job { holder, request, answer }) => {
                 let handled = self.issuer.handle(batch.now, holder, &request);
                 let named = named(&request, &handled.response);

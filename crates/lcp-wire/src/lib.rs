@@ -56,7 +56,7 @@ pub trait Accounts: Send + Sync {
     ///
     /// The future may be dropped at any time, which is a connection that was lost: the message may still be done.
     /// A query is asked again with the same counter and no `wait` when the server stops.
-    fn classic(&self, exchange: Exchange) -> BoxFuture<'_, Result<Answered, Unavailable>>;
+    fn classic(&self, exchange: Exchange) -> BoxFuture<'_, Result<Answered, Unanswered>>;
 }
 
 /// One message of a holder, as it came.
@@ -87,7 +87,22 @@ pub struct Answered {
     pub surcharged: bool,
 }
 
-/// The accounts cannot be asked now. Whether the message was done is not known.
+/// Why the accounts do not answer. Listed by precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the accounts cannot be asked now")]
-pub struct Unavailable;
+pub enum Unanswered {
+    /// Too much is asked: the message was not taken in, and nothing was done.
+    #[error("the accounts take in no more now")]
+    Busy,
+    /// Whether the message was done is not known.
+    #[error("the accounts cannot be asked now")]
+    Unavailable,
+}
+
+impl Unanswered {
+    /// Returns whether the same message can be answered later: always.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Busy | Self::Unavailable => true,
+        }
+    }
+}

@@ -28,7 +28,8 @@ pub use snapshot::SnapshotError;
 
 /// The books of one currency and what was answered to whom. See the [crate](crate) for the rules it keeps.
 ///
-/// Two are equal when they will answer alike: fences and collected movements, which are of this process only, do not count.
+/// Two are equal when they will answer alike: fences, collected movements and a full disk, which are of this process only,
+/// do not count.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     pub(crate) currency: Currency,
@@ -44,6 +45,8 @@ pub struct Issuer {
     last: Timestamp,
     fences: Fences,
     movements: Movements,
+    /// Whether the caller has no room to save records in.
+    full: bool,
     /// The planted fault that the simulation must catch: every command is taken for a new one.
     #[cfg(test)]
     pub(crate) forgets_answers: bool,
@@ -151,6 +154,7 @@ impl Issuer {
             last: Timestamp::EPOCH,
             fences: Fences::default(),
             movements: Movements::default(),
+            full: false,
             #[cfg(test)]
             forgets_answers: false,
             currency,
@@ -192,6 +196,21 @@ impl Issuer {
         self.ledger.halt();
     }
 
+    /// Takes note that there is no room to save records in, or that there is again: until then every new command is
+    /// refused with [`Refusal::NoSpace`]; queries and repeated commands are still answered.
+    pub const fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// Why no new command can be taken at all.
+    const fn takes_nothing(&self) -> Option<Refusal> {
+        match (self.ledger.is_halted(), self.full) {
+            (true, _) => Some(Refusal::Halted),
+            (false, true) => Some(Refusal::NoSpace),
+            (false, false) => None,
+        }
+    }
+
     /// Begins, or ends, to collect [`Movement`]s, for the history of each account.
     pub fn collect_movements(&mut self, collect: bool) {
         self.movements = Movements::new(collect);
@@ -230,6 +249,9 @@ impl Issuer {
                 };
             }
             Err(refusal) => return refused(refusal),
+        }
+        if let Some(refusal) = self.takes_nothing() {
+            return refused(refusal);
         }
         let now = now.max(self.last);
         let prices = self.prices();

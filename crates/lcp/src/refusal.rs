@@ -8,6 +8,10 @@ use fondaco_units::{Amount, Timestamp};
 
 /// Why an issuer refused a request. Listed by precedence: only the first that applies is reported. Nothing moved.
 ///
+/// What was answered before comes before all that hinders new commands: to a halted ledger and a full disk, too. Only a
+/// service whose books can be kept no longer says [`Halted`](Self::Halted) to everything, until its process ends: what it
+/// has in memory may be more than is on its disk.
+///
 /// A hold that is not the asker's business is refused as one that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -16,6 +20,13 @@ pub enum Refusal {
     Version {
         /// The version that is.
         version: u8,
+    },
+
+    /// The account has another key now, which may ask for all that this one asked for. Not remembered.
+    #[error("the account has another key now, {to}")]
+    Rotated {
+        /// The key.
+        to: EntityId,
     },
 
     /// This cannot be told or done here now: history and receipts are the issuer's service's to give. Not remembered.
@@ -51,13 +62,6 @@ pub enum Refusal {
     /// nothing was done.
     #[error("the issuer has no room left on its disk: nothing was done")]
     NoSpace,
-
-    /// The account has another key now, which may ask for all that this one asked for. Not remembered.
-    #[error("the account has another key now, {to}")]
-    Rotated {
-        /// The key.
-        to: EntityId,
-    },
 
     /// Only the issuer's own key may ask for this.
     #[error("only the issuer, {issuer}, may do this")]

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 mod classic;
 mod commands;
 mod invoices;
+mod refusals;
 mod simulation;
 
 const ISSUER: usize = 0;

@@ -6,7 +6,7 @@ use super::{
     pace::{Pace, Phase},
 };
 use crate::{
-    Exchange, Unavailable,
+    Exchange, Unanswered,
     soap::{self, Question, REQUEST_BYTES_MAX, Refused},
     wsdl,
 };
@@ -130,7 +130,8 @@ async fn ask(shared: &Shared, guest: &Guest, question: Question) -> Reply {
             }
             envelope(bytes, is_fault)
         }
-        Err(Unavailable) => fault(&Refused::Unavailable),
+        Err(Unanswered::Busy) => fault(&Refused::Busy),
+        Err(Unanswered::Unavailable) => fault(&Refused::Unavailable),
     }
 }
 

@@ -117,6 +117,11 @@ pub enum Refused {
     /// The counter is no counter.
     #[error("a message counter is a whole number from 0 to {}", u32::MAX)]
     BadCounter,
+    /// The holder, its network or all strangers ask faster than the issuer takes in, or it takes in nothing now.
+    #[error(
+        "the issuer takes no more messages now: nothing was done; send the same message again later"
+    )]
+    Busy,
     /// The issuer's service cannot answer now; whether the message was done is not known here.
     #[error("the issuer cannot answer now: send the same message again")]
     Unavailable,
@@ -162,7 +167,7 @@ impl Refused {
     /// Returns whether the same message, sent again unchanged, can have another answer later.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable => true,
+            Self::Busy | Self::Unavailable => true,
             Self::TooLarge { .. }
             | Self::NotUtf8
             | Self::Forbidden { .. }
@@ -223,6 +228,7 @@ impl Refused {
             Self::BadTransactionId => "BadTransactionId",
             Self::BadWait => "BadWait",
             Self::BadCounter => "BadCounter",
+            Self::Busy => "Busy",
             Self::Unavailable => "Unavailable",
         }
     }
@@ -231,7 +237,7 @@ impl Refused {
         match self {
             Self::VersionMismatch => FaultClass::VersionMismatch,
             Self::MustUnderstand { .. } => FaultClass::MustUnderstand,
-            Self::Unavailable => FaultClass::Server,
+            Self::Busy | Self::Unavailable => FaultClass::Server,
             _ => FaultClass::Client,
         }
     }
@@ -318,7 +324,7 @@ fn refused(refusal: &Refusal, money: &dyn Fn(Amount) -> String) -> Detail {
         // What is left answers what 2003 cannot ask: holds, batches, rotations. Said, if it should ever come.
         _ => ("Refused", Vec::new()),
     };
-    let is_ours = matches!(code, "Unavailable" | "Halted");
+    let is_ours = matches!(code, "Unavailable" | "Halted" | "NoSpace");
     let class = if is_ours { FaultClass::Server } else { FaultClass::Client };
     Detail { class, code, used: !refusal.is_transient(), facts }
 }

@@ -472,6 +472,7 @@ fn faults_and_their_codes() {
         (Fault::StaleCounter { last: 9 }, "Client", "StaleCounter", false),
         (refused(Refusal::Halted), "Server", "Halted", false),
         (ledger(Ledger::Halted), "Server", "Halted", false),
+        (refused(Refusal::NoSpace), "Server", "NoSpace", false),
         (refused(Refusal::Unavailable), "Server", "Unavailable", false),
         (refused(Refusal::Rotated { to: bob() }), "Client", "KeyRotated", false),
         (
@@ -512,6 +513,8 @@ fn faults_and_their_codes() {
     }
     for refused in [
         Refused::Malformed,
+        Refused::Busy,
+        Refused::Unavailable,
         Refused::MissingField { name: "amount" },
         Refused::UnknownField { name: "<&".to_owned() },
     ] {
@@ -521,6 +524,56 @@ fn faults_and_their_codes() {
             panic!("{refused:?}")
         };
         assert_eq!((code.as_str(), message), (refused.code(), refused.to_string()));
+    }
+}
+
+/// The codes that a part of the page names, with the rest of each row.
+fn codes_of(page: &str) -> Vec<(String, String)> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let named = rows.flat_map(|row| {
+        let (names, rest) = row.split_once(" | ").unwrap();
+        let names = names.split(", ").map(|name| name.trim_matches('`').to_owned());
+        names.map(|name| (name, rest.to_owned())).collect::<Vec<_>>()
+    });
+    named.collect()
+}
+
+/// The page names every code that a fault can have, and no other; and who is at fault, and whether the counter is used.
+#[test]
+fn the_page_has_the_codes_of_the_code() {
+    use std::collections::BTreeSet;
+    let page = include_str!("../../../../docs/formats/lcp2003.md");
+    let (_, faults) = page.split_once("## Faults").unwrap();
+    let (faults, _) = faults.split_once("## Surcharge").unwrap();
+    let (of_books, of_messages) = faults.split_once("Of the message;").unwrap();
+    let named: BTreeSet<String> = codes_of(faults).into_iter().map(|(code, _)| code).collect();
+
+    // The names in the code: texts that begin with a great letter where codes are given.
+    let source = include_str!("fault.rs");
+    let (_, codes) = source.split_once("pub const fn code(").unwrap();
+    let (codes, _) = codes.split_once("const fn class(").unwrap();
+    let (_, refusals) = source.split_once("pub fn fault(").unwrap();
+    let texts = [codes, refusals].into_iter().flat_map(|part| part.split('"').skip(1).step_by(2));
+    let is_code = |text: &&str| {
+        text.starts_with(|first: char| first.is_ascii_uppercase()) && !text.contains(' ')
+    };
+    let given: BTreeSet<String> = texts.filter(is_code).map(str::to_owned).collect();
+    assert_eq!(named, given);
+
+    // What the columns say, of each refusal of the books.
+    let rows = codes_of(of_books);
+    assert!(rows.len() >= 14, "{rows:?}");
+    for (code, rest) in rows {
+        let mut columns = rest.split(" | ");
+        let (class, used) = (columns.next().unwrap(), columns.next().unwrap() == "yes");
+        let row = format!("\"{class}\", \"{code}\", {used}");
+        let tests = include_str!("tests.rs").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(tests.contains(&row), "no fault is shown to be {row}");
+    }
+    // Only these may be sent again unchanged.
+    for (code, rest) in codes_of(of_messages) {
+        let again = matches!(code.as_str(), "Busy" | "Unavailable");
+        assert_eq!(rest.contains("faultcode `Server`"), again, "{code}: {rest}");
     }
 }
 

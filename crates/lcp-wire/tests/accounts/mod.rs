@@ -3,7 +3,7 @@
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_lcp::{Currency, Issuer, IssuerOptions, Request, RequestId, Response, classic::Answer};
-use fondaco_lcp_wire::{Accounts, Answered, BoxFuture, Exchange, Unavailable};
+use fondaco_lcp_wire::{Accounts, Answered, BoxFuture, Exchange, Unanswered};
 use fondaco_units::{Amount, Scale, Timestamp};
 use std::{
     sync::{
@@ -115,7 +115,7 @@ impl Memory {
 }
 
 impl Accounts for Memory {
-    fn classic(&self, exchange: Exchange) -> BoxFuture<'_, Result<Answered, Unavailable>> {
+    fn classic(&self, exchange: Exchange) -> BoxFuture<'_, Result<Answered, Unanswered>> {
         Box::pin(async move {
             let deadline = Instant::now() + Duration::from_millis(exchange.wait.milliseconds());
             loop {

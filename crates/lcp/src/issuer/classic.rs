@@ -75,8 +75,8 @@ impl Issuer {
                 };
             }
         }
-        if self.ledger.is_halted() {
-            return refused(Refusal::Halted);
+        if let Some(refusal) = self.takes_nothing() {
+            return refused(refusal);
         }
         let now = now.max(self.last);
         let prices = self.prices();

@@ -183,6 +183,41 @@ fn the_surcharge_is_taken_once_and_never_for_nothing() {
     assert_eq!(issuer.check(), Ok(()));
 }
 
+/// A closed account leaves a tombstone: its counter, and the last answer under it, are kept, also by a snapshot, and when
+/// the account is opened again.
+#[test]
+fn a_counter_outlives_its_account() {
+    let mut issuer = issuer();
+    let (alice, last) = (entity(ALICE), transfer(7, BOB, 10));
+    let first = ask(&mut issuer, 1, &last);
+    assert_eq!(first, paid(5, 985));
+    let close = Request::Close { id: id(9), forfeit_max: units(985) };
+    let closed = issuer.handle(NOW, alice, &close).response;
+    assert_eq!(closed, Response::Closed { forfeited: units(985) });
+    let none = ledger::Refusal::UnknownAccount { holder: alice };
+    let limit = Request::Accept { id: id(10), balance_max: units(1) };
+    let answer = issuer.handle(NOW, alice, &limit).response;
+    assert_eq!(answer, Response::Refused { refusal: none.into() }, "it is gone");
+
+    let mut again = issuer.clone();
+    let _ = again.handle(NOW, entity(ISSUER), &mint(3, ALICE, 500));
+    for issuer in [issuer, again] {
+        let restored = Issuer::restore(3, ANSWERS_BYTES_MAX, &issuer.snapshot()).unwrap();
+        assert!(restored == issuer);
+        for mut issuer in [issuer, restored] {
+            let money = issuer.ledger().account(alice).available;
+            assert_eq!(ask(&mut issuer, 2, &last), first, "the first answer again");
+            let other = fault(Fault::OtherContent { counter: 7 });
+            assert_eq!(ask(&mut issuer, 2, &transfer(7, BOB, 11)), other);
+            for stale in [0, 1, 6] {
+                let wrong = fault(Fault::StaleCounter { last: 7 });
+                assert_eq!(ask(&mut issuer, 2, &transfer(stale, BOB, 10)), wrong);
+            }
+            assert_eq!(issuer.ledger().account(alice).available, money, "nothing is done twice");
+        }
+    }
+}
+
 /// The two dialects acknowledge the same notices; an answer of the one outlives the other's word.
 #[test]
 fn lcp_2_does_not_change_an_answer_of_2003() {
