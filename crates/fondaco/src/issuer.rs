@@ -216,8 +216,7 @@ async fn up(
         && settings.soap.ip().is_unspecified()
         && let Some(socket) = address.sockets().first()
     {
-        let at = SocketAddr::new(socket.ip(), settings.soap.port());
-        settings.url.get_or_insert(format!("https://{at}{SERVICE_PATH}"));
+        settings.host = Some(socket.ip());
     }
     let serving = issuer.start(endpoint, classic).await?;
     home.save_service_address("issuer", &address)?;

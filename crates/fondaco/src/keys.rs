@@ -44,14 +44,15 @@ pub(crate) fn init(home: &Home, args: InitArgs, json: bool) -> Result<(), Failur
     home.note_entity(key.entity())?;
     let encrypted = passphrase.is_some();
     if json {
-        let mut line = json!({
+        let line = json!({
             "identity": home.identity().as_str(), "entity": key.entity().to_string(),
             "hex": key.entity().to_hex(), "key": path, "encrypted": encrypted,
         });
         if show_words {
-            line["words"] = Words::of(&key).iter().collect();
+            say(&with_words(&line.to_string(), &Words::of(&key)));
+        } else {
+            say(&line.to_string());
         }
-        say(&Zeroizing::new(line.to_string()));
         return Ok(());
     }
     say(&format!("You are\n  {}\n", key.entity()));
@@ -172,10 +173,8 @@ fn export_words(home: &Home, json: bool) -> Result<(), Failure> {
     let key = home.key()?;
     let words = Words::of(&key);
     if json {
-        let line = json!({
-            "entity": key.entity().to_string(), "words": words.iter().collect::<Vec<_>>(),
-        });
-        say(&Zeroizing::new(line.to_string()));
+        let line = json!({ "entity": key.entity().to_string() });
+        say(&with_words(&line.to_string(), &words));
     } else {
         say(&grid(&words));
         complain(&format!("These are the key of {}: whoever has them is you.", key.entity()));
@@ -217,6 +216,29 @@ fn unencrypted(home: &Home) -> String {
          or any copy of it, is you. Encrypt it with `fondaco identity passphrase{more}`.",
         home.key_path().display()
     )
+}
+
+/// The most bytes that a word has in JSON: eight letters, two marks and a comma.
+const WORD_JSON_BYTES_MAX: usize = 11;
+
+/// Adds the words to an object in JSON, in memory that is overwritten in the end, as that of a JSON value would not be.
+fn with_words(object: &str, words: &Words) -> Zeroizing<String> {
+    let room = object.len() + 16 + Words::COUNT * WORD_JSON_BYTES_MAX;
+    // With all its room from the start: what grows leaves copies behind.
+    let mut line = Zeroizing::new(String::with_capacity(room));
+    line.push_str(object.strip_suffix('}').unwrap_or(object));
+    line.push_str(",\"words\":[");
+    for (index, word) in words.iter().enumerate() {
+        if index > 0 {
+            line.push(',');
+        }
+        line.push('"');
+        line.push_str(word);
+        line.push('"');
+    }
+    line.push_str("]}");
+    debug_assert!(line.len() <= room, "the room was reckoned too small");
+    line
 }
 
 /// Writes words with their numbers, line by line.

@@ -312,6 +312,7 @@ fn names_of(settings: &Settings) -> Vec<ServerName<'static>> {
         ip if ip.is_unspecified() => names.extend(ServerName::try_from("localhost")),
         ip => names.push(ServerName::from(ip)),
     }
+    names.extend(settings.host.map(ServerName::from));
     // The host of `https://host:port/path`; a bracketed one is an address.
     let host = settings.url.as_deref().and_then(|url| url.strip_prefix("https://"));
     let host =

@@ -20,7 +20,7 @@ use seats::Seats;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -82,6 +82,8 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
     /// The `https` URL that the descriptions name; by default the socket address of the service.
     pub url: Option<String>,
+    /// The address of the machine that the descriptions name where there is no `url`; by default that of `soap`.
+    pub host: Option<IpAddr>,
     /// What is allowed at most.
     pub limits: Limits,
 }
@@ -89,7 +91,7 @@ pub struct Settings {
 impl Settings {
     /// Listens at `soap` alone, within the default limits.
     pub fn at(soap: SocketAddr) -> Self {
-        Self { soap, http: None, url: None, limits: Limits::default() }
+        Self { soap, http: None, url: None, host: None, limits: Limits::default() }
     }
 }
 
@@ -170,7 +172,10 @@ impl Server {
         let at = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let soap_address = at(&soap, settings.soap);
         let http_address = http.as_ref().zip(settings.http).map(|(it, asked)| at(it, asked));
-        let url = settings.url.unwrap_or_else(|| format!("https://{soap_address}{SERVICE_PATH}"));
+        // The port is known only now, if the system chose it.
+        let host = settings.host.unwrap_or(soap_address.ip());
+        let seen = SocketAddr::new(host, soap_address.port());
+        let url = settings.url.unwrap_or_else(|| format!("https://{seen}{SERVICE_PATH}"));
         let shared = Arc::new(Shared {
             tls: ServerTls::new(identity),
             accounts,

@@ -269,6 +269,44 @@ const CENTS: &[(&str, Outcome)] = &[
     ("①", NO),
     ("O", NO),
     ("l", NO),
+    ("\u{0967}\u{0966}", NO),
+    ("\u{06f1}", NO),
+    ("\u{0e51}", NO),
+    ("\u{1d7ce}", NO),
+    ("1\u{0660}", NO),
+    ("\u{00b9}", NO),
+    ("\u{2460}\u{2461}", NO),
+    ("\u{4e8c}", NO),
+    // What is put in between, or behind.
+    ("1\u{0301}", NO),
+    ("1\u{200d}0", NO),
+    ("\u{202e}10", NO),
+    ("10\u{202c}", NO),
+    ("1\u{2060}0", NO),
+    ("1\u{3000}0", NO),
+    ("1\u{202f}000", NO),
+    ("1\u{0b}0", NO),
+    ("1\u{0c}", NO),
+    ("1\u{85}", NO),
+    ("1\u{ff0c}5", NO),
+    ("1\u{066c}000", NO),
+    ("1;5", NO),
+    ("1~", NO),
+    ("=1", NO),
+    ("1=1", NO),
+    ("1*1", NO),
+    ("1^2", NO),
+    ("1!", NO),
+    ("?1", NO),
+    ("[1]", NO),
+    ("{1}", NO),
+    ("'10'", NO),
+    ("\\10", NO),
+    ("\u{20ac}10", NO),
+    ("10c", NO),
+    ("1k", NO),
+    ("1M", NO),
+    ("1st", NO),
 ];
 
 const WHOLE: &[(&str, Outcome)] = &[
@@ -317,6 +355,8 @@ const FINEST: &[(&str, Outcome)] = &[
 fn spellings_of_amounts() {
     let lines = check(2, CENTS) + check(0, WHOLE) + check(12, FINEST);
     assert!(lines >= 200, "{lines}");
+    let refused = [CENTS, WHOLE, FINEST].concat().iter().filter(|(_, it)| it.is_err()).count();
+    assert!(refused >= 200, "{refused}");
 }
 
 #[test]
