@@ -1,9 +1,9 @@
 //! Make lost shards anew on other hosts, slot by slot, before too few are left.
 //!
 //! A *slot* is a place in a set: shard `i` of every object of the set lies under contract `i`. It is *lost* when its
-//! provider was caught, its contract is over, its host answers neither a connection nor an audit, or proved so few of its
-//! audits over time that its standing is to be repaired or replaced: then it may still be read, and is a source of what is
-//! made anew.
+//! provider was caught, its contract is over, its host answers neither a connection nor an audit, leaves before the contract
+//! ends, or proved so few of its audits over time that its standing is to be repaired or replaced. In the last two cases it may
+//! still be read, and is a source of what is made anew.
 //!
 //! ```text
 //! survey   audit all ──► which slots are lost? ──► few enough: nothing to do
@@ -34,7 +34,7 @@ use crate::progress::{Progress, Quiet};
 use crate::session::{Put, Session};
 use crate::{Agent, AgentError, Wallet, is_ended};
 use fondaco_audit::TagKey;
-use fondaco_contract::ContractId;
+use fondaco_contract::{ContractId, State};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_erasure::Code;
 use fondaco_placement::loss_probability;
@@ -60,8 +60,28 @@ pub enum Cause {
     Over,
     /// Its host does not answer now.
     Silent,
+    /// Its host leaves before the contract ends. What it has can be read until then.
+    Leaving,
     /// Its host proved too few of its audits. What it has can still be read.
     Standing,
+}
+
+impl Cause {
+    /// Returns whether what the host has can still be read. Such a slot does not come back either, so it is not waited for.
+    const fn is_readable(self) -> bool {
+        match self {
+            Self::Leaving | Self::Standing => true,
+            Self::Caught | Self::Over | Self::Silent => false,
+        }
+    }
+
+    /// Returns whether the host failed its contract: one that ends it in good order did not.
+    const fn is_failure(self) -> bool {
+        match self {
+            Self::Caught | Self::Silent | Self::Standing => true,
+            Self::Over | Self::Leaving => false,
+        }
+    }
 }
 
 /// A slot whose shards are lost.
@@ -126,16 +146,16 @@ impl Health {
     }
 
     /// Returns whether a repair is due: one was begun, or few enough slots live; with `now`, one lost is enough. So is one
-    /// that is lost by the standing of its host: that does not come back, and is not to be waited for.
+    /// that is lost by the standing of its host, or by its leaving: that does not come back, and is not to be waited for.
     pub fn is_due(&self, now: bool) -> bool {
-        let is_judged = self.lost.iter().any(|lost| lost.cause == Cause::Standing);
-        let is_low = now || is_judged || self.live() <= self.threshold();
+        let is_final = self.lost.iter().any(|lost| lost.cause.is_readable());
+        let is_low = now || is_final || self.live() <= self.threshold();
         !self.is_hopeless() && (!self.begun.is_empty() || (!self.lost.is_empty() && is_low))
     }
 
     /// Returns whether too few slots live for anything to be rebuilt, unless hosts return.
     pub fn is_hopeless(&self) -> bool {
-        let readable = self.lost.iter().filter(|lost| lost.cause == Cause::Standing).count();
+        let readable = self.lost.iter().filter(|lost| lost.cause.is_readable()).count();
         usize::from(self.live()) + readable < usize::from(self.code.k())
     }
 
@@ -227,7 +247,9 @@ fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Heal
             Stage::Ended { .. } => over("its contract has ended"),
         }
     };
-    let silent: BTreeSet<EntityId> = gone.keys().filter_map(|&gone| provider(gone)).collect();
+    let is_there = |cause: Cause| cause == Cause::Leaving;
+    let silent = gone.iter().filter(|(_, (cause, _))| !is_there(*cause));
+    let silent: BTreeSet<EntityId> = silent.filter_map(|(&gone, _)| provider(gone)).collect();
     let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
     for (_, object) in book.objects() {
         *counts.entry(object.set).or_default() += 1;
@@ -268,7 +290,7 @@ impl Agent {
     /// A host still serves a contract that is over by this machine's clock; or the journal failed.
     pub async fn survey(&self, objects: &Objects, samples: u32) -> Result<Vec<Health>, AgentError> {
         let audited = self.audit(objects, Kind::Sampled, samples, |_| ()).await?;
-        self.survey_after(audited).await
+        self.survey_after(objects, audited).await
     }
 
     /// Says how every set with objects stands, by an audit that was made just now.
@@ -276,8 +298,18 @@ impl Agent {
     /// # Errors
     ///
     /// As [`Agent::survey`].
-    pub async fn survey_after(&self, audits: Vec<Audited>) -> Result<Vec<Health>, AgentError> {
+    pub async fn survey_after(
+        &self,
+        objects: &Objects,
+        audits: Vec<Audited>,
+    ) -> Result<Vec<Health>, AgentError> {
         let mut gone = BTreeMap::new();
+        // Each host said so when it was asked for its account.
+        for (&contract, session) in objects.sessions() {
+            if let Some(State::Ending { at }) = session.stands().await {
+                gone.insert(contract, (Cause::Leaving, format!("its host leaves {at}")));
+            }
+        }
         for contract in self.over().await? {
             gone.insert(contract, (Cause::Over, "its contract is over".to_owned()));
         }
@@ -564,7 +596,7 @@ impl Agent {
         };
         let lost = health.lost.iter().find(|lost| lost.index == index);
         let mut events = vec![Event::SlotReplaced { set: health.set, index, contract }];
-        let is_its_fault = lost.is_some_and(|lost| lost.cause != Cause::Over);
+        let is_its_fault = lost.is_some_and(|lost| lost.cause.is_failure());
         if is_its_fault && !self.book.read(|book| book.is_lost(old)) {
             // So that the next choice counts with it.
             events.push(Event::ContractLost { contract: old });
@@ -714,6 +746,15 @@ mod tests {
                 (*due, *due_now),
                 "{events:?} {silent:?}"
             );
+        }
+        // Who leaves is replaced at once, is read from for as long as too few others live, and does not count as away.
+        let leaves = |nonce| (id(nonce), (Cause::Leaving, "its host leaves".to_owned()));
+        for leaving in [vec![2], vec![2, 3], vec![1, 2, 3, 4]] {
+            let gone = leaving.iter().map(|&nonce| leaves(nonce)).collect();
+            let found = &health(&before, &gone)[0];
+            assert_eq!(found.lost.len(), leaving.len());
+            assert!(found.is_due(false) && !found.is_hopeless(), "{found:?}");
+            assert!(found.silent.is_empty(), "{found:?}");
         }
         // All contracts of this test are of one provider.
         let provider = terms(1).prices.provider;

@@ -216,3 +216,41 @@ async fn a_provider_leaves_and_another_loses_its_disk() {
     market.restored_equals_the_source().await;
     market.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_announces_that_it_leaves_is_replaced_while_it_can_be_read() {
+    let mut market = market().await;
+    // The contracts that follow last longer than Ann stays.
+    market.world.run("buyer", ["contracts", "renew", "--epochs", "4"]).await.unwrap();
+    let ann = market.world.address("ann").unwrap().to_owned();
+    let socket = ann.rsplit('@').next().unwrap().to_owned();
+    market.world.stop("ann").await;
+    market.world.ask("ann", ["sell", "stop", "--in", "2h"]).await.unwrap();
+    market.world.start("ann", ["up", "--listen", &socket]).await.unwrap();
+    market.world.ask("dan", ["init", "--no-passphrase"]).await.unwrap();
+    let issuer = market.world.address("issuer").unwrap().to_owned();
+    market.world.ask("dan", ["wallet", "add", &issuer]).await.unwrap();
+    let path = market.world.home("dan").join("shards");
+    let path = path.to_str().unwrap();
+    let sell = ["sell", "storage", "--size", "1G", "--epoch", "1", "--path", path];
+    market.world.ask("dan", sell).await.unwrap();
+    let dan = market.world.start("dan", ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
+
+    // All slots live, so that without her word nothing would be due.
+    let lines =
+        market.world.run("buyer", ["backup", "repair", "--host", &dan]).await.unwrap();
+    let health = &all(&lines, "health")[0];
+    assert_eq!(health["due"], true, "{health}");
+    assert!(health["lost"][0]["why"].as_str().unwrap().contains("leaves"), "{health}");
+    let done = &all(&lines, "repaired")[0];
+    let replaced = done["replaced"].as_array().unwrap();
+    assert_eq!(replaced.len(), 1, "{done}");
+    assert!(ann.starts_with(replaced[0]["from"].as_str().unwrap()), "{done}");
+    assert!(dan.starts_with(replaced[0]["to"].as_str().unwrap()), "{done}");
+    // She can go, and nothing is missed.
+    market.world.stop("ann").await;
+    let lines = market.world.run("buyer", ["backup", "repair"]).await.unwrap();
+    assert_eq!(all(&lines, "health")[0]["lost"], Value::Array(Vec::new()), "{lines:?}");
+    market.restored_equals_the_source().await;
+    market.world.end().await;
+}
