@@ -164,7 +164,7 @@ pub async fn audit(
                 | AgentError::ContractFull { .. }
                 | AgentError::Provider { reason: Reason::Ended { .. }, .. }),
             ) => {
-                objects.note_failure(contract, &session, &error)?;
+                objects.note_failure(contract, &session, &error).await?;
                 Outcome::Unasked { what: error.to_string() }
             }
             // Another's: its owner may have removed it.
@@ -182,7 +182,7 @@ pub async fn audit(
                 },
             ) if kind == Kind::Deep => Outcome::Unasked { what: error.to_string() },
             Err(error) => {
-                objects.note_failure(contract, &session, &error)?;
+                objects.note_failure(contract, &session, &error).await?;
                 match error {
                     AgentError::Caught { what, .. } => Outcome::Caught { what },
                     // Nothing of the host's: our own disk failed.

@@ -1,15 +1,15 @@
 //! What a buyer must not forget: its contracts, which shards lie where, and what is half done.
 //!
 //! ```text
-//! contract   ContractIntended ──► ContractOpened ──► ContractEnded
-//!                    └──────────────────────────────────► ContractEnded (never opened)
+//! contract   ContractIntended ──► ContractOpened ──► ContractOver ──► HoldClosed: what it paid, as the issuer says
+//!                    └──────────────────────────────────► ContractOver (never opened)
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
 //! renewal    ContractIntended (it names the old one) ──► ContractRenewed: the old one is over, the new one open in its place
 //! shard      ShardDeleted: the provider's receipt, kept for good
 //! backup     BackupStarted ──► BackupFinished
 //! state      StateNumbered: the book itself is about to be kept by the hosts
 //! slot       SlotTagged; SlotIntended ──► SlotReplaced
-//!                 └─────────► SlotIntended anew, or ContractEnded of the contract it was meant for
+//!                 └─────────► SlotIntended anew, or ContractOver of the contract it was meant for
 //! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid
 //! bytes      Giving, GivingAll ──► all that may lie under a contract; less by ShardDeleted and StateMarked
 //! set        SetFormed ──► SetPromised: what a repair is to keep to
@@ -35,12 +35,12 @@ mod keeping;
 mod records;
 
 pub use event::{Coding, Event, ObjectId, ObjectKind, SHARDS_MAX, Verdict};
-pub use records::{ContractRecord, ObjectRecord, Set, Stage};
+pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
 mod standing;
 
 use crate::audit_log::LogHead;
 use fondaco_audit::ShardId;
-use fondaco_contract::{ContractId, Label, SignedDeletion};
+use fondaco_contract::{ContractId, Ending, Label, SignedDeletion, State};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::Code;
 use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
@@ -146,14 +146,24 @@ impl Book {
                 self.signatures.insert(*contract, *provider_signature);
             }
             Event::ContractEnded { contract, tab, paid } => {
-                let ended = Stage::Ended { tab: *tab, paid: *paid };
-                self.step(*contract, |stage| {
-                    (!matches!(stage, Stage::Ended { .. })).then_some(ended)
-                })?;
-                self.repairs.retain(|_, intended| intended != contract);
-                let provider = self.known(*contract)?.terms.prices.provider;
-                self.was_kept(provider, *contract, *paid);
+                let ContractRecord { terms, stage, .. } = self.known(*contract)?;
+                let end = End::of_old(*stage, terms, *tab, *paid);
+                self.end(*contract, end, true)?;
             }
+            Event::ContractOver { contract, state, tab, paid, kept } => {
+                let contract = *contract;
+                if !state.has_ended() {
+                    return Err(BookError::Contract { contract });
+                }
+                let (state, tab, paid, settled) = (Some(*state), *tab, *paid, false);
+                self.end(contract, End { state, tab, paid, settled }, *kept)?;
+            }
+            Event::HoldClosed { contract, paid } => self.step(*contract, |stage| match stage {
+                Stage::Ended(end) => {
+                    Some(Stage::Ended(End { paid: Some(*paid), settled: true, ..end }))
+                }
+                Stage::Intended | Stage::Open => None,
+            })?,
             Event::SetFormed { coding: Coding::Cauchy8, k, contracts } => {
                 let contracts = contracts.as_slice();
                 let refused = BookError::Set { set: self.set_count() };
@@ -298,7 +308,11 @@ impl Book {
                 if is_promised && self.holding().contains(to) {
                     return Err(BookError::Contract { contract: *to });
                 }
-                let ended = Stage::Ended { tab: *tab, paid: *paid };
+                // Its buyer asked for the prices of the other just before.
+                let at = self.known(*to)?.terms.prices.issued;
+                let state = Some(State::ended(at, Ending::Renewed));
+                let (tab, paid) = (Some(*tab), Some(*paid));
+                let ended = Stage::Ended(End { state, tab, paid, settled: false });
                 self.step(*from, |_| Some(ended))?;
                 self.step(*to, |_| Some(Stage::Open))?;
                 let slots = self.sets.iter_mut().flat_map(|set| &mut set.contracts);
@@ -312,7 +326,7 @@ impl Book {
                 }
                 self.signatures.insert(*to, *provider_signature);
                 let provider = self.known(*from)?.terms.prices.provider;
-                self.was_kept(provider, *from, *paid);
+                self.was_kept(provider, *from, paid.unwrap_or_default());
             }
             Event::LossNoted { contract, lost } => {
                 self.losses.insert(*contract, *lost);
@@ -400,6 +414,18 @@ impl Book {
 
     fn record_mut(&mut self, provider: EntityId) -> &mut Record {
         self.records.entry(provider).or_insert_with(|| Record::new(&POLICY))
+    }
+
+    /// Ends a contract that has not ended, and counts it as kept if it was.
+    fn end(&mut self, contract: ContractId, end: End, kept: bool) -> Result<(), BookError> {
+        let ended = Stage::Ended(end);
+        self.step(contract, |stage| (!matches!(stage, Stage::Ended(_))).then_some(ended))?;
+        self.repairs.retain(|_, intended| *intended != contract);
+        if kept {
+            let provider = self.known(contract)?.terms.prices.provider;
+            self.was_kept(provider, contract, end.paid.unwrap_or_default());
+        }
+        Ok(())
     }
 
     /// Counts a deal that came to its end as kept, unless it was not.

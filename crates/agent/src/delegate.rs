@@ -151,16 +151,17 @@ impl Agent {
         }
         let session = self.session(record, Bytes::ZERO);
         let Ok((tab, paid)) = session.standing().await else { return Ok(false) };
-        let why = session.stands().await.and_then(|stands| stands.why());
-        if why != Some(Ending::Renewed) {
+        let stands = session.stands().await;
+        let Some(state) = stands.filter(|stands| stands.why() == Some(Ending::Renewed)) else {
             return Ok(false);
-        }
+        };
         let contract = record.terms.id();
         // Its own renewal, of which it has not heard yet.
         if self.book.read(|book| !book.renewals(contract).is_empty()) {
             return Ok(false);
         }
-        self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+        let (tab, paid, kept) = (Some(tab), Some(paid), true);
+        self.book.record(&Event::ContractOver { contract, state, tab, paid, kept })?;
         Ok(true)
     }
 

@@ -32,6 +32,7 @@ mod choosing;
 mod currency;
 pub mod delegate;
 pub mod discovery;
+mod ending;
 pub mod entropy;
 mod error;
 mod invoicing;
@@ -74,7 +75,7 @@ pub use repository::{
     Forget, ForgetReport, Keep, PruneReport, Repo, RestoreReport, SnapshotInfo, Special, TOP, View,
     repository_password,
 };
-pub use session::{Put, Session};
+pub use session::{Closed, Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
 pub use wallet::Wallet;
 
@@ -85,7 +86,6 @@ use fondaco_audit::AuditKey;
 use fondaco_contract::{ContractId, Ending, Input, Label, State, Tab};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Clock;
-use fondaco_ports::market::Reason;
 use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,8 +129,11 @@ pub struct ContractStatus {
     pub tab: Option<Tab>,
     /// What was paid, or would be if the host posted its voucher now; nothing while that is not known.
     pub paid: Option<Amount>,
-    /// Where it stands: as its host says, or as far as the agent knows without it.
-    pub state: State,
+    /// Whether it is the issuer that says what was paid.
+    pub settled: bool,
+    /// Where it stands: as its host says, or as far as the agent knows without it. Nothing of one that has ended, and nobody
+    /// said how.
+    pub state: Option<State>,
     /// The receipts for shards deleted under it, and the bytes that they freed.
     pub deleted: (u64, Bytes),
 }
@@ -387,11 +390,7 @@ impl Agent {
         let mut asking = tokio::task::JoinSet::new();
         for (contract, record) in records {
             let session = sessions.get(&contract).cloned();
-            let (renewals, was_renewed, deleted) = self.book.read(|book| {
-                let is_successor = |(_, other): (ContractId, &ContractRecord)| {
-                    other.terms.renews == Some(contract) && other.stage != Stage::Intended
-                };
-                let was_renewed = book.contracts().any(is_successor);
+            let (renewals, deleted) = self.book.read(|book| {
                 let renewals = book.renewals(contract).first().map(|record| record.terms.id());
                 let of = book.deletions().iter().map(|receipt| receipt.deletion);
                 let of = of.filter(|deletion| deletion.contract == contract);
@@ -399,77 +398,41 @@ impl Agent {
                     (count + 1, bytes.saturating_add(freed.get()))
                 };
                 let (count, bytes) = of.fold((0, 0), |all, deletion| count(all, deletion.freed));
-                (renewals, was_renewed, (count, Bytes::new(bytes)))
+                (renewals, (count, Bytes::new(bytes)))
             });
             asking.spawn(async move {
-                let (mut tab, mut paid, mut state) = (None, None, State::Offered);
+                let (mut tab, mut paid, mut state) = (None, None, Some(State::Offered));
+                let mut settled = false;
                 match (&record.stage, session) {
-                    (Stage::Ended { tab: used, paid: was_paid }, _) => {
-                        (tab, paid) = (Some(*used), Some(*was_paid));
-                        // Why, the book keeps for renewals alone.
-                        state = match was_renewed {
-                            true => State::ended(record.terms.ends, Ending::Renewed),
-                            false if !used.meter.opened => State::Cancelled { at: now },
-                            false => State::ended(record.terms.ends, Ending::Closed),
-                        };
+                    (Stage::Ended(end), _) => {
+                        (tab, paid, state, settled) = (end.tab, end.paid, end.state, end.settled);
                     }
-                    (Stage::Open, Some(session)) if record.terms.ends > now => {
-                        state = State::Open;
-                        if session.away().is_none()
+                    (Stage::Open, session) => {
+                        let is_over = record.terms.ends <= now;
+                        let over = State::ended(record.terms.ends, Ending::Over);
+                        let mut stands = if is_over { over } else { State::Open };
+                        if let Some(session) = session.filter(|session| session.away().is_none())
                             && let Ok((used, authorised)) = session.standing().await
                         {
                             (tab, paid) = (Some(used), Some(authorised));
-                            state = session.stands().await.unwrap_or(state);
+                            let said = session.stands().await;
+                            stands =
+                                said.filter(|said| !is_over || said.has_ended()).unwrap_or(stands);
                         }
                         if let Some(successor) = renewals {
-                            state = state.step(Input::Renew { successor }).unwrap_or(state);
+                            stands = stands.step(Input::Renew { successor }).unwrap_or(stands);
                         }
+                        state = Some(stands);
                     }
-                    (Stage::Open, _) => state = State::ended(record.terms.ends, Ending::Over),
                     (Stage::Intended, _) => {}
                 }
-                ContractStatus { contract, record, tab, paid, state, deleted }
+                ContractStatus { contract, record, tab, paid, settled, state, deleted }
             });
         }
         let mut contracts = asking.join_all().await;
         contracts.sort_by_key(|status| (status.record.terms.begins, status.contract));
         contracts
     }
-
-    /// Writes down that a contract is over of which its provider says no more.
-    fn note_ended(&self, contract: ContractId) -> Result<(), AgentError> {
-        let (tab, paid) = (Tab::default(), Amount::ZERO);
-        self.book.record(&Event::ContractEnded { contract, tab, paid })
-    }
-
-    /// Ends every open contract: the host posts its voucher and may delete what it kept. Returns what each pays; nothing of one
-    /// that was over, and whose host does not say any more.
-    pub async fn end_contracts(&self) -> Vec<(ContractId, Result<Option<Amount>, AgentError>)> {
-        let mut ending = tokio::task::JoinSet::new();
-        for (contract, session) in self.sessions() {
-            let book = Arc::clone(&self.book);
-            ending.spawn(async move {
-                let ended = async {
-                    let (tab, paid) = match session.close().await {
-                        Err(error) if is_ended(&error) => (Tab::default(), None),
-                        done => done.map(|(tab, paid)| (tab, Some(paid)))?,
-                    };
-                    let total = paid.unwrap_or_default();
-                    book.record(&Event::ContractEnded { contract, tab, paid: total })?;
-                    Ok(paid)
-                };
-                (contract, ended.await)
-            });
-        }
-        let mut ended = ending.join_all().await;
-        ended.sort_by_key(|(contract, _)| *contract);
-        ended
-    }
-}
-
-/// Returns whether a provider says that the contract is over.
-fn is_ended(error: &AgentError) -> bool {
-    matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. })
 }
 
 /// Returns the objects of which too few shards are left, when these contracts are over.

@@ -59,6 +59,11 @@ impl Losses {
         }
     }
 
+    /// Returns the account as it was confirmed last, if it was.
+    pub(crate) const fn account(&self) -> Option<Tab> {
+        self.confirmed
+    }
+
     /// A request failed: what it took is not known.
     pub(crate) const fn broke(&mut self) {
         self.broke = true;

@@ -17,12 +17,13 @@ use crate::AgentError;
 use crate::book::{
     Book, Event, ObjectId, ObjectKind, ObjectRecord, SHARDS_MAX, Set, Stage as BookStage,
 };
+use crate::ending;
 use crate::journal::BookFile;
 use crate::session::{Put, Session};
 use crate::tagging::{object_tag, subject};
 use fondaco_audit::{ShardId, TagKey};
 use fondaco_codec::{List, Text};
-use fondaco_contract::{ContractId, Ending, Tab};
+use fondaco_contract::{ContractId, Ending};
 use fondaco_crypto::EntityId;
 use fondaco_erasure::{Code, Layout, Piece};
 use fondaco_ports::market::Reason;
@@ -212,7 +213,7 @@ impl Objects {
                 Ok(name) => names[index] = Some(name),
                 Err(error) => {
                     let contract = set.contracts[index];
-                    self.note_failure(contract, &*self.session(contract)?, &error)?;
+                    self.note_failure(contract, &*self.session(contract)?, &error).await?;
                     failed.get_or_insert(error);
                 }
             }
@@ -458,7 +459,7 @@ impl Objects {
                     let mut unknown = self.unknown.lock().expect("no panic under this lock");
                     unknown.insert((contract, name));
                 }
-                self.note_failure(contract, session, &error)?;
+                self.note_failure(contract, session, &error).await?;
                 Ok(None)
             }
         }
@@ -492,7 +493,7 @@ impl Objects {
     }
 
     /// Remembers that a host failed: for this process, or for good when it was caught.
-    pub(crate) fn note_failure(
+    pub(crate) async fn note_failure(
         &self,
         contract: ContractId,
         session: &Session,
@@ -511,7 +512,11 @@ impl Objects {
             error,
             AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
         );
-        let is_over = matches!(error, AgentError::Provider { reason: Reason::Ended { .. }, .. });
+        let over = match error {
+            AgentError::Provider { reason: Reason::Ended { why }, .. } => Some(*why),
+            _ => None,
+        };
+        let is_over = over.is_some();
         let replace = !is_over
             && !matches!(
                 error,
@@ -533,10 +538,11 @@ impl Objects {
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
         };
-        if is_over && !is_renewed && self.book.read(is_open) {
+        if let Some(why) = over.filter(|_| !is_renewed)
+            && self.book.read(is_open)
+        {
             // Its host says so, and keeps nothing any more: a lie would cost it what it has of ours.
-            let (tab, paid) = (Tab::default(), Amount::ZERO);
-            self.book.record(&Event::ContractEnded { contract, tab, paid })?;
+            ending::note_over(&self.book, session, why).await?;
         }
         if let AgentError::PaidForNothing { contract, lost, .. } = error
             && self.book.read(|book| book.loss(*contract)) < *lost

@@ -21,14 +21,15 @@ pub(crate) use slot::{OpenedSlot, SlotWish};
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
 use crate::choosing::{Records, choose};
+use crate::ending;
 use crate::entropy;
 use crate::journal::BookFile;
 use crate::session::{Session, offer};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
 use fondaco_contract::{
-    Bill, ContractId, Label, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, Tab,
-    Terms, exposure_max,
+    Bill, ContractId, Label, Meter, PriceList, PriceListError, SKEW_MAX, SignedPriceList, State,
+    Tab, Terms, exposure_max,
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
@@ -324,10 +325,7 @@ impl Opening<'_> {
             let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
             let session = Session::new(key, endpoint, Arc::clone(self.clock), &record, Bytes::ZERO);
             match session.close().await {
-                Ok((tab, paid)) => {
-                    let contract = record.terms.id();
-                    self.book.record(&Event::ContractEnded { contract, tab, paid })?;
-                }
+                Ok(closed) => ending::note_closed(self.book, &session, closed)?,
                 Err(error) => {
                     tracing::info!(%error, "a contract that is not wanted could not be ended");
                     // What once served is no part of what is being opened.
@@ -425,8 +423,9 @@ impl Opening<'_> {
     }
     /// A refusal for good: another try needs another hold, and so another contract.
     pub(crate) fn give_up(&self, contract: ContractId) -> Result<(), AgentError> {
-        let (tab, paid) = (Tab::default(), Amount::ZERO);
-        self.book.record(&Event::ContractEnded { contract, tab, paid })
+        let state = State::Cancelled { at: self.now };
+        let (tab, paid) = (Some(Tab::default()), Some(Amount::ZERO));
+        self.book.record(&Event::ContractOver { contract, state, tab, paid, kept: false })
     }
 
     /// Saves that a contract is intended, and has the issuer open its hold; both once, however often this is called.

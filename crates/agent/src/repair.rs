@@ -32,7 +32,7 @@ use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
 use crate::progress::{Progress, Quiet};
 use crate::session::{Put, Session};
-use crate::{Agent, AgentError, Wallet, is_ended};
+use crate::{Agent, AgentError, Wallet, ending};
 use fondaco_audit::TagKey;
 use fondaco_contract::{ContractId, State};
 use fondaco_crypto::{CurrencyId, EntityId};
@@ -528,7 +528,7 @@ impl Agent {
                         Ok(Put::Had) => {}
                         Err(error) => {
                             let slot = &mut slots[at];
-                            objects.note_failure(slot.contract, &slot.session, &error)?;
+                            objects.note_failure(slot.contract, &slot.session, &error).await?;
                             slot.failed = Some(error);
                         }
                     }
@@ -631,12 +631,14 @@ impl Agent {
             return Ok(()); // Its host said so before.
         }
         match timeout(CLOSE_PATIENCE, session.close()).await {
-            Ok(Ok((tab, paid))) => self.book.record(&Event::ContractEnded { contract, tab, paid }),
-            Ok(Err(error)) if is_ended(&error) => self.note_ended(contract),
-            Ok(Err(error)) => {
-                tracing::info!(%error, "a contract that holds nothing could not be ended");
-                Ok(())
-            }
+            Ok(Ok(closed)) => ending::note_closed(&self.book, session, closed),
+            Ok(Err(error)) => match ending::over(&error) {
+                Some(why) => ending::note_over(&self.book, session, why).await,
+                None => {
+                    tracing::info!(%error, "a contract that holds nothing could not be ended");
+                    Ok(())
+                }
+            },
             Err(_) => Ok(()),
         }
     }

@@ -18,6 +18,7 @@ mod over;
 
 pub(crate) use away::Away;
 pub(crate) use marking::mine;
+pub use over::Closed;
 
 use crate::AgentError;
 use crate::book::ContractRecord;
@@ -26,7 +27,7 @@ use crate::losses::{Losses, Start};
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
 use fondaco_codec::List;
 use fondaco_contract::{
-    Charge, ContractId, Deletion, SignedDeletion, SignedMandate, SignedPriceList,
+    Charge, ContractId, Deletion, Ending, SignedDeletion, SignedMandate, SignedPriceList,
     State as Standing, Tab, TabError, Terms, read_charged,
 };
 use fondaco_crypto::{EntityId, SecretKey, Signature};
@@ -190,8 +191,7 @@ impl Session {
         given: Bytes,
     ) -> Self {
         let terms = record.terms;
-        let request_id = record.hold_request.get();
-        let hold = HoldId::derive(terms.prices.currency, terms.buyer, request_id);
+        let hold = record.hold();
         let (address, hold_max) = (record.address.clone(), record.hold_max);
         let (given, state) = (AtomicU64::new(given.get()), Mutex::default());
         let (spent, is_paid, away) = (AtomicU64::new(0), AtomicBool::new(true), Arc::default());
@@ -601,18 +601,22 @@ impl Session {
         self.state.lock().await.stands
     }
 
-    /// Ends the contract: the host posts its voucher. Returns the final tab and what was paid.
-    pub async fn close(&self) -> Result<(Tab, Amount), AgentError> {
+    /// Ends the contract: the host posts its voucher. Returns how it ended; one that had ended before stays as it did.
+    pub async fn close(&self) -> Result<Closed, AgentError> {
         let mut state = self.lock().await?;
         let done = self.close_with(&mut state).await;
         done.map_err(|error| self.or_ended(error))
     }
 
-    async fn close_with(&self, state: &mut State) -> Result<(Tab, Amount), AgentError> {
+    async fn close_with(&self, state: &mut State) -> Result<Closed, AgentError> {
         let tab = self.sync(state).await?;
+        let before = state.stands.filter(Standing::has_ended);
         let connection = self.connected(state).await?;
         match ask(&connection, &Request::Close { contract: self.contract() }).await? {
-            Response::Closed { total: _, paid } if paid <= state.authorised => Ok((tab, paid)),
+            Response::Closed { total: _, paid } if paid <= state.authorised => {
+                let now = Standing::ended(self.clock.now(), Ending::Closed);
+                Ok(Closed { tab, paid, state: before.unwrap_or(now) })
+            }
             other => Err(misanswer(self.provider(), &other)),
         }
     }

@@ -237,8 +237,7 @@ async fn who_announces_that_it_leaves_is_replaced_while_it_can_be_read() {
     let dan = market.world.start("dan", ["up", "--listen", "127.0.0.1:0"]).await.unwrap();
 
     // All slots live, so that without her word nothing would be due.
-    let lines =
-        market.world.run("buyer", ["backup", "repair", "--host", &dan]).await.unwrap();
+    let lines = market.world.run("buyer", ["backup", "repair", "--host", &dan]).await.unwrap();
     let health = &all(&lines, "health")[0];
     assert_eq!(health["due"], true, "{health}");
     assert!(health["lost"][0]["why"].as_str().unwrap().contains("leaves"), "{health}");

@@ -2,7 +2,7 @@
 
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
-use fondaco_contract::{ContractId, Label, SignedDeletion, Tab, Terms};
+use fondaco_contract::{ContractId, Label, SignedDeletion, State, Tab, Terms};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_lcp::RequestId;
 use fondaco_ports::Address;
@@ -80,7 +80,7 @@ pub enum Event {
         /// The provider's signature of the terms.
         provider_signature: Signature,
     },
-    /// The contract is over, or came to nothing.
+    /// The contract is over, or came to nothing: as [`Event::ContractOver`] tells it now.
     ContractEnded {
         /// Which contract.
         contract: ContractId,
@@ -319,6 +319,26 @@ pub enum Event {
         /// How much of that is marked.
         marked: Bytes,
     },
+    /// The contract is over, or came to nothing: all that was known of it then.
+    ContractOver {
+        /// Which contract.
+        contract: ContractId,
+        /// When it ended, and why.
+        state: State,
+        /// What was used, if that is known.
+        tab: Option<Tab>,
+        /// The highest that was signed for, or what its provider says that it was paid, if that is known.
+        paid: Option<Amount>,
+        /// Whether it counts as a deal that its provider has kept.
+        kept: bool,
+    },
+    /// The issuer says what the hold of a contract that is over has paid.
+    HoldClosed {
+        /// Which contract.
+        contract: ContractId,
+        /// How much its provider got.
+        paid: Amount,
+    },
     /// What a provider says of who runs it.
     OperatorSaid {
         /// Which provider.
@@ -359,6 +379,8 @@ choice!(Event {
     45 => GivingAll { set, bytes },
     46 => StateMarked { contract, bytes },
     47 => GivenKept { contract, given, giving, marked },
+    48 => ContractOver { contract, state, tab, paid, kept },
+    49 => HoldClosed { contract, paid },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

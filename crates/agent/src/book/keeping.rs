@@ -1,10 +1,12 @@
 //! The book as hosts keep it: the fewest events that make it again, instead of all that led to it.
 
 use super::giving::Given;
-use super::{Book, Coding, Event, ObjectRecord, Stage};
+use super::{Book, Coding, End, Event, ObjectRecord, Stage};
 use crate::audit_log::LogHead;
 use fondaco_codec::{List, Text};
+use fondaco_contract::Tab;
 use fondaco_crypto::Digest;
+use fondaco_units::Amount;
 use std::collections::BTreeSet;
 
 impl Book {
@@ -22,8 +24,18 @@ impl Book {
             if let Some(&provider_signature) = self.signatures.get(&contract) {
                 events.push(Event::ContractOpened { contract, provider_signature });
             }
-            if let Stage::Ended { tab, paid } = record.stage {
-                events.push(Event::ContractEnded { contract, tab, paid });
+            if let Stage::Ended(End { state, tab, paid, settled }) = record.stage {
+                events.push(match state {
+                    // What is known of the provider is told as a whole.
+                    Some(state) => Event::ContractOver { contract, state, tab, paid, kept: false },
+                    None => {
+                        let (tab, paid) = (Tab::default(), Amount::ZERO);
+                        Event::ContractEnded { contract, tab, paid }
+                    }
+                });
+                if let Some(paid) = paid.filter(|_| settled) {
+                    events.push(Event::HoldClosed { contract, paid });
+                }
             }
         }
         for (number, set) in (0..).zip(&self.sets) {

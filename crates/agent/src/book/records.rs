@@ -2,10 +2,11 @@
 
 use super::Event;
 use fondaco_audit::{ShardId, tagged_len};
-use fondaco_contract::{ContractId, Tab, Terms};
+use fondaco_contract::{ContractId, Ending, State, Tab, Terms};
 use fondaco_crypto::Digest;
 use fondaco_erasure::{Code, Layout};
 use fondaco_lcp::RequestId;
+use fondaco_ledger::HoldId;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Timestamp};
 
@@ -17,12 +18,39 @@ pub enum Stage {
     /// Signed by both sides.
     Open,
     /// Over.
-    Ended {
-        /// What was used.
-        tab: Tab,
-        /// What was paid for it.
-        paid: Amount,
-    },
+    Ended(End),
+}
+
+/// How a contract ended, as far as its buyer knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When and why; nothing of one whose end was not told, or is of a journal that did not keep it.
+    pub state: Option<State>,
+    /// What was used; nothing where nobody who knew it was left.
+    pub tab: Option<Tab>,
+    /// What was paid for it: the highest that was signed for, or what the issuer says; nothing where neither is known.
+    pub paid: Option<Amount>,
+    /// Whether it is the issuer that says what was paid.
+    pub settled: bool,
+}
+
+impl End {
+    /// Returns what an event of old says, which has neither when nor why: `before` is where the contract stood. A contract
+    /// that was open and without any account is one whose provider said that it was over, and nobody asked more.
+    pub(super) fn of_old(before: Stage, terms: &Terms, tab: Tab, paid: Amount) -> Self {
+        let is_known = tab.meter.opened || !paid.is_zero();
+        match before {
+            Stage::Open if !is_known => Self { state: None, tab: None, paid: None, settled: false },
+            Stage::Intended if !is_known => {
+                let state = Some(State::Cancelled { at: terms.begins });
+                Self { state, tab: Some(tab), paid: Some(paid), settled: false }
+            }
+            Stage::Intended | Stage::Open | Stage::Ended(_) => {
+                let state = Some(State::ended(terms.ends, Ending::Closed));
+                Self { state, tab: Some(tab), paid: Some(paid), settled: false }
+            }
+        }
+    }
 }
 
 /// A contract, as its buyer knows it.
@@ -43,6 +71,12 @@ pub struct ContractRecord {
 }
 
 impl ContractRecord {
+    /// Returns the hold that pays for it.
+    pub fn hold(&self) -> HoldId {
+        let Terms { prices, buyer, .. } = &self.terms;
+        HoldId::derive(prices.currency, *buyer, self.hold_request.get())
+    }
+
     /// Returns the event that it is intended.
     pub(crate) fn intended(&self) -> Event {
         Event::ContractIntended {

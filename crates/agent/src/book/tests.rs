@@ -2,7 +2,7 @@
 
 use super::*;
 use fondaco_codec::{Decode as _, Encode as _, List, Text};
-use fondaco_contract::{PriceList, Tab, Terms};
+use fondaco_contract::{Ending, Meter, PriceList, State, Tab, Terms};
 use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_erasure::Layout;
 use fondaco_lcp::RequestId;
@@ -70,6 +70,16 @@ pub(crate) fn opened(nonce: u128) -> Event {
 fn ended(nonce: u128) -> Event {
     let (tab, paid) = (Tab::default(), Amount::new(9));
     Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
+}
+
+fn over(nonce: u128, why: Ending, kept: bool) -> Event {
+    let state = State::ended(Timestamp::from_milliseconds(7), why);
+    let (tab, paid) = (Some(Tab::default()), Some(Amount::new(9)));
+    Event::ContractOver { contract: terms(nonce).id(), state, tab, paid, kept }
+}
+
+fn hold_closed(nonce: u128) -> Event {
+    Event::HoldClosed { contract: terms(nonce).id(), paid: Amount::new(8) }
 }
 
 fn renewal_terms(nonce: u128) -> Terms {
@@ -257,6 +267,31 @@ fn events_must_fit() {
         (vec![intended(1), opened(1), ended(1)], Ok(())),
         (vec![intended(1), ended(1), opened(1)], Err(BookError::Contract { contract })),
         (vec![intended(1), ended(1), ended(1)], Err(BookError::Contract { contract })),
+        (vec![intended(1), over(1, Ending::Lost, false)], Ok(())),
+        (vec![over(1, Ending::Lost, false)], Err(BookError::Contract { contract })),
+        (
+            vec![intended(1), ended(1), over(1, Ending::Lost, false)],
+            Err(BookError::Contract { contract }),
+        ),
+        (
+            vec![
+                intended(1),
+                Event::ContractOver {
+                    contract,
+                    state: State::Open,
+                    tab: None,
+                    paid: None,
+                    kept: false,
+                },
+            ],
+            Err(BookError::Contract { contract }),
+        ),
+        (vec![intended(1), opened(1), hold_closed(1)], Err(BookError::Contract { contract })),
+        (vec![intended(1), opened(1), ended(1), hold_closed(1)], Ok(())),
+        (
+            repairing(&[slot(0, 0, 2), over(2, Ending::Lost, false), replaced(0, 0, 2)]),
+            Err(BookError::Slot { set: 0, index: 0 }),
+        ),
         (vec![set(1, &[1])], Err(BookError::Contract { contract })),
         (vec![intended(1), set(1, &[])], Err(BookError::Set { set: 0 })),
         (vec![intended(1), set(2, &[1])], Err(BookError::Set { set: 0 })),
@@ -405,6 +440,84 @@ fn a_book_judges_by_what_was_proven_and_lost() {
     assert_eq!(book.record(provider).unwrap().standing(), fondaco_reputation::Standing::Replace);
 }
 
+/// How a contract ended, what was used and what was paid is told as it was learnt, and after the hosts kept the book, too.
+#[test]
+fn an_end_is_told_as_it_was() {
+    let tab = Tab { stored: Bytes::new(3), ..Tab::default() };
+    let contract = terms(1).id();
+    let lost = State::ended(Timestamp::from_milliseconds(7), Ending::Lost);
+    let told = |tab, paid| Event::ContractOver { contract, state: lost, tab, paid, kept: false };
+    let old = |meter, paid| Event::ContractEnded {
+        contract,
+        tab: Tab { meter, ..Tab::default() },
+        paid: Amount::new(paid),
+    };
+    let (used, unused) = (Meter { opened: true, ..Meter::default() }, Meter::default());
+    let closed = State::ended(terms(1).ends, Ending::Closed);
+    let cancelled = State::Cancelled { at: terms(1).begins };
+    let nine = Some(Amount::new(9));
+    let tab_of = |meter| Some(Tab { meter, ..Tab::default() });
+    // What happened after both had signed, or before; when and why it ended, the account, what was paid, who says so.
+    type Line = (bool, Vec<Event>, Option<State>, Option<Tab>, Option<Amount>, bool);
+    let table: Vec<Line> = vec![
+        (true, vec![told(Some(tab), nine)], Some(lost), Some(tab), nine, false),
+        (true, vec![told(None, None)], Some(lost), None, None, false),
+        (
+            true,
+            vec![told(None, None), hold_closed(1)],
+            Some(lost),
+            None,
+            Some(Amount::new(8)),
+            true,
+        ),
+        (true, vec![old(used, 9)], Some(closed), tab_of(used), nine, false),
+        // As journals of before say of one of which its host said no more: not that it was never signed.
+        (true, vec![old(unused, 0)], None, None, None, false),
+        (true, vec![old(unused, 0), hold_closed(1)], None, None, Some(Amount::new(8)), true),
+        (false, vec![old(unused, 0)], Some(cancelled), tab_of(unused), Some(Amount::ZERO), false),
+        (
+            true,
+            vec![over(1, Ending::Renewed, true)],
+            Some(State::ended(Timestamp::from_milliseconds(7), Ending::Renewed)),
+            tab_of(unused),
+            nine,
+            false,
+        ),
+    ];
+    for (is_signed, events, state, tab, paid, settled) in table {
+        let mut book = Book::default();
+        book.apply(&intended(1)).unwrap();
+        if is_signed {
+            book.apply(&opened(1)).unwrap();
+        }
+        events.iter().for_each(|event| book.apply(event).unwrap());
+        let mut kept = Book::default();
+        book.events().iter().for_each(|event| kept.apply(event).unwrap());
+        for book in [book, kept] {
+            let expected = Stage::Ended(End { state, tab, paid, settled });
+            assert_eq!(book.contract(contract).unwrap().stage, expected, "{events:?}");
+        }
+    }
+}
+
+/// A host is trusted with more for a deal that it kept to its end, and for no other.
+#[test]
+fn only_what_was_kept_earns_trust() {
+    let provider = terms(1).prices.provider;
+    for (event, earned) in [
+        (ended(1), true),
+        (over(1, Ending::Over, true), true),
+        (over(1, Ending::Over, false), false),
+        (over(1, Ending::Lost, false), false),
+    ] {
+        let mut book = Book::default();
+        [intended(1), opened(1)].iter().for_each(|event| book.apply(event).unwrap());
+        let before = book.exposure(provider);
+        book.apply(&event).unwrap();
+        assert_eq!(book.exposure(provider) != before, earned, "{event:?}");
+    }
+}
+
 #[test]
 fn a_renewed_contract_takes_the_old_ones_place() {
     let mut book = Book::default();
@@ -438,6 +551,8 @@ fn events() -> impl Strategy<Value = Event> {
         nonce.clone().prop_map(intended),
         nonce.clone().prop_map(opened),
         nonce.clone().prop_map(ended),
+        (nonce.clone(), any::<bool>()).prop_map(|(nonce, kept)| over(nonce, Ending::Left, kept)),
+        nonce.clone().prop_map(hold_closed),
         nonce.clone().prop_map(renewal_intended),
         nonce.clone().prop_map(renewed),
         (0..3_u8, proptest::collection::vec(nonce, 0..3)).prop_map(|(k, of)| set(k, &of)),

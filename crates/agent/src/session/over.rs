@@ -2,11 +2,46 @@
 
 use super::{Session, ask, misanswer};
 use crate::AgentError;
-use fondaco_contract::Ending;
+use crate::book::End;
+use fondaco_contract::{Ending, State, Tab};
 use fondaco_ports::market::{Reason, Request, Response};
-use fondaco_units::Timestamp;
+use fondaco_units::{Amount, Timestamp};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a host that said that a contract is over may take to say more of it.
+const WORD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a contract ended that was closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// What was used.
+    pub tab: Tab,
+    /// What the host says that it was paid: no more than was signed for.
+    pub paid: Amount,
+    /// When and why it ended.
+    pub state: State,
+}
 
 impl Session {
+    /// Asks a host, which said that the contract is over, how that came, and puts together what is known: where it says no
+    /// more, the account is as it was confirmed to this process last.
+    pub(crate) async fn last_word(&self, why: Ending) -> End {
+        let mut state = self.state.lock().await;
+        let asked = timeout(WORD_PATIENCE, self.sync(&mut state)).await;
+        let said = match asked {
+            Ok(done) => self.after(&mut state, done).ok().and(state.stands),
+            Err(_) => None,
+        };
+        let ended = said.and_then(|said| Some((said.ended_at()?, said.why()?)));
+        let now = self.clock.now();
+        let (at, why) = ended.unwrap_or((self.terms.ends, why));
+        let tab = state.losses.account();
+        let is_known = tab.is_some() || !state.authorised.is_zero();
+        let paid = is_known.then_some(state.authorised);
+        End { state: Some(State::ended(at.min(now), why)), tab, paid, settled: false }
+    }
+
     /// Takes for an end what a host says that has forgotten a contract after its end: a host remembers it for a while, and
     /// then knows it no longer. Before the end by our clock, a host that does not know it has lost its books, or lies.
     pub(super) fn or_ended(&self, error: AgentError) -> AgentError {

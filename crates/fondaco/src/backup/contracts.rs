@@ -6,12 +6,17 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet::client;
-use fondaco_agent::book::Stage;
+use fondaco_agent::book::{ContractRecord, Stage};
 use fondaco_agent::{Agent, ContractStatus, Renewal, Wallet};
 use fondaco_contract::exposure_max;
 use fondaco_units::Amount;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an issuer may take to say what was paid.
+const ISSUER_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn contracts(
     home: &Home,
@@ -22,6 +27,7 @@ pub(crate) async fn contracts(
     let wallet = home.wallet()?;
     match command {
         ContractsCommand::List => {
+            learn_what_was_paid(home, &agent).await;
             for status in agent.contracts().await {
                 list_contract(&wallet, &status, json)?;
             }
@@ -66,6 +72,33 @@ pub(crate) async fn contracts(
                 }
             }
             failed.map_or(Ok(()), |error| Err(error.into()))
+        }
+    }
+}
+
+/// Asks the issuers what contracts that are over have paid, where that is not known yet. Who cannot be reached is asked the next
+/// time.
+async fn learn_what_was_paid(home: &Home, agent: &Agent) {
+    let issuers: BTreeSet<String> = agent.book().read(|book| {
+        let unsettled = |record: &ContractRecord| match record.stage {
+            Stage::Ended(end) => !end.settled,
+            Stage::Intended | Stage::Open => false,
+        };
+        let of = book.contracts().filter(|(_, record)| unsettled(record));
+        of.map(|(_, record)| record.terms.prices.currency.issuer().to_string()).collect()
+    });
+    for issuer in issuers {
+        let asked = async {
+            let wallets = home.wallet()?;
+            let currency = wallets.find(Some(&issuer))?;
+            let client = client(&home.key()?, currency.issuer()?).await?;
+            let wallet = Wallet::open(&home.folder("agent")?, client)?;
+            Ok::<usize, Failure>(agent.ask_holds(&wallet).await?)
+        };
+        match tokio::time::timeout(ISSUER_PATIENCE, asked).await {
+            Ok(Ok(learnt)) => tracing::debug!(learnt, "the issuer said what was paid"),
+            Ok(Err(error)) => tracing::info!(%error, "the issuer does not say what was paid"),
+            Err(_) => tracing::info!("the issuer does not say in time what was paid"),
         }
     }
 }
@@ -132,10 +165,14 @@ fn list_contract(
     let stage = match status.record.stage {
         Stage::Intended => "intended",
         Stage::Open => "open",
-        Stage::Ended { .. } => "ended",
+        Stage::Ended(_) => "ended",
     };
+    let is_over = matches!(status.record.stage, Stage::Ended(_));
     let (deleted, freed) = status.deleted;
     let bill = bill(status);
+    let state = status
+        .state
+        .map_or_else(|| "ended: how, its host did not say".to_owned(), |state| state.to_string());
     if json {
         let money = |amount: Option<Amount>| {
             amount.map_or(Value::Null, |amount| Value::from(scale.show(amount).to_string()))
@@ -149,7 +186,7 @@ fn list_contract(
             "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),
             "hold_max": scale.show(status.record.hold_max).to_string(),
             "step": scale.show(exposure_max(&terms.prices)).to_string(),
-            "state": status.state.to_string(), "ends": terms.ends.to_string(),
+            "state": state, "settled": status.settled, "ends": terms.ends.to_string(),
             "renews": terms.renews.map(|renewed| renewed.to_string()),
             "deleted": deleted, "freed": freed.get(),
         });
@@ -159,7 +196,7 @@ fn list_contract(
     say(&format!(
         "{}…  {}, {} to {}, ends {}",
         terms.prices.provider.short(),
-        status.state,
+        state,
         terms.size_max,
         status.record.address,
         terms.ends
@@ -170,12 +207,18 @@ fn list_contract(
                 say(&format!("    {:<8} {:>24}", line.item.to_string(), line.quantity));
             }
             say(&format!(
-                "    owed {}, authorised {}",
+                "    owed {}, {} {}",
                 currency.show(bill.total()),
+                if status.settled { "paid" } else { "authorised" },
                 currency.show(paid)
             ));
         }
-        _ => say("    its host cannot be reached now"),
+        (None, Some(paid)) => say(&format!(
+            "    paid {}, as the issuer says; its host says no more what was used",
+            currency.show(paid)
+        )),
+        (_, None) if is_over => say("    its host says no more what was used"),
+        (_, None) => say("    its host cannot be reached now"),
     }
     if deleted > 0 {
         say(&format!("    deleted  {deleted:>24} shards, {freed}; its host signed for each"));

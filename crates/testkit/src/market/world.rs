@@ -10,6 +10,7 @@ use std::time::Duration;
 use fondaco_agent::auditing::{Audited, Outcome};
 use fondaco_agent::book::Stage;
 use fondaco_agent::{AgentError, Wish};
+use fondaco_contract::Ending;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_ledger::HoldState;
 use fondaco_ports::Clock as _;
@@ -711,8 +712,10 @@ impl World {
             for (id, contract) in book.contracts() {
                 let Some(told) = told.get(&id) else { continue };
                 let (ended, by_buyer) = match contract.stage {
-                    // The buyer is told that it is over, and notes that it knows no more.
-                    Stage::Ended { tab, .. } => (true, tab.meter.opened),
+                    Stage::Ended(end) => {
+                        let why = end.state.and_then(|state| state.why());
+                        (true, why == Some(Ending::Closed))
+                    }
                     Stage::Intended | Stage::Open => (false, false),
                 };
                 let early = told.is_paid_at(now);
