@@ -29,7 +29,8 @@ pub enum Takes {
 }
 choice!(Takes { 1 => AtEnd, 2 => Always });
 
-/// What a buyer signs for its delegate. It is good for all its contracts with every provider.
+/// What a buyer signs for its delegate. It is good for all its contracts, with every provider, that began before it was made, and
+/// for those that renew them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mandate {
     /// The buyer.

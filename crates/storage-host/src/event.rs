@@ -6,6 +6,7 @@
 use fondaco_audit::ShardId;
 use fondaco_codec::{Decode, DecodeError, Encode, choice};
 use fondaco_contract::{ContractId, Ending, Mandate, State, Tab, Terms};
+use fondaco_crypto::EntityId;
 use fondaco_ledger::SignedVoucher;
 use fondaco_ports::market::SignedMark;
 use fondaco_units::{Amount, Bytes, Timestamp};
@@ -100,6 +101,15 @@ pub enum Event {
         /// The mandate.
         mandate: Mandate,
     },
+    /// A contract follows on others, the first of which began then: in a journal written anew, instead of all that led to it.
+    Began {
+        /// Which.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+        /// Whom its buyer has it from, if it was another's.
+        had_by: Option<EntityId>,
+    },
     /// The provider announced that it leaves.
     Leaving {
         /// Which contract ends by that.
@@ -118,6 +128,7 @@ choice!(Event {
     9 => Renewed { from, at, terms, voucher, amount_max, expires },
     10 => Leaving { contract, at },
     11 => Admitted { contract, mandate },
+    12 => Began { contract, at, had_by },
     15 => Marked { mark },
 });
 
@@ -158,6 +169,7 @@ impl Event {
             | Self::Ended { contract, .. }
             | Self::Posted { contract, .. }
             | Self::Leaving { contract, .. }
+            | Self::Began { contract, .. }
             | Self::Admitted { contract, .. } => *contract,
         }
     }
@@ -196,7 +208,7 @@ impl ReplayError {
 mod tests {
     use super::*;
     use fondaco_contract::Meter;
-    use fondaco_crypto::{CurrencyId, Digest, EntityId, Signature};
+    use fondaco_crypto::{CurrencyId, Digest, Signature};
     use fondaco_ledger::{HoldId, Voucher};
 
     /// The hexdump of `docs/formats/storage-host.md`: a change of it is a new version.

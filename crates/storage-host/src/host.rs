@@ -396,8 +396,19 @@ impl Host {
     /// Returns events that lead to the present state, for a journal written anew. Puts under way are not in them.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         let of_contracts = self.contracts.iter().flat_map(|(id, contract)| {
-            let Contract { terms, amount_max, expires, voucher, tab, shards, state, paid, mark } =
-                contract;
+            let Contract {
+                terms,
+                amount_max,
+                expires,
+                voucher,
+                tab,
+                shards,
+                state,
+                paid,
+                mark,
+                since,
+                had_by,
+            } = contract;
             let id = *id;
             let (amount_max, expires, voucher, tab) = (*amount_max, *expires, *voucher, *tab);
             let opened = Event::Opened { terms: *terms, voucher, amount_max, expires };
@@ -417,7 +428,10 @@ impl Host {
             let posted = paid.map(|paid| Event::Posted { contract: id, paid });
             let marked =
                 mark.filter(|mark| mark.mark.contract == id).map(|mark| Event::Marked { mark });
-            let after = leaving.into_iter().chain(ended).chain(posted);
+            let follows = *since != terms.begins || had_by.is_some();
+            let (at, had_by) = (*since, *had_by);
+            let began = follows.then_some(Event::Began { contract: id, at, had_by });
+            let after = began.into_iter().chain(leaving).chain(ended).chain(posted);
             [opened, metered].into_iter().chain(stored).chain(marked).chain(after)
         });
         of_contracts.chain(self.mandate_events())
@@ -437,6 +451,8 @@ impl Host {
                 state: State::Open,
                 paid: None,
                 mark: None,
+                since: terms.begins,
+                had_by: None,
             });
             return Ok(Vec::new());
         }
@@ -469,6 +485,9 @@ impl Host {
                 if known.issued < mandate.issued {
                     *known = *mandate;
                 }
+            }
+            Event::Began { at, had_by, .. } => {
+                (contract.since, contract.had_by) = (*at, *had_by);
             }
             Event::Marked { mark } => dropped.extend(contract.marked(mark)),
             Event::Ended { at, why, .. } => {

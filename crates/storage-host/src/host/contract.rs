@@ -3,6 +3,7 @@
 use super::POST_MARGIN_MAX;
 use fondaco_audit::ShardId;
 use fondaco_contract::{Bill, Ending, State, Tab, Terms};
+use fondaco_crypto::EntityId;
 use fondaco_ledger::{Hold, HoldState, SignedVoucher};
 use fondaco_ports::market::{Reason, SignedMark};
 use fondaco_units::{Amount, Bytes, Timestamp};
@@ -25,6 +26,10 @@ pub(super) struct Contract {
     pub(super) paid: Option<Amount>,
     /// What the buyer finds everything by.
     pub(super) mark: Option<SignedMark>,
+    /// When the first of the contracts that it follows on began: a mandate that is older is not about it.
+    pub(super) since: Timestamp,
+    /// Whom its buyer has it from, if it was another's: a mandate for that one is about it.
+    pub(super) had_by: Option<EntityId>,
 }
 
 impl Contract {

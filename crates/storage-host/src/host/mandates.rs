@@ -2,6 +2,11 @@
 //!
 //! A delegate pays for what it reads under a contract of its own, so that nothing is served unpaid, and its buyer's account
 //! stays the buyer's.
+//!
+//! A mandate is about contracts that began before it was made, those that follow on them, and those that the buyer has
+//! from the delegate. So who takes one back tells
+//! the hosts of its open contracts, and is done: a host forgets mandates with the last contract of their giver, and what
+//! began later no older mandate is about.
 
 use super::{Answer, CLOCKS_APART_MAX, Contract, Host};
 use crate::Event;
@@ -35,7 +40,7 @@ impl Host {
             if theirs.since(ours) > CLOCKS_APART_MAX {
                 return Err(Reason::Clock { theirs, ours });
             }
-            let lines = host.open_of(now, mandate.from);
+            let lines = host.open_of(now, &mandate);
             let first = lines.first().ok_or(Reason::UnknownContract)?;
             let contract = first.terms.id();
             let list = List::new(lines).ok_or(Reason::Failed)?;
@@ -80,10 +85,9 @@ impl Host {
         of_buyer.filter_map(|(_, id)| self.contracts.get(id))
     }
 
-    /// The open contracts of a buyer, as many as an answer has room for.
-    fn open_of(&self, now: Timestamp, buyer: EntityId) -> Vec<Admitted> {
-        let is_open = |contract: &&Contract| !contract.state_at(now).has_ended();
-        let open = self.contracts_of(buyer).filter(is_open);
+    /// The open contracts that a mandate is about, as many as an answer has room for.
+    fn open_of(&self, now: Timestamp, mandate: &Mandate) -> Vec<Admitted> {
+        let open = self.contracts_of(mandate.from).filter(|one| is_open_to(mandate, one, now));
         let lines = open.map(|Contract { terms, tab, .. }| Admitted { terms: *terms, tab: *tab });
         lines.take(MINE_MAX).collect()
     }
@@ -105,8 +109,8 @@ impl Host {
         let given = self.mandates.range((to, LEAST)..=(to, GREATEST));
         given
             .filter(|(_, mandate)| mandate.is_good(now))
-            .find_map(|(&(_, from), _)| {
-                let open = self.contracts_of(from).filter(|one| !one.state_at(now).has_ended());
+            .find_map(|(&(_, from), mandate)| {
+                let open = self.contracts_of(from).filter(|one| is_open_to(mandate, one, now));
                 open.filter_map(|one| one.shards.get(&shard)).next().copied()
             })
             .ok_or(Reason::UnknownShard)
@@ -125,7 +129,9 @@ impl Host {
             return self.open_contract(now, peer, id);
         }
         let mandate = self.mandates.get(&(peer, terms.buyer));
-        let may_take = |mandate: &Mandate| mandate.may_take(terms, contract.tab.epochs_paid, now);
+        let may_take = |mandate: &Mandate| {
+            is_about(mandate, contract) && mandate.may_take(terms, contract.tab.epochs_paid, now)
+        };
         match mandate.is_some_and(may_take) {
             true => self.open_contract(now, terms.buyer, id),
             false => Err(Reason::NotYours),
@@ -133,7 +139,7 @@ impl Host {
     }
 
     /// Forgets the mandates of who has no contract any more. A mandate that is over is kept until then: it must not be
-    /// followed by an older one.
+    /// followed by an older one. After that an older one is about nothing.
     pub(super) fn forget_mandates(&mut self) {
         let contracts = &self.contracts;
         self.by_buyer.retain(|(_, id)| contracts.contains_key(id));
@@ -152,4 +158,13 @@ impl Host {
             Some(Event::Admitted { contract, mandate })
         })
     }
+}
+
+/// Whether a contract began before a mandate was made, both by the buyer's clock; or was taken back from the delegate.
+fn is_about(mandate: &Mandate, contract: &Contract) -> bool {
+    contract.since <= mandate.issued || contract.had_by == Some(mandate.to)
+}
+
+fn is_open_to(mandate: &Mandate, contract: &Contract, now: Timestamp) -> bool {
+    is_about(mandate, contract) && !contract.state_at(now).has_ended()
 }

@@ -119,6 +119,8 @@ impl Host {
         let shards = std::mem::take(&mut old.shards);
         // It names the old contract, so that nothing is found by it any more; the next one takes its shard away.
         let mark = old.mark.take().filter(|_| old.terms.buyer == terms.buyer);
+        let (since, before) = (old.since, old.terms.buyer);
+        let had_by = if before == terms.buyer { old.had_by } else { Some(before) };
         let tab = Tab::default()
             .after(terms, Charge::Open)
             .and_then(|tab| tab.after(terms, Charge::Store { bytes, epochs: 1 }))
@@ -133,6 +135,8 @@ impl Host {
             state: State::Open,
             paid: None,
             mark,
+            since,
+            had_by,
         };
         self.by_buyer.insert((terms.buyer, successor));
         self.contracts.insert(successor, contract);

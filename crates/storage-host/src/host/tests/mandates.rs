@@ -211,3 +211,84 @@ fn what_its_buyer_has_not_paid_for_is_taken_over_before_it_lapses() {
     assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
     fair.check_replay();
 }
+
+/// A mandate that was taken back, or that its giver has forgotten, is about nothing that began later.
+#[test]
+fn a_mandate_is_about_what_began_before_it_and_what_follows_on_that() {
+    let mut fair = Fair::stocked();
+    let friend = Other::at(&mut fair, 4);
+    let (me, peer) = (fair.peer(), friend.key.entity());
+    let before = mandate(&fair, &friend, Takes::Always, 0, 9_000_000);
+    let early = Mandate { issued: Timestamp::EPOCH, ..before.mandate }.sign(&fair.buyer);
+    assert_eq!(admit(&mut fair, NOON, peer, &early), refused(Reason::UnknownContract));
+    assert!(matches!(admit(&mut fair, NOON, peer, &before), Response::Admitted { .. }));
+
+    // Its buyer renews what it is about; a mandate of before that still is about it, in a journal written anew, too.
+    let mine = Other { key: fair.buyer.clone(), terms: fair.terms, hold: fair.hold };
+    let answer = mine.take(&mut fair, seconds(60));
+    assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
+    let follows = |one: &&Contract| one.terms.renews == Some(fair.id());
+    let (terms, since) =
+        fair.host.contracts.values().find(follows).map(|one| (one.terms, one.since)).unwrap();
+    assert!(terms.begins > NOON && since == NOON);
+    assert_eq!(friend.read(&fair, seconds(60), 1), Ok(()));
+    fair.check_replay();
+
+    // It ends, and another begins: the mandate, not taken back here, is about nothing.
+    let Ok(closing) = fair.host.close_begin(seconds(70), me, terms.id()) else {
+        panic!("it is open")
+    };
+    closing.event.iter().for_each(|event| fair.journal.push(event.to_record()));
+    let later = |host: &Host| {
+        let span = Duration::from_seconds(36_000);
+        Terms::new(me, &host.prices(seconds(80)), Bytes::new(1000), seconds(80), span, 9)
+    };
+    let (terms, hold) = (later(&fair.host), HoldId::derive(config().currency, me, 9));
+    let next = Other { key: fair.buyer.clone(), terms, hold };
+    let (signature, voucher) = (terms.sign_as_buyer(&next.key), next.voucher(Amount::new(10)));
+    let said = next.issuer_says();
+    let answer = fair.host.open_finish(seconds(80), me, &terms, &signature, &voucher, Some(&said));
+    assert!(matches!(fair.note(&answer), Response::Opened { .. }), "{answer:?}");
+    for signed in [&before, &mandate(&fair, &friend, Takes::Always, 79, 9_000_000)] {
+        let answer = admit(&mut fair, seconds(90), peer, signed);
+        assert_eq!(answer, refused(Reason::UnknownContract), "{signed:?}");
+    }
+    let renewable = fair.host.renewable(seconds(90), peer, terms.id()).map(drop);
+    assert_eq!(renewable, Err(Reason::NotYours));
+    let anew = mandate(&fair, &friend, Takes::Always, 80, 9_000_000);
+    assert!(matches!(admit(&mut fair, seconds(90), peer, &anew), Response::Admitted { .. }));
+    assert!(fair.host.renewable(seconds(90), peer, terms.id()).is_ok());
+    fair.check_replay();
+}
+
+/// The delegate has made something anew on this host after its mandate was made; the owner takes it back.
+#[test]
+fn what_was_taken_back_from_a_delegate_stays_open_to_it() {
+    let mut fair = Fair::stocked();
+    let (owner, stranger) = (Other::at(&mut fair, 4), Other::at(&mut fair, 5));
+    let (delegate, from) = (fair.peer(), owner.key.entity());
+    let given = |to, issued| {
+        let until = seconds(90_000);
+        Mandate { from, to, takes: Takes::Always, issued, until }.sign(&owner.key)
+    };
+    let back = mandate(&fair, &owner, Takes::Always, 0, 90_000);
+    assert!(matches!(admit(&mut fair, NOON, from, &back), Response::Admitted { .. }));
+    let answer = owner.take(&mut fair, seconds(60));
+    assert!(matches!(fair.note(&answer), Response::Renewed { .. }), "{answer:?}");
+    let before = |to| given(to, Timestamp::EPOCH);
+    for (peer, signed, expected) in [
+        (stranger.key.entity(), before(stranger.key.entity()), 0),
+        (delegate, before(delegate), 1),
+        (stranger.key.entity(), given(stranger.key.entity(), NOON), 2),
+    ] {
+        let told = match admit(&mut fair, seconds(60), peer, &signed) {
+            Response::Admitted { list } => list.as_slice().len(),
+            answer => {
+                assert_eq!(answer, refused(Reason::UnknownContract));
+                0
+            }
+        };
+        assert_eq!(told, expected, "{signed:?}");
+    }
+    fair.check_replay();
+}
