@@ -261,7 +261,7 @@ impl Buyer {
         let Process { agent, wallet, objects, .. } = process;
         wallet.resume().await?;
         let (mut given, mut problems) = (0, Vec::new());
-        for health in agent.survey_after(&objects, audited).await? {
+        for health in agent.survey_after(objects, audited).await? {
             if !health.is_due(now) {
                 continue;
             }
