@@ -13,6 +13,8 @@
 //! - Packs have the set's code; everything else needs half as many shards, so that it outlives them.
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
+mod waiting;
+
 use crate::AgentError;
 use crate::book::{
     Book, Event, ObjectId, ObjectKind, ObjectRecord, SHARDS_MAX, Set, Stage as BookStage,
@@ -36,17 +38,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
+use waiting::{PATIENCE, in_time};
 
 /// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
-
-/// How long a host may say nothing at all, to any read that waits for it, before the others are asked to make up for one.
-/// A read that waits behind others of the same host is not late: to have it made up by k others would make all hosts later.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long one read may take at most before the others are asked, however busy its host is.
-const PATIENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a host that was too slow is passed over.
 const SLOW_SPAN: Duration = Duration::from_secs(30);
@@ -512,10 +508,7 @@ impl Objects {
             error,
             AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
         );
-        let over = match error {
-            AgentError::Provider { reason: Reason::Ended { why }, .. } => Some(*why),
-            _ => None,
-        };
+        let over = ending::over(error);
         let is_over = over.is_some();
         let replace = !is_over
             && !matches!(
@@ -723,22 +716,6 @@ pub(crate) fn is_transient(error: &AgentError) -> bool {
     }
 }
 
-/// Waits for a read while `answers` goes up at least once in [`PATIENCE`], and for [`PATIENCE_MAX`] at most.
-async fn in_time<T>(
-    answers: impl Fn() -> u64,
-    mut read: Pin<&mut impl Future<Output = T>>,
-) -> Option<T> {
-    let began = Instant::now();
-    loop {
-        let before = answers();
-        match timeout(PATIENCE, read.as_mut()).await {
-            Ok(done) => return Some(done),
-            Err(_) if answers() == before || began.elapsed() >= PATIENCE_MAX => return None,
-            Err(_) => {}
-        }
-    }
-}
-
 pub(crate) async fn put_patiently(
     session: &Session,
     shard: ShardId,
@@ -761,40 +738,3 @@ pub(crate) async fn put_patiently(
 }
 
 const _: () = assert!(SHARDS_MAX == u8::MAX as usize, "shards are numbered in a byte");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::Cell;
-    use tokio::time::sleep;
-
-    /// A busy host is waited for; one that says nothing, or keeps everybody waiting for ever, is not.
-    #[tokio::test(start_paused = true)]
-    async fn who_answers_others_is_waited_for() {
-        // Milliseconds from one answer to the next, and for the read itself; whether it is waited for, and for how long.
-        for (between, takes, expected, waited) in [
-            (100, 500, true, 500),
-            (700, 8000, true, 8000),
-            (2000, 900, true, 900),
-            (2000, 8000, false, 1000),
-            (700, 90_000, false, 30_000),
-        ] {
-            let began = Instant::now();
-            let answers = Cell::new(0);
-            let others = async {
-                loop {
-                    sleep(Duration::from_millis(between)).await;
-                    answers.set(answers.get() + 1);
-                }
-            };
-            let mut read = pin!(sleep(Duration::from_millis(takes)));
-            let done = tokio::select! {
-                biased;
-                () = others => None,
-                done = in_time(|| answers.get(), read.as_mut()) => done,
-            };
-            assert_eq!(done.is_some(), expected, "{between} {takes}");
-            assert_eq!(began.elapsed(), Duration::from_millis(waited), "{between} {takes}");
-        }
-    }
-}
