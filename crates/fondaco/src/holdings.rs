@@ -9,51 +9,13 @@ use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
 use crate::screen::say;
 use crate::wallet::{limit, open};
-use fondaco_agent::{Balance, InvoiceFile, Wallet};
+use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet};
 use fondaco_lcp::Deposit;
 use fondaco_store::SystemClock;
 use fondaco_units::Duration;
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::json;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
-
-/// What is asked of several issuers at once.
-struct Asked<F>(Vec<(usize, Pin<Box<F>>)>);
-
-impl<F: Future> Asked<F> {
-    fn new(asking: impl IntoIterator<Item = F>) -> Self {
-        Self(asking.into_iter().map(Box::pin).enumerate().collect())
-    }
-
-    /// Waits for the next answer: which one it is, and what it says. Nothing when all have answered.
-    async fn next(&mut self) -> Option<(usize, F::Output)> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let (at, place, answer) = poll_fn(|context| {
-            for (at, (place, asking)) in self.0.iter_mut().enumerate() {
-                if let Poll::Ready(answer) = asking.as_mut().poll(context) {
-                    return Poll::Ready((at, *place, answer));
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        drop(self.0.swap_remove(at));
-        Some((place, answer))
-    }
-
-    /// Waits for all answers, in the order in which was asked.
-    async fn all(mut self) -> Vec<F::Output> {
-        let mut answers = Vec::new();
-        while let Some(answer) = self.next().await {
-            answers.push(answer);
-        }
-        answers.sort_by_key(|(place, _)| *place);
-        answers.into_iter().map(|(_, answer)| answer).collect()
-    }
-}
 
 /// The issuers that did not answer, or not well.
 struct Missing<'a> {
@@ -111,9 +73,9 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
     }
     // A wrong passphrase is no issuer's fault.
     home.key()?;
-    let asked = Asked::new(config.currency.iter().map(|currency| balance_of(home, currency)));
+    let asked = join_all(config.currency.iter().map(|currency| balance_of(home, currency)));
     let mut missing = Missing::new(&config, json);
-    for (currency, answer) in config.currency.iter().zip(asked.all().await) {
+    for (currency, answer) in config.currency.iter().zip(asked.await) {
         match answer {
             Ok(balance) => show_balance(&config, currency, &balance, json)?,
             Err(failure) => missing.add(currency, failure),
@@ -165,9 +127,9 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
     }
     home.key()?;
     let mut missing = Missing::new(&config, json);
-    let opened = Asked::new(config.currency.iter().map(|currency| open(home, currency)));
+    let opened = join_all(config.currency.iter().map(|currency| open(home, currency)));
     let mut wallets: Vec<(&CurrencyConfig, Option<Wallet>)> = Vec::new();
-    for (currency, opened) in config.currency.iter().zip(opened.all().await) {
+    for (currency, opened) in config.currency.iter().zip(opened.await) {
         match opened {
             Ok(wallet) => wallets.push((currency, Some(wallet))),
             Err(failure) => missing.add(currency, failure),
@@ -180,11 +142,8 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
             wait.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(wait));
         let span = Duration::from_milliseconds(left.min(WAIT_MILLISECONDS_MAX));
         let mut lost = Vec::new();
-        let mut asked = Asked::new(wallets.iter().enumerate().filter_map(|(at, (_, wallet))| {
-            let wallet = wallet.as_ref()?;
-            Some(async move { (at, wallet.deposits(0, span).await) })
-        }));
-        while let Some((_, (at, answer))) = asked.next().await {
+        let mut asked = ask_all(&wallets, span);
+        while let Some((at, answer)) = asked.next().await {
             match answer {
                 Ok((list, _)) if list.is_empty() => {}
                 Ok(_) => break,
@@ -196,11 +155,8 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
 
         // Whoever answers first is shown first: one that is away makes nobody wait.
         let (mut shown, mut lost) = (0, Vec::new());
-        let mut asked = Asked::new(wallets.iter().enumerate().filter_map(|(at, (_, wallet))| {
-            let wallet = wallet.as_ref()?;
-            Some(async move { (at, wallet.deposits(0, Duration::ZERO).await) })
-        }));
-        while let Some((_, (at, answer))) = asked.next().await {
+        let mut asked = ask_all(&wallets, Duration::ZERO);
+        while let Some((at, answer)) = asked.next().await {
             let (currency, Some(wallet)) = &wallets[at] else { continue };
             let told = match answer {
                 Ok(first) => {
@@ -220,6 +176,18 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
             return missing.end();
         }
     }
+}
+
+/// Some deposits, and whether there are more.
+type Page = (Vec<Deposit>, bool);
+
+/// Asks every issuer at once what arrived, and to wait for so long where nothing has; whoever answers first comes first.
+fn ask_all(
+    wallets: &[(&CurrencyConfig, Option<Wallet>)],
+    wait: Duration,
+) -> FuturesUnordered<impl Future<Output = (usize, Result<Page, AgentError>)>> {
+    let there = wallets.iter().enumerate().filter_map(|(at, (_, it))| Some((at, it.as_ref()?)));
+    there.map(|(at, wallet)| async move { (at, wallet.deposits(0, wait).await) }).collect()
 }
 
 /// Names who did not answer, and asks them no more.
@@ -242,7 +210,7 @@ async fn show_deposits(
     config: &WalletConfig,
     currency: &CurrencyConfig,
     wallet: &Wallet,
-    first: (Vec<Deposit>, bool),
+    first: Page,
     keep: bool,
     json: bool,
 ) -> Result<usize, Failure> {
