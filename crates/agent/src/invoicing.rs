@@ -10,7 +10,8 @@ use crate::{AgentError, Paid, Wallet, entropy};
 use fondaco_codec::{Decode as _, DecodeError, Encode as _, Text};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_lcp::{
-    Deposit, Invoice, InvoiceId, InvoiceState, Invoices, InvoicesError, SignedInvoice, Verdict,
+    Deposit, Invoice, InvoiceId, InvoiceState, Invoices, InvoicesError, SignedInvoice, Unpayable,
+    Verdict,
 };
 use fondaco_ports::{Clock, Disk};
 use fondaco_store::{DiskFile, Journal, Kind};
@@ -166,10 +167,13 @@ impl Wallet {
             return Ok(paid);
         }
         invoice.payable(self.currency(), self.holder(), clock.now()).map_err(|error| {
-            AgentError::Invalid {
-                what: error.to_string(),
-                hint: "ask the payee for another one".to_owned(),
-            }
+            let hint = match error {
+                Unpayable::Own => "send it to who is to pay",
+                Unpayable::Currency { .. }
+                | Unpayable::Payer { .. }
+                | Unpayable::Overdue { .. } => "ask the payee for another one",
+            };
+            AgentError::Invalid { what: error.to_string(), hint: hint.to_owned() }
         })?;
         self.pay(clock, invoice.payee, invoice.amount, fee_max, order).await
     }

@@ -328,12 +328,12 @@ impl WalletConfig {
     /// Finds a currency by its symbol, its issuer, or, when there is only one, by nothing.
     pub(crate) fn find(&self, name: Option<&str>) -> Result<&CurrencyConfig, Failure> {
         let known = || {
-            let symbols: Vec<&str> =
-                self.currency.iter().map(|currency| currency.symbol.as_str()).collect();
-            if symbols.is_empty() {
+            let labels: Vec<String> =
+                self.currency.iter().map(|currency| self.label(currency)).collect();
+            if labels.is_empty() {
                 "add one with `fondaco wallet add ISSUER-ADDRESS`".to_owned()
             } else {
-                format!("known here: {}", symbols.join(", "))
+                format!("known here: {}", labels.join(", "))
             }
         };
         let entity = |currency: &CurrencyConfig| currency.issuer().ok().map(|a| a.entity());

@@ -152,6 +152,8 @@ async fn an_invoice_is_paid_by_who_was_asked_and_by_nothing_else() {
     world.run_to("alice", ["pay", invoice, "10"], 2).await.unwrap();
     let refused = world.run_to("mallory", ["pay", invoice], 1).await.unwrap();
     assert!(refused[0]["error"].as_str().unwrap().contains(&alice), "{refused:?}");
+    let own = world.run_to("bob", ["pay", invoice], 1).await.unwrap();
+    assert_eq!(own[0]["hint"], "send it to who is to pay");
 
     // A stranger who knows the order pays a little under it, then all; then the buyer pays, and means it once.
     world.ask("mallory", ["pay", &bob, "1", "--order", order]).await.unwrap();
