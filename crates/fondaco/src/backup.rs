@@ -17,6 +17,7 @@ pub(crate) use delegate::delegate;
 pub(crate) use state::keep as keep_books;
 
 use crate::cli::BackupCommand;
+use crate::endpoints;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::{Bars, say};
@@ -24,7 +25,6 @@ use fondaco_agent::delegate::Entrusted;
 use fondaco_agent::{Agent, AgentError, ContractStatus, Objects, Repo};
 use fondaco_contract::Bill;
 use fondaco_store::SystemClock;
-use fondaco_transport::Endpoint;
 use fondaco_units::{Amount, Duration};
 use serde_json::json;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
 /// Opens the agent of this identity; that of a delegate audits with its owner's key.
 async fn open_as_owner(home: &Home, entrusted: Option<&Entrusted>) -> Result<Agent, Failure> {
     let key = home.key()?;
-    let endpoint = Endpoint::bind(&key, None, &[]).await?;
+    let endpoint = endpoints::bind(&key).await?;
     let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
     let agent = match entrusted {
         Some(entrusted) => agent.looking_after(entrusted),

@@ -8,6 +8,7 @@ mod backup;
 mod broker;
 mod cli;
 mod demo;
+mod endpoints;
 mod entities;
 mod failure;
 mod folders;
@@ -104,10 +105,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
     };
     let done = runtime.block_on(async {
-        tokio::select! {
+        let done = tokio::select! {
             done = work => done,
             () = services::parent_gone(), if !serves && !goes_on => Err(Failure::new("the process that started this one is gone")),
-        }
+        };
+        endpoints::leave().await;
+        done
     });
     // Whoever still waits in a thread (a library reading a disk that hangs) must not keep us here.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

@@ -1,6 +1,7 @@
 //! `fondaco offers`, and how a buyer finds hosts: ask brokers, and say what they said.
 
 use crate::cli::{FindArgs, OffersArgs};
+use crate::endpoints;
 use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
@@ -140,7 +141,7 @@ pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Addres
 /// Returns an endpoint of nobody in particular: who only looks need not say who he is.
 pub(crate) async fn anybody() -> Result<Endpoint, Failure> {
     let key = SecretKey::from_bytes(&random()?);
-    Ok(Endpoint::bind(&key, None, &[]).await?)
+    endpoints::bind(&key).await
 }
 
 /// Adds the hosts and brokers that announce themselves on the local network to those known, if that is wanted.

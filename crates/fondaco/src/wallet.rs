@@ -1,6 +1,7 @@
 //! `fondaco wallet` and `pay`: which currencies I accept, and what I give of them.
 
 use crate::cli::{PayArgs, WalletCommand};
+use crate::endpoints;
 use crate::entities::{address, entity};
 use crate::failure::{Code, Failure};
 use crate::history;
@@ -14,7 +15,7 @@ use fondaco_lcp::{Currency, Refusal, RequestId};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
-use fondaco_transport::{Endpoint, LcpClient};
+use fondaco_transport::LcpClient;
 use fondaco_units::{Amount, Scale};
 use serde_json::json;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ pub(crate) async fn open(home: &Home, currency: &CurrencyConfig) -> Result<Walle
 }
 
 pub(crate) async fn client(key: &SecretKey, issuer: Address) -> Result<LcpClient, Failure> {
-    let endpoint = Endpoint::bind(key, None, &[]).await?;
+    let endpoint = endpoints::bind(key).await?;
     Ok(LcpClient::new(endpoint, issuer))
 }
 

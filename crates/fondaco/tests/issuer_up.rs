@@ -89,7 +89,8 @@ fn it_says_where_it_is_shows_figures_and_ends_in_order() {
             records += 1;
         }
         let figures = up.line("Figures are at ").trim_start_matches("Figures are at ");
-        let figures = get(figures.trim_end_matches('.'));
+        let page = figures.trim_end_matches('.');
+        let figures = get(page);
         for line in [
             "fondaco_issuer_requests_total{outcome=\"done\"} 3".to_owned(),
             format!("fondaco_issuer_supply_units {}", (records - 1) * 5),
@@ -99,6 +100,15 @@ fn it_says_where_it_is_shows_figures_and_ends_in_order() {
             assert!(figures.contains(&line), "no {line} in {figures}");
         }
         assert!(!figures.contains(holder.trim()), "figures name nobody");
+        // Commands take leave: what they left behind would be in the way of the next ones.
+        let left = "fondaco_issuer_connections{dialect=\"lcp2\"} 0";
+        let gone = (0..50).any(|_| {
+            get(page).contains(left) || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                false
+            }
+        });
+        assert!(gone, "connections stay open");
 
         let pid = Pid::from_raw(i32::try_from(up.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

@@ -1,10 +1,14 @@
 //! Who has a place: connections, counted for each holder and for all; the one that asked least lately gives way.
 //!
 //! ```text
-//! enter ──┬─ the holder has CONNECTIONS_PER_HOLDER_MAX ──► none
+//! enter ──┬─ the holder has CONNECTIONS_PER_HOLDER_MAX ──► its own one idle longest, with nothing under way, is
+//!         │                                                evicted; none if all of them have something under way
 //!         ├─ all have CONNECTIONS_MAX ──► one of a stranger, else of anybody, is evicted: the one idle longest
-//!         └─ seated ──► asked, asked, … ──► leave
+//!         └─ seated ──► began, asked, done, … ──► leave
 //! ```
+//!
+//! A holder whose process was killed leaves connections behind that nobody closes: they must not be in the way of its
+//! next one.
 
 use fondaco_crypto::EntityId;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -33,6 +37,8 @@ struct Seat<C> {
     known: bool,
     /// When it asked last; before that, when it came.
     asked: Duration,
+    /// How many requests were begun on it and are not done.
+    under_way: usize,
     connection: C,
 }
 
@@ -59,7 +65,7 @@ impl<C> Default for Places<C> {
 }
 
 impl<C> Places<C> {
-    /// Takes a place for a connection of `holder`; none if the holder has its share already.
+    /// Takes a place for a connection of `holder`; none if the holder has its share already, and uses all of it.
     pub(crate) fn enter(
         &mut self,
         now: Duration,
@@ -68,21 +74,37 @@ impl<C> Places<C> {
         connection: C,
     ) -> Option<Seated<C>> {
         let own = self.holders.get(&holder).map_or(0, |own| own.connections);
-        if own >= CONNECTIONS_PER_HOLDER_MAX {
-            return None;
-        }
-        let full = self.seats.len() >= CONNECTIONS_MAX;
-        let evicted =
-            if full { self.idle_longest().and_then(|seat| self.leave(seat)) } else { None };
+        let gone = if own >= CONNECTIONS_PER_HOLDER_MAX {
+            Some(self.unused_of(holder)?)
+        } else if self.seats.len() >= CONNECTIONS_MAX {
+            self.idle_longest()
+        } else {
+            None
+        };
+        let evicted = gone.and_then(|seat| self.leave(seat));
         let number = self.next;
         self.next += 1;
-        self.seats.insert(number, Seat { holder, known, asked: now, connection });
+        self.seats.insert(number, Seat { holder, known, asked: now, under_way: 0, connection });
         let own = self.holders.entry(holder).or_insert_with(|| Holder {
             connections: 0,
             requests: Arc::new(Semaphore::new(REQUESTS_PER_HOLDER_MAX)),
         });
         own.connections += 1;
         Some(Seated { number, requests: Arc::clone(&own.requests), evicted })
+    }
+
+    /// A request begins on this connection.
+    pub(crate) fn began(&mut self, number: u64) {
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.under_way += 1;
+        }
+    }
+
+    /// A request that began there is done, answered or not.
+    pub(crate) fn done(&mut self, number: u64) {
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.under_way = seat.under_way.saturating_sub(1);
+        }
     }
 
     /// A whole request came on this connection.
@@ -108,6 +130,13 @@ impl<C> Places<C> {
             }
         }
         Some(seat.connection)
+    }
+
+    /// The place of a holder that it needs least: nothing is under way there, and it asked there least lately.
+    fn unused_of(&self, holder: EntityId) -> Option<u64> {
+        let own =
+            self.seats.iter().filter(|(_, seat)| seat.holder == holder && seat.under_way == 0);
+        own.min_by_key(|(number, seat)| (seat.asked, **number)).map(|(number, _)| *number)
     }
 
     /// The place that is taken first when there is none: strangers before holders known to the books.
@@ -138,6 +167,9 @@ mod tests {
         let seats: Vec<_> = (0..CONNECTIONS_PER_HOLDER_MAX)
             .map(|_| places.enter(second(0), key(3), true, ()).unwrap())
             .collect();
+        for seat in &seats {
+            places.began(seat.number);
+        }
         assert!(places.enter(second(0), key(3), true, ()).is_none());
         // Its requests are counted together.
         let taken = Arc::clone(&seats[0].requests);
@@ -149,6 +181,38 @@ mod tests {
         assert!(places.leave(seats[0].number).is_some());
         assert!(places.leave(seats[0].number).is_none());
         assert!(places.enter(second(0), key(3), true, ()).is_some());
+    }
+
+    #[test]
+    fn an_unused_connection_gives_way_to_its_holders_next() {
+        // When the first three asked, and how many requests they have under way; then which of them gives way.
+        for (seats, expected) in [
+            ([(5, 0), (6, 0), (7, 0)], Some(0)),
+            ([(7, 0), (6, 0), (5, 0)], Some(2)),
+            ([(5, 1), (6, 0), (7, 0)], Some(1)),
+            ([(5, 1), (6, 2), (7, 0)], Some(2)),
+            ([(5, 1), (6, 1), (7, 1)], None),
+        ] {
+            let mut places = Places::default();
+            let stranger = places.enter(second(0), key(9), false, 99).unwrap().number;
+            let numbers: Vec<_> = (0..CONNECTIONS_PER_HOLDER_MAX)
+                .map(|index| places.enter(second(1), key(3), true, index).unwrap().number)
+                .collect();
+            for number in &numbers[seats.len()..] {
+                places.began(*number);
+            }
+            for ((asked, under_way), number) in seats.into_iter().zip(&numbers) {
+                places.asked(second(asked), *number, true);
+                for _ in 0..=under_way {
+                    places.began(*number);
+                }
+                places.done(*number);
+            }
+            let seated = places.enter(second(8), key(3), true, 100);
+            assert_eq!(seated.as_ref().and_then(|seated| seated.evicted), expected, "{seats:?}");
+            assert_eq!(seated.is_some(), expected.is_some(), "{seats:?}");
+            assert!(places.idle_since(stranger).is_some(), "another's is not in the way");
+        }
     }
 
     #[test]

@@ -132,10 +132,12 @@ impl Server {
                 Ok(Some(mut stream)) => match self.room(peer, &place.requests).await {
                     Some(room) => {
                         let (server, number) = (self.clone(), place.number);
+                        self.places().began(number);
                         requests.spawn(async move {
                             if let Err(error) = server.request(stream, number, from).await {
                                 debug!(peer = %peer.short(), %error, "a request failed");
                             }
+                            server.places().done(number);
                             drop(room);
                         });
                     }

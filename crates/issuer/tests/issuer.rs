@@ -326,6 +326,7 @@ async fn what_is_no_request_is_refused_by_its_kind() {
     running.stop().await;
 }
 
+/// One key has so many connections: one more takes the place of an unused one, and is refused if all are used.
 #[tokio::test]
 async fn one_key_has_so_many_connections() {
     let folder = Folder::new();
@@ -334,16 +335,28 @@ async fn one_key_has_so_many_connections() {
     let mut open = Vec::new();
     for _ in 0..fondaco_issuer::CONNECTIONS_PER_HOLDER_MAX {
         let connection = endpoint.connect(&running.address, Protocol::Lcp2).await.unwrap();
-        open.push(connection);
-    }
-    // One answered request on each, so that all of them are known to be served.
-    for connection in &open {
+        // One answered request on each, so that all of them are known to be served, one after the other.
         let mut stream = connection.open().await.unwrap();
         stream.send_bytes(&Request::Balance.to_frame()).await.unwrap();
         assert!(stream.recv_bytes(1 << 16).await.unwrap().is_some());
+        open.push(connection);
     }
     let one_more = endpoint.connect(&running.address, Protocol::Lcp2).await.unwrap();
     let (peer, reason) = (one_more.peer(), CloseReason::Busy);
+    assert_eq!(open.remove(0).closed().await, TransportError::Closed { peer, reason });
+    open.push(one_more);
+    // A long poll on each, and after it, so that it is known to be begun, an answered request.
+    let mut polls = Vec::new();
+    for connection in &open {
+        let mut poll = connection.open().await.unwrap();
+        let wait = Request::Deposits { after: 0, wait: Duration::from_milliseconds(60_000) };
+        poll.send_bytes(&wait.to_frame()).await.unwrap();
+        let mut stream = connection.open().await.unwrap();
+        stream.send_bytes(&Request::Balance.to_frame()).await.unwrap();
+        assert!(stream.recv_bytes(1 << 16).await.unwrap().is_some());
+        polls.push(poll);
+    }
+    let one_more = endpoint.connect(&running.address, Protocol::Lcp2).await.unwrap();
     assert_eq!(one_more.closed().await, TransportError::Closed { peer, reason });
     let other = running.client(&key(3)).await;
     assert_eq!(balance(&other).await, (0, 0));

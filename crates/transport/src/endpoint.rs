@@ -251,6 +251,11 @@ impl Endpoint {
         }
     }
 
+    /// Returns whether there are clones of it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
+    }
+
     /// Closes every connection and the sockets; returns once the peers were told, or after some
     /// seconds. What is under way is dropped: see [`Sender::delivered`](crate::Sender::delivered).
     pub async fn close(&self) {

@@ -2,6 +2,7 @@
 
 use super::{open, say_progress};
 use crate::cli::RecoverArgs;
+use crate::endpoints;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers;
@@ -10,7 +11,6 @@ use fondaco_agent::{Agent, Note, Objects, StateReport, recover as recover_book};
 use fondaco_codec::Text;
 use fondaco_ports::Clock;
 use fondaco_store::SystemClock;
-use fondaco_transport::Endpoint;
 use fondaco_units::Bytes;
 use serde_json::json;
 use std::pin::pin;
@@ -164,10 +164,9 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         Ok(found) => found,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let endpoint = Endpoint::bind(&key, None, &[]).await?;
+    let endpoint = endpoints::bind(&key).await?;
     let hosts = (hosts.as_slice(), found.as_slice());
     let found = recover_book(&home.folder("agent")?, &key, &endpoint, &clock, hosts).await?;
-    endpoint.close().await;
     for note in &found.notes {
         let (name, path) = (note.name.as_str(), home.join(note.name.as_str()));
         // What was set here already stays; and no host decides about names.
