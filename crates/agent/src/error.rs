@@ -107,13 +107,18 @@ pub enum AgentError {
         what: String,
     },
     /// The hold of a contract is used up.
-    #[error("the hold of {contract} pays at most {} units; this step would need {}", hold_max.get(), wanted.get())]
+    #[error(
+        "the hold of {contract} pays at most {} units; with this step, and to keep what is there to the end, it would \
+         have to pay {}",
+        hold_max.get(),
+        wanted.get()
+    )]
     HoldSpent {
         /// Which contract.
         contract: ContractId,
         /// The most that the hold pays.
         hold_max: Amount,
-        /// What the next voucher would have to say.
+        /// What it would have to pay in all: this step, and keeping what is kept to the end.
         wanted: Amount,
     },
     /// A contract has no room or time for more.
@@ -143,6 +148,8 @@ pub enum AgentError {
         found: usize,
         /// The last failure.
         last: String,
+        /// Whether the hold of one that has a shard is used up.
+        spent: bool,
     },
     /// Another process uses the agent's folder.
     #[error("another fondaco command works with {path}")]
@@ -209,10 +216,14 @@ impl AgentError {
                 "put a sound copy of it back, or begin another with `fondaco audit log --begin-anew`"
                     .to_owned(),
             ),
-            Self::HoldSpent { .. } | Self::ContractFull { .. } => {
+            Self::HoldSpent { .. } | Self::Unreadable { spent: true, .. } => Some(
+                "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there"
+                    .to_owned(),
+            ),
+            Self::ContractFull { .. } => {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())
             }
-            Self::Unreadable { .. } => {
+            Self::Unreadable { spent: false, .. } => {
                 Some("start the missing hosts again, or wait until they can be reached".to_owned())
             }
             Self::Locked { .. } => Some("wait until it is done, then run this again".to_owned()),

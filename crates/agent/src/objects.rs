@@ -74,6 +74,8 @@ struct Down {
     may_return: bool,
     /// Whether another host should take its place in the next set.
     replace: bool,
+    /// Whether it is the hold that is used up.
+    spent: bool,
     /// When it is to be tried again, if by itself.
     until: Option<Instant>,
 }
@@ -124,6 +126,11 @@ impl Objects {
     pub fn down(&self) -> BTreeMap<ContractId, String> {
         let down = self.down.lock().expect("no panic under this lock");
         down.iter().map(|(contract, down)| (*contract, down.why.clone())).collect()
+    }
+
+    /// Returns whether the hold of a contract was found to be used up.
+    fn is_spent(&self) -> bool {
+        self.down.lock().expect("no panic under this lock").values().any(|down| down.spent)
     }
 
     /// Returns the hosts that others should take the place of.
@@ -389,6 +396,7 @@ impl Objects {
                     needed: record.code.k(),
                     found: found.len(),
                     last: self.down().into_values().next_back().unwrap_or_default(),
+                    spent: self.is_spent(),
                 });
             }
             let mut reads: FuturesUnordered<_> = batch
@@ -475,7 +483,7 @@ impl Objects {
     fn note_slow(&self, contract: ContractId) {
         let why = format!("a host said nothing for {} s", PATIENCE.as_secs());
         let until = Some(Instant::now() + SLOW_SPAN);
-        let down = Down { why, may_return: true, replace: false, until };
+        let down = Down { why, may_return: true, replace: false, spent: false, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
     }
 
@@ -526,7 +534,8 @@ impl Objects {
                     }
             );
         let (may_return, until) = (is_transient(error), None);
-        let down = Down { why: error.to_string(), may_return, replace, until };
+        let spent = matches!(error, AgentError::HoldSpent { .. });
+        let down = Down { why: error.to_string(), may_return, replace, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)

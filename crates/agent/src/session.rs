@@ -405,7 +405,7 @@ impl Session {
                 let epochs = tab.epochs_paid.saturating_sub(epoch);
                 tab = self.add(&tab, Charge::Store { bytes: size, epochs })?;
             }
-            let voucher = self.voucher(state, self.owed(&tab)?)?;
+            let voucher = self.voucher_for(state, &tab)?;
             let part = Payload::new(part.to_vec()).ok_or_else(|| AgentError::Misanswer {
                 peer: self.provider(),
                 what: "its price list has longer steps than a message".to_owned(),
@@ -462,7 +462,7 @@ impl Session {
             AgentError::Store(format!("{shard} has no bytes {}..{}", range.start, range.end))
         })?;
         let tab = self.add(&tab, Charge::Read { bytes: charged })?;
-        let voucher = self.voucher(state, self.owed(&tab)?)?;
+        let voucher = self.voucher_for(state, &tab)?;
         // Until the answer is here, or for good if we are dropped before: only the host knows.
         state.tab = None;
         let contract = self.contract();
@@ -542,7 +542,7 @@ impl Session {
             .and_then(List::new)
             .ok_or_else(|| AgentError::Store("a proof of too many blocks".to_owned()))?;
         let tab = self.add(&tab, Charge::Read { bytes: PROOF_CHARGED })?;
-        let voucher = self.voucher(state, self.owed(&tab)?)?;
+        let voucher = self.voucher_for(state, &tab)?;
         // As with a read.
         state.tab = None;
         let request = Request::Prove { contract: self.contract(), nonce, parts, voucher };
@@ -771,6 +771,20 @@ impl Session {
 
     fn tab_error(&self, error: TabError) -> AgentError {
         AgentError::ContractFull { contract: self.contract(), why: error }
+    }
+
+    /// Signs for what was used, if the hold then still pays for keeping what is kept to the end: who reads much must not
+    /// lose what he reads because an epoch cannot be paid.
+    fn voucher_for(&self, state: &mut State, tab: &Tab) -> Result<SignedVoucher, AgentError> {
+        let to_the_end = tab.kept_to_the_end(&self.terms).map_err(|error| self.tab_error(error))?;
+        let owed = self.owed(tab)?;
+        let keeping = self.owed(&to_the_end)?.saturating_sub(owed);
+        let wanted = owed.max(state.authorised).checked_add(keeping).unwrap_or(Amount::MAX);
+        if wanted > self.hold_max {
+            let (contract, hold_max) = (self.contract(), self.hold_max);
+            return Err(AgentError::HoldSpent { contract, hold_max, wanted });
+        }
+        self.voucher(state, owed)
     }
 
     /// Signs for a running total, never below what was signed for before.

@@ -88,6 +88,22 @@ impl Tab {
         self.after(terms, charge)?.owed(terms)
     }
 
+    /// Returns the tab that will be when what is kept now is kept to the end, and nothing else is used.
+    ///
+    /// # Errors
+    ///
+    /// [`TabError::Overflow`].
+    pub fn kept_to_the_end(&self, terms: &Terms) -> Result<Self, TabError> {
+        let mut tab = *self;
+        let epochs = terms.epochs().saturating_sub(self.epochs_paid);
+        let more = u128::from(self.stored.get()).checked_mul(epochs.into());
+        let byte_epochs = more.and_then(|more| tab.meter.byte_epochs.checked_add(more));
+        tab.meter.byte_epochs = byte_epochs.ok_or(TabError::Overflow)?;
+        tab.epochs_paid += epochs;
+        tab.owed(terms)?;
+        Ok(tab)
+    }
+
     /// The provider's side: adds `charge` if `authorised`, the running total of the highest voucher, covers it and all before it.
     ///
     /// # Errors
@@ -229,6 +245,29 @@ mod tests {
         }
         let full = Tab { meter: Meter { written: u64::MAX, ..Meter::default() }, ..Tab::default() };
         assert_eq!(full.quote(&terms, write(1)), Err(TabError::Overflow));
+    }
+
+    #[test]
+    fn what_is_kept_to_the_end() {
+        let terms = priced(Price::PARTS.try_into().unwrap(), 0, 0); // one unit for a byte and epoch
+        let end = terms.epochs();
+        for (epochs_paid, stored, owed) in
+            [(end, 7, 0), (end - 1, 7, 7), (end - 2, 7, 14), (end - 2, 0, 0), (end + 1, 7, 0)]
+        {
+            let tab = Tab { epochs_paid, stored: Bytes::new(stored), ..Tab::default() };
+            let kept = tab.kept_to_the_end(&terms).unwrap();
+            assert_eq!(kept.owed(&terms), Ok(Amount::new(owed)), "{epochs_paid} {stored}");
+            assert_eq!(kept.epochs_paid, end.max(epochs_paid));
+            // The same as epoch by epoch.
+            let mut tab = tab;
+            while let Ok(after) = tab.after(&terms, Charge::Advance) {
+                tab = after;
+            }
+            assert_eq!(tab, kept);
+        }
+        let full = Meter { byte_epochs: u128::MAX, ..Meter::default() };
+        let full = Tab { meter: full, stored: Bytes::new(1), ..Tab::default() };
+        assert_eq!(full.kept_to_the_end(&terms), Err(TabError::Overflow));
     }
 
     fn charges() -> impl Strategy<Value = Charge> {

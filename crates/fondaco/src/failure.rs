@@ -37,6 +37,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// Says it in other words; what to do about it stays.
+    pub(crate) fn saying(mut self, what: String) -> Self {
+        self.what = what;
+        self
+    }
+
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), hint: None, code: Code::Other }
     }
@@ -169,11 +175,11 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match &error {
             AgentError::Transport(_) | AgentError::Late { .. } => Code::Unreachable,
-            AgentError::Issuer(Refusal::Ledger { .. }) | AgentError::HoldSpent { .. } => {
-                Code::Funds
-            }
+            AgentError::Issuer(Refusal::Ledger { .. })
+            | AgentError::HoldSpent { .. }
+            | AgentError::Unreadable { spent: true, .. } => Code::Funds,
             AgentError::Caught { .. }
-            | AgentError::Unreadable { .. }
+            | AgentError::Unreadable { spent: false, .. }
             | AgentError::AuditLog { .. } => Code::Verification,
             AgentError::Locked { .. } => Code::Locked,
             AgentError::Issuer(_)

@@ -13,7 +13,7 @@ use rustic_core::{
 };
 
 /// What a check found.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct CheckReport {
     /// How many snapshots were looked at.
     pub snapshots: usize,
@@ -21,6 +21,8 @@ pub struct CheckReport {
     pub errors: Vec<String>,
     /// What is odd and does no harm.
     pub warnings: Vec<String>,
+    /// Why something could not be read, if it is not what was read that is wrong.
+    pub failure: Option<AgentError>,
 }
 
 /// How many snapshots of each folder to keep.
@@ -84,15 +86,21 @@ impl Repo {
             drop(self.progress.problems());
             let mut report = CheckReport { snapshots, ..CheckReport::default() };
             for (level, what) in results.0 {
-                let told = first_line(&what.to_string());
-                match format!("{level:?}").as_str() {
-                    "Warn" => report.warnings.push(told),
-                    _ => report.errors.push(told),
+                let told = told(&what.to_string());
+                let list = match format!("{level:?}").as_str() {
+                    "Warn" => &mut report.warnings,
+                    _ => &mut report.errors,
+                };
+                if !list.contains(&told) {
+                    list.push(told);
                 }
             }
-            if let Some(failure) = failure {
+            if let Some(failure) = &failure
+                && report.errors.is_empty()
+            {
                 report.errors.push(failure.to_string());
             }
+            report.failure = failure;
             Ok(report)
         })
     }
@@ -162,8 +170,13 @@ impl Repo {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// Says in one line what the library found. An error within tells its own name first, and what happened under a headline.
+fn told(text: &str) -> String {
+    let first = |text: &str| text.lines().next().unwrap_or_default().trim_end().to_owned();
+    match (text.split_once("`rustic_core` experienced"), text.split_once("\nMessage:\n")) {
+        (Some((what, _)), Some((_, why))) => format!("{what}{}", first(why)),
+        _ => first(text),
+    }
 }
 
 fn keep_options(keep: Keep) -> KeepOptions {

@@ -5,7 +5,7 @@ use crate::cli::{CheckArgs, ForgetArgs, PruneArgs};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::say;
-use fondaco_agent::{Agent, Forget, Keep, Objects, PruneReport};
+use fondaco_agent::{Agent, AgentError, Forget, Keep, Objects, PruneReport};
 use fondaco_ports::Clock as _;
 use fondaco_store::SystemClock;
 use fondaco_units::Bytes;
@@ -38,11 +38,17 @@ pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<()
     }
     match report.errors.len() {
         0 => Ok(()),
-        count => Err(Failure::new(format!("the check found {count} errors"))
-            .code(Code::Verification)
-            .hint(
-                "start the missing hosts again, then check again; `fondaco audit` says who fails",
-            )),
+        count => {
+            let told = format!("the check found {count} errors");
+            match report.failure {
+                Some(error @ AgentError::Unreadable { spent: true, .. }) => {
+                    Err(Failure::from(error).saying(told))
+                }
+                _ => Err(Failure::new(told).code(Code::Verification).hint(
+                    "start the missing hosts again, then check again; `fondaco audit` says who fails",
+                )),
+            }
+        }
     }
 }
 

@@ -16,6 +16,8 @@ const GRUDGE: Duration = Duration::from_secs(60);
 
 /// What to do when nothing more can be stored.
 const MORE: &str = "stop the gateway and start it again with --new-contracts --size SIZE";
+/// What to do when what is there cannot be paid for any more.
+const SPENT: &str = "stop the gateway, run `fondaco contracts renew`, and start it again";
 /// What to do when hosts are away.
 const AWAY: &str = "start the hosts again; to store on others, restart the gateway with --new-contracts --size SIZE";
 
@@ -110,6 +112,7 @@ const fn kind_of(kind: Kind) -> ObjectKind {
 /// What went wrong, as a gateway tells it.
 fn told(error: AgentError) -> StoreError {
     let (trouble, hint) = match &error {
+        AgentError::Unreadable { spent: true, .. } => (Trouble::Full, Some(SPENT.to_owned())),
         AgentError::HoldSpent { .. }
         | AgentError::ContractFull { .. }
         | AgentError::Placement { .. }
@@ -127,9 +130,9 @@ fn told(error: AgentError) -> StoreError {
                 | Reason::NoRoom { .. },
             ..
         } => (Trouble::Full, Some(MORE.to_owned())),
-        AgentError::Transport(_) | AgentError::Unreadable { .. } | AgentError::Late { .. } => {
-            (Trouble::Away, Some(AWAY.to_owned()))
-        }
+        AgentError::Transport(_)
+        | AgentError::Unreadable { spent: false, .. }
+        | AgentError::Late { .. } => (Trouble::Away, Some(AWAY.to_owned())),
         AgentError::Provider { reason, .. } if reason.is_transient() => {
             (Trouble::Away, Some(AWAY.to_owned()))
         }
