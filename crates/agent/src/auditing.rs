@@ -165,7 +165,8 @@ pub async fn audit(
                 | AgentError::Provider { reason: Reason::Ended { .. }, .. }),
             ) => {
                 objects.note_failure(contract, &session, &error).await?;
-                Outcome::Unasked { what: error.to_string() }
+                let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
+                Outcome::Unasked { what: format!("{error}{hint}") }
             }
             // Another's: its owner may have removed it.
             Err(error @ AgentError::Provider { reason: Reason::UnknownShard, .. })

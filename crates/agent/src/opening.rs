@@ -33,7 +33,7 @@ use fondaco_contract::{
 };
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
-use fondaco_lcp::{Request, RequestId, Response};
+use fondaco_lcp::{Refusal, Request, RequestId, Response};
 use fondaco_placement::{Assumptions, Placement};
 use fondaco_ports::{Address, Clock};
 use fondaco_reputation::Standing;
@@ -196,6 +196,7 @@ impl Opening<'_> {
                     .to_owned(),
             });
         }
+        self.afford(&records).await?;
         for (record, &index) in records.iter().zip(&placement.providers) {
             match self.complete(record).await {
                 Ok(()) => {}
@@ -213,6 +214,22 @@ impl Opening<'_> {
             Event::SetPromised { set, survive: wish.survive.to_bits() },
         ])?;
         Ok(Ok((code, held, size_max)))
+    }
+
+    /// Looks whether there is money for all holds that are not opened yet, before any of them is.
+    async fn afford(&self, records: &[ContractRecord]) -> Result<(), AgentError> {
+        let wanted = self.book.read(|book| {
+            let fresh = records.iter().filter(|record| book.contract(record.terms.id()).is_none());
+            let holds = fresh.map(|record| record.hold_max);
+            holds.fold(Amount::ZERO, |sum, hold| sum.checked_add(hold).unwrap_or(Amount::MAX))
+        });
+        match self.wallet.ask(&Request::Balance).await? {
+            Response::Balance { available, .. } if available < wanted => {
+                let refusal = fondaco_ledger::Refusal::InsufficientFunds { available, wanted };
+                Err(AgentError::Issuer(Refusal::Ledger { refusal }))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Asks every host for its prices at once; those that do not fit are passed over.

@@ -11,6 +11,8 @@ use crate::screen::say;
 use crate::wallet::client;
 use fondaco_agent::{Agent, AgentError, BackupReport, Objects, Quote, Wallet, Wish};
 use fondaco_crypto::EntityId;
+use fondaco_lcp::Refusal;
+use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Duration, Scale};
 use serde_json::json;
@@ -372,7 +374,8 @@ pub(crate) async fn open_contracts(
     json: bool,
 ) -> Result<Amount, Failure> {
     let wallet = wallet(home, currency, addresses).await?;
-    let opened = agent.open_contracts(&wallet, addresses, wish).await?;
+    let opened = agent.open_contracts(&wallet, addresses, wish).await;
+    let opened = opened.map_err(|error| unaffordable(error, currency))?;
     let (k, n) = (opened.code.k(), opened.code.n());
     if json {
         let line = json!({
@@ -392,6 +395,22 @@ pub(crate) async fn open_contracts(
         say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
     }
     Ok(opened.held)
+}
+
+/// Says in the currency what contracts would cost that there is no money for.
+pub(super) fn unaffordable(error: AgentError, currency: &CurrencyConfig) -> Failure {
+    match error {
+        AgentError::Issuer(Refusal::Ledger {
+            refusal: LedgerRefusal::InsufficientFunds { available, wanted },
+        }) => Failure::new(format!(
+            "the contracts may cost up to {}, and you have {}: nothing was opened",
+            currency.show(wanted),
+            currency.show(available)
+        ))
+        .code(Code::Funds)
+        .hint("get more of it, or ask for less: a smaller size, fewer --epochs, a lower --survive"),
+        error => error.into(),
+    }
 }
 
 /// Takes what is held out of a budget for all of the time.
