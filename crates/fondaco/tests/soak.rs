@@ -196,6 +196,22 @@ impl Soak {
         }
     }
 
+    /// Waits until nothing is held any more: hosts post the vouchers of renewed contracts by themselves.
+    async fn settled(&self, who: &str) -> Value {
+        let began = std::time::Instant::now();
+        loop {
+            let line = self.world.ask(who, ["balance"]).await.unwrap();
+            if line["held"] == "0.000000" {
+                return line;
+            }
+            if began.elapsed() > Duration::from_secs(60) {
+                let contracts = self.world.run("buyer", ["contracts", "list"]).await.unwrap();
+                self.fail(&format!("{who} holds {}: {contracts:#?}", line["held"]));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     fn fail(&self, what: &str) -> ! {
         panic!("{what}\n{}", self.history.join("\n"));
     }
@@ -220,11 +236,7 @@ impl Soak {
         let mut sum = 0;
         for number in 0..=HOSTS {
             let who = if number == HOSTS { "buyer".to_owned() } else { format!("host-{number}") };
-            let line = self.world.ask(&who, ["balance"]).await.unwrap();
-            if line["held"] != "0.000000" {
-                let contracts = self.world.run("buyer", ["contracts", "list"]).await.unwrap();
-                self.fail(&format!("{who} holds {}: {contracts:#?}", line["held"]));
-            }
+            let line = self.settled(&who).await;
             let units = line["available"].as_str().unwrap().replace('.', "");
             sum += units.parse::<u64>().unwrap();
         }
