@@ -8,6 +8,7 @@ mod deny;
 mod foreign;
 mod fuzz;
 mod restic;
+mod systemd;
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "deny", run: Run::Code(deny::step) },
     Step { name: "build", run: Run::Code(build) },
+    Step { name: "systemd", run: Run::Code(systemd::step) },
     Step { name: "foreign", run: Run::Code(foreign::step) },
     Step { name: "demo", run: Run::Code(demo::step) },
     Step { name: "demo-offline", run: Run::Code(demo::step_offline) },
