@@ -233,6 +233,7 @@ impl Soak {
         let log = self.world.run("buyer", ["audit", "log", "--verify"]).await;
         log.unwrap_or_else(|error| self.fail(&error.to_string()));
         self.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+        self.settled("buyer").await;
         let mut sum = 0;
         for number in 0..=HOSTS {
             let who = if number == HOSTS { "buyer".to_owned() } else { format!("host-{number}") };

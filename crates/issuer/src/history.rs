@@ -73,7 +73,7 @@ pub(crate) const FILE: &str = "history.redb";
 const ASIDE: &str = "history.redb.damaged";
 
 /// How much of the file is kept in memory.
-const CACHE_BYTES: usize = 256 << 20;
+const CACHE_BYTES: usize = 64 << 20;
 
 /// How long [`History::wait_through`] waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(2);

@@ -6,6 +6,9 @@ use fondaco_crypto::EntityId;
 use fondaco_units::{Amount, Timestamp};
 use std::collections::VecDeque;
 
+/// For how many notices there is room at most before they are read.
+const ROOM_MAX: usize = 64;
+
 /// A deposit, but for its number, which is its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Notice {
@@ -74,7 +77,12 @@ impl Notices {
     ) {
         self.last += 1;
         let notice = Notice { payer, amount, order: Order(order.into()), at };
-        self.waiting.get_or_insert_default().push_back(notice);
+        let waiting = self.waiting.get_or_insert_default();
+        if waiting.is_empty() {
+            // Of millions of holders most have one: room for four would be three quarters empty.
+            waiting.reserve_exact(1);
+        }
+        waiting.push_back(notice);
     }
 
     /// Returns the first of those numbered over `after`, at most a page, and whether there are more.
@@ -146,6 +154,7 @@ impl Decode for Notices {
             return Err(Reader::invalid(at, "count of notices"));
         }
         let mut waiting = VecDeque::new();
+        waiting.reserve_exact(usize::try_from(count).map_or(ROOM_MAX, |count| count.min(ROOM_MAX)));
         for _ in 0..count {
             waiting.push_back(Notice::decode(input)?);
         }
