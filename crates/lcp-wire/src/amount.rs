@@ -2,7 +2,8 @@
 //!
 //! `fondaco_units::Scale::parse` reads one spelling of an amount. SOAP toolkits send what their language makes of a
 //! double: `10.0` for a currency without decimals, `1.0E7` from Java, `1e+21` from JavaScript. Each of these is one
-//! exact decimal, and is read as that; nothing is rounded, and no float is involved.
+//! exact decimal, and is read as that; nothing is rounded, and no float is involved. In a literal document an amount is an
+//! `xsd:decimal`, which has no exponent (XML Schema part 2, section 3.2.3).
 //!
 //! ```text
 //! amount   = mantissa [ ("e" | "E") [ "+" | "-" ] digit [ digit ] ]
@@ -35,6 +36,18 @@ const MANTISSA_DIGITS_MAX: usize = 20;
 /// ```
 pub fn parse_amount(scale: Scale, text: &str) -> Result<Amount, ParseAmountError> {
     scale.parse(&plain(text).ok_or(ParseAmountError::NotDigits)?)
+}
+
+/// Reads `text` as an amount of a currency of `scale`, exactly, where the schema says `xsd:decimal`: without exponent.
+///
+/// # Errors
+///
+/// As [`parse_amount`]; with an exponent it is no number.
+pub fn parse_plain_amount(scale: Scale, text: &str) -> Result<Amount, ParseAmountError> {
+    if text.contains(['e', 'E']) {
+        return Err(ParseAmountError::NotDigits);
+    }
+    parse_amount(scale, text)
 }
 
 /// Writes the number of `text` without exponent and without zeros at the end; nothing when it is no number.

@@ -33,7 +33,7 @@ pub mod soap;
 mod tls;
 pub mod wsdl;
 
-pub use amount::{AMOUNT_TEXT_MAX, parse_amount};
+pub use amount::{AMOUNT_TEXT_MAX, parse_amount, parse_plain_amount};
 pub use client::{ClientError, SoapClient};
 pub use key::{hex, parse_key};
 pub use server::{Limits, SERVICE_PATH, Server, Settings, StartError};

@@ -6,7 +6,7 @@ use super::{
     envelope::{Call, is_ours, open, short},
     xml::{Element, REQUEST_LIMITS},
 };
-use crate::{key, parse_amount};
+use crate::{key, parse_amount, parse_plain_amount};
 use fondaco_codec::Text;
 use fondaco_lcp::classic::{Ask, AskBody};
 use fondaco_units::{Duration, Scale};
@@ -91,7 +91,9 @@ pub fn read(bytes: &[u8], scale: Scale) -> Result<Question, Refused> {
     let is_literal = |field: &Element| field.namespace.as_deref() == Some(LCP_NAMESPACE);
     let form = if element.children.iter().any(is_literal) { Form::Literal } else { Form::Encoded };
     let (ask, wait) = match operation {
-        Operation::Transfer | Operation::TransferFunds => (transfer(&call, scale)?, Duration::ZERO),
+        Operation::Transfer | Operation::TransferFunds => {
+            (transfer(&call, form, scale)?, Duration::ZERO)
+        }
         Operation::Query | Operation::GetDeposits => query(&call)?,
     };
     Ok(Question { form, operation, ask, wait })
@@ -129,7 +131,7 @@ fn required(value: Option<&str>, names: Names) -> Result<&str, Refused> {
     value.ok_or(Refused::MissingField { name: names[0] })
 }
 
-fn transfer(call: &Call, scale: Scale) -> Result<Ask, Refused> {
+fn transfer(call: &Call, form: Form, scale: Scale) -> Result<Ask, Refused> {
     let [to, amount, order, counter, user] =
         fields(call, [RECIPIENT, AMOUNT, TRANSACTION, COUNTER, USER])?;
     // An account belongs to a key here. Money for a bank's customer would be the bank's, and nobody would know.
@@ -139,7 +141,11 @@ fn transfer(call: &Call, scale: Scale) -> Result<Ask, Refused> {
     let (to, amount) = (required(to, RECIPIENT)?, required(amount, AMOUNT)?);
     let (order, counter) = (required(order, TRANSACTION)?, required(counter, COUNTER)?);
     let to = key::parse_key(to).ok_or(Refused::BadRecipient)?;
-    let amount = parse_amount(scale, amount).map_err(|why| Refused::BadAmount { why })?;
+    let amount = match form {
+        Form::Encoded => parse_amount(scale, amount),
+        Form::Literal => parse_plain_amount(scale, amount),
+    };
+    let amount = amount.map_err(|why| Refused::BadAmount { why })?;
     let order = Text::new(order).ok_or(Refused::BadTransactionId)?;
     let counter = number(counter).ok_or(Refused::BadCounter)?;
     Ok(Ask { counter, body: AskBody::Transfer { to, amount, order } })

@@ -82,6 +82,9 @@ fn the_literal_form() {
     let question = ask(&text).unwrap();
     assert_eq!(question.form, Form::Literal);
     assert_eq!(paid(&question), (bob(), 150, "", 1));
+    // There an amount is an `xsd:decimal`, which has no exponent; in the encoded form it is an `xsd:double`.
+    let no_decimal = Refused::BadAmount { why: fondaco_units::ParseAmountError::NotDigits };
+    assert_eq!(ask(&text.replace(">1.5<", ">1e3<")), Err(no_decimal));
 }
 
 #[test]
