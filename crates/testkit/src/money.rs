@@ -6,6 +6,7 @@
 //! ```text
 //! treasurer ─┐                  network                ┌─ journal on a SimDisk
 //! holder ────┼──► lost, doubled, late, overtaken ──► issuer
+//! twin ──────┤  (a second device of a holder, with the same key and a memory of its own)
 //! client ────┤  (of 2003: two devices with one key, a counter of one bit)
 //! villain ───┘
 //!
@@ -26,10 +27,10 @@
 //! At the end, by books of its own that share no code with the ledger ([`oracle`]):
 //!
 //! - money is conserved, nobody has spent what it had not, no hold was paid twice or over its amount;
-//! - every command of a holder was executed once or refused, and it knows which, as the issuer does; a batch's chains
-//!   were done whole or not at all; nobody was paid more than it takes;
+//! - every command of a holder was executed once or refused, and the device that gave it knows which, as the issuer does;
+//!   a batch's chains were done whole or not at all; nobody was paid more than it takes;
 //! - every message of 2003 was done once, in order, and its answer is what its client was told;
-//! - every deposit was learnt once, or told at least once in the dialect of 2003;
+//! - every deposit was learnt once, by one of its payee's devices, or told at least once in the dialect of 2003;
 //! - the issuer replayed anew, from its beginning or behind a snapshot, is the issuer that lives.
 //!
 //! # What is not here
@@ -41,12 +42,15 @@ mod holder;
 mod issuer;
 pub mod oracle;
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_lcp::{Currency, RequestId, classic};
-use fondaco_ledger::SignedVoucher;
+use fondaco_ledger::{PayWord, SignedAnchor, SignedVoucher};
 use fondaco_units::{Amount, Duration, Scale, Timestamp};
 
 use crate::{
@@ -104,6 +108,8 @@ pub enum Wire {
     },
     /// A payer's voucher, to its payee.
     Voucher(Box<SignedVoucher>),
+    /// A word of a payer's chain, to its payee.
+    Word(Box<(SignedAnchor, PayWord)>),
 }
 
 /// A fault of the program, put in to see that the checks catch it.
@@ -131,6 +137,10 @@ pub enum Planted {
     IgnoresLimits,
     /// What the issuer restores from a snapshot has the money, and no answers.
     SnapshotForgets,
+    /// Holders take a command without an answer for one that was not done.
+    TakesSilenceForNo,
+    /// The issuer says of all that its core forgot that it was never done.
+    HasNoHistory,
 }
 
 /// Why a run failed.
@@ -157,6 +167,10 @@ pub struct Report {
     pub refused: u64,
     /// Vouchers that were cashed.
     pub posted: u64,
+    /// Words that were cashed.
+    pub words: u64,
+    /// Commands of holders with two devices.
+    pub shared: u64,
     /// Chains of more than one step, done or not.
     pub chains: u64,
     /// Accounts that got another key, or were closed.
@@ -177,6 +191,8 @@ impl Report {
         self.executed += other.executed;
         self.refused += other.refused;
         self.posted += other.posted;
+        self.words += other.words;
+        self.shared += other.shared;
         self.chains += other.chains;
         self.changed += other.changed;
         self.messages += other.messages;
@@ -255,8 +271,14 @@ impl World {
             let key = if number == 0 { bank.clone() } else { SecretKey::from_bytes(&rng.array()) };
             entities.push(key.entity());
             let place = entities.len() - 1;
-            let late = planted == Planted::SendsBeforeSaving;
-            holders.push(HolderNode::new(place, key, currency.id, number == 0, late, rng.fork()));
+            let is_first = number == 0;
+            holders.push(HolderNode::new(place, key, currency.id, is_first, planted, rng.fork()));
+        }
+        if rng.chance(50) {
+            let first = 1 + rng.index(holders.len() - 1);
+            let twin = holders[first].twin(entities.len(), rng.fork());
+            entities.push(twin.entity());
+            holders.push(twin);
         }
         let mut clients = Vec::new();
         for _ in 0..1 + rng.below(2) {
@@ -399,18 +421,30 @@ impl World {
         for _ in 0..TURNS_TO_DRAIN {
             self.now = self.now.after(Duration::from_milliseconds(25));
             self.turn(false)?;
-            let rests = |holder: &HolderNode| holder.unrest(&self.issuer).is_none();
-            let is_told = |client: &ClassicNode| client.unrest(&self.issuer).is_none();
-            if self.holders.iter().all(rests) && self.clients.iter().all(is_told) {
+            if self.unrest().next().is_none() {
                 // All holds come to their end.
                 self.now = self.now.after(Duration::from_seconds(86_400));
                 return self.issuer.tick(self.now);
             }
         }
-        let holders = self.holders.iter().map(|holder| holder.unrest(&self.issuer));
-        let clients = self.clients.iter().map(|client| client.unrest(&self.issuer));
-        let unrest: Vec<String> = holders.chain(clients).flatten().collect();
+        let unrest: Vec<String> = self.unrest().collect();
         Err(format!("the machines do not come to rest: {}", unrest.join("; ")))
+    }
+
+    /// What is left to be sent or learnt.
+    fn unrest(&self) -> impl Iterator<Item = String> + '_ {
+        let holders = self.holders.iter().filter_map(HolderNode::unrest);
+        let clients = self.clients.iter().filter_map(|client| client.unrest(&self.issuer));
+        let mut learnt = BTreeMap::<EntityId, BTreeSet<u64>>::new();
+        for holder in &self.holders {
+            learnt.entry(holder.entity()).or_default().extend(holder.learnt());
+        }
+        let unlearnt = learnt.into_iter().filter_map(|(entity, known)| {
+            let (arrived, known) = (self.issuer.deposits_of(entity), known.len());
+            (arrived != known)
+                .then(|| format!("{entity} has learnt of {known} of {arrived} deposits"))
+        });
+        holders.chain(clients).chain(unlearnt)
     }
 
     fn check(&mut self) -> Result<Report, String> {
@@ -422,6 +456,8 @@ impl World {
         let (live, log) = (self.issuer.live()?, self.issuer.log());
         let mut report = oracle::check(self.now, live, log, &holders, &clients)?;
         report.crashes = self.crashes;
+        let twins = self.holders.iter().filter(|holder| holder.has_twin());
+        report.shared = twins.map(|twin| twin.for_oracle().ids.len() as u64).sum();
         (report.restored, report.forgotten) = self.issuer.restored_and_forgotten();
         Ok(report)
     }

@@ -60,6 +60,7 @@ fn money_is_conserved_and_all_happens_once() {
         let Report { chains, changed, messages, restored, forgotten, .. } = sum;
         assert!(chains > 2 * runs && changed > runs / 2 && messages > 5 * runs, "{sum:?}");
         assert!(crashes > 5 * runs && restored > runs && forgotten > runs, "{sum:?}");
+        assert!(sum.words > runs / 2 && sum.shared > 10 * runs, "{sum:?}");
     }
 }
 
@@ -136,4 +137,20 @@ fn canary_an_issuer_that_ignores_limits() {
 fn canary_a_snapshot_that_forgets_answers() {
     let caught = caught(Planted::SnapshotForgets);
     assert!(caught.len() >= 20, "{}: {caught:#?}", caught.len());
+}
+
+/// "Not paid" is believed of what was paid: by the end each such command is found.
+#[test]
+fn canary_a_holder_that_takes_silence_for_no() {
+    let caught = caught(Planted::TakesSilenceForNo);
+    let misled = caught.iter().filter(|what| what.contains("its holder does not know it")).count();
+    assert!(misled >= 30, "{misled}: {caught:#?}");
+}
+
+/// What the core forgot and nobody else knows gets a second outcome, which its holder hears.
+#[test]
+fn canary_an_issuer_without_its_history() {
+    let caught = caught(Planted::HasNoHistory);
+    let misled = caught.iter().filter(|what| what.contains("differently before")).count();
+    assert!(misled >= 12, "{misled}: {caught:#?}");
 }

@@ -7,11 +7,11 @@ use fondaco_crypto::{CurrencyId, Digest, EntityId, SecretKey};
 use fondaco_lcp::{
     Deposit, Outbox, OutboxError, Refusal, Request, RequestId, Response, Rotation, Step,
 };
-use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
+use fondaco_ledger::{HoldId, PayWord, PayWordChain, SignedAnchor, SignedVoucher, Voucher};
 use fondaco_store::{Journal, Kind, OpenError};
 use fondaco_units::{Amount, Duration, Timestamp};
 
-use super::{Directory, ISSUER, Place, Wire, issuer::IssuerNode, oracle};
+use super::{Directory, ISSUER, Place, Planted, Wire, oracle};
 use crate::{Rng, SimDisk};
 
 const KIND: Kind = Kind::new(*b"holder\0\0", 1);
@@ -43,6 +43,13 @@ impl State {
     }
 }
 
+/// What a payee has for a hold.
+#[derive(Clone, Copy)]
+enum Earned {
+    Voucher(SignedVoucher),
+    Word(SignedAnchor, PayWord),
+}
+
 pub(super) struct HolderNode {
     place: Place,
     /// The key that it begins with, and the one that it may change to.
@@ -52,21 +59,26 @@ pub(super) struct HolderNode {
     /// An answer has told that the key is changed, before the answer to the change itself came.
     told_rotated: bool,
     is_treasurer: bool,
+    /// Whether another device has the same key: then it stays.
+    has_twin: bool,
     disk: SimDisk,
     rng: Rng,
     up: Option<(Journal<SimDisk>, State)>,
     sound: State,
     /// Its outbox before anything was in it.
     fresh: Outbox,
+    currency: CurrencyId,
     tried: Option<State>,
-    /// The planted fault: records are saved one turn after they were acted on.
-    saves_late: bool,
+    planted: Planted,
+    /// With [`Planted::SendsBeforeSaving`], what is saved one turn after it was acted on.
     unsaved: Vec<Vec<u8>>,
+    /// With [`Planted::TakesSilenceForNo`], what it believes was not done, whatever is said later.
+    given_up: BTreeSet<RequestId>,
     intents_left: u64,
     /// Every command that it ever thought of, saved or not: what the run knows, not the holder.
     ids: BTreeSet<RequestId>,
-    /// The best voucher for each hold, in memory only: its payer sends another.
-    vouchers: BTreeMap<HoldId, SignedVoucher>,
+    /// The best voucher or word for each hold, in memory only: its payer sends another.
+    earned: BTreeMap<HoldId, Earned>,
     cashed: BTreeSet<HoldId>,
 }
 
@@ -78,7 +90,7 @@ impl HolderNode {
         key: SecretKey,
         currency: CurrencyId,
         is_treasurer: bool,
-        saves_late: bool,
+        planted: Planted,
         mut rng: Rng,
     ) -> Self {
         let outbox = Outbox::new(currency, key.entity());
@@ -89,19 +101,35 @@ impl HolderNode {
             rotations: Vec::new(),
             told_rotated: false,
             is_treasurer,
+            has_twin: false,
             disk: SimDisk::new(),
             up: None,
             sound: State::new(outbox.clone()),
             fresh: outbox,
+            currency,
             tried: None,
-            saves_late,
+            planted,
             unsaved: Vec::new(),
+            given_up: BTreeSet::new(),
             intents_left: 10 + rng.below(40),
             ids: BTreeSet::new(),
-            vouchers: BTreeMap::new(),
+            earned: BTreeMap::new(),
             cashed: BTreeSet::new(),
             rng,
         }
+    }
+
+    /// Makes a second device of the same holder, which has nothing of the first but the key. The key stays now.
+    pub(super) fn twin(&mut self, place: Place, rng: Rng) -> Self {
+        self.has_twin = true;
+        let currency = self.currency;
+        let mut twin = Self::new(place, self.keys[0].clone(), currency, false, self.planted, rng);
+        twin.has_twin = true;
+        twin
+    }
+
+    pub(super) const fn has_twin(&self) -> bool {
+        self.has_twin
     }
 
     /// Whom others know it as.
@@ -135,18 +163,25 @@ impl HolderNode {
         }
     }
 
-    /// What is left to be sent or learnt.
-    pub(super) fn unrest(&self, issuer: &IssuerNode) -> Option<String> {
+    /// The greatest number of a deposit that it has learnt of. Of those before, another device may have taken some.
+    fn last_deposit(state: &State) -> u64 {
+        state.deposits.last().map_or(0, |deposit| deposit.number)
+    }
+
+    /// What it has learnt of.
+    pub(super) fn learnt(&self) -> impl Iterator<Item = u64> + '_ {
+        let state = self.up.as_ref().map(|(_, state)| state);
+        state.into_iter().flat_map(|state| state.deposits.iter().map(|deposit| deposit.number))
+    }
+
+    /// What is left to be sent.
+    pub(super) fn unrest(&self) -> Option<String> {
         let place = self.place;
         let Some((_, state)) = self.up.as_ref().filter(|_| self.unsaved.is_empty()) else {
             return Some(format!("holder {place} is down"));
         };
-        if let Some((_, request)) = state.outbox.pending().next() {
-            return Some(format!("holder {place} has {request:?} to send"));
-        }
-        let (arrived, known) = (issuer.deposits_of(self.entity()), state.deposits.len());
-        (arrived != known)
-            .then(|| format!("holder {place} has learnt of {known} of {arrived} deposits"))
+        let (_, request) = state.outbox.pending().next()?;
+        Some(format!("holder {place} has {request:?} to send"))
     }
 
     /// Loses power, or its process only.
@@ -156,7 +191,7 @@ impl HolderNode {
         self.disk.set_capacity(u64::MAX);
         self.up = None;
         self.unsaved.clear();
-        self.vouchers.clear();
+        self.earned.clear();
         self.told_rotated = false;
     }
 
@@ -206,7 +241,10 @@ impl HolderNode {
             self.cash(now, sent)?;
         }
         if is_wanting && self.rng.chance(20) {
-            self.hand_out_voucher(directory, sent);
+            self.hand_out(directory, sent);
+        }
+        if self.planted == Planted::TakesSilenceForNo && is_wanting && self.rng.chance(8) {
+            self.give_up();
         }
         if is_wanting && self.rng.chance(20) {
             self.acknowledge(now, sent)?;
@@ -220,7 +258,7 @@ impl HolderNode {
             }
         }
         if self.rng.chance(hurry) {
-            let after = state.deposits.len() as u64;
+            let after = Self::last_deposit(state);
             let query = Request::Deposits { after, wait: Duration::ZERO };
             sent.push((self.place, ISSUER, ask(by, &query, None)));
         }
@@ -263,7 +301,7 @@ impl HolderNode {
                 return Request::Accept { id, balance_max: most[rng.index(2)] };
             }
             4 => return Request::Close { id, forfeit_max: Amount::new(rng.below(500)) },
-            5 if holder == self.keys[0].entity() => {
+            5 if holder == self.keys[0].entity() && !self.has_twin => {
                 let [old, new] = &self.keys;
                 let (currency, to) = (directory.currency.id, new.entity());
                 let rotation = Rotation { currency, old: holder, new: to };
@@ -290,11 +328,21 @@ impl HolderNode {
         Request::Transfer { id, to, amount, fee_max: Amount::new(rng.below(4)), order }
     }
 
-    /// Cashes the voucher of a hold, or gives the hold up.
+    /// The planted fault: a command that has no answer yet is taken for one that was not done.
+    fn give_up(&mut self) {
+        let Some((_, state)) = &mut self.up else { return };
+        let Some(id) = state.outbox.pending().next().map(|(id, _)| *id) else { return };
+        let not_done = Response::Refused { refusal: Refusal::Outdated };
+        if let Ok(record) = state.outbox.settle(id, &not_done) {
+            self.given_up.insert(id);
+            self.save(vec![[&[OUTBOX], &record[..]].concat()]);
+        }
+    }
+
+    /// Cashes what was earned on a hold, or gives the hold up.
     fn cash(&mut self, now: Timestamp, sent: &mut Sent) -> Result<(), String> {
-        let held: Vec<SignedVoucher> = self.vouchers.values().copied().collect();
-        let Some(voucher) = self.rng.pick(&held).copied() else { return Ok(()) };
-        let hold = voucher.voucher.hold;
+        let held: Vec<_> = self.earned.iter().map(|(hold, earned)| (*hold, *earned)).collect();
+        let Some((hold, earned)) = self.rng.pick(&held).copied() else { return Ok(()) };
         // An honest payee cashes once. Whether its word was saved is not known here, so that it
         // may come twice after a crash; the ledger sees to that.
         if !self.cashed.insert(hold) {
@@ -302,15 +350,16 @@ impl HolderNode {
         }
         let id = RequestId::at(now, self.rng.array());
         let gives_up = self.rng.chance(15);
-        let request = match gives_up {
-            true => Request::HoldVoid { id, hold },
-            false => Request::HoldPost { id, voucher },
+        let request = match earned {
+            _ if gives_up => Request::HoldVoid { id, hold },
+            Earned::Voucher(voucher) => Request::HoldPost { id, voucher },
+            Earned::Word(anchor, word) => Request::HoldPostWord { id, anchor, word },
         };
         self.intend(request, sent)
     }
 
-    /// Sends a voucher for a hold of its own to the payee.
-    fn hand_out_voucher(&mut self, directory: &Directory, sent: &mut Sent) {
+    /// Sends a voucher for a hold of its own to the payee, or a word of its chain.
+    fn hand_out(&mut self, directory: &Directory, sent: &mut Sent) {
         let Some((_, state)) = &self.up else { return };
         let ids: Vec<RequestId> = self.ids.iter().copied().collect();
         let Some(id) = self.rng.pick(&ids) else { return };
@@ -319,19 +368,32 @@ impl HolderNode {
         };
         let Some(Response::HoldOpened { hold, .. }) = state.outbox.outcome(*id) else { return };
         let Some(place) = directory.place_of(*payee) else { return };
-        let cumulative = Amount::new(self.rng.below(amount_max.get() + 1));
-        let voucher = Voucher { currency: directory.currency.id, hold: *hold, cumulative };
         // Vouchers are of the key that opened the hold.
         let opened = |key: &&SecretKey| {
             HoldId::derive(directory.currency.id, key.entity(), id.get()) == *hold
         };
         let Some(key) = self.keys.iter().find(opened) else { return };
-        sent.push((self.place, place, Wire::Voucher(Box::new(voucher.sign(key)))));
+        let currency = directory.currency.id;
+        let wire = if id.get() % 2 == 0 {
+            let cumulative = Amount::new(self.rng.below(amount_max.get() + 1));
+            let voucher = Voucher { currency, hold: *hold, cumulative };
+            Wire::Voucher(Box::new(voucher.sign(key)))
+        } else {
+            // The terms are of the hold, so that the chain is the same each time; its last words are over what is held.
+            let length = 1 + u32::try_from(id.get() % 40).unwrap_or_default();
+            let unit = Amount::new(1 + amount_max.get() / u64::from(length));
+            let chain = PayWordChain::new(key, currency, *hold, Amount::ZERO, unit, length);
+            let index = 1 + u32::try_from(self.rng.below(length.into())).unwrap_or_default();
+            let Ok(chain) = chain else { return };
+            let Ok(word) = chain.word(index) else { return };
+            Wire::Word(Box::new((chain.anchor().sign(key), word)))
+        };
+        sent.push((self.place, place, wire));
     }
 
     fn acknowledge(&mut self, now: Timestamp, sent: &mut Sent) -> Result<(), String> {
         let Some((_, state)) = &self.up else { return Ok(()) };
-        let through = state.deposits.len() as u64;
+        let through = Self::last_deposit(state);
         if through == 0 || self.rng.chance(70) {
             return Ok(());
         }
@@ -348,7 +410,7 @@ impl HolderNode {
         let record = state.outbox.prepare(request).map_err(|error| error.to_string())?;
         self.ids.insert(id);
         let record = [&[OUTBOX], &record[..]].concat();
-        if self.saves_late {
+        if self.planted == Planted::SendsBeforeSaving {
             sent.push((self.place, ISSUER, message));
             self.unsaved.push(record);
             return Ok(());
@@ -379,9 +441,24 @@ impl HolderNode {
         let Some((_, state)) = &mut self.up else { return Ok(()) };
         let (about, response) = match wire {
             Wire::Voucher(voucher) => {
-                let known = self.vouchers.entry(voucher.voucher.hold).or_insert(*voucher);
-                if known.voucher.cumulative < voucher.voucher.cumulative {
+                let new = Earned::Voucher(*voucher);
+                let known = self.earned.entry(voucher.voucher.hold).or_insert(new);
+                if let Earned::Voucher(known) = known
+                    && known.voucher.cumulative < voucher.voucher.cumulative
+                {
                     *known = *voucher;
+                }
+                return Ok(());
+            }
+            Wire::Word(said) => {
+                let (anchor, word) = *said;
+                let new = Earned::Word(anchor, word);
+                let known = self.earned.entry(anchor.anchor.hold).or_insert(new);
+                if let Earned::Word(known, last) = known
+                    && *known == anchor
+                    && last.index < word.index
+                {
+                    *last = word;
                 }
                 return Ok(());
             }
@@ -392,6 +469,7 @@ impl HolderNode {
         };
         let mut records = Vec::new();
         match (about, response) {
+            (Some(id), _) if self.given_up.contains(&id) => {}
             (Some(id), response) => {
                 let is_new = state.outbox.outcome(id).is_none();
                 match state.outbox.settle(id, &response) {
@@ -412,7 +490,7 @@ impl HolderNode {
             }
             (None, Response::Deposits { list, .. }) => {
                 for deposit in list.as_slice() {
-                    if deposit.number == state.deposits.len() as u64 + 1 {
+                    if deposit.number > Self::last_deposit(state) {
                         state.deposits.push(deposit.clone());
                         records.push([&[DEPOSIT], &deposit.to_bytes()[..]].concat());
                     }
@@ -425,7 +503,7 @@ impl HolderNode {
             }
             (None, _) => {}
         }
-        if self.saves_late {
+        if self.planted == Planted::SendsBeforeSaving {
             self.unsaved.extend(records);
         } else {
             self.save(records);

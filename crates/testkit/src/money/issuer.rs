@@ -267,7 +267,10 @@ impl IssuerNode {
                         answer.map(|answer| Wire::ClassicAnswer { connection, sequence, answer });
                     served.answers.extend(wire.map(|wire| (from, wire)));
                 }
-                Wire::Answer { .. } | Wire::ClassicAnswer { .. } | Wire::Voucher(_) => {}
+                Wire::Answer { .. }
+                | Wire::ClassicAnswer { .. }
+                | Wire::Voucher(_)
+                | Wire::Word(_) => {}
             }
         }
         let Served { records, entries, answers } = served;
@@ -333,6 +336,9 @@ impl IssuerNode {
 
     /// Answers what the core has forgotten, as the service does: from what was recorded.
     fn told_by_history(&self, by: EntityId, request: &Request, fresh: &[Entry]) -> Response {
+        if self.planted == Planted::HasNoHistory {
+            return Response::Refused { refusal: Refusal::Outdated };
+        }
         let Ok(issuer) = self.live() else { return Response::Refused { refusal: Refusal::Halted } };
         let all = self.log.iter().chain(&self.unsaved.1).chain(fresh);
         let known = all

@@ -76,9 +76,10 @@ impl Entry {
                 (Request::Mint { to, amount, .. }, Response::Minted { .. }) => {
                     one(*to, None, *amount, None)
                 }
-                (Request::HoldPost { .. }, Response::HoldPosted { paid, .. }) => {
-                    one(by, None, *paid, None)
-                }
+                (
+                    Request::HoldPost { .. } | Request::HoldPostWord { .. },
+                    Response::HoldPosted { paid, .. },
+                ) => one(by, None, *paid, None),
                 (Request::Batch { steps, .. }, Response::Batched { results, .. }) => {
                     let steps = steps.as_slice().iter().zip(results.as_slice());
                     let paid = steps.filter(|(_, result)| **result == StepResult::Paid);
@@ -175,9 +176,14 @@ pub fn check(
     once(log, &keys)?;
     Books::of(log, issuer, &keys)?.compare(issuer)?;
     let mut asked = issuer.clone();
+    let mut devices = BTreeMap::<EntityId, Vec<&Holder<'_>>>::new();
     for holder in holders {
-        outcomes(now, &mut asked, log, &keys, holder)?;
-        deposits(log, &keys, holder.entity, holder.deposits.iter())?;
+        devices.entry(holder.entity).or_default().push(holder);
+    }
+    for (entity, devices) in &devices {
+        outcomes(now, &mut asked, log, &keys, devices)?;
+        let learnt = together(devices)?;
+        deposits(log, &keys, *entity, learnt.into_values())?;
     }
     for client in clients {
         messages(log, client)?;
@@ -188,6 +194,10 @@ pub fn check(
     for entry in log {
         match &entry.act {
             Act::Message { .. } => report.messages += 1,
+            Act::Command {
+                request: Request::HoldPostWord { .. },
+                response: Response::HoldPosted { .. },
+            } => report.words += 1,
             Act::Command { response: Response::HoldPosted { .. }, .. } => report.posted += 1,
             Act::Command {
                 response: Response::Rotated { .. } | Response::Closed { .. }, ..
@@ -217,30 +227,47 @@ fn once(log: &[Entry], keys: &Keys) -> Result<(), String> {
     Ok(())
 }
 
-/// Every command that a holder saved has an outcome, which is the issuer's; and the other way round.
+/// What the devices of a holder have learnt of deposits, all together; what two of them know is the same.
+fn together<'a>(devices: &[&Holder<'a>]) -> Result<BTreeMap<u64, &'a Deposit>, String> {
+    let mut learnt = BTreeMap::new();
+    for device in devices {
+        for deposit in device.deposits {
+            if *learnt.entry(deposit.number).or_insert(deposit) != deposit {
+                return Err(format!("{} was told two stories", device.entity));
+            }
+        }
+    }
+    Ok(learnt)
+}
+
+/// Every command that a holder's device saved has an outcome, which is the issuer's; and the other way round.
 fn outcomes(
     now: Timestamp,
     asked: &mut Issuer,
     log: &[Entry],
     keys: &Keys,
-    holder: &Holder<'_>,
+    devices: &[&Holder<'_>],
 ) -> Result<(), String> {
-    if let Some((id, _)) = holder.outbox.pending().next() {
+    if let Some((id, _)) = devices.iter().find_map(|device| device.outbox.pending().next()) {
         return Err(format!("{id} was never answered"));
     }
-    let entity = keys.last(holder.entity);
+    let Some(entity) = devices.first().map(|device| keys.last(device.entity)) else {
+        return Ok(());
+    };
     let mut done = BTreeMap::new();
     for entry in log.iter().filter(|entry| keys.last(entry.holder) == entity) {
         let Act::Command { request, response } = &entry.act else { continue };
         let Some(id) = request.id() else { continue };
-        if holder.outbox.outcome(id) != Some(response) {
+        if !devices.iter().any(|device| device.outbox.outcome(id) == Some(response)) {
             return Err(format!("{id} was executed, and its holder does not know it"));
         }
         done.insert(id, response);
     }
-    for id in holder.ids {
-        let Some(request) = holder.outbox.request(*id) else { continue };
-        let told = holder.outbox.outcome(*id).ok_or_else(|| format!("{id} has no outcome"))?;
+    for (outbox, id) in
+        devices.iter().flat_map(|device| device.ids.iter().map(|id| (device.outbox, id)))
+    {
+        let Some(request) = outbox.request(*id) else { continue };
+        let told = outbox.outcome(*id).ok_or_else(|| format!("{id} has no outcome"))?;
         let handled = asked.handle(now, entity, request);
         if handled.record.is_some() {
             return Err(format!("{id} was answered, and the issuer does not know it"));

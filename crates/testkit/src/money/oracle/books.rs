@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fondaco_crypto::EntityId;
+use fondaco_crypto::{Digest, Domain, EntityId, HashChain};
 use fondaco_lcp::{
     Issuer, Request, Response, Step, StepResult,
     classic::{Answer, AskBody},
 };
-use fondaco_ledger::HoldId;
+use fondaco_ledger::{HoldId, PayWord};
 use fondaco_units::{Amount, Timestamp};
 
 use super::{Act, Entry, Keys};
@@ -32,6 +32,12 @@ pub(super) struct Books<'a> {
     limits: BTreeMap<EntityId, i128>,
     holds: BTreeMap<HoldId, Hold>,
     supply: i128,
+}
+
+/// Whether so many hashes as its index lead from a word to the root: by the hash itself, as `docs/formats/ledger.md` has it.
+fn leads_to(word: &PayWord, root: &Digest) -> bool {
+    let steps = HashChain::new(Domain::new("fondaco 2026 payword step v1"));
+    steps.walk(word.word, word.index) == *root
 }
 
 fn number(amount: &Amount) -> i128 {
@@ -188,6 +194,19 @@ impl<'a> Books<'a> {
                 let whole = number(paid) + number(returned) == hold.amount;
                 if hold.payee != by || !whole || voucher.verify(hold.signer).is_err() {
                     return Err(format!("a hold was cashed wrongly: {request:?}"));
+                }
+                self.add(hold.payee, number(paid));
+                self.add(hold.payer, number(returned));
+                Ok(())
+            }
+            (Request::HoldPostWord { anchor, word, .. }, Response::HoldPosted { paid, returned }) => {
+                let terms = &anchor.anchor;
+                let hold = self.holds.remove(&terms.hold).ok_or_else(closed)?;
+                let earned = number(&terms.base) + number(&terms.unit) * i128::from(word.index);
+                let whole = number(paid) + number(returned) == hold.amount;
+                let is_signed = anchor.verify(hold.signer).is_ok();
+                if hold.payee != by || !whole || number(paid) != earned || !is_signed || !leads_to(word, &terms.root) {
+                    return Err(format!("a word was cashed wrongly: {request:?}"));
                 }
                 self.add(hold.payee, number(paid));
                 self.add(hold.payer, number(returned));
