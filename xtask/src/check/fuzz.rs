@@ -60,7 +60,10 @@ fn targets(folder: &Path) -> Vec<String> {
 
 fn run(home: &Path, target: &str, seconds: u64) -> Result<(), Failed> {
     let (found, failed) = (home.join("corpus").join(target), home.join("failed"));
-    for folder in [&found, &failed] {
+    // What a target writes stays with what it found.
+    let scratch = home.join("scratch");
+    let _ = fs::remove_dir_all(&scratch);
+    for folder in [&found, &failed, &scratch] {
         let made = fs::create_dir_all(folder);
         made.map_err(|error| Failed {
             command: format!("mkdir {}", folder.display()),
@@ -69,7 +72,8 @@ fn run(home: &Path, target: &str, seconds: u64) -> Result<(), Failed> {
     }
     let program = home.join(TRIPLE).join("release").join(target);
     let mut fuzz = shell::command(&program.to_string_lossy());
-    fuzz.arg(format!("-max_total_time={seconds}"))
+    fuzz.env("TMPDIR", &scratch)
+        .arg(format!("-max_total_time={seconds}"))
         .args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=70000", "-verbosity=0"])
         // Nobody reads what it says while it runs: of much, the pipe would be full.
         .arg(format!("-artifact_prefix={}/{target}-", failed.display()))
