@@ -47,7 +47,10 @@ impl Repo {
             let mut ls = LsOptions::default();
             ls.recursive = true;
             let mut options = RestoreOptions::default();
-            options.sparse = serde_json::from_str("\"ByContent\"").ok();
+            // Zeros are left out where there is nothing yet. Over a file that is there, what was in their place would stay.
+            if !has_files(&to) {
+                options.sparse = serde_json::from_str("\"ByContent\"").ok();
+            }
             let destination = LocalDestination::new(path, true, !is_folder).map_err(explain)?;
             let list = || {
                 let list = repository.ls(&node, &ls).map_err(explain)?;
@@ -82,6 +85,25 @@ impl Repo {
             }
         }
     }
+}
+
+/// Returns whether there is a file at `place`, or below it. What cannot be looked into may have one.
+fn has_files(place: &Path) -> bool {
+    let mut places = vec![place.to_owned()];
+    while let Some(place) = places.pop() {
+        match place.symlink_metadata() {
+            Ok(data) if data.is_dir() => match std::fs::read_dir(&place) {
+                Ok(entries) => places.extend(entries.flatten().map(|entry| entry.path())),
+                Err(_) => return true,
+            },
+            Ok(data) if data.is_file() => return true,
+            // A link or a device is replaced, and not written through.
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return true,
+        }
+    }
+    false
 }
 
 /// Checks that an entry has a plain name, a path of plain names, and that nothing at its place leads elsewhere.
@@ -154,6 +176,19 @@ mod tests {
             }
         }
         assert_eq!(node("x", NodeType::File).meta, Metadata::default());
+    }
+
+    #[test]
+    fn files_are_found_however_deep() {
+        let top = std::env::temp_dir().join(format!("fondaco-files-{}", std::process::id()));
+        assert!(!has_files(&top));
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", top.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc", top.join("a/folder")).unwrap();
+        assert!(!has_files(&top));
+        std::fs::write(top.join("a/b/file"), b"").unwrap();
+        assert!(has_files(&top) && has_files(&top.join("a/b/file")));
+        std::fs::remove_dir_all(&top).unwrap();
     }
 
     #[test]
