@@ -31,6 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
                 let (all, next) = asks.everybody(Timestamp::EPOCH, after, limit.into());
                 assert!(all.is_empty() && next.is_none());
             }
+            Request::Find { provider } => assert!(asks.get(provider).is_none()),
             Request::Withdraw | Request::Status => {
                 let nobody = EntityId::from_bytes([0; 32]);
                 assert!(!asks.remove(nobody));

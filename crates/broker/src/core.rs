@@ -111,6 +111,11 @@ impl Broker {
                     count: u32::try_from(self.asks.len()).unwrap_or(u32::MAX),
                 }
             }
+            Request::Find { provider } => {
+                self.counts.queries = self.counts.queries.saturating_add(1);
+                let ask = self.asks.get(provider).filter(|ask| ask.expires() > now);
+                Response::Found { ask: ask.map(|ask| ask.signed().clone()) }
+            }
             Request::Withdraw => {
                 self.asks.remove(peer);
                 Response::Withdrawn
@@ -233,6 +238,30 @@ mod tests {
         }
         assert_eq!(broker.asks().len(), 1);
         assert_eq!(broker.counts(), Counts { posted: 5, queries: 0, refused: 6 });
+    }
+
+    /// Whoever asks gets the newest ask of one provider, as long as it is good; and of nobody else.
+    #[test]
+    fn one_provider_is_found_by_its_key() {
+        let mut broker = Broker::new(NOON, BrokerLimits::default());
+        let at = |second: u64| NOON.after(Duration::from_seconds(second));
+        for (who, second) in [(1, 0), (2, 0), (1, 5)] {
+            let post = Request::Post { ask: ask(who, second) };
+            broker.handle(at(second), key(who).entity(), None, post);
+        }
+        for (who, now, expected) in [
+            (1, 5, Some(ask(1, 5))),
+            (2, 5, Some(ask(2, 0))),
+            (3, 5, None),
+            (1, 64, Some(ask(1, 5))),
+            (2, 60, None), // void, though not forgotten yet
+            (1, 65, None),
+        ] {
+            let find = Request::Find { provider: key(who).entity() };
+            let found = broker.handle(at(now), key(200).entity(), None, find);
+            assert_eq!(found, Response::Found { ask: expected }, "{who} at {now}");
+        }
+        assert_eq!(broker.counts(), Counts { posted: 3, queries: 6, refused: 0 });
     }
 
     #[test]

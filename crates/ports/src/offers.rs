@@ -10,6 +10,7 @@
 //! buyer
 //! Query{sought, limit, after} ────────────────────► Asks{list, next, count}
 //! Everybody{limit, after} ────────────────────────► Providers{list, next, count}
+//! Find{provider} ─────────────────────────────────► Found{ask}
 //! anybody
 //! Status ─────────────────────────────────────────► Status{…}
 //! any of them ────────────────────────────────────► Refused{reason}
@@ -72,6 +73,11 @@ pub enum Request {
         /// Only providers after this one.
         after: Option<EntityId>,
     },
+    /// Where is this provider? So asks who has a contract with it, and does not reach it where it was.
+    Find {
+        /// Which.
+        provider: EntityId,
+    },
 }
 choice!(Request {
     1 => Post { ask },
@@ -79,6 +85,7 @@ choice!(Request {
     3 => Withdraw,
     4 => Status,
     5 => Everybody { limit, after },
+    6 => Find { provider },
 });
 
 impl Frame for Request {
@@ -88,6 +95,7 @@ impl Frame for Request {
 
 /// What a broker answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // as with requests
 pub enum Response {
     /// To [`Request::Post`].
     Posted {
@@ -136,6 +144,11 @@ pub enum Response {
         /// How many there are in all.
         count: u32,
     },
+    /// To [`Request::Find`].
+    Found {
+        /// What the provider asks, and so where it is; nothing if the broker has no ask of it that is good now.
+        ask: Option<SignedAsk>,
+    },
 }
 choice!(Response {
     1 => Posted { expires },
@@ -144,6 +157,7 @@ choice!(Response {
     4 => Status { up, asks, asks_max, currencies, posted, queries, refused },
     5 => Refused { reason },
     6 => Providers { list, next, count },
+    7 => Found { ask },
 });
 
 impl Frame for Response {
@@ -280,6 +294,7 @@ mod tests {
             Request::Status,
             Request::Everybody { limit: 64, after: None },
             Request::Everybody { limit: 1, after: Some(provider()) },
+            Request::Find { provider: provider() },
         ]
     }
 
@@ -308,6 +323,7 @@ mod tests {
             next: Some(provider()),
             count: u32::MAX,
         });
+        all.extend([Some(ask()), None].map(|ask| Response::Found { ask }));
         all
     }
 
@@ -368,7 +384,7 @@ mod tests {
         responses().iter().for_each(|each| _ = hasher.update(&each.to_frame()));
         assert_eq!(
             hasher.finish().to_string(),
-            "28d2db2d1b561686cda9a82b00c2ef898aaf4b84027aa2cf6785cf3297251bb2"
+            "7be616350e9559d7a22d69dd7d28ffcbff83e7a67180e078747e73061342dd19"
         );
     }
 
