@@ -10,7 +10,7 @@
 //! state      StateNumbered: the book itself is about to be kept by the hosts
 //! slot       SlotTagged; SlotIntended ──► SlotReplaced
 //!                 └─────────► SlotIntended anew, or ContractOver of the contract it was meant for
-//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid
+//! provider   Audited, ContractLost, ProviderDistrusted ──► its record (`fondaco_reputation`); OperatorSaid; HostMoved
 //! bytes      Giving, GivingAll ──► all that may lie under a contract; less by ShardDeleted and StateMarked
 //! set        SetFormed ──► SetPromised: what a repair is to keep to
 //! audit      AuditsLogged: how far the audit log has come
@@ -340,6 +340,13 @@ impl Book {
             }
             Event::OperatorSaid { provider, operator } => {
                 self.operators.insert(*provider, operator.clone());
+            }
+            Event::HostMoved { address } => {
+                let provider = address.entity();
+                let of = |record: &&mut ContractRecord| record.terms.prices.provider == provider;
+                for record in self.contracts.values_mut().filter(of) {
+                    record.address = address.clone();
+                }
             }
             Event::HandedBack { sequence } => self.handed = self.handed.max(*sequence),
             Event::Reclaimed { delegate, sequence } => {

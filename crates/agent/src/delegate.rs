@@ -36,7 +36,7 @@ pub use file::{
 
 use crate::book::{Book, ContractRecord, Event, ObjectRecord, Stage};
 use crate::opening::{Blame, Offer, Opening, good_now};
-use crate::session::{admit, offer};
+use crate::session::{admit, offer_of};
 use crate::{Agent, AgentError, Wallet};
 use fondaco_audit::AuditKey;
 use fondaco_codec::List;
@@ -211,7 +211,7 @@ impl Agent {
             return Ok(Some(contract));
         }
         let mandate = &entrusted.mandate;
-        let lines = match admit(&self.endpoint, &place.address, mandate).await {
+        let lines = match admit(&self.finder, &place.address, mandate).await {
             Ok(lines) => lines,
             Err(AgentError::Provider { reason: Reason::UnknownContract, .. }) => Vec::new(),
             Err(error) => return Err(error),
@@ -263,7 +263,7 @@ impl Agent {
         line: &Admitted,
     ) -> Result<(), AgentError> {
         let Place { set: own, index, address } = place;
-        let list = offer(&self.endpoint, &address).await?;
+        let list = offer_of(&self.finder, &address).await?;
         let slot = EntrustedSlot { origin: slot.origin, terms: line.terms, address };
         match self.open_watch(wallet, &slot, &list, set.share()).await? {
             Ok(record) => self.replace(own, index, record.terms.id()),
@@ -288,7 +288,7 @@ impl Agent {
         });
         let mut told = Vec::new();
         for (provider, address) in &hosts {
-            told.push((*provider, admit(&self.endpoint, address, &over).await.map(drop)));
+            told.push((*provider, admit(&self.finder, address, &over).await.map(drop)));
         }
         let is_busy = |answer: &Result<(), AgentError>| {
             matches!(answer, Err(AgentError::Provider { reason: Reason::Busy, .. }))
@@ -297,7 +297,7 @@ impl Agent {
         if told.iter().any(|(_, answer)| is_busy(answer)) {
             tokio::time::sleep(BUSY_PAUSE).await;
             for (provider, answer) in told.iter_mut().filter(|(_, answer)| is_busy(answer)) {
-                *answer = admit(&self.endpoint, &hosts[provider], &over).await.map(drop);
+                *answer = admit(&self.finder, &hosts[provider], &over).await.map(drop);
             }
         }
         told
@@ -363,11 +363,11 @@ impl Agent {
         if provider != address.entity() {
             return Err(refused("it tells of another's contract".to_owned()));
         }
-        let list = offer(&self.endpoint, address).await?;
+        let list = offer_of(&self.finder, address).await?;
         good_now(&list, opening.now).map_err(refused)?;
         not_dearer(&list.prices, &bounds.prices)?;
         let list = opening.fits(provider, list, epochs).map_err(refused)?;
-        let offer = Offer { address: address.clone(), list, operator: None };
+        let offer = Offer { address: self.finder.now_at(address), list, operator: None };
         let renews = (line.terms.id(), line.terms.paid_until(line.tab.epochs_paid));
         opening.intend(&offer, line.terms.size_max, epochs, Some(renews), Bytes::ZERO)
     }

@@ -17,7 +17,7 @@ use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ports::Address;
 use fondaco_ports::market::Frame as _;
 use fondaco_ports::offers::{PAGE_MAX, Reason, Request, Response};
-use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol};
+use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, TransportError};
 use fondaco_units::{Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -236,6 +236,36 @@ pub async fn everybody(
         asks.extend(taken);
     }
     (newest(asks).values().map(address_of).collect(), heard)
+}
+
+/// Asks a broker where `provider` is; returns its address by an ask that is good at `now`, if there is one.
+///
+/// # Errors
+///
+/// The broker cannot be reached in time, or does not understand.
+pub(crate) async fn whereabouts(
+    endpoint: &Endpoint,
+    broker: &Address,
+    provider: EntityId,
+    now: Timestamp,
+) -> Result<Option<Address>, AgentError> {
+    let (peer, operation, timeout) = (broker.entity(), "answer", BROKER_TIMEOUT);
+    let late = AgentError::Transport(TransportError::TimedOut { peer, operation, timeout });
+    let request = Request::Find { provider };
+    let asked = tokio::time::timeout(timeout, ask_once(endpoint, broker, &request)).await;
+    match asked.unwrap_or(Err(late))? {
+        // An ask is its provider's own, whoever shows it; one of somebody else is no answer.
+        Response::Found { ask } => {
+            let ask = ask.and_then(|ask| ask.check(now).ok());
+            let ask = ask.filter(|ask| ask.provider() == provider);
+            Ok(ask.as_ref().map(address_of))
+        }
+        other => {
+            let mut what = format!("{other:?}");
+            what.truncate(what.floor_char_boundary(60));
+            Err(AgentError::Misanswer { peer, what })
+        }
+    }
 }
 
 /// Asks one broker page by page for everybody; returns how many there are in all.

@@ -224,7 +224,10 @@ impl AgentError {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())
             }
             Self::Unreadable { spent: false, .. } => {
-                Some("start the missing hosts again, or wait until they can be reached".to_owned())
+                Some(
+                    "start the missing hosts again, or wait until they can be reached; name one that moved with --host ADDRESS"
+                        .to_owned(),
+                )
             }
             Self::Locked { .. } => Some("wait until it is done, then run this again".to_owned()),
             Self::Store(_) | Self::Repository(_) => None,

@@ -9,6 +9,7 @@
 //! posting       a provider's ask, shown at brokers
 //! Opening       prices ─► placement ─► holds ─► contracts      hosts; or only a Quote
 //! Session       vouchers and steps, one contract               one host
+//! finding       a host that moved ──► its new address           brokers, hosts
 //! renewing      the same shards under a new contract           one host
 //! Objects       object ─► n shards ─► n sessions; any k back    a set of hosts
 //! delegate      the same for another, who is away              a set of hosts
@@ -35,6 +36,7 @@ pub mod discovery;
 mod ending;
 pub mod entropy;
 mod error;
+mod finding;
 mod invoicing;
 mod journal;
 mod losses;
@@ -58,6 +60,7 @@ pub use audit_log::{AuditLog, SignedEntry};
 pub use choosing::{LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
+pub use finding::{News, Seek, Told};
 pub use fondaco_reputation::Standing;
 pub use fondaco_reputation::{Limits as MoneyLimits, LimitsError, Share};
 pub use invoicing::{
@@ -112,6 +115,8 @@ pub struct Agent {
     audits: PathBuf,
     /// Who could not be dialled lately.
     away: Arc<session::Away>,
+    /// Dials hosts, wherever they are.
+    finder: Arc<finding::Finder>,
     /// Who runs hosts, as their asks said to this process.
     operators: Mutex<BTreeMap<EntityId, Label>>,
     /// With what it audits, if not with its own key.
@@ -159,8 +164,11 @@ impl Agent {
     ) -> Self {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
         let (operators, audit_key, away) = (Mutex::default(), None, Arc::default());
-        let trust = Trust::ANY;
-        Self { key, endpoint, clock, book, trust, risk: 1, audits, operators, audit_key, away }
+        let (trust, risk) = (Trust::ANY, 1);
+        let (dialling, time) = (endpoint.clone(), Arc::clone(&clock));
+        let finder = finding::Finder::new(dialling, &book, time, Seek::default());
+        let finder = Arc::new(finder);
+        Self { key, endpoint, clock, book, trust, risk, audits, operators, audit_key, away, finder }
     }
 
     /// Trusts hosts with no more at once than this; without bounds, if nothing is said.
@@ -313,6 +321,7 @@ impl Agent {
     fn session(&self, record: &ContractRecord, given: Bytes) -> Session {
         let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
         let session = Session::new(key, endpoint, Arc::clone(&self.clock), record, given);
+        let session = session.dialling_by(Arc::clone(&self.finder));
         session.auditing_with(self.audit_key.clone()).reading_of_another(self.audit_key.is_some())
     }
 

@@ -11,7 +11,7 @@
 
 use crate::book::{Book, ContractRecord, Event, Stage};
 use crate::opening::{Blame, Offer, Opening, good_now};
-use crate::session::offer;
+use crate::session::offer_of;
 use crate::{Agent, AgentError, Wallet};
 use fondaco_contract::{ContractId, Ending, State, Tab};
 use fondaco_crypto::EntityId;
@@ -103,12 +103,13 @@ impl Agent {
         let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
             Some(record) => record,
             None => {
-                let list = offer(&self.endpoint, &old.address).await?;
+                let list = offer_of(&self.finder, &old.address).await?;
                 let refused = |what| AgentError::Misanswer { peer: provider, what };
                 good_now(&list, opening.now).map_err(refused)?;
                 // What it would refuse must not cost a hold.
                 let list = opening.fits(provider, list, epochs).map_err(refused)?;
-                let offer = Offer { address: old.address.clone(), list, operator: None };
+                let offer =
+                    Offer { address: self.finder.now_at(&old.address), list, operator: None };
                 let renews = Some((from, old.terms.paid_until(tab.epochs_paid)));
                 opening.intend(&offer, old.terms.size_max, epochs, renews, given)?
             }

@@ -15,14 +15,17 @@ mod away;
 mod keeping;
 mod marking;
 mod over;
+mod reaching;
 
 pub(crate) use away::Away;
 pub(crate) use marking::mine;
 pub use over::Closed;
+pub(crate) use reaching::offer_of;
 
 use crate::AgentError;
 use crate::book::ContractRecord;
 use crate::delegate::WATCH_SIZE;
+use crate::finding::Finder;
 use crate::losses::{Losses, Start};
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
 use fondaco_codec::List;
@@ -60,6 +63,8 @@ pub struct Session {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     address: Address,
+    /// Dials the host, if it is looked for where it is not.
+    finder: Option<Arc<Finder>>,
     terms: Terms,
     hold: HoldId,
     hold_max: Amount,
@@ -131,22 +136,25 @@ pub(crate) async fn offer(
     endpoint: &Endpoint,
     address: &Address,
 ) -> Result<SignedPriceList, AgentError> {
-    let connection = endpoint.connect(address, Protocol::Storage).await?;
+    prices(endpoint.connect(address, Protocol::Storage).await?).await
+}
+
+async fn prices(connection: Connection) -> Result<SignedPriceList, AgentError> {
     let response = ask(&connection, &Request::Prices).await?;
     connection.close(CloseReason::Done);
     match response {
         Response::Prices { list } => Ok(list),
-        other => Err(misanswer(address.entity(), &other)),
+        other => Err(misanswer(connection.peer(), &other)),
     }
 }
 
 /// Shows a mandate to a host; returns the open contracts of who gave it, as the host tells.
 pub(crate) async fn admit(
-    endpoint: &Endpoint,
+    finder: &Arc<Finder>,
     address: &Address,
     mandate: &SignedMandate,
 ) -> Result<Vec<Admitted>, AgentError> {
-    let connection = endpoint.connect(address, Protocol::Storage).await?;
+    let connection = finder.connect(address).await?;
     let response = ask(&connection, &Request::Admit { mandate: *mandate }).await;
     connection.close(CloseReason::Done);
     match response? {
@@ -202,6 +210,7 @@ impl Session {
             endpoint,
             clock,
             address,
+            finder: None,
             terms,
             hold,
             hold_max,
@@ -634,26 +643,6 @@ impl Session {
             }
         }
         done
-    }
-
-    async fn connected(&self, state: &mut State) -> Result<Connection, AgentError> {
-        if let Some(connection) = state.connection.as_ref().filter(|open| !open.is_closed()) {
-            return Ok(connection.clone());
-        }
-        state.tab = None;
-        match self.endpoint.connect(&self.address, Protocol::Storage).await {
-            Ok(connection) => {
-                state.failed = None;
-                self.away.is_back(self.provider());
-                state.connection = Some(connection.clone());
-                Ok(connection)
-            }
-            Err(error) => {
-                state.failed = Some((Instant::now(), error.clone()));
-                self.away.note(self.provider(), &error);
-                Err(error.into())
-            }
-        }
     }
 
     /// Connects, knows the tab, and pays for the present epoch if that is due; returns which that is. A host that is not to be

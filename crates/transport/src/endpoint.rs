@@ -162,6 +162,18 @@ impl Endpoint {
         Ok(Self { inner: Arc::new(Inner { way, entity, accepted: Mutex::new(accepted) }) })
     }
 
+    /// Binds sockets for another key on the network of this one, to dial only: who looks for somebody need not say who he is.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Bind`] for what the system says.
+    pub async fn beside(&self, key: &SecretKey) -> Result<Self, TransportError> {
+        match &self.inner.way {
+            Way::Quic(_) => Self::bind(key, None, &[]).await,
+            Way::Fabric(port) => Self::bind_on(port.fabric(), key, None, &[]),
+        }
+    }
+
     /// Ends it as a process that is killed, if it is on a network in memory: its peers learn of it by their time-outs.
     /// On sockets, only the end of the process does that, and this does nothing.
     pub fn kill(&self) {

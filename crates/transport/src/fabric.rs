@@ -281,6 +281,10 @@ enum Met {
 }
 
 impl Port {
+    pub(crate) const fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
     pub(crate) const fn socket(&self) -> SocketAddr {
         self.socket
     }

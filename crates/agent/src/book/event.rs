@@ -346,6 +346,11 @@ pub enum Event {
         /// Its word, which nobody proves.
         operator: Label,
     },
+    /// A host was reached at another address than before: its key has answered there.
+    HostMoved {
+        /// Whose, and where.
+        address: Address,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -381,6 +386,7 @@ choice!(Event {
     47 => GivenKept { contract, given, giving, marked },
     48 => ContractOver { contract, state, tab, paid, kept },
     49 => HoldClosed { contract, paid },
+    50 => HostMoved { address },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

@@ -614,3 +614,32 @@ proptest! {
         prop_assert_eq!(kept, book);
     }
 }
+
+/// A host that moved has one address under all its contracts, those that are over too, and in the book that hosts keep.
+#[test]
+fn a_host_that_moved_moves_in_all_its_contracts() {
+    let [old, new] = ["127.0.0.1:1", "127.0.0.1:2"].map(|socket| socket.parse().unwrap());
+    let provider = terms(1).prices.provider;
+    let mut book = Book::default();
+    let events = [intended(1), opened(1), intended(2), opened(2), ended(2), intended_by(9)];
+    events.iter().for_each(|event| book.apply(event).unwrap());
+    let stranger = Address::new(EntityId::from_bytes([3; 32]), [new]);
+    let before = book.clone();
+    book.apply(&Event::HostMoved { address: stranger }).unwrap();
+    assert!(book == before, "nobody has a contract there");
+    let address = Address::new(provider, [new]);
+    let moved = Event::HostMoved { address: address.clone() };
+    assert_eq!(Event::from_bytes(&moved.to_bytes()), Ok(moved.clone()));
+    for _ in 0..2 {
+        book.apply(&moved).unwrap();
+        let at = |book: &Book, terms: &Terms| book.contract(terms.id()).unwrap().address.clone();
+        assert_eq!(
+            [at(&book, &terms(1)), at(&book, &terms(2))],
+            [address.clone(), address.clone()]
+        );
+        assert_eq!(at(&book, &terms_by(9)).sockets(), [old]);
+    }
+    let mut kept = Book::default();
+    book.events().iter().for_each(|event| kept.apply(event).unwrap());
+    assert_eq!(kept.contract(terms(1).id()).unwrap().address, address);
+}

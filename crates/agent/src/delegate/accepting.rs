@@ -14,13 +14,14 @@ use super::{
 use crate::book::{Book, Coding, ContractRecord, Event, ObjectId, Stage};
 use crate::choosing::Rest;
 use crate::opening::SlotWish;
-use crate::session::offer;
+use crate::session::offer_of;
 use crate::{Agent, AgentError, Wallet, entropy};
 use fondaco_codec::List;
 use fondaco_contract::{ContractId, SignedPriceList, Tab, Terms};
 use fondaco_crypto::EntityId;
 use fondaco_units::{Amount, Bytes};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// What accepting came to.
@@ -240,8 +241,8 @@ impl Agent {
         let (mut round, mut lists) = (Round::default(), BTreeMap::new());
         let mut asking = JoinSet::new();
         for &(index, slot) in slots {
-            let (endpoint, address) = (self.endpoint.clone(), slot.address.clone());
-            asking.spawn(async move { (index, offer(&endpoint, &address).await) });
+            let (finder, address) = (Arc::clone(&self.finder), slot.address.clone());
+            asking.spawn(async move { (index, offer_of(&finder, &address).await) });
         }
         let asked: BTreeMap<u8, _> = asking.join_all().await.into_iter().collect();
         for ((index, list), (_, slot)) in asked.into_iter().zip(slots) {
@@ -280,11 +281,11 @@ impl Agent {
         let until = slot.terms.ends;
         let (size_max, budget, rest) = (WATCH_SIZE, None, Rest::of_no_set()?);
         let wish = SlotWish { size_max, until, not: &not, budget, reads: share, rest };
-        let hosts = std::slice::from_ref(&slot.address);
+        let hosts = [self.finder.now_at(&slot.address)];
         if let Err(error) = not_dearer(&list.prices, &slot.terms.prices) {
             return Ok(Err(error.to_string()));
         }
-        let opened = self.opening(wallet).try_slot(hosts, &wish).await?;
+        let opened = self.opening(wallet).try_slot(&hosts, &wish).await?;
         Ok(opened.map(|opened| opened.record).map_err(|passed_over| {
             let why = passed_over.into_iter().map(|(_, why)| why);
             why.collect::<Vec<_>>().join("; ")

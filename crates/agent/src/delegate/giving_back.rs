@@ -128,7 +128,7 @@ impl Agent {
                         return Ok(None);
                     }
                     self.is_another_host(*set, *index, address)?;
-                    let lines = admit(&self.endpoint, address, mandate).await?;
+                    let lines = admit(&self.finder, address, mandate).await?;
                     let line = present(&lines, slot.contract).filter(|line| {
                         line.tab.stored > Bytes::ZERO
                             && line.terms.prices.currency == wallet.currency()

@@ -58,6 +58,7 @@ impl Session {
             endpoint,
             clock,
             address,
+            finder: None,
             terms,
             hold,
             hold_max,

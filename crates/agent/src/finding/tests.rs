@@ -1,0 +1,248 @@
+use super::*;
+use crate::book::tests::{intended, terms};
+use fondaco_codec::List;
+use fondaco_contract::{Ask, SignedAsk, Socket};
+use fondaco_ports::market::Frame as _;
+use fondaco_ports::offers::{Request, Response};
+use fondaco_transport::Fabric;
+use fondaco_units::{Duration as Span, Timestamp};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::time::sleep;
+
+const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
+
+#[derive(Debug)]
+struct At(Timestamp);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::from_bytes(&[seed; 32])
+}
+
+fn socket(number: u8) -> SocketAddr {
+    ([192, 0, 2, number], 4433).into()
+}
+
+/// Where the host is that the contract of these tests is with.
+fn place(number: u8) -> Address {
+    Address::new(key(1).entity(), [socket(number)])
+}
+
+/// A buyer whose one contract is with a host at the first place.
+struct Buyer {
+    fabric: Fabric,
+    book: Arc<BookFile>,
+    path: PathBuf,
+    told: Arc<Mutex<Vec<Address>>>,
+    strangers: Arc<Mutex<Vec<Address>>>,
+}
+
+impl Drop for Buyer {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Buyer {
+    fn new() -> Self {
+        static BOOKS: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "fondaco-finding-{}-{}",
+            std::process::id(),
+            BOOKS.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        let mut event = intended(1);
+        if let Event::ContractIntended { address, .. } = &mut event {
+            *address = place(1);
+        }
+        book.record(&event).unwrap();
+        let (told, strangers) = (Arc::default(), Arc::default());
+        Self { fabric: Fabric::new(1), book, path, told, strangers }
+    }
+
+    fn finder(&self, hosts: Vec<Address>, brokers: Vec<Address>) -> Arc<Finder> {
+        let endpoint = Endpoint::bind_on(&self.fabric, &key(5), None, &[]).unwrap();
+        let (told, strangers) = (Arc::clone(&self.told), Arc::clone(&self.strangers));
+        let told: Told = Arc::new(move |news| match news {
+            News::Found { at } => told.lock().unwrap().push(at.clone()),
+            News::NotThere { at, why } => {
+                if matches!(why, TransportError::WrongKey { .. }) {
+                    strangers.lock().unwrap().push(at.clone());
+                }
+            }
+        });
+        let seek = Seek { hosts, brokers, told: Some(told) };
+        Arc::new(Finder::new(endpoint, &self.book, Arc::new(At(NOON)), seek))
+    }
+
+    /// Has the owner of a key listen somewhere for storage.
+    fn listens(&self, key: &SecretKey, number: u8) {
+        let at = Some(socket(number));
+        let endpoint = Endpoint::bind_on(&self.fabric, key, at, &[Protocol::Storage]).unwrap();
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Some(connection) = endpoint.accept().await {
+                kept.push(connection);
+            }
+        });
+    }
+
+    /// Starts a broker that answers after a while that the host is where this ask says; returns its address, and how often
+    /// it was asked, by whom.
+    fn broker(&self, ask: SignedAsk, after: Duration) -> (Address, Arc<Mutex<Vec<EntityId>>>) {
+        let endpoint = Endpoint::bind_on(&self.fabric, &key(8), None, &[Protocol::Offers]).unwrap();
+        let (address, asked) = (endpoint.address(), Arc::<Mutex<Vec<EntityId>>>::default());
+        let by = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Some(connection) = endpoint.accept().await {
+                by.lock().unwrap().push(connection.peer());
+                let ask = ask.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(mut stream)) = connection.accept().await {
+                        let frame = stream.recv_bytes(Request::FRAME_MAX).await.unwrap().unwrap();
+                        let find = Request::Find { provider: key(1).entity() };
+                        assert_eq!(Request::from_frame(&frame), Ok(find));
+                        sleep(after).await;
+                        let found = Response::Found { ask: Some(ask.clone()) };
+                        stream.send_bytes(&found.to_frame()).await.unwrap();
+                        stream.finish();
+                    }
+                });
+            }
+        });
+        (address, asked)
+    }
+
+    fn booked(&self) -> Address {
+        self.book.read(|book| book.contract(terms(1).id()).unwrap().address.clone())
+    }
+
+    fn told(&self) -> Vec<Address> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+/// The ask of `who`, at a place.
+fn ask(who: u8, number: u8) -> SignedAsk {
+    let hour = Span::from_seconds(3600);
+    let mut prices = terms(1).prices;
+    (prices.provider, prices.issued, prices.expires) = (key(who).entity(), NOON, NOON.after(hour));
+    let sockets = List::new(vec![Socket::new(socket(number)).unwrap()]).unwrap();
+    let prices = prices.sign(&key(who));
+    Ask { prices, sockets, operator: None, region: None }.sign(&key(who))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_is_dialled_where_it_was_and_asked_for_nowhere_else() {
+    let buyer = Buyer::new();
+    buyer.listens(&key(1), 1);
+    let (broker, asked) = buyer.broker(ask(1, 2), Duration::ZERO);
+    let finder = buyer.finder(vec![place(2)], vec![broker]);
+    assert_eq!(finder.connect(&place(1)).await.unwrap().peer(), key(1).entity());
+    assert!(asked.lock().unwrap().is_empty());
+    assert_eq!((buyer.booked(), buyer.told()), (place(1), vec![]));
+}
+
+/// At the old socket there is nobody, or a stranger; at the new one the host's own key.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_moved_is_found_where_a_person_says_and_the_book_follows() {
+    for stranger in [false, true] {
+        let buyer = Buyer::new();
+        if stranger {
+            buyer.listens(&key(4), 1);
+        }
+        buyer.listens(&key(1), 2);
+        let finder = buyer.finder(vec![place(3), place(2)], vec![]);
+        let began = Instant::now();
+        assert_eq!(finder.connect(&place(1)).await.unwrap().peer(), key(1).entity());
+        assert!(began.elapsed() < Duration::from_secs(1), "a read would have given it up");
+        assert_eq!((buyer.booked(), buyer.told()), (place(2), vec![place(2)]));
+        assert_eq!(finder.now_at(&place(1)), place(2));
+        // Who comes later, with the address of before, goes there at once.
+        let began = Instant::now();
+        finder.connect(&place(1)).await.unwrap();
+        assert!(began.elapsed() < HEAD_START);
+        assert_eq!(buyer.told().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_key_at_the_new_place_is_refused_and_written_down_nowhere() {
+    let buyer = Buyer::new();
+    buyer.listens(&key(4), 2);
+    buyer.listens(&key(4), 3);
+    let (broker, _) = buyer.broker(ask(1, 3), Duration::ZERO);
+    let finder = buyer.finder(vec![place(2)], vec![broker]);
+    let refused = finder.connect(&place(1)).await.unwrap_err();
+    assert_eq!(refused, TransportError::Unreachable { address: place(1) });
+    assert_eq!((buyer.booked(), buyer.told()), (place(1), vec![]));
+    assert_eq!(finder.now_at(&place(1)), place(1));
+    assert_eq!(*buyer.strangers.lock().unwrap(), [place(2)], "who named it hears that");
+}
+
+/// A broker shows what it likes; an ask of somebody else says nothing of this host, even if the host is there.
+#[tokio::test(start_paused = true)]
+async fn a_broker_is_believed_no_ask_but_the_hosts_own() {
+    for (who, is_found) in [(1, true), (4, false)] {
+        let buyer = Buyer::new();
+        buyer.listens(&key(1), 2);
+        let (broker, asked) = buyer.broker(ask(who, 2), Duration::ZERO);
+        let finder = buyer.finder(vec![], vec![broker]);
+        assert_eq!(finder.connect(&place(1)).await.is_ok(), is_found, "{who}");
+        assert_eq!(buyer.booked() == place(2), is_found);
+        let asked = asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), 1);
+        assert_ne!(asked[0], key(5).entity(), "the broker learns nothing of the buyer");
+    }
+}
+
+/// Two reads are given up after a second, as slow ones are; the search that the first began finds the host for the third.
+#[tokio::test(start_paused = true)]
+async fn one_search_goes_on_when_the_read_that_began_it_is_given_up() {
+    let buyer = Buyer::new();
+    buyer.listens(&key(1), 2);
+    let (broker, asked) = buyer.broker(ask(1, 2), Duration::from_secs(4));
+    let finder = buyer.finder(vec![], vec![broker]);
+    for _ in 0..2 {
+        let read = timeout(Duration::from_secs(1), finder.connect(&place(1))).await;
+        assert!(read.is_err());
+    }
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!((buyer.booked(), asked.lock().unwrap().len()), (place(2), 1));
+    let began = Instant::now();
+    finder.connect(&place(1)).await.unwrap();
+    assert!(began.elapsed() < HEAD_START);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_in_vain_is_not_made_again_soon() {
+    let buyer = Buyer::new();
+    let (broker, asked) = buyer.broker(ask(1, 1), Duration::ZERO);
+    let finder = buyer.finder(vec![], vec![broker]);
+    // Seconds of pause before each dial, and how often the broker was asked by then.
+    for (pause, count) in [(0, 1), (0, 1), (40, 1), (20, 2), (0, 2)] {
+        sleep(Duration::from_secs(pause)).await;
+        finder.connect(&place(1)).await.unwrap_err();
+        assert_eq!(asked.lock().unwrap().len(), count, "after {pause} s");
+    }
+}
+
+/// The book can be opened anew while a search goes on.
+#[tokio::test(start_paused = true)]
+async fn a_search_does_not_hold_the_book() {
+    let buyer = Buyer::new();
+    let (broker, _) = buyer.broker(ask(1, 2), Duration::from_secs(4));
+    let finder = buyer.finder(vec![], vec![broker]);
+    let _ = timeout(Duration::from_secs(1), finder.connect(&place(1))).await;
+    drop(finder);
+    assert_eq!(Arc::strong_count(&buyer.book), 1);
+}
