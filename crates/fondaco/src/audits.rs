@@ -7,7 +7,7 @@ use crate::home::Home;
 use crate::screen::{count_bar, say};
 use fondaco_agent::audit_log::{Entry, Finding};
 use fondaco_agent::auditing::{Kind, Outcome};
-use fondaco_agent::{SignedEntry, Standing};
+use fondaco_agent::{Agent, SignedEntry, Standing};
 use fondaco_crypto::Digest;
 use serde_json::json;
 
@@ -15,10 +15,11 @@ pub(crate) async fn run(home: &Home, args: AuditArgs, json: bool) -> Result<(), 
     match args.command {
         None => {
             let kind = if args.deep { Kind::Deep } else { Kind::Sampled };
-            audit(home, kind, args.samples.unwrap_or(kind.samples()), json).await
+            let agent = open(home, &args.seek, json).await?;
+            audit(agent, kind, args.samples.unwrap_or(kind.samples()), json).await
         }
         Some(AuditCommand::Log { begin_anew: true, .. }) => {
-            let aside = open(home).await?.begin_audit_log_anew()?;
+            let aside = open(home, &args.seek, json).await?.begin_audit_log_anew()?;
             if json {
                 say(&json!({ "event": "audit-log-moved", "path": aside.display().to_string() })
                     .to_string());
@@ -30,12 +31,13 @@ pub(crate) async fn run(home: &Home, args: AuditArgs, json: bool) -> Result<(), 
             }
             Ok(())
         }
-        Some(AuditCommand::Log { verify, begin_anew: false }) => log(home, verify, json).await,
+        Some(AuditCommand::Log { verify, begin_anew: false }) => {
+            log(&open(home, &args.seek, json).await?, verify, json)
+        }
     }
 }
 
-async fn audit(home: &Home, kind: Kind, samples: u32, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(), Failure> {
     let objects = agent.objects();
     if objects.sessions().is_empty() {
         return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
@@ -85,8 +87,7 @@ async fn audit(home: &Home, kind: Kind, samples: u32, json: bool) -> Result<(), 
     }
 }
 
-async fn log(home: &Home, only_verify: bool, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+fn log(agent: &Agent, only_verify: bool, json: bool) -> Result<(), Failure> {
     // Nothing is shown of a log that is refused at its end.
     let mut entries = Vec::new();
     let log = agent.audit_log(|entry| entries.push(entry))?;

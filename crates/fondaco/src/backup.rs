@@ -16,13 +16,17 @@ pub(crate) use create::open_contracts;
 pub(crate) use delegate::delegate;
 pub(crate) use state::keep as keep_books;
 
-use crate::cli::BackupCommand;
+use crate::cli::{BackupCommand, SeekArgs};
 use crate::endpoints;
+use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
-use crate::screen::{Bars, say};
+use crate::offers::HOST_HINT;
+use crate::screen::{Bars, complain, say};
+use crate::seeking::seek;
+use fondaco_agent::book::ContractRecord;
 use fondaco_agent::delegate::Entrusted;
-use fondaco_agent::{Agent, AgentError, ContractStatus, Objects, Repo};
+use fondaco_agent::{Agent, AgentError, ContractStatus, Objects, Repo, Seek};
 use fondaco_contract::Bill;
 use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Duration};
@@ -50,22 +54,41 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
         BackupCommand::Forget(args) => tend::forget(home, args, json).await,
         BackupCommand::Prune(args) => tend::prune(home, args, json).await,
         BackupCommand::Diff(args) => look::diff(home, args, json).await,
-        BackupCommand::Cost => cost::cost(home, json).await,
+        BackupCommand::Cost(args) => cost::cost(home, args, json).await,
         BackupCommand::Mount(args) => mount::mount(home, args, json).await,
         BackupCommand::Repair(args) => repair::repair(home, args, json).await,
         BackupCommand::Recover(args) => state::recover(home, args, json).await,
     }
 }
 
-pub(crate) async fn open(home: &Home) -> Result<Agent, Failure> {
-    open_as_owner(home, delegate::entrusted(home)?.as_ref()).await
+/// Opens the agent of this identity, which looks for hosts that moved where the command says and where is remembered.
+pub(crate) async fn open(home: &Home, args: &SeekArgs, json: bool) -> Result<Agent, Failure> {
+    let seek = seek(home, args, json).await?;
+    let agent = open_seeking(home, seek).await?;
+    for text in &args.host {
+        let host = address(text, HOST_HINT)?.entity();
+        let is_it = |(_, record): (_, &ContractRecord)| record.terms.prices.provider == host;
+        if !agent.book().read(|book| book.contracts().any(is_it)) {
+            complain(&format!("{}… is no host of yours; nothing is asked of it", host.short()));
+        }
+    }
+    Ok(agent)
+}
+
+pub(crate) async fn open_seeking(home: &Home, seek: Seek) -> Result<Agent, Failure> {
+    open_as_owner(home, delegate::entrusted(home)?.as_ref(), seek).await
 }
 
 /// Opens the agent of this identity; that of a delegate audits with its owner's key.
-async fn open_as_owner(home: &Home, entrusted: Option<&Entrusted>) -> Result<Agent, Failure> {
+async fn open_as_owner(
+    home: &Home,
+    entrusted: Option<&Entrusted>,
+    seek: Seek,
+) -> Result<Agent, Failure> {
     let key = home.key()?;
     let endpoint = endpoints::bind(&key).await?;
     let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
+    let agent = agent.seeking(seek);
     let agent = match entrusted {
         Some(entrusted) => agent.looking_after(entrusted),
         None => agent,

@@ -6,11 +6,11 @@ mod invoice;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, FindArgs, ForgetArgs, LsArgs, MountArgs,
-    PruneArgs, ReadArgs, RecoverArgs, RepairArgs, RestoreArgs,
+    PruneArgs, ReadArgs, RecoverArgs, RepairArgs, RestoreArgs, SeekArgs,
 };
 
 pub(crate) use delegate::{
-    AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs,
+    AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, RevokeArgs, TendArgs,
 };
 
 pub(crate) use invoice::{CreateInvoiceArgs, InvoiceCommand};
@@ -522,6 +522,8 @@ pub(crate) struct AuditArgs {
     /// Ask for one proof of many blocks, which only you can check, instead of reading some places
     #[arg(long)]
     pub(crate) deep: bool,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
     #[command(subcommand)]
     pub(crate) command: Option<AuditCommand>,
 }
@@ -542,7 +544,10 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractsCommand {
     /// List the contracts and what they have cost
-    List,
+    List {
+        #[command(flatten)]
+        seek: SeekArgs,
+    },
     /// Let new contracts with the same hosts take over what lies under those that end soon
     #[command(after_help = "Example:\n  fondaco contracts renew --within 1 --epochs 3")]
     Renew {
@@ -558,12 +563,16 @@ pub(crate) enum ContractsCommand {
         /// The currency to pay in; may be left out when you accept only one
         #[arg(long, value_name = "SYMBOL")]
         currency: Option<String>,
+        #[command(flatten)]
+        seek: SeekArgs,
     },
     /// End all contracts: hosts are paid what they are owed and may delete your shards
     End {
         /// Do it although what is stored there is then lost
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        seek: SeekArgs,
     },
 }
 

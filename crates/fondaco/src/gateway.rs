@@ -8,7 +8,7 @@
 
 mod market;
 
-use crate::backup::{keep_books, open, open_contracts, say_progress};
+use crate::backup::{keep_books, open_contracts, open_seeking, say_progress};
 use crate::cli::{GatewayCommand, ResticArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
@@ -39,7 +39,8 @@ pub(crate) async fn run(home: &Home, command: GatewayCommand, json: bool) -> Res
 async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure> {
     let contracts = NewContracts::checked(&args)?;
     let stop = stop_switch()?;
-    let agent = open(home).await?;
+    let places = Places::known(home, &args.find).await?;
+    let agent = open_seeking(home, places.seek(home, json)).await?;
     let agent = match contracts.size {
         Some(_) => {
             let wallet = home.wallet()?;
@@ -73,7 +74,7 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
         say_progress(json, &what);
     }
     if agent.usable_set().is_none() || args.new_contracts {
-        contracts.open(home, agent, &args, json).await?;
+        contracts.open(home, agent, &args, &places, json).await?;
         // What is held for them must not be forgotten with this machine.
         keep_books(home, agent, &agent.objects(), json).await;
     }
@@ -150,6 +151,7 @@ impl NewContracts {
         home: &Home,
         agent: &Agent,
         args: &ResticArgs,
+        places: &Places,
         json: bool,
     ) -> Result<(), Failure> {
         let bytes = self.size.ok_or_else(|| {
@@ -157,7 +159,6 @@ impl NewContracts {
                 .code(Code::NotFound)
                 .hint("say how much there will be: `fondaco gateway restic --size 20G --broker ADDRESS …`, or --host ADDRESS …")
         })?;
-        let places = Places::known(home, &args.find).await?;
         let wallet = home.wallet()?;
         let currency = wallet.find(args.currency.as_deref())?;
         let budget = match &args.budget {

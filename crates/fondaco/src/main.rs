@@ -21,6 +21,7 @@ mod issuer;
 mod keys;
 mod offers;
 mod screen;
+mod seeking;
 mod sell;
 mod selling;
 mod services;

@@ -6,11 +6,12 @@ use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
+use crate::seeking::follow;
 use crate::wallet::random;
 use fondaco_agent::discovery::{
     Market, address_of, ask_hosts, everybody as ask_for_everybody, is_in, look,
 };
-use fondaco_agent::{Agent, Wish};
+use fondaco_agent::{Agent, Seek, Wish};
 use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_mdns::Role;
@@ -25,7 +26,7 @@ use std::time::Duration;
 /// How long to listen to who announces himself.
 const LISTEN: Duration = Duration::from_millis(1500);
 const HINT: &str = "`fondaco broker up` prints the address to give here";
-const HOST_HINT: &str = "`fondaco up` prints the address to give here";
+pub(crate) const HOST_HINT: &str = "`fondaco up` prints the address to give here";
 
 /// Adds the addresses `named` to those `known`: the newest of each entity.
 pub(crate) fn merged(
@@ -62,6 +63,10 @@ pub(crate) struct Places {
     pub(crate) hosts: Vec<Address>,
     pub(crate) brokers: Vec<Address>,
     regions: Vec<Label>,
+    /// What hosts say of themselves on the local network: also those that are known by another address.
+    near: Vec<Address>,
+    /// Whom this command named.
+    named: BTreeSet<EntityId>,
 }
 
 impl Places {
@@ -69,8 +74,18 @@ impl Places {
     pub(crate) async fn known(home: &Home, args: &FindArgs) -> Result<Self, Failure> {
         let hosts = remember_hosts(home, &args.host)?;
         let brokers = remember_brokers(home, &args.broker)?;
-        let (hosts, brokers) = with_neighbours(args.local, hosts, brokers).await?;
-        Ok(Self { hosts, brokers, regions: args.region.clone() })
+        let (near, near_brokers) = neighbours(args.local).await?;
+        let (hosts, brokers) = (beside(hosts, &near), beside(brokers, &near_brokers));
+        let named = merged(&[], &args.host, HOST_HINT)?;
+        let named = named.iter().map(Address::entity).collect();
+        Ok(Self { hosts, brokers, regions: args.region.clone(), near, named })
+    }
+
+    /// Returns where hosts are looked for that are not where they were.
+    pub(crate) fn seek(&self, home: &Home, json: bool) -> Seek {
+        let hosts = [self.hosts.as_slice(), &self.near].concat();
+        let told = Some(follow(home, self.named.clone(), json));
+        Seek { hosts, brokers: self.brokers.clone(), told }
     }
 
     /// Returns the hosts that are known, and those that brokers tell of, for `wish`.
@@ -147,9 +162,26 @@ pub(crate) async fn anybody() -> Result<Endpoint, Failure> {
 /// Adds the hosts and brokers that announce themselves on the local network to those known, if that is wanted.
 pub(crate) async fn with_neighbours(
     wanted: bool,
-    mut hosts: Vec<Address>,
-    mut brokers: Vec<Address>,
+    hosts: Vec<Address>,
+    brokers: Vec<Address>,
 ) -> Result<(Vec<Address>, Vec<Address>), Failure> {
+    let (near, near_brokers) = neighbours(wanted).await?;
+    Ok((beside(hosts, &near), beside(brokers, &near_brokers)))
+}
+
+/// Adds those of whom no address is known yet.
+fn beside(mut known: Vec<Address>, more: &[Address]) -> Vec<Address> {
+    for address in more {
+        if !known.iter().any(|each| each.entity() == address.entity()) {
+            known.push(address.clone());
+        }
+    }
+    known
+}
+
+/// Returns the hosts and brokers that announce themselves on the local network, if that is wanted.
+pub(crate) async fn neighbours(wanted: bool) -> Result<(Vec<Address>, Vec<Address>), Failure> {
+    let (mut hosts, mut brokers) = (Vec::new(), Vec::new());
     if !wanted {
         return Ok((hosts, brokers));
     }
@@ -158,12 +190,9 @@ pub(crate) async fn with_neighbours(
         .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
         .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
     for (role, address) in found {
-        let known = match role {
-            Role::Host => &mut hosts,
-            Role::Broker => &mut brokers,
-        };
-        if !known.iter().any(|each| each.entity() == address.entity()) {
-            known.push(address);
+        match role {
+            Role::Host => hosts.push(address),
+            Role::Broker => brokers.push(address),
         }
     }
     Ok((hosts, brokers))

@@ -23,17 +23,20 @@ pub(crate) async fn contracts(
     command: ContractsCommand,
     json: bool,
 ) -> Result<(), Failure> {
-    let agent = open(home).await?;
+    let (ContractsCommand::List { seek }
+    | ContractsCommand::Renew { seek, .. }
+    | ContractsCommand::End { seek, .. }) = &command;
+    let agent = open(home, seek, json).await?;
     let wallet = home.wallet()?;
     match command {
-        ContractsCommand::List => {
+        ContractsCommand::List { .. } => {
             learn_what_was_paid(home, &agent).await;
             for status in agent.contracts().await {
                 list_contract(&wallet, &status, json)?;
             }
             Ok(())
         }
-        ContractsCommand::Renew { within, epochs, budget, currency } => {
+        ContractsCommand::Renew { within, epochs, budget, currency, .. } => {
             let currency = wallet.find(currency.as_deref())?;
             let budget = match &budget {
                 None => None,
@@ -51,7 +54,7 @@ pub(crate) async fn contracts(
             super::state::keep(home, &agent, &Arc::new(agent.objects()), json).await;
             Ok(())
         }
-        ContractsCommand::End { yes } => {
+        ContractsCommand::End { yes, .. } => {
             if !yes {
                 return Err(Failure::new("ending the contracts loses what is stored under them")
                     .code(Code::Usage)
@@ -180,7 +183,7 @@ fn list_contract(
         let meter = status.tab.map(|tab| tab.meter).unwrap_or_default();
         let line = json!({
             "event": "contract", "contract": status.contract.to_string(),
-            "provider": terms.prices.provider.to_string(), "stage": stage, "currency": currency.symbol,
+            "provider": terms.prices.provider.to_string(), "address": status.record.address.to_string(), "stage": stage, "currency": currency.symbol,
             "written": meter.written, "read": meter.read,
             "byte_epochs": u64::try_from(meter.byte_epochs).unwrap_or(u64::MAX),
             "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),

@@ -1,6 +1,7 @@
 //! `fondaco backup cost`: what keeping everything is paid for, host by host, and what is held for it.
 
 use super::{bill, open, per_month};
+use crate::cli::SeekArgs;
 use crate::failure::Failure;
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
@@ -24,8 +25,8 @@ fn add(sum: &mut Amount, more: Amount) {
     *sum = sum.checked_add(more).unwrap_or(Amount::MAX);
 }
 
-pub(super) async fn cost(home: &Home, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+pub(super) async fn cost(home: &Home, args: SeekArgs, json: bool) -> Result<(), Failure> {
+    let agent = open(home, &args, json).await?;
     let wallet = home.wallet()?;
     let mut sums: BTreeMap<String, (CurrencyConfig, Sums)> = BTreeMap::new();
     for status in agent.contracts().await {

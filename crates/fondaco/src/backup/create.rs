@@ -1,7 +1,7 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
 use super::contracts::renew;
-use super::{open, owed, per_month, probability, repo, say_progress, state};
+use super::{open_seeking, owed, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
@@ -119,7 +119,7 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
     let trust = args.trust.read(currency)?;
-    let agent = open(home).await?.with_trust(trust);
+    let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
     let dry = args.dry_run;
     let create = Create { home, agent, currency, folder, args, places, budget, json };
     if dry { create.quote().await } else { create.run().await }

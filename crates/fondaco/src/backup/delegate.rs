@@ -1,11 +1,16 @@
 //! `fondaco delegate`: somebody else audits, repairs and renews while the owner is away.
 
-use super::{contracts, open, open_as_owner, repair, say_progress, state};
-use crate::cli::{AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, TendArgs};
+use super::{contracts, open, open_as_owner, open_seeking, repair, say_progress, state};
+use crate::cli::{
+    AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, RevokeArgs, SeekArgs,
+    TendArgs,
+};
 use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
+use crate::offers::Places;
 use crate::screen::say;
+use crate::seeking::seek;
 use crate::wallet;
 use fondaco_agent::delegate::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, LeftOut, SignedHandedBack, Watched,
@@ -35,7 +40,7 @@ pub(crate) async fn delegate(
         DelegateCommand::Tend(args) => tend(home, args, json).await,
         DelegateCommand::HandBack(args) => hand_back(home, args, json).await,
         DelegateCommand::Reclaim(args) => reclaim(home, args, json).await,
-        DelegateCommand::Revoke { delegate } => revoke(home, &delegate, json).await,
+        DelegateCommand::Revoke(args) => revoke(home, &args, json).await,
     }
 }
 
@@ -79,7 +84,7 @@ fn after(span: std::time::Duration) -> Timestamp {
 }
 
 async fn entrust(home: &Home, args: EntrustArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+    let agent = open(home, &SeekArgs::default(), json).await?;
     let to = entity(&args.delegate)?;
     if to == agent.key().entity() {
         return Err(Failure::new("you cannot be your own delegate")
@@ -138,7 +143,7 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
         .hint("take another: `fondaco --identity NAME init`"));
     }
     let currencies = currencies(home, &entrusted)?;
-    let agent = open_as_owner(home, Some(&entrusted)).await?;
+    let agent = open_as_owner(home, Some(&entrusted), seek(home, &args.seek, json).await?).await?;
     if before.is_none() && agent.book().read(|book| book.set_count()) > 0 {
         return Err(Failure::new("this identity has a backup of its own")
             .code(Code::Usage)
@@ -208,7 +213,8 @@ async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failu
     let entrusted = is_delegate(home)?;
     let currencies = currencies(home, &entrusted)?;
     {
-        let agent = open(home).await?;
+        let places = Places::known(home, &args.repair.find).await?;
+        let agent = open_seeking(home, places.seek(home, json)).await?;
         for currency in &currencies {
             let wallet = wallet::open(home, currency).await?;
             let watched = agent.watch(&wallet, &entrusted, args.epochs).await?;
@@ -250,7 +256,7 @@ fn tell(watched: &[Watched], event: &str, what: &str, json: bool) {
 async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Failure> {
     let entrusted = is_delegate(home)?;
     let owner = entrusted.mandate.mandate.from;
-    let agent = open(home).await?;
+    let agent = open(home, &SeekArgs::default(), json).await?;
     let handed = agent.hand_back(&entrusted, after(args.until))?;
     let (slots, sequence) = (handed.handed.slots.as_slice().len(), handed.handed.sequence);
     fondaco_store::write_atomic(&args.out, handed.to_text().as_bytes(), 0o600)?;
@@ -273,7 +279,7 @@ async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Fa
 async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failure> {
     let file = &args.file;
     let handed = SignedHandedBack::from_text(&bytes(file)?).map_err(|error| wrong(file, &error))?;
-    let agent = open(home).await?;
+    let agent = open(home, &args.seek, json).await?;
     agent.check_handed(&handed).map_err(|error| wrong(file, &error))?;
     let mut failed = None;
     let mut reclaimed = 0;
@@ -297,9 +303,9 @@ async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failu
     Ok(())
 }
 
-async fn revoke(home: &Home, delegate: &str, json: bool) -> Result<(), Failure> {
-    let to = entity(delegate)?;
-    let agent = open(home).await?;
+async fn revoke(home: &Home, args: &RevokeArgs, json: bool) -> Result<(), Failure> {
+    let to = entity(&args.delegate)?;
+    let agent = open(home, &args.seek, json).await?;
     let (mut told, mut failed) = (0, 0);
     for (provider, answer) in agent.revoke(to).await {
         let why = answer.err().map(|error| error.to_string());

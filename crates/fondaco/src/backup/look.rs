@@ -11,7 +11,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub(super) async fn list(home: &Home, args: ReadArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+    let agent = open(home, &args.seek, json).await?;
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, args.no_cache, json);
     let snapshots = blocking(move || repo.snapshots()).await?;
@@ -41,7 +41,7 @@ pub(super) fn show_snapshot(snapshot: &SnapshotInfo, event: &str, json: bool) {
 
 pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Failure> {
     let LsArgs { snapshot, path, recursive, read } = args;
-    let agent = open(home).await?;
+    let agent = open(home, &read.seek, json).await?;
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     blocking(move || {
@@ -79,7 +79,7 @@ fn show_entry(entry: &Entry, json: bool) {
 
 pub(super) async fn diff(home: &Home, args: DiffArgs, json: bool) -> Result<(), Failure> {
     let DiffArgs { first, second, read } = args;
-    let agent = open(home).await?;
+    let agent = open(home, &read.seek, json).await?;
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     let sums = blocking(move || {

@@ -35,7 +35,7 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
             .hint("make an empty folder, and name that"));
     }
     let stop = services::stop_switch()?;
-    let agent = open(home).await?;
+    let agent = open(home, &read.seek, json).await?;
     let objects = Arc::new(agent.objects());
     // No bars: who reads in the folder does not look here.
     let repo = repo(home, &agent, &objects, read.no_cache, true);

@@ -1,7 +1,7 @@
 //! `fondaco backup repair`: what hosts have lost is made anew on others.
 
 use super::create::BudgetText;
-use super::{open, probability, state};
+use super::{open_seeking, probability, state};
 use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
@@ -58,7 +58,7 @@ pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.
     let trust = Trust { newcomer: None, ..Trust::DEFAULT };
-    let agent = open(home).await?.with_trust(trust);
+    let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
     let mut objects = agent.objects();
     let sets = agent.survey(&objects, args.samples).await?;
     if sets.is_empty() {

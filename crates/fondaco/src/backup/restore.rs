@@ -13,7 +13,7 @@ use std::time::Instant;
 
 pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Result<(), Failure> {
     let RestoreArgs { snapshot, path, to, read, risk } = args;
-    let agent = open(home).await?.with_risk(risk);
+    let agent = open(home, &read.seek, json).await?.with_risk(risk);
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     let to = std::path::absolute(&to).map_err(|error| io("restore into", &to, &error))?;

@@ -1,7 +1,7 @@
 //! `fondaco backup recover`, and what makes it possible: the books, sealed, with every host.
 
 use super::{open, say_progress};
-use crate::cli::RecoverArgs;
+use crate::cli::{RecoverArgs, SeekArgs};
 use crate::endpoints;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
@@ -204,7 +204,7 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         say("See `fondaco backup list`. Use one machine with these words from now on, not two.");
     }
     // From here on the hosts are to believe this machine alone.
-    let agent = open(home).await?;
+    let agent = open(home, &SeekArgs::default(), json).await?;
     let objects = agent.objects();
     keep(home, &agent, &objects, json).await;
     Ok(())

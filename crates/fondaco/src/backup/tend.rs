@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<(), Failure> {
     let CheckArgs { read_data, read } = args;
-    let agent = open(home).await?;
+    let agent = open(home, &read.seek, json).await?;
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     let report = blocking(move || repo.check(read_data)).await?;
@@ -63,7 +63,7 @@ pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<
     };
     let which =
         if keep == Keep::default() { Forget::These(args.snapshots) } else { Forget::AllBut(keep) };
-    let agent = open(home).await?;
+    let agent = open(home, &args.seek, json).await?;
     let objects = Arc::new(agent.objects());
     let (forget_repo, dry_run) = (repo(home, &agent, &objects, false, json), args.dry_run);
     let report = blocking(move || forget_repo.forget(&which, SystemClock.now(), dry_run)).await?;
@@ -93,7 +93,7 @@ pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<
 }
 
 pub(super) async fn prune(home: &Home, args: PruneArgs, json: bool) -> Result<(), Failure> {
-    let agent = open(home).await?;
+    let agent = open(home, &args.seek, json).await?;
     let objects = Arc::new(agent.objects());
     prune_objects(home, &agent, &objects, args.dry_run, json).await
 }

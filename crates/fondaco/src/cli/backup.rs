@@ -20,7 +20,8 @@ pub(crate) enum BackupCommand {
     Ls(LsArgs),
     /// Restore a snapshot, or something in it
     #[command(after_help = "Examples:\n  fondaco backup restore latest --to ~/Restored\n  \
-                      fondaco backup restore latest letters/2026.odt --to ~/Restored")]
+                      fondaco backup restore latest letters/2026.odt --to ~/Restored\n  \
+                      fondaco backup restore --to ~/Restored --host fon1…@192.0.2.9:4433    # it moved")]
     Restore(RestoreArgs),
     /// Check that all that the snapshots name is there
     Check(CheckArgs),
@@ -36,7 +37,7 @@ pub(crate) enum BackupCommand {
     #[command(after_help = "Example:\n  fondaco backup mount latest ~/Old")]
     Mount(MountArgs),
     /// Show what is paid for an epoch and a month, host by host, and what is held
-    Cost,
+    Cost(SeekArgs),
     /// Make what hosts have lost anew on others; also goes on with a repair that was cut off
     #[command(
         after_help = "Examples:\n  fondaco backup repair\n  fondaco backup repair --every 6h\n  \
@@ -64,6 +65,20 @@ pub(crate) struct FindArgs {
     #[arg(long, value_name = "LABEL")]
     pub(crate) region: Vec<Label>,
     /// Take also the hosts and brokers that announce themselves on the local network
+    #[arg(long)]
+    pub(crate) local: bool,
+}
+
+/// Where hosts are looked for that are not where they were.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SeekArgs {
+    /// Where a storage host of yours is now, as ENTITY@IP:PORT; remembered when it answers there
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Vec<String>,
+    /// A broker to ask where hosts are that do not answer, as ENTITY@IP:PORT; it is remembered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) broker: Vec<String>,
+    /// Listen also to the hosts and brokers that announce themselves on the local network
     #[arg(long)]
     pub(crate) local: bool,
 }
@@ -108,6 +123,8 @@ pub(crate) struct ReadArgs {
     /// Read everything from the hosts, nothing from the local cache
     #[arg(long)]
     pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +196,8 @@ pub(crate) struct ForgetArgs {
     /// Only show which would be forgotten
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +205,8 @@ pub(crate) struct PruneArgs {
     /// Only show how much would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! The arguments of `fondaco delegate`.
 
-use super::RepairArgs;
+use super::{RepairArgs, SeekArgs};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,10 +36,7 @@ pub(crate) enum DelegateCommand {
     Reclaim(ReclaimArgs),
     /// Tell every host that a delegate may do nothing for you any more
     #[command(after_help = "Example:\n  fondaco delegate revoke fon1…")]
-    Revoke {
-        /// Who
-        delegate: String,
-    },
+    Revoke(RevokeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +58,8 @@ pub(crate) struct EntrustArgs {
 pub(crate) struct AcceptArgs {
     /// The file that the owner sent
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
 }
 
 #[derive(Debug, Args)]
@@ -89,4 +88,14 @@ pub(crate) struct ReclaimArgs {
     /// For how many epochs to keep it
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: u32,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// Who
+    pub(crate) delegate: String,
+    #[command(flatten)]
+    pub(crate) seek: SeekArgs,
 }

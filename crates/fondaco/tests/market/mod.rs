@@ -122,6 +122,15 @@ impl Market {
         }
     }
 
+    /// Waits until a broker shows so many offers.
+    pub(crate) async fn are_shown(&self, broker: &str, offers: u64) {
+        let began = Instant::now();
+        while self.shown(broker).await < offers {
+            assert!(began.elapsed() < Duration::from_secs(30), "they are not shown");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn shown(&self, broker: &str) -> u64 {
         let status = self.world.ask("buyer", ["broker", "status", broker]).await.unwrap();
         status["offers"].as_u64().unwrap()
