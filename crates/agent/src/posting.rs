@@ -10,16 +10,17 @@
 //! Service is not disturbed by any of it: it runs beside, and nothing waits for it but the end.
 
 use crate::AgentError;
-use crate::discovery::{ASKS_MAX, ask_once, look};
+use crate::discovery::{ASKS_MAX, ask_hosts, ask_once, look};
 use fondaco_codec::List;
 use fondaco_contract::{
-    ASK_SOCKETS_MAX, Ask, AutoPrice, CheckedAsk, Factor, Label, PriceList, Rank, Rate, SignedAsk,
-    SignedPriceList, Socket, Sought,
+    ASK_SOCKETS_MAX, Ask, AutoPrice, CheckedAsk, Factor, Label, Place, PriceList, Rank, Rate,
+    SignedAsk, SignedPriceList, Socket, Sought,
 };
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_ports::offers::{Reason, Request, Response};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::Endpoint;
+use fondaco_units::Timestamp;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ pub trait Prices: Send + Sync {
     fn set_factor(&self, factor: Factor);
 }
 
+/// Finds hosts and brokers that announce themselves nearby. It may block.
+pub type Neighbours = Arc<dyn Fn() -> (Vec<Address>, Vec<Address>) + Send + Sync>;
+
 /// What a provider shows at brokers.
 pub struct Posting {
     /// The provider's key.
@@ -52,8 +56,12 @@ pub struct Posting {
     pub endpoint: Endpoint,
     /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
-    /// The brokers.
+    /// The brokers; there may be none, where the provider only wants to see what others ask.
     pub brokers: Vec<Address>,
+    /// Further brokers that are asked what others ask, and shown nothing.
+    pub watched: Vec<Address>,
+    /// Who else announces himself nearby, if that is to be seen.
+    pub neighbours: Option<Neighbours>,
     /// The prices.
     pub prices: Arc<dyn Prices>,
     /// Whether they follow the others, and how far down.
@@ -87,15 +95,26 @@ pub enum Told {
         /// Why.
         why: String,
     },
-    /// Where the provider stands at its present prices; said when it changes.
+    /// Where the provider stands among the others; said at every look.
     Standing {
-        /// Its place; nothing while it has no room for what is usual.
-        rank: Option<Rank>,
-        /// By what its prices are multiplied.
-        factor: Factor,
-        /// The price of keeping a GiB through an epoch, and the rest.
-        prices: PriceList,
+        /// Where that is.
+        standing: Standing,
+        /// When the others were looked at.
+        at: Timestamp,
+        /// Whether it is another than at the look before.
+        is_news: bool,
     },
+}
+
+/// Where a provider stands at its present prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its place; nothing while it has no room for what is usual.
+    pub rank: Option<Rank>,
+    /// By what its prices are multiplied.
+    pub factor: Factor,
+    /// The price of keeping a GiB through an epoch, and the rest.
+    pub prices: PriceList,
 }
 
 /// How things stand with one broker.
@@ -144,10 +163,8 @@ impl Posting {
                         self.post_due(now, &mut turns, &tell).await;
                     }
                     let standing = self.look_round().await;
-                    if told.as_ref() != Some(&standing) {
-                        tell(standing.clone());
-                        told = Some(standing);
-                    }
+                    let is_news = told.replace(standing) != Some(standing);
+                    tell(Told::Standing { standing, at: self.clock.now(), is_news });
                 }
                 self.post_due(now, &mut turns, &tell).await;
             };
@@ -175,17 +192,38 @@ impl Posting {
     }
 
     /// Looks at what others ask, moves the prices, and says where that brings this provider.
-    async fn look_round(&self) -> Told {
+    async fn look_round(&self) -> Standing {
         let now = self.clock.now();
         let list = self.prices.list();
         let usual = Sought::usual(list.currency);
-        let market = look(&self.endpoint, &self.brokers, &usual, now).await;
         let own = self.key.entity();
+        let (mut near, brokers) = match &self.neighbours {
+            None => Default::default(),
+            Some(find) => {
+                let find = Arc::clone(find);
+                tokio::task::spawn_blocking(move || find()).await.unwrap_or_default()
+            }
+        };
+        let mut asked = self.brokers.clone();
+        for broker in self.watched.iter().chain(&brokers) {
+            if !asked.iter().any(|each| each.entity() == broker.entity()) {
+                asked.push(broker.clone());
+            }
+        }
+        let market = look(&self.endpoint, &asked, &usual, now).await;
         let others: Vec<&CheckedAsk> =
             market.asks.iter().filter(|ask| ask.provider() != own).take(ASKS_MAX).collect();
+        // Those nearby that no broker tells of are asked themselves.
+        let is_known = |host: EntityId| others.iter().any(|ask| ask.provider() == host);
+        near.retain(|host| host.entity() != own && !is_known(host.entity()));
+        let near: Vec<PriceList> = ask_hosts(&self.endpoint, &near, &usual, now)
+            .await
+            .into_iter()
+            .map(|(_, prices)| prices)
+            .collect();
         if let Some(auto) = self.auto {
-            let rates: Vec<Rate> =
-                others.iter().filter_map(|ask| usual.rate(ask.prices())).collect();
+            let others = others.iter().map(|ask| ask.prices()).chain(&near);
+            let rates: Vec<Rate> = others.filter_map(|prices| usual.rate(prices)).collect();
             let factor = auto.follow(&list, self.prices.factor(), &rates);
             if factor != self.prices.factor() {
                 tracing::info!(millionths = factor.millionths(), "prices follow the others");
@@ -194,9 +232,9 @@ impl Posting {
         }
         let factor = self.prices.factor();
         let checked = self.ask().check(self.clock.now());
-        let rank = checked.ok().and_then(|ask| Rank::among(&usual, &ask, others));
         // Of a large market only the cheapest part was seen.
         let hidden = market.count().saturating_sub(market.asks.len());
+        let rank = checked.ok().and_then(|ask| rank(&usual, &ask, &others, &near));
         let rank = rank.map(|rank| Rank { of: rank.of + hidden, ..rank });
         // Without the room and times, which change all the time and are no news.
         let prices = PriceList {
@@ -205,7 +243,7 @@ impl Posting {
             expires: fondaco_units::Timestamp::EPOCH,
             ..factor.apply(list)
         };
-        Told::Standing { rank, factor, prices }
+        Standing { rank, factor, prices }
     }
 
     /// Posts the ask wherever it is due.
@@ -249,6 +287,22 @@ impl Posting {
         }
         asking.join_all().await;
     }
+}
+
+/// Ranks `own` among the asks that brokers showed, and the price lists of hosts that were asked themselves: these have no ask
+/// to compare digests of, so of two that are alike to the millisecond `own` is before.
+fn rank(
+    usual: &Sought,
+    own: &CheckedAsk,
+    others: &[&CheckedAsk],
+    near: &[PriceList],
+) -> Option<Rank> {
+    let place = Place::of(usual, own)?;
+    let Rank { rank, of } = Rank::among(usual, own, others.iter().copied())?;
+    let near = near.iter().filter_map(|prices| Some((usual.rate(prices)?, prices.issued)));
+    let (before, behind): (Vec<_>, Vec<_>) =
+        near.partition(|&near| near < (place.rate, place.issued));
+    Some(Rank { rank: rank + before.len(), of: of + before.len() + behind.len() })
 }
 
 /// Posts an ask. One that is shown from a time to come, by a clock that was set back since, is taken back first.
@@ -309,6 +363,53 @@ mod tests {
         assert_eq!(turn.due, Duration::MAX, "until the next round");
         assert!(turn.tried(now, false));
         assert_eq!((turn.due - now).as_secs(), 1, "forgiven");
+    }
+
+    #[test]
+    fn who_is_asked_himself_counts_as_who_is_shown() {
+        let key = |name: u8| SecretKey::from_bytes(&[name; 32]);
+        let currency = fondaco_crypto::CurrencyId::issued_by(key(9).entity());
+        let list = |name: u8, store: u64, issued: u64| PriceList {
+            provider: key(name).entity(),
+            currency,
+            open: fondaco_units::Amount::ZERO,
+            store: fondaco_units::Price::from_parts(store),
+            write: fondaco_units::Price::from_parts(0),
+            read: fondaco_units::Price::from_parts(0),
+            capacity: fondaco_units::Bytes::new(1 << 40),
+            period_max: fondaco_units::Duration::from_seconds(86_400),
+            epoch: fondaco_units::Duration::from_seconds(3600),
+            step_max: fondaco_units::Bytes::new(1 << 18),
+            issued: Timestamp::from_milliseconds(issued),
+            expires: Timestamp::from_milliseconds(1 << 20),
+        };
+        let ask = |name: u8, store: u64, issued: u64| {
+            let prices = list(name, store, issued).sign(&key(name));
+            let sockets = sockets(&[], &["192.0.2.1:1".parse().unwrap()]);
+            let signed = Ask { prices, sockets, operator: None, region: None }.sign(&key(name));
+            signed.check(Timestamp::from_milliseconds(1000)).unwrap()
+        };
+        let usual = Sought::usual(currency);
+        // The own price; what brokers show, and what those nearby ask, each with when it was made; the place, and of how many.
+        type Line<'a> = (u64, &'a [(u64, u64)], &'a [(u64, u64)], usize, usize);
+        let table: &[Line<'_>] = &[
+            (10, &[], &[], 1, 1),
+            (10, &[(9, 500)], &[], 2, 2),
+            (10, &[], &[(9, 500)], 2, 2),
+            (10, &[(11, 500)], &[(9, 500), (11, 500), (8, 500)], 3, 5),
+            (10, &[], &[(10, 499)], 2, 2), // the older is before
+            (10, &[], &[(10, 500)], 1, 2),
+            (10, &[], &[(10, 501)], 1, 2),
+        ];
+        for (own, shown, near, rank_wanted, of) in table {
+            let shown: Vec<CheckedAsk> =
+                (20..).zip(*shown).map(|(name, &(store, at))| ask(name, store, at)).collect();
+            let shown: Vec<&CheckedAsk> = shown.iter().collect();
+            let near: Vec<PriceList> =
+                (40..).zip(*near).map(|(name, &(store, at))| list(name, store, at)).collect();
+            let found = rank(&usual, &ask(1, *own, 500), &shown, &near).unwrap();
+            assert_eq!(found, Rank { rank: *rank_wanted, of: *of }, "{own} {near:?}");
+        }
     }
 
     #[test]

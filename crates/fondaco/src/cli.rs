@@ -98,7 +98,7 @@ pub(crate) enum Command {
     Sell(SellCommand),
     /// Serve what you sell, until stopped
     Up(UpArgs),
-    /// Show how your service fares: contracts, money, reads and audits served, disk
+    /// Show how your service fares: contracts, money, rank, reads and audits served, disk
     Status,
     /// Bring providers and buyers together
     #[command(subcommand)]
@@ -427,8 +427,9 @@ pub(crate) struct OfferArgs {
     /// A broker to show the offer at, as ENTITY@IP:PORT; give several
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) broker: Vec<String>,
-    /// Follow what others ask at these brokers: the prices given are where it starts
-    #[arg(long, requires = "broker")]
+    /// Follow what others ask: at these brokers, at those that are remembered, and with `up --local` on the local network.
+    /// The prices given are where it starts
+    #[arg(long)]
     pub(crate) auto_price: bool,
     /// With --auto-price, the least for a GiB kept for one epoch [default: a tenth of --store]
     #[arg(long, value_name = "AMOUNT", requires = "auto_price")]

@@ -14,7 +14,7 @@ use fondaco_agent::discovery::{
 use fondaco_agent::{Agent, Seek, Wish};
 use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
-use fondaco_mdns::Role;
+use fondaco_mdns::{MdnsError, Role};
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
@@ -181,15 +181,19 @@ fn beside(mut known: Vec<Address>, more: &[Address]) -> Vec<Address> {
 
 /// Returns the hosts and brokers that announce themselves on the local network, if that is wanted.
 pub(crate) async fn neighbours(wanted: bool) -> Result<(Vec<Address>, Vec<Address>), Failure> {
-    let (mut hosts, mut brokers) = (Vec::new(), Vec::new());
     if !wanted {
-        return Ok((hosts, brokers));
+        return Ok((Vec::new(), Vec::new()));
     }
-    let found = tokio::task::spawn_blocking(|| fondaco_mdns::find(LISTEN))
+    tokio::task::spawn_blocking(listen)
         .await
         .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
-        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
-    for (role, address) in found {
+        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))
+}
+
+/// Listens to which hosts and brokers announce themselves on the local network.
+pub(crate) fn listen() -> Result<(Vec<Address>, Vec<Address>), MdnsError> {
+    let (mut hosts, mut brokers) = (Vec::new(), Vec::new());
+    for (role, address) in fondaco_mdns::find(LISTEN)? {
         match role {
             Role::Host => hosts.push(address),
             Role::Broker => brokers.push(address),

@@ -3,10 +3,12 @@
 use crate::cli::{Misbehaviour, SellCommand, SellStorageArgs, UpArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
+use crate::offers;
 use crate::screen::{complain, say};
 use crate::selling::{self, OfferToml};
 use crate::services::{announce, announce_locally, listen_failure, stop_switch};
-use crate::status::Teller;
+use crate::status::{Seen, Teller};
+use fondaco_agent::posting::Told;
 use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
 use fondaco_mdns::Role;
@@ -194,7 +196,7 @@ fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Fa
         offer: OfferToml::new(offer)?,
     };
     let checked = host.checked(currency)?;
-    host.offer.checked(currency, &checked)?;
+    let offer = host.offer.checked(currency, &checked)?;
     std::fs::create_dir_all(&path).map_err(|error| io("make the folder", &path, &error))?;
     let free = fondaco_store::available(&path)?;
     if checked.size > free && json {
@@ -204,6 +206,15 @@ fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Fa
             "Note: {} offered, {free} free; nothing is taken beyond what is free.",
             checked.size
         ));
+    }
+    let (_, known) = offers::named(home, &[], &[])?;
+    let alone = offer.follows_nobody(&known, false);
+    if alone && json {
+        tracing::warn!("--auto-price sees nobody's prices: no broker is named or known");
+    } else if alone {
+        say(
+            "Note: --auto-price follows nobody yet: name a broker with --broker, or start with `fondaco up --local`.",
+        );
     }
     save_host_toml(home, &host)?;
     if json {
@@ -245,14 +256,20 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     }
     home.save_service_address("host", &endpoint.address())?;
     let (folder, watch, address) = (home.folder("host")?, service.watch(), endpoint.address());
-    let teller = Teller { folder, watch, address };
+    let seen = Seen::default();
+    let teller = Teller { folder, watch, address, seen: seen.clone() };
     // Whoever hears that it is ready may ask for its status at once.
     teller.tell().await;
     announce("host", &endpoint.address(), json);
     let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
     let over = stop.child_token();
     let telling = tokio::spawn(teller.go_on(over.clone()));
-    let posting = offer.posting(key, endpoint.clone(), service.price_board());
+    let (_, known) = offers::named(home, &[], &[])?;
+    if offer.follows_nobody(&known, args.local) {
+        selling::say_nobody_to_follow(json);
+    }
+    let around = (known, args.local);
+    let posting = offer.posting(key, endpoint.clone(), service.price_board(), around);
     let Some(posting) = posting else {
         let served = service.serve(endpoint, stop).await;
         over.cancel();
@@ -274,7 +291,11 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     let showing = {
         let serving = serving.clone();
         tokio::spawn(async move {
-            posting.run(until, |told| selling::say_told(&told, scale, &symbol, json)).await;
+            let tell = |told: Told| {
+                seen.note(&told);
+                selling::say_told(&told, scale, &symbol, json);
+            };
+            posting.run(until, tell).await;
             serving.cancel();
         })
     };

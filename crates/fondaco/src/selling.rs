@@ -3,9 +3,9 @@
 use crate::cli::OfferArgs;
 use crate::failure::{Code, Failure};
 use crate::home::CurrencyConfig;
-use crate::offers::{merged, per_gib};
-use crate::screen::say;
-use fondaco_agent::posting::{Posting, Prices, Told};
+use crate::offers::{self, merged, per_gib};
+use crate::screen::{complain, say};
+use fondaco_agent::posting::{Neighbours, Posting, Prices, Standing, Told};
 use fondaco_contract::{AutoPrice, Factor, Label, PriceList, Rank, SignedPriceList};
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Address;
@@ -101,15 +101,26 @@ impl OfferToml {
 }
 
 impl Offer {
-    /// Makes what shows the offer at brokers; nothing if there are none.
+    /// Whether the prices follow others, and none are in sight: no broker named, none `known`, and nobody nearby.
+    pub(crate) const fn follows_nobody(&self, known: &[Address], local: bool) -> bool {
+        self.auto.is_some() && self.brokers.is_empty() && known.is_empty() && !local
+    }
+
+    /// Makes what shows the offer at brokers, and looks at those of others; nothing if there is nobody to show it to or to
+    /// look at. Brokers that are only `known` are looked at, if the prices follow, and shown nothing.
     pub(crate) fn posting(
         self,
         key: SecretKey,
         endpoint: Endpoint,
         board: PriceBoard,
+        (known, local): (Vec<Address>, bool),
     ) -> Option<Posting> {
         let Self { brokers, auto, announced, operator, region } = self;
-        (!brokers.is_empty()).then(|| Posting {
+        let watched = if auto.is_some() { known } else { Vec::new() };
+        let neighbours: Option<Neighbours> = local.then(|| Arc::new(neighbours) as Neighbours);
+        (local || !brokers.is_empty() || !watched.is_empty()).then(|| Posting {
+            watched,
+            neighbours,
             key,
             endpoint,
             clock: Arc::new(SystemClock),
@@ -120,6 +131,26 @@ impl Offer {
             operator,
             region,
         })
+    }
+}
+
+/// Who announces himself on the local network; nobody, where that does not work.
+fn neighbours() -> (Vec<Address>, Vec<Address>) {
+    offers::listen().unwrap_or_else(|error| {
+        tracing::info!(%error, "nobody is found on the local network");
+        Default::default()
+    })
+}
+
+/// Says that there is nobody to follow.
+pub(crate) fn say_nobody_to_follow(json: bool) {
+    let what = "nobody's prices are in sight, so yours stay as they are written";
+    let hint = "name brokers with `fondaco sell storage … --auto-price --broker ADDRESS` or `fondaco offers --broker \
+                ADDRESS`; on a local network start with `fondaco up --local`";
+    if json {
+        say(&json!({ "event": "not following", "why": what, "hint": hint }).to_string());
+    } else {
+        complain(&format!("--auto-price: {what}\n Hint: {hint}"));
     }
 }
 
@@ -157,7 +188,8 @@ pub(crate) fn say_told(told: &Told, scale: Scale, symbol: &str, json: bool) {
         Told::Away { broker, why } => {
             format!("Your offer is not shown at {}…: {why}. It is tried again.", broker.short())
         }
-        Told::Standing { rank, factor, prices } => {
+        Told::Standing { is_news: false, .. } => return,
+        Told::Standing { standing: Standing { rank, factor, prices }, .. } => {
             let store = scale.show(per_gib(prices.store)).to_string();
             match rank {
                 _ if json => json!({

@@ -5,9 +5,11 @@
 
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
+use crate::offers::per_gib;
 use crate::screen::say;
 use crate::sell::{HostToml, host_toml};
 use fondaco_agent::Balance;
+use fondaco_agent::posting::Told;
 use fondaco_ports::{Address, Clock as _};
 use fondaco_storage_host::{HostService, HostWatch, Overview, Report, ServiceError};
 use fondaco_store::{FileError, SystemClock};
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +51,38 @@ struct Status {
     puts_parked: u64,
     disk_free: Option<u64>,
     disk_reserve: u64,
+    proofs: u64,
+    last_proof: Option<u64>,
+    standing: Option<Standing>,
+}
+
+/// Where the service stood among the others when they were looked at last.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Standing {
+    /// From 1, and of how many; nothing while there is no room for a GiB.
+    rank: Option<(u64, u64)>,
+    /// What a GiB costs for an epoch.
+    store: u64,
+    at: u64,
+}
+
+/// Where the standing that was seen last is kept for the teller. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen(Arc<Mutex<Option<Standing>>>);
+
+impl Seen {
+    /// Keeps what is told of a standing.
+    pub(crate) fn note(&self, told: &Told) {
+        if let Told::Standing { standing, at, .. } = told {
+            let rank = standing.rank.map(|rank| (rank.rank as u64, rank.of as u64));
+            let store = per_gib(standing.prices.store).get();
+            *self.lock() = Some(Standing { rank, store, at: at.milliseconds() });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Standing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the journal knows.
@@ -90,7 +125,7 @@ impl Contracts {
 }
 
 impl Status {
-    fn of(report: &Report, address: &Address) -> Self {
+    fn of(report: &Report, address: &Address, standing: Option<Standing>) -> Self {
         let Report { now, up_since, overview, counts, lost, parked, disk_free, reserve, peers } =
             report;
         Self {
@@ -110,6 +145,9 @@ impl Status {
             puts_parked: *parked,
             disk_free: disk_free.map(Bytes::get),
             disk_reserve: reserve.get(),
+            proofs: counts.proofs,
+            last_proof: counts.last_proof.map(Timestamp::milliseconds),
+            standing,
         }
     }
 }
@@ -119,13 +157,15 @@ pub(crate) struct Teller {
     pub(crate) folder: PathBuf,
     pub(crate) watch: HostWatch,
     pub(crate) address: Address,
+    pub(crate) seen: Seen,
 }
 
 impl Teller {
     /// Tells it once; returns whether the service is still there.
     pub(crate) async fn tell(&self) -> bool {
         let Some(report) = self.watch.report() else { return false };
-        let text = serde_json::to_vec(&Status::of(&report, &self.address)).unwrap_or_default();
+        let status = Status::of(&report, &self.address, *self.seen.lock());
+        let text = serde_json::to_vec(&status).unwrap_or_default();
         let to = self.folder.join(FILE);
         let written =
             tokio::task::spawn_blocking(move || fondaco_store::write_atomic(&to, &text, 0o644));
@@ -251,8 +291,12 @@ fn as_json(
         "served": {
             "reads": status.reads, "read_bytes": status.read_bytes, "last_read": moment(status.last_read),
             "puts": status.puts, "put_bytes": status.put_bytes, "last_put": moment(status.last_put),
-            "puts_parked": status.puts_parked,
+            "puts_parked": status.puts_parked, "proofs": status.proofs, "last_proof": moment(status.last_proof),
         },
+        "rank": status.standing.map(|Standing { rank, store, at }| json!({
+            "rank": rank.map(|(rank, _)| rank), "of": rank.map(|(_, of)| of), "store": money(store),
+            "at": moment(Some(at)),
+        })),
         "refused": status.refused,
         "disk": {
             "path": host.path, "free": status.disk_free, "reserve": status.disk_reserve,
@@ -315,12 +359,25 @@ fn show(
         size(contracts.size)
     ));
     if age.is_some() {
+        say(&match &status.standing {
+            None => "Rank       not known: nobody else's offer was looked at".to_owned(),
+            Some(Standing { rank, store, at }) => {
+                let (store, at) = (money(*store), moment(*at));
+                let place = rank.map_or_else(
+                    || "none, as there is no room left for a GiB".to_owned(),
+                    |(rank, of)| format!("{rank} of {of}"),
+                );
+                format!("Rank       {place}, at {store} for a GiB and epoch, as seen {at}")
+            }
+        });
         say(&format!(
-            "Served     {} reads and audits, {}{}",
+            "Served     {} reads and sampled audits, {}{}",
             status.reads,
             size(status.read_bytes),
             since(status.last_read)
         ));
+        let proven = since(status.last_proof);
+        say(&format!("           {} deep audits proved{proven}", status.proofs));
         say(&format!(
             "           {} shards taken in, {}{}",
             status.puts,

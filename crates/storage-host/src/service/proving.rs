@@ -35,6 +35,7 @@ impl Shared {
             if self.refuses_reads.load(Ordering::Relaxed) {
                 return Err(Reason::Busy);
             }
+            state.counts.proof(now);
             Ok(Response::Proof { bytes })
         };
         prove().unwrap_or_else(|reason| Response::Refused { reason })

@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 
 /// What was served and refused since the service began.
 ///
-/// Audits are reads of small parts, and a host cannot tell them from others, so both are counted as one.
+/// Sampled audits are reads of small parts, and a host cannot tell them from others, so both are counted as one. Deep audits
+/// ask for a proof.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Parts of shards sent with their proofs.
@@ -18,6 +19,10 @@ pub struct Counts {
     pub read_bytes: Bytes,
     /// When the last one was sent.
     pub last_read: Option<Timestamp>,
+    /// Deep audits answered with a proof.
+    pub proofs: u64,
+    /// When the last one was.
+    pub last_proof: Option<Timestamp>,
     /// Shards taken in.
     pub puts: u64,
     /// The bytes of them.
@@ -33,6 +38,11 @@ impl Counts {
         self.reads += 1;
         self.read_bytes = self.read_bytes.checked_add(bytes).unwrap_or(Bytes::MAX);
         self.last_read = Some(now);
+    }
+
+    pub(super) const fn proof(&mut self, now: Timestamp) {
+        self.proofs += 1;
+        self.last_proof = Some(now);
     }
 
     pub(super) fn put(&mut self, now: Timestamp, bytes: Bytes) {
