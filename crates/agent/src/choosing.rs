@@ -14,8 +14,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+mod durability;
 mod slot;
 
+pub use durability::Durability;
 pub(crate) use slot::{Ranked, Ranking, Rest, kept, rank};
 
 use fondaco_contract::{Label, PriceList};

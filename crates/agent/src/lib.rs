@@ -57,7 +57,7 @@ pub mod tagging;
 mod wallet;
 
 pub use audit_log::{AuditLog, SignedEntry};
-pub use choosing::{LOSS_QUANTILE, newcomer_loss};
+pub use choosing::{Durability, LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
 pub use finding::{News, Seek, Told};

@@ -20,7 +20,7 @@ pub(crate) use slot::{OpenedSlot, SlotWish};
 
 use crate::AgentError;
 use crate::book::{Book, Coding, ContractRecord, Event, Stage};
-use crate::choosing::{Records, choose};
+use crate::choosing::{Durability, Records, choose};
 use crate::ending;
 use crate::entropy;
 use crate::journal::BookFile;
@@ -34,7 +34,7 @@ use fondaco_contract::{
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_erasure::Code;
 use fondaco_lcp::{Refusal, Request, RequestId, Response};
-use fondaco_placement::{Assumptions, Placement};
+use fondaco_placement::Placement;
 use fondaco_ports::{Address, Clock};
 use fondaco_reputation::Standing;
 use fondaco_transport::Endpoint;
@@ -70,10 +70,8 @@ pub struct Wish {
 pub struct Opened {
     /// The code: n contracts, of which any k suffice.
     pub code: Code,
-    /// The exact probability with which an object survives, under `assumptions`.
-    pub survive: f64,
-    /// What that takes for granted.
-    pub assumptions: Assumptions,
+    /// How surely an object survives an epoch.
+    pub durability: Durability,
     /// The most that the contracts may cost.
     pub held: Amount,
     /// The room in each contract.
@@ -145,8 +143,8 @@ impl Opening<'_> {
                             passed_over.push((offer.list.prices.provider, why));
                         }
                     }
-                    let Placement { survive, assumptions, .. } = placement;
-                    return Ok(Opened { code, survive, assumptions, held, size_max, passed_over });
+                    let durability = durability_of(&placement, &offers, &records)?;
+                    return Ok(Opened { code, durability, held, size_max, passed_over });
                 }
                 Err((index, why)) => {
                     let offer = offers.remove(index);
@@ -509,6 +507,17 @@ pub(crate) fn good_now(list: &SignedPriceList, now: Timestamp) -> Result<(), Str
 pub(crate) fn size_max(share: Bytes) -> Bytes {
     let roomy = share.get().checked_add(share.get() / 8).map_or(Bytes::MAX, Bytes::new);
     roomy.checked_add(SLACK).unwrap_or(Bytes::MAX)
+}
+
+/// Returns how surely an object survives with the hosts that were chosen.
+pub(crate) fn durability_of(
+    placement: &Placement,
+    offers: &[Offer],
+    records: &Records,
+) -> Result<Durability, AgentError> {
+    let chosen = placement.providers.iter().map(|&index| &offers[index]);
+    let hosts = chosen.map(|offer| (&offer.address, offer.operator.as_ref()));
+    Durability::of(hosts, placement.k, records)
 }
 
 /// The code of a placement.

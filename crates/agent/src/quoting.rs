@@ -3,25 +3,20 @@
 use fondaco_contract::{Bill, Meter, PriceList};
 use fondaco_crypto::EntityId;
 use fondaco_erasure::Code;
-use fondaco_placement::Assumptions;
 use fondaco_ports::Address;
 use fondaco_units::{Amount, Bytes, Duration};
 
 use crate::AgentError;
-use crate::choosing::{LOSS_QUANTILE, Records, choose};
-use crate::opening::{Offer, Opening, Wish, code_of, cost_max, prices_of, size_max};
+use crate::choosing::{Durability, Records, choose};
+use crate::opening::{Offer, Opening, Wish, code_of, cost_max, durability_of, prices_of, size_max};
 
 /// What contracts would be opened now, and what they would cost. Nothing of it is promised: price lists expire.
 #[derive(Clone, Debug)]
 pub struct Quote {
     /// The code: n hosts, of which any k suffice.
     pub code: Code,
-    /// The exact probability with which an object survives an epoch, under `assumptions`.
-    pub survive: f64,
-    /// The probability that it does not, exact also where `survive` rounds to 1.
-    pub loss: f64,
-    /// What the durability takes for granted.
-    pub assumptions: Assumptions,
+    /// How surely an object survives an epoch.
+    pub durability: Durability,
     /// The hosts, in the order of the shards.
     pub hosts: Vec<QuotedHost>,
     /// The room in each contract.
@@ -71,22 +66,6 @@ impl Quote {
         let epochs = u64::from(self.epochs);
         Duration::from_milliseconds(self.epoch.milliseconds().saturating_mul(epochs))
     }
-
-    /// Says in whole sentences what the durability takes for granted.
-    pub fn assumed(&self) -> String {
-        let newcomers = self.hosts.iter().filter(|host| host.newcomer).count();
-        let sure = LOSS_QUANTILE * 100.0;
-        let rest = match newcomers {
-            0 => "all are known by their record".to_owned(),
-            all if all == self.hosts.len() => "nothing was seen of any of them yet".to_owned(),
-            some => format!("of {some} of them nothing was seen yet"),
-        };
-        format!(
-            "{} A host's loss is what it exceeds with a chance of {:.0} % only; {rest}.",
-            self.assumptions,
-            100.0 - sure
-        )
-    }
 }
 
 impl Opening<'_> {
@@ -124,9 +103,7 @@ fn quote(
         }
         let mut quote = Quote {
             code: code_of(&placement)?,
-            survive: placement.survive,
-            loss: placement.loss,
-            assumptions: placement.assumptions,
+            durability: durability_of(&placement, &offers, records)?,
             hosts: Vec::new(),
             size_max,
             epochs: wish.epochs.max(1),
@@ -237,7 +214,8 @@ mod tests {
         let quote = ask(offers, 0.999).unwrap();
         let (k, n) = (u64::from(quote.code.k()), quote.hosts.len() as u64);
         assert_eq!((n, u64::from(quote.code.n())), (8, 8));
-        assert!(quote.survive >= 0.999 && quote.survive + quote.loss == 1.0);
+        let Durability { survive, loss, .. } = quote.durability;
+        assert!(survive >= 0.999 && survive + loss == 1.0);
         // To open 10; a millionth of a unit for each byte written, and five for each in each epoch.
         let share = (100_u64 << 20).div_ceil(k);
         let (once, epoch) = (10 + share.div_ceil(1_000_000), (5 * share).div_ceil(1_000_000));
@@ -248,10 +226,10 @@ mod tests {
         assert!(quote.held > quote.total);
         let why: Vec<&str> = quote.passed_over.iter().map(|(_, why)| why.as_str()).collect();
         assert_eq!(why, ["it has no room", "the others together are cheaper"]);
-        assert!(quote.assumed().ends_with(
+        assert!(quote.durability.assumed().ends_with(
             "Beyond that, hosts fail independently of each other. A host's loss is what it exceeds with a chance of 10 % \
              only; nothing was seen of any of them yet."
-        ), "{}", quote.assumed());
+        ), "{}", quote.durability.assumed());
     }
 
     #[test]
@@ -265,6 +243,6 @@ mod tests {
         assert!(ask(of("192.168.1.1:1"), 0.999).is_err());
         assert!(ask(of("192.168.1.1:1"), 0.99).is_ok());
         let apart = (1..=8_u8).map(|name| host(name, &format!("192.0.{name}.1:1"), 5, 1 << 40));
-        assert_eq!(ask(apart.collect(), 0.999).unwrap().assumptions.operators, 8);
+        assert_eq!(ask(apart.collect(), 0.999).unwrap().durability.assumptions.operators, 8);
     }
 }

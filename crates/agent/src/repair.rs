@@ -27,7 +27,7 @@
 
 use crate::auditing::{Audited, Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
-use crate::choosing::{Records, Rest, kept, newcomer_loss};
+use crate::choosing::{Durability, Records, Rest, kept};
 use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
 use crate::progress::{Progress, Quiet};
@@ -37,7 +37,6 @@ use fondaco_audit::TagKey;
 use fondaco_contract::{ContractId, State};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_erasure::Code;
-use fondaco_placement::loss_probability;
 use fondaco_ports::Address;
 use fondaco_reputation::Standing;
 use fondaco_units::{Amount, Bytes};
@@ -129,6 +128,8 @@ pub struct Health {
     pub warned: Vec<Warned>,
     /// The slots that an earlier run began to repair, each with the contract that is to take it and still can.
     pub begun: BTreeMap<u8, ContractId>,
+    /// How surely a pack survives an epoch with the slots that live.
+    pub durability: Durability,
     /// Providers that do not answer now, in this set or elsewhere.
     silent: BTreeSet<EntityId>,
 }
@@ -158,12 +159,6 @@ impl Health {
         let readable = self.lost.iter().filter(|lost| lost.cause.is_readable()).count();
         usize::from(self.live()) + readable < usize::from(self.code.k())
     }
-
-    /// Returns the probability that a pack survives an epoch, if so many slots live and each is lost as
-    /// one of which nothing is known.
-    pub fn survive(&self, live: u8) -> f64 {
-        1.0 - loss_probability(&vec![newcomer_loss(); usize::from(live)], self.code.k())
-    }
 }
 
 /// Returns how many slots may live at most for a repair to be due: half-way from n to k, always below n, and above k
@@ -189,7 +184,7 @@ pub struct Replaced {
 }
 
 /// What a repair of a set came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Repaired {
     /// The slots that have another contract now.
     pub replaced: Vec<Replaced>,
@@ -199,6 +194,8 @@ pub struct Repaired {
     pub notes: Vec<String>,
     /// How many slots live.
     pub live: u8,
+    /// How surely a pack survives an epoch with them.
+    pub durability: Durability,
     /// What opening contracts cost.
     pub opening: Amount,
     /// The most that the contracts opened may cost.
@@ -224,7 +221,11 @@ impl Slot {
 }
 
 /// Returns how every set with objects stands, when these contracts are gone.
-fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Health> {
+fn health(
+    book: &Book,
+    gone: &BTreeMap<ContractId, (Cause, String)>,
+) -> Result<Vec<Health>, AgentError> {
+    let records = Records::of(book);
     let provider =
         |contract: ContractId| book.contract(contract).map(|record| record.terms.prices.provider);
     let why = |contract: ContractId| {
@@ -261,23 +262,27 @@ fn health(book: &Book, gone: &BTreeMap<ContractId, (Cause, String)>) -> Vec<Heal
             let (provider, (cause, why)) = (provider(contract)?, why(contract)?);
             Some(Lost { index, contract, provider, cause, why })
         });
+        let lost: Vec<Lost> = lost.collect();
         let warned = (0..).zip(&set.contracts).filter_map(|(index, &contract)| {
             let provider = provider(contract).filter(|_| why(contract).is_none())?;
             Some(Warned { index, provider, why: book.standing_in_words(provider)? })
         });
         let begun =
             book.repairs().filter(|&(set, _, contract)| set == index && why(contract).is_none());
-        Some(Health {
+        let indices = lost.iter().map(|lost| lost.index).collect();
+        let durability = Durability::of_set(book, &records, (index, set.code), &indices);
+        Some(durability.map(|durability| Health {
             set: index,
             code: set.code,
             currency: first.terms.prices.currency,
             promised: book.promised(index),
             objects,
-            lost: lost.collect(),
+            lost,
             warned: warned.collect(),
             begun: begun.map(|(_, index, contract)| (index, contract)).collect(),
+            durability,
             silent: silent.clone(),
-        })
+        }))
     };
     counts.into_iter().filter_map(of_set).collect()
 }
@@ -319,7 +324,7 @@ impl Agent {
                 gone.insert(audited.contract, (Cause::Silent, why));
             }
         }
-        Ok(self.book.read(|book| health(book, &gone)))
+        self.book.read(|book| health(book, &gone))
     }
 
     /// Repairs the lost slots of a set, and those that an earlier run began with. `budget` is the most that all
@@ -338,7 +343,15 @@ impl Agent {
         budget: Option<Amount>,
         progress: &dyn Progress,
     ) -> Result<Repaired, AgentError> {
-        let mut repaired = Repaired { live: health.live(), ..Repaired::default() };
+        let mut repaired = Repaired {
+            replaced: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            live: health.live(),
+            durability: health.durability,
+            opening: Amount::ZERO,
+            held: Amount::ZERO,
+        };
         let mut slots = Vec::new();
         for (&index, &contract) in &health.begun {
             slots.extend(Slot::resumed(index, contract, objects));
@@ -387,6 +400,11 @@ impl Agent {
         for slot in slots {
             self.take_over(objects, health, slot, &mut repaired).await?;
         }
+        let is_replaced = |index: u8| repaired.replaced.iter().any(|one| one.index == index);
+        let lost = health.lost.iter().map(|lost| lost.index).filter(|&index| !is_replaced(index));
+        let (lost, set) = (lost.collect(), (health.set, health.code));
+        repaired.durability =
+            self.book.read(|book| Durability::of_set(book, &Records::of(book), set, &lost))?;
         Ok(repaired)
     }
 
@@ -695,14 +713,14 @@ mod tests {
             for nonce in (1..=3).flat_map(|nonce| vec![nonce; audits as usize]) {
                 book.apply(&audited(nonce)).unwrap();
             }
-            let found = &health(&book, &BTreeMap::new())[0];
+            let found = &health(&book, &BTreeMap::new()).unwrap()[0];
             assert_eq!((found.lost.len(), found.warned.len()), (lost, warned), "{found:?}");
             assert_eq!((found.is_due(false), found.is_hopeless()), (is_due, is_hopeless));
             assert!(found.lost.iter().all(|lost| lost.cause == Cause::Standing), "{found:?}");
         }
         // Gone besides, they are as lost as others.
         let away = |nonce| (terms_by(nonce).id(), (Cause::Silent, "it is away".to_owned()));
-        assert!(health(&book, &[away(1), away(2), away(3)].into())[0].is_hopeless());
+        assert!(health(&book, &[away(1), away(2), away(3)].into()).unwrap()[0].is_hopeless());
     }
 
     #[test]
@@ -738,7 +756,7 @@ mod tests {
             events.iter().for_each(|event| book.apply(event).unwrap());
             let away = || (Cause::Silent, "it is away".to_owned());
             let gone = silent.iter().map(|&nonce| (id(nonce), away())).collect();
-            let found = health(&book, &gone);
+            let found = health(&book, &gone).unwrap();
             assert_eq!(found.len(), 1, "only sets with objects count");
             let indices: Vec<u8> = found[0].lost.iter().map(|lost| lost.index).collect();
             let begun: Vec<u8> = found[0].begun.keys().copied().collect();
@@ -753,7 +771,7 @@ mod tests {
         let leaves = |nonce| (id(nonce), (Cause::Leaving, "its host leaves".to_owned()));
         for leaving in [vec![2], vec![2, 3], vec![1, 2, 3, 4]] {
             let gone = leaving.iter().map(|&nonce| leaves(nonce)).collect();
-            let found = &health(&before, &gone)[0];
+            let found = &health(&before, &gone).unwrap()[0];
             assert_eq!(found.lost.len(), leaving.len());
             assert!(found.is_due(false) && !found.is_hopeless(), "{found:?}");
             assert!(found.silent.is_empty(), "{found:?}");
@@ -762,7 +780,7 @@ mod tests {
         let provider = terms(1).prices.provider;
         let why = fondaco_codec::Text::cut("it lied");
         before.apply(&Event::ProviderDistrusted { provider, why }).unwrap();
-        assert_eq!(health(&before, &BTreeMap::new())[0].lost.len(), 4);
-        assert!(health(&before, &BTreeMap::new())[0].is_hopeless());
+        assert_eq!(health(&before, &BTreeMap::new()).unwrap()[0].lost.len(), 4);
+        assert!(health(&before, &BTreeMap::new()).unwrap()[0].is_hopeless());
     }
 }

@@ -67,6 +67,14 @@ async fn lost_slots_are_made_anew_and_outlive_the_others() {
     let contracts = find(&made, "contracts");
     let (k, n) = (contracts["k"].as_u64().unwrap(), contracts["n"].as_u64().unwrap());
     let (k, n) = (usize::try_from(k).unwrap(), usize::try_from(n).unwrap());
+    // Nothing happened since: a repair says of the set what was said when it was chosen.
+    let looked = market.backup("buyer", &["repair"]).await;
+    let (health, begins) =
+        (find(&looked, "health"), "Each host loses its shard in an epoch with 4.98");
+    assert_eq!(health["survive"], contracts["survive"], "{health}");
+    for said in [contracts, health] {
+        assert!(said["assumed"].as_str().unwrap().starts_with(begins), "{said}");
+    }
     assert!(
         n - k >= 2 && n == market.hosts.len(),
         "{k} of {n}: two can be lost, and no host is left over"

@@ -30,6 +30,14 @@ pub struct Assumptions {
 }
 
 impl Assumptions {
+    /// Says what the durability of these providers, all of them, takes for granted: that of [`loss_under_shocks`].
+    ///
+    /// [`loss_under_shocks`]: crate::loss_under_shocks
+    pub fn of_all(candidates: &[Candidate], shocks: Shocks, k: u8) -> Self {
+        let all: Vec<usize> = (0..candidates.len()).collect();
+        Self::of(candidates, &Forest::of(candidates, shocks), &all, k)
+    }
+
     pub(crate) fn of(
         candidates: &[Candidate],
         forest: &Forest,

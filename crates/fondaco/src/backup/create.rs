@@ -9,7 +9,7 @@ use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::Places;
 use crate::screen::say;
 use crate::wallet::client;
-use fondaco_agent::{Agent, AgentError, BackupReport, Objects, Quote, Wallet, Wish};
+use fondaco_agent::{Agent, AgentError, BackupReport, Durability, Objects, Quote, Wallet, Wish};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Refusal;
 use fondaco_ledger::Refusal as LedgerRefusal;
@@ -336,7 +336,7 @@ impl Create<'_> {
         }
         let line = json!({
             "event": "dry-run", "bytes": bytes.get(), "k": quote.code.k(), "n": quote.code.n(),
-            "survive": probability(quote.survive), "epochs": quote.epochs,
+            "survive": probability(quote.durability.survive), "assumed": quote.durability.assumed(), "epochs": quote.epochs,
             "epoch_seconds": quote.epoch.milliseconds() / 1000, "size_max": quote.size_max.get(),
             "first": money(quote.once), "per_epoch": money(quote.per_epoch),
             "per_month": money(per_month(quote.per_epoch, quote.epoch)), "restore": money(quote.restore),
@@ -379,7 +379,8 @@ pub(crate) async fn open_contracts(
     let (k, n) = (opened.code.k(), opened.code.n());
     if json {
         let line = json!({
-            "event": "contracts", "k": k, "n": n, "survive": probability(opened.survive),
+            "event": "contracts", "k": k, "n": n, "survive": probability(opened.durability.survive),
+            "assumed": opened.durability.assumed(),
             "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
         });
         say(&line.to_string());
@@ -390,7 +391,7 @@ pub(crate) async fn open_contracts(
         say(&format!(
             "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
             opened.size_max,
-            durability(opened.survive, &opened.assumptions.to_string())
+            durability(&opened.durability)
         ));
         say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
     }
@@ -423,8 +424,9 @@ const fn take(budget: &mut Option<Budget>, held: Amount) {
 }
 
 /// Says what a durability means, and what it takes for granted.
-fn durability(survive: f64, assumed: &str) -> String {
-    format!("An object survives an\nepoch with {}. {assumed}", probability(survive))
+fn durability(durability: &Durability) -> String {
+    let survive = probability(durability.survive);
+    format!("An object survives an\nepoch with {survive}. {}", durability.assumed())
 }
 
 /// Shows the price of a GiB.
@@ -456,7 +458,7 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
     let (k, n) = (quote.code.k(), quote.code.n());
     say(&format!(
         "Code {k} of {n}: any {k} of {n} hosts give everything back. {}",
-        durability(quote.survive, &quote.assumed())
+        durability(&quote.durability)
     ));
     say(&format!(
         "First, to open and write: {}. Then {} for an epoch of {}, which is {} a month.",

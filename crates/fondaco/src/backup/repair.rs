@@ -168,7 +168,8 @@ impl Report {
         let (k, n) = (health.code.k(), health.code.n());
         let (live, is_due) = (health.live(), health.is_due(now));
         self.hopeless += u32::from(health.is_hopeless());
-        let survive = probability(health.survive(live));
+        let Health { durability, .. } = health;
+        let (survive, assumed) = (probability(durability.survive), durability.assumed());
         if self.json {
             let lost: Vec<_> = health
                 .lost
@@ -187,7 +188,7 @@ impl Report {
             let line = json!({
                 "event": "health", "warned": warned, "set": health.set, "k": k, "n": n, "live": live, "objects": health.objects,
                 "threshold": health.threshold(), "due": is_due, "begun": health.begun.len(), "lost": lost,
-                "survive": survive,
+                "survive": survive, "assumed": assumed,
             });
             say(&line.to_string());
             return;
@@ -196,6 +197,7 @@ impl Report {
             "Set {}, {k} of {n}, {} objects: {live} of {n} slots live; an object survives an epoch with {survive}.",
             health.set, health.objects
         ));
+        say(&format!("  {assumed}"));
         for lost in &health.lost {
             say(&format!(
                 "  slot {}, {}… is lost: {}",
@@ -226,7 +228,9 @@ impl Report {
         let (read, sent) = (after.read - before.read, after.sent - before.sent);
         let cost = after.spent.saturating_sub(before.spent);
         let cost = cost.checked_add(repaired.opening).unwrap_or(Amount::MAX);
-        let survive = |live: u8| probability(health.survive(live));
+        let before_it = probability(health.durability.survive);
+        let (survive, assumed) =
+            (probability(repaired.durability.survive), repaired.durability.assumed());
         if self.json {
             let replaced: Vec<_> = repaired
                 .replaced
@@ -244,7 +248,7 @@ impl Report {
                 "read": read, "sent": sent, "cost": scale.show(cost).to_string(),
                 "held": scale.show(repaired.held).to_string(), "currency": currency.symbol,
                 "live_before": health.live(), "live": repaired.live,
-                "survive_before": survive(health.live()), "survive": survive(repaired.live),
+                "survive_before": before_it, "survive": survive, "assumed": assumed,
             });
             say(&line.to_string());
         } else {
@@ -265,11 +269,9 @@ impl Report {
             ));
             repaired.notes.iter().for_each(|note| say(&format!("  {note}")));
             say(&format!(
-                "  {} slots live, {} before; an object survives an epoch with {}, {} before.",
+                "  {} slots live, {} before; an object survives an epoch with {survive}, {before_it} before.\n  {assumed}",
                 repaired.live,
-                health.live(),
-                survive(repaired.live),
-                survive(health.live())
+                health.live()
             ));
         }
         for problem in &repaired.problems {

@@ -1,6 +1,6 @@
 //! What befalls the hosts, how the buyer finds out, and who takes their place.
 
-use super::{BackedUp, Contract, Demo, SYMBOL, number, seconds, text};
+use super::{BackedUp, Contract, Demo, SYMBOL, number, say_assumed, seconds, text};
 use crate::failure::{Code, Failure, io};
 use crate::screen::say;
 use fondaco_units::Bytes;
@@ -130,6 +130,7 @@ impl Demo<'_> {
                 text(line, "survive")?,
                 text(line, "survive_before")?
             ));
+            say_assumed(line)?;
         }
         if replaced != fates.lost() {
             let what = format!("{replaced} slots were repaired, and {} are lost", fates.lost());

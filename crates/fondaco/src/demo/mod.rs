@@ -32,6 +32,8 @@ const SPARE_MIN: usize = 3;
 const HOSTS_MIN: u8 = 5;
 /// How long an offer may take to be shown.
 const SHOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the lines are that are broken.
+const WIDTH: usize = 110;
 /// The least room that a host sells, beside what the folder needs.
 const ROOM: u64 = 1 << 30;
 
@@ -265,6 +267,7 @@ impl Demo<'_> {
             "   chose    {k} of {n} shards, each on a host of its own: an object survives with {}",
             text(opened, "survive")?
         ));
+        say_assumed(opened)?;
         let spare = usize::try_from(n.saturating_sub(k)).unwrap_or_default();
         if spare < SPARE_MIN {
             return Err(Failure::new(format!(
@@ -343,6 +346,20 @@ impl Demo<'_> {
         ));
         Ok(())
     }
+}
+
+/// Says what a durability takes for granted, in lines as long as the others.
+fn say_assumed(line: &Value) -> Result<(), Failure> {
+    let mut row = "   assumed ".to_owned();
+    for word in text(line, "assumed")?.split(' ') {
+        if row.len() + word.len() >= WIDTH {
+            say(&std::mem::replace(&mut row, " ".repeat("   assumed ".len())));
+        }
+        row.push(' ');
+        row.push_str(word);
+    }
+    say(&row);
+    Ok(())
 }
 
 /// Reads a sum of money.
