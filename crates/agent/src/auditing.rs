@@ -1,8 +1,9 @@
 //! Ask each host to prove, at places it could not foresee, that it keeps what it is paid for.
 //!
-//! A *sampled* audit numbers the groups (16 KiB) of all shards under a contract, and a fresh nonce draws some. Each is
-//! read like any other range, so that a host cannot tell an audit from a restore. A *deep* audit draws blocks of all
-//! shards that have tags, and one proof of 8 KiB is about up to 512 of them.
+//! A *sampled* audit numbers the groups (16 KiB) of the data of all shards under a contract, and a fresh nonce draws some. Each
+//! is read as a restore would read it, one of sixteen as a whole step, so that a host cannot tell an audit from a
+//! restore. A *deep* audit draws blocks of all shards that have tags, and one proof of 8 KiB is about up to 512 of them; now and
+//! then it reads a whole step. Both first ask for what was read under the contract and not answered (decision 34).
 //!
 //! ```text
 //! nonce ──► places ──► ask ──► proven: on to the next        a deadline for each question
@@ -14,11 +15,11 @@
 //! caught before is not asked, since it would have to be paid for the answer.
 
 use crate::AgentError;
-use crate::book::{Book, Event, Verdict};
+use crate::book::{Book, Event, Unanswered, Verdict};
 use crate::objects::Objects;
 use crate::session::Session;
 use crate::tagging::subject;
-use fondaco_audit::{Challenge, GROUP, Part, ShardId, blocks};
+use fondaco_audit::{Challenge, Part, Reading, ShardId, blocks};
 use fondaco_codec::choice;
 use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, Domain, EntityId, Hasher};
@@ -125,7 +126,8 @@ pub async fn audit(
 ) -> Result<Vec<Audited>, AgentError> {
     let mut audits = JoinSet::new();
     for (&contract, session) in objects.sessions() {
-        let shards = objects.book().read(|book| shards(book, contract));
+        let (shards, unanswered) =
+            objects.book().read(|book| (shards(book, contract), book.unanswered(contract)));
         let session = Arc::clone(session);
         let nonce = *Hasher::new(NONCE)
             .update(&nonce)
@@ -136,14 +138,12 @@ pub async fn audit(
             objects.book().read(|book| book.distrusted(session.provider()).map(str::to_owned));
         audits.spawn(async move {
             let mut evidence = Evidence::default();
-            let result = match (caught, kind) {
-                (Some(why), _) => {
-                    Ok(Outcome::Unasked { what: format!("it was caught before: {why}") })
+            let result = match caught {
+                Some(why) => Ok(Outcome::Unasked { what: format!("it was caught before: {why}") }),
+                None => {
+                    let asked = Asked { kind, samples, nonce, unanswered };
+                    put_to(&session, &shards, asked, &mut evidence).await
                 }
-                (None, Kind::Sampled) => {
-                    sample(&session, &shards, samples, nonce, &mut evidence).await
-                }
-                (None, Kind::Deep) => dig(&session, &shards, samples, nonce, &mut evidence).await,
             };
             // What it keeps it proves; what it wants to be paid for is another thing.
             let result = match (result, session.is_believed().await) {
@@ -214,6 +214,8 @@ fn note_verdicts(objects: &Objects, audited: &[Audited]) -> Result<(), AgentErro
     for Audited { contract, outcome, .. } in audited {
         let verdict = match outcome {
             Outcome::Proven { samples } => (*samples > 0).then_some(Verdict::Proven),
+            #[cfg(feature = "simulation")]
+            Outcome::Silent { .. } if crate::planted::overlooks() => None,
             Outcome::Silent { .. } => connected.then_some(Verdict::Failed),
             // A lie is in the book already, and what was not asked says nothing.
             Outcome::Caught { .. } | Outcome::Unasked { .. } => None,
@@ -232,6 +234,8 @@ struct Shard {
     name: ShardId,
     /// Its size, with its tags.
     size: u64,
+    /// Its size without them: no restore reads any.
+    length: u64,
     /// What it is asked about in a deep audit, if it has tags.
     part: Option<Part>,
 }
@@ -244,14 +248,14 @@ fn shards(book: &Book, contract: ContractId) -> Vec<Shard> {
             let index = set.contracts.iter().position(|&other| other == contract)?;
             let layout = Layout::new(object.code, object.length.get()).ok()?;
             let (name, size) = (*object.shards.get(index)?, object.shard_size(layout));
-            let index = u8::try_from(index).ok()?;
+            let (index, length) = (u8::try_from(index).ok()?, layout.shard_len());
             let part = object.tagged.map(|tag| Part {
                 shard: name,
                 subject: subject(&tag, index),
-                length: layout.shard_len(),
+                length,
                 samples: 0,
             });
-            Some(Shard { name, size, part })
+            Some(Shard { name, size, length, part })
         })
         .collect()
 }
@@ -293,7 +297,7 @@ async fn in_time<T>(
 }
 
 /// Whether the same is worth asking again at once.
-fn is_silence(error: &AgentError) -> bool {
+pub(crate) fn is_silence(error: &AgentError) -> bool {
     match error {
         AgentError::Transport(TransportError::Unreachable { .. }) => false,
         AgentError::Transport(error) => error.is_transient(),
@@ -301,6 +305,54 @@ fn is_silence(error: &AgentError) -> bool {
         AgentError::Provider { reason, .. } => matches!(reason, Reason::Busy | Reason::Failed),
         _ => false,
     }
+}
+
+/// What is asked of a host.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    kind: Kind,
+    samples: u32,
+    nonce: [u8; 32],
+    unanswered: Option<Unanswered>,
+}
+
+async fn put_to(
+    session: &Session,
+    shards: &[Shard],
+    asked: Asked,
+    evidence: &mut Evidence,
+) -> Result<Outcome, AgentError> {
+    let Asked { kind, samples, nonce, unanswered } = asked;
+    if let Some(read) = unanswered {
+        ask_again(session, shards, read, evidence).await?;
+    }
+    match kind {
+        Kind::Sampled => sample(session, shards, samples, nonce, evidence).await,
+        Kind::Deep => dig(session, shards, samples, nonce, evidence).await,
+    }
+}
+
+/// Asks for what was not answered, step by step as it was asked then; nothing if the shard is not kept any more.
+async fn ask_again(
+    session: &Session,
+    shards: &[Shard],
+    read: Unanswered,
+    evidence: &mut Evidence,
+) -> Result<(), AgentError> {
+    #[cfg(feature = "simulation")]
+    if crate::planted::audits_apart() {
+        return Ok(());
+    }
+    let Some(shard) = shards.iter().find(|shard| shard.name == read.shard) else { return Ok(()) };
+    let mut start = read.offset.get();
+    let end = start.saturating_add(read.length.get()).min(shard.size);
+    while start < end {
+        let step = start..end.min(start.saturating_add(session.step_max().get().max(1)));
+        start = step.end;
+        let read = || session.read(shard.name, shard.size, step.clone());
+        evidence.add(&ask(session.provider(), read).await?);
+    }
+    Ok(())
 }
 
 async fn sample(
@@ -311,22 +363,29 @@ async fn sample(
     evidence: &mut Evidence,
 ) -> Result<Outcome, AgentError> {
     let provider = session.provider();
-    let counts: Vec<u64> = shards.iter().map(|shard| shard.size.div_ceil(GROUP)).collect();
-    let places = places(session.contract(), &counts, samples, nonce);
-    let all = places.iter().map(Vec::len).sum();
-    if all == 0 {
+    let lengths: Vec<u64> = shards.iter().map(|shard| shard.length).collect();
+    let step = session.step_max().get();
+    let readings =
+        Challenge { nonce }.readings(all_under(session.contract()), &lengths, samples, step);
+    #[cfg(feature = "simulation")]
+    let readings = crate::planted::apart(readings, |shard| shards[shard].size);
+    if readings.is_empty() {
         // Nothing can be asked about what it keeps; that it is there, and knows the contract, can.
         ask(provider, || session.standing()).await?;
     }
-    for (shard, places) in shards.iter().zip(places) {
-        for place in places {
-            let start = place * GROUP;
-            let range = start..(start + GROUP).min(shard.size);
-            let read = || session.read(shard.name, shard.size, range.clone());
-            evidence.add(&ask(provider, read).await?);
-        }
+    for reading in &readings {
+        evidence.add(&read(session, shards, reading).await?);
     }
-    Ok(Outcome::Proven { samples: all })
+    Ok(Outcome::Proven { samples: readings.len() })
+}
+
+async fn read(
+    session: &Session,
+    shards: &[Shard],
+    Reading { shard, range }: &Reading,
+) -> Result<Vec<u8>, AgentError> {
+    let shard = &shards[*shard];
+    ask(session.provider(), || session.read(shard.name, shard.size, range.clone())).await
 }
 
 async fn dig(
@@ -364,6 +423,11 @@ async fn dig(
             })?;
         proven += parts.iter().map(|part| part.samples as usize).sum::<usize>();
     }
+    let lengths: Vec<u64> = shards.iter().map(|shard| shard.length).collect();
+    let (all, step) = (all_under(session.contract()), session.step_max().get());
+    if let Some(reading) = (Challenge { nonce }).seldom(all, &lengths, step) {
+        evidence.add(&read(session, shards, &reading).await?);
+    }
     Ok(Outcome::Proven { samples: proven })
 }
 
@@ -388,9 +452,14 @@ fn rounds<'a>(asked: impl Iterator<Item = (&'a Part, usize)>) -> Vec<Vec<Part>> 
     full.map(|round| round.into_values().collect()).collect()
 }
 
+/// What all shards under a contract are challenged as.
+fn all_under(contract: ContractId) -> ShardId {
+    ShardId::of(contract.digest().as_bytes())
+}
+
 /// Draws `samples` places of shards that have so many each, as if they were one; returns those of each.
 fn places(contract: ContractId, counts: &[u64], samples: u32, nonce: [u8; 32]) -> Vec<Vec<u64>> {
-    let all = ShardId::of(contract.digest().as_bytes());
+    let all = all_under(contract);
     let count: u64 = counts.iter().sum();
     // Places are in order, and so are shards: both are walked once.
     let mut drawn = Challenge { nonce }.places(all, count, samples).into_iter().peekable();

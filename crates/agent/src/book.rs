@@ -14,6 +14,7 @@
 //! bytes      Giving, GivingAll ──► all that may lie under a contract; less by ShardDeleted and StateMarked
 //! set        SetFormed ──► SetPromised: what a repair is to keep to
 //! audit      AuditsLogged: how far the audit log has come
+//! read       ReadUnanswered ──► Audited, proven: it was asked again, and answered
 //! delegate   HandedBack, Reclaimed: the numbers of the files by which slots are given back
 //! ```
 //!
@@ -33,6 +34,7 @@ mod event;
 mod giving;
 mod keeping;
 mod records;
+mod unanswered;
 
 pub use event::{Coding, Event, ObjectId, ObjectKind, SHARDS_MAX, Verdict};
 pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
@@ -47,6 +49,7 @@ use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use giving::Given;
 use std::collections::{BTreeMap, BTreeSet};
+pub use unanswered::Unanswered;
 
 /// By which numbers providers are judged.
 const POLICY: Policy = Policy::DEFAULT;
@@ -113,6 +116,8 @@ pub struct Book {
     /// What was paid for nothing under each contract.
     losses: BTreeMap<ContractId, Amount>,
     audits: LogHead,
+    /// A read that was not answered under each contract, since it was proven last.
+    unanswered: BTreeMap<ContractId, Unanswered>,
     /// How surely objects of each set were to survive, as the bits of a double.
     promises: BTreeMap<u32, u64>,
     operators: BTreeMap<EntityId, Label>,
@@ -228,6 +233,7 @@ impl Book {
                         record.audited(&POLICY, Judged::Failed);
                     }
                     Verdict::Proven => {
+                        self.unanswered.remove(contract);
                         record.audited(&POLICY, Judged::Proven);
                         let proven = self.proven.entry(*contract).or_insert(terms.begins);
                         let until = (*at).min(terms.ends).max(*proven);
@@ -238,6 +244,11 @@ impl Book {
                         *proven = until;
                     }
                 }
+            }
+            Event::ReadUnanswered { contract, shard, offset, length } => {
+                self.known(*contract)?;
+                let read = Unanswered { shard: *shard, offset: *offset, length: *length };
+                self.unanswered.insert(*contract, read);
             }
             Event::ContractLost { contract } => {
                 let provider = self.known(*contract)?.terms.prices.provider;
@@ -323,6 +334,9 @@ impl Book {
                 }
                 if let Some(given) = self.given.remove(from) {
                     self.given.insert(*to, given);
+                }
+                if let Some(read) = self.unanswered.remove(from) {
+                    self.unanswered.insert(*to, read);
                 }
                 self.signatures.insert(*to, *provider_signature);
                 let provider = self.known(*from)?.terms.prices.provider;

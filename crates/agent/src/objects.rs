@@ -16,6 +16,7 @@
 mod waiting;
 
 use crate::AgentError;
+use crate::auditing::is_silence;
 use crate::book::{
     Book, Event, ObjectId, ObjectKind, ObjectRecord, SHARDS_MAX, Set, Stage as BookStage,
 };
@@ -46,6 +47,9 @@ const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
 
 /// How long a host that was too slow is passed over.
 const SLOW_SPAN: Duration = Duration::from_secs(30);
+
+/// How much of a read that was not answered is asked for again.
+const UNANSWERED_MAX: u64 = 1 << 20;
 
 /// How many hosts are read from at once for one object.
 const PIECES_AT_ONCE: usize = 16;
@@ -285,7 +289,8 @@ impl Objects {
                 },
                 rebuilt = self.rebuild(object, record, set, layout, &piece) => match rebuilt {
                     Ok(bytes) => {
-                        self.note_slow(set.contracts[usize::from(shard)]);
+                        let contract = set.contracts[usize::from(shard)];
+                        self.note_slow(contract, record.shards[usize::from(shard)], range);
                         Ok(bytes)
                     }
                     Err(error) => direct.await?.ok_or(error),
@@ -425,7 +430,8 @@ impl Objects {
             }
         }
         for other in slow {
-            self.note_slow(set.contracts[usize::from(other)]);
+            let other = usize::from(other);
+            self.note_slow(set.contracts[other], record.shards[other], &rows);
         }
         Ok(found)
     }
@@ -453,7 +459,7 @@ impl Objects {
             return Ok(None);
         }
         let name = record.shards[usize::from(shard)];
-        match session.read(name, record.shard_size(layout), rows).await {
+        match session.read(name, record.shard_size(layout), rows.clone()).await {
             Ok(bytes) => {
                 self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(Some(bytes))
@@ -462,6 +468,9 @@ impl Objects {
                 if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
                     let mut unknown = self.unknown.lock().expect("no panic under this lock");
                     unknown.insert((contract, name));
+                }
+                if is_silence(&error) || matches!(error, AgentError::Misanswer { .. }) {
+                    self.note_unanswered(contract, name, &rows);
                 }
                 self.note_failure(contract, session, &error).await?;
                 Ok(None)
@@ -480,11 +489,32 @@ impl Objects {
     }
 
     /// Remembers that a host was too slow, for a while.
-    fn note_slow(&self, contract: ContractId) {
+    fn note_slow(&self, contract: ContractId, shard: ShardId, rows: &Range<u64>) {
         let why = format!("a host said nothing for {} s", PATIENCE.as_secs());
         let until = Some(Instant::now() + SLOW_SPAN);
         let down = Down { why, may_return: true, replace: false, spent: false, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
+        self.note_unanswered(contract, shard, rows);
+    }
+
+    /// Writes down that a host did not answer a read, so that the next audit asks for the same, and waits for it as audits do.
+    /// What was read is not held up by a book that cannot be written to.
+    fn note_unanswered(&self, contract: ContractId, shard: ShardId, rows: &Range<u64>) {
+        let length = Bytes::new((rows.end - rows.start).min(UNANSWERED_MAX));
+        if length == Bytes::ZERO || self.book.read(|book| book.unanswered(contract).is_some()) {
+            return;
+        }
+        #[cfg(feature = "simulation")]
+        if crate::planted::judges_by_reads() {
+            let at = fondaco_units::Timestamp::EPOCH;
+            let failed = Event::Audited { contract, at, verdict: crate::book::Verdict::Failed };
+            drop(self.book.record_all(&vec![failed; 40]));
+        }
+        let offset = Bytes::new(rows.start);
+        let noted = self.book.record(&Event::ReadUnanswered { contract, shard, offset, length });
+        if let Err(error) = noted {
+            tracing::warn!(%contract, %error, "that a host did not answer is not written down");
+        }
     }
 
     /// Whether so many hosts say that they have nothing of an object that the others cannot rebuild it.

@@ -39,20 +39,22 @@ impl Challenge {
 
 /// Draws `samples` distinct numbers below `count`, or all if there are no more; in order.
 pub(crate) fn draw(words: &mut blake3::OutputReader, count: u64, samples: u32) -> BTreeSet<u64> {
-    let mut below = |bound: u64| {
-        let mut word = [0; 8];
-        words.fill(&mut word);
-        let scaled = (u128::from(u64::from_le_bytes(word)) * u128::from(bound)) >> 64;
-        u64::try_from(scaled).unwrap_or(0) // below `bound`, so it fits
-    };
     let mut chosen = BTreeSet::new();
     for last in count.saturating_sub(u64::from(samples))..count {
-        let drawn = below(last + 1);
+        let drawn = below(words, last + 1);
         if !chosen.insert(drawn) {
             chosen.insert(last);
         }
     }
     chosen
+}
+
+/// Draws a number below `bound`, or 0 of none.
+pub(crate) fn below(words: &mut blake3::OutputReader, bound: u64) -> u64 {
+    let mut word = [0; 8];
+    words.fill(&mut word);
+    let scaled = (u128::from(u64::from_le_bytes(word)) * u128::from(bound)) >> 64;
+    u64::try_from(scaled).unwrap_or(0) // below `bound`, so it fits
 }
 
 /// Returns how many random samples find a lost `fraction` (of 1) of what is stored with probability `confidence`:

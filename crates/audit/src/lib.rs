@@ -43,12 +43,14 @@
 mod challenge;
 mod field;
 pub mod proof;
+mod reading;
 mod shard;
 mod slice;
 pub mod tags;
 
 pub use challenge::{Challenge, samples_for};
 pub use proof::{Draw, PROOF_BYTES, Part, Proof, ProofChallenge, ProofError, Prover};
+pub use reading::Reading;
 pub use shard::{Outboard, OutboardError, ParseShardIdError, SIZE_MAX, ShardId};
 pub use slice::{
     AuditError, GROUP, ProveError, bytes_at, check, groups_around, prove, slice_len_max,

@@ -457,7 +457,7 @@ pub(crate) struct UpArgs {
     /// Announce yourself on the local network, by multicast DNS
     #[arg(long)]
     pub(crate) local: bool,
-    /// Cheat, for trying out what a market does about it; see docs/decisions/0027
+    /// Cheat, for trying out what a market does about it; see docs/decisions/0027 and 0034
     #[arg(long, hide = true, value_name = "HOW")]
     pub(crate) misbehave: Option<Misbehaviour>,
 }
@@ -467,6 +467,8 @@ pub(crate) struct UpArgs {
 pub(crate) enum Misbehaviour {
     /// Take the vouchers for reads and audits, and serve none
     RefuseReads,
+    /// Answer proofs and reads of a part of one group, and break off all others
+    AuditsOnly,
 }
 
 #[derive(Debug, Subcommand)]

@@ -248,11 +248,18 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
         issuer,
         args.without_shards,
     )?;
-    if args.misbehave == Some(Misbehaviour::RefuseReads) {
+    if let Some(how) = args.misbehave {
+        let what = match how {
+            Misbehaviour::RefuseReads => "it takes money for reads and serves none",
+            Misbehaviour::AuditsOnly => "it answers what looks like an audit, and nothing else",
+        };
         if !json {
-            complain("This host cheats: it takes money for reads and serves none.");
+            complain(&format!("This host cheats: {what}."));
         }
-        service.refuse_reads();
+        match how {
+            Misbehaviour::RefuseReads => service.refuse_reads(),
+            Misbehaviour::AuditsOnly => service.serve_audits_only(),
+        }
     }
     home.save_service_address("host", &endpoint.address())?;
     let (folder, watch, address) = (home.folder("host")?, service.watch(), endpoint.address());

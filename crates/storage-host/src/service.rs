@@ -27,7 +27,7 @@ pub use report::{Counts, HostWatch, Report};
 
 use crate::board::PriceBoard;
 use crate::{Answer, Event, Host, HostConfig, Opening, Overview, ReplayError};
-use fondaco_audit::ShardId;
+use fondaco_audit::{GROUP, ShardId};
 use fondaco_contract::{ContractId, Terms};
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::SignedVoucher;
@@ -135,6 +135,7 @@ pub(crate) struct Shared {
     settling: AtomicBool,
     /// Whether what is read is paid for and not served.
     refuses_reads: AtomicBool,
+    serves_audits_only: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -308,6 +309,7 @@ impl HostService {
             up_since: now,
             settling: AtomicBool::new(false),
             refuses_reads: AtomicBool::new(false),
+            serves_audits_only: AtomicBool::new(false),
         });
         Ok(Self { shared, failed, tick: TICK })
     }
@@ -321,6 +323,12 @@ impl HostService {
     /// says that it is busy.
     pub fn refuse_reads(&mut self) {
         self.shared.refuses_reads.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes it a cheat, for trying a market out: it answers proofs and reads of a part of one group, as audits once were, and
+    /// breaks off all others.
+    pub fn serve_audits_only(&mut self) {
+        self.shared.serves_audits_only.store(true, Ordering::Relaxed);
     }
 
     /// Returns where the prices are read and moved while it serves.
@@ -555,6 +563,12 @@ impl Shared {
             Request::Mark { mark } => self.decide(|host| host.mark(now, peer, &mark)).await,
             Request::Admit { mandate } => self.decide(|host| host.admit(now, peer, &mandate)).await,
             Request::Put { .. } => Some(Response::Refused { reason: Reason::Malformed }),
+            Request::Get { offset, length, .. }
+                if self.serves_audits_only.load(Ordering::Relaxed)
+                    && offset.get() % GROUP + length.get() > GROUP =>
+            {
+                None
+            }
             Request::Get { contract, shard, offset, length, voucher } => {
                 let plan = self
                     .lock()

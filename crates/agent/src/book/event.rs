@@ -351,6 +351,17 @@ pub enum Event {
         /// Whose, and where.
         address: Address,
     },
+    /// A provider did not answer a read, which is to be asked again by the next audit of the contract.
+    ReadUnanswered {
+        /// Under which contract.
+        contract: ContractId,
+        /// Of which shard.
+        shard: ShardId,
+        /// From where.
+        offset: Bytes,
+        /// How many bytes.
+        length: Bytes,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -387,6 +398,7 @@ choice!(Event {
     48 => ContractOver { contract, state, tab, paid, kept },
     49 => HoldClosed { contract, paid },
     50 => HostMoved { address },
+    60 => ReadUnanswered { contract, shard, offset, length },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

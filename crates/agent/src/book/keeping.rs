@@ -1,7 +1,7 @@
 //! The book as hosts keep it: the fewest events that make it again, instead of all that led to it.
 
 use super::giving::Given;
-use super::{Book, Coding, End, Event, ObjectRecord, Stage};
+use super::{Book, Coding, End, Event, ObjectRecord, Stage, Unanswered};
 use crate::audit_log::LogHead;
 use fondaco_codec::{List, Text};
 use fondaco_contract::Tab;
@@ -91,6 +91,9 @@ impl Book {
         for &contract in self.contracts.keys() {
             let (proven, lost) = (self.proven.get(&contract).copied(), self.is_lost(contract));
             events.push(Event::ProofKept { contract, proven, lost });
+        }
+        for (&contract, &Unanswered { shard, offset, length }) in &self.unanswered {
+            events.push(Event::ReadUnanswered { contract, shard, offset, length });
         }
         if self.unfinished {
             events.push(Event::BackupStarted);

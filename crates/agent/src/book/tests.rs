@@ -234,6 +234,35 @@ fn what_may_lie_with_a_host_is_counted_before_it_is_sent() {
     assert_eq!(book.given(renewal_terms(1).id()).get(), share + 1100);
 }
 
+fn unanswered(nonce: u128, offset: u64) -> Event {
+    let (contract, shard) = (terms(nonce).id(), ShardId::of(b"read"));
+    Event::ReadUnanswered { contract, shard, offset: Bytes::new(offset), length: Bytes::new(9) }
+}
+
+/// A read that was not answered is remembered until an audit is passed, across a renewal too.
+#[test]
+fn an_unanswered_read_is_owed_until_it_was_proven() {
+    let mut book = Book::default();
+    let owed = |book: &Book, nonce| {
+        let contract = if nonce == 0 { renewal_terms(1).id() } else { terms(nonce).id() };
+        book.unanswered(contract).map(|read| read.offset.get())
+    };
+    for (event, first, renewed, other) in [
+        (intended(1), None, None, None),
+        (opened(1), None, None, None),
+        (intended(2), None, None, None),
+        (unanswered(1, 5), Some(5), None, None),
+        (unanswered(2, 6), Some(5), None, Some(6)),
+        (audited(1, 1, Verdict::Failed), Some(5), None, Some(6)),
+        (renewal_intended(1), Some(5), None, Some(6)),
+        (renewed(1), None, Some(5), Some(6)),
+        (audited(2, 1, Verdict::Proven), None, Some(5), None),
+    ] {
+        book.apply(&event).unwrap();
+        assert_eq!((owed(&book, 1), owed(&book, 0), owed(&book, 2)), (first, renewed, other));
+    }
+}
+
 /// A shard with tags is longer, and its host may say so.
 #[test]
 fn tags_count_as_given() {
@@ -317,6 +346,8 @@ fn events_must_fit() {
         (vec![giving_all(0, 9)], Err(BookError::Set { set: 0 })),
         (vec![audited(1, 5, Verdict::Proven)], Err(BookError::Contract { contract })),
         (vec![intended(1), audited(1, 5, Verdict::Failed)], Ok(())),
+        (vec![unanswered(1, 5)], Err(BookError::Contract { contract })),
+        (vec![intended(1), unanswered(1, 5)], Ok(())),
         (vec![Event::ContractLost { contract }], Err(BookError::Contract { contract })),
         (vec![intended(1), Event::ContractLost { contract }], Ok(())),
         (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
@@ -569,6 +600,7 @@ fn events() -> impl Strategy<Value = Event> {
         (0..3_u128, 0..99_u64).prop_map(|(of, bytes)| giving(of, bytes)),
         (0..3_u128, 0..99_u64).prop_map(|(of, bytes)| marked(of, bytes)),
         (0..3_u128, 0..99_u64).prop_map(|(of, bytes)| deleted(of, bytes)),
+        (0..3_u128, 0..99_u64).prop_map(|(of, offset)| unanswered(of, offset)),
         Just(Event::BackupStarted),
         Just(Event::BackupFinished),
         (0..3_u128, 0..9_u64, any::<bool>()).prop_map(|(nonce, quarters, proven)| {

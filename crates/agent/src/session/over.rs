@@ -5,7 +5,7 @@ use crate::AgentError;
 use crate::book::End;
 use fondaco_contract::{Ending, State, Tab};
 use fondaco_ports::market::{Reason, Request, Response};
-use fondaco_units::{Amount, Timestamp};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -53,6 +53,11 @@ impl Session {
             }
             error => error,
         }
+    }
+
+    /// Returns how many bytes the host is asked for at once.
+    pub(crate) const fn step_max(&self) -> Bytes {
+        self.terms.prices.step_max
     }
 
     /// Returns when the contract ends.

@@ -1,0 +1,61 @@
+//! A villain: a host that answers what looks like an audit, and no other read.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+mod market;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use market::{Market, market};
+use std::collections::BTreeMap;
+
+/// Audits; returns what each host showed, by its short name.
+async fn audit(market: &Market, args: &[&str]) -> BTreeMap<String, String> {
+    let lines = market.world.run("buyer", ["audit"].iter().chain(args)).await.unwrap();
+    let audits = lines.iter().filter(|line| line["event"] == "audit");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    audits.map(|line| (text(&line["provider"]), text(&line["outcome"]))).collect()
+}
+
+/// Starts a host again at its socket, with these words more.
+async fn restart(market: &mut Market, host: &str, more: &[&str]) {
+    let socket = market.world.address(host).unwrap().rsplit('@').next().unwrap().to_owned();
+    market.world.stop(host).await;
+    let args = ["up", "--listen", &socket].into_iter().chain(more.iter().copied());
+    market.world.start(host, args).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_audits_and_not_reads_is_found() {
+    let mut market = market(4).await;
+    market.write_noise(1);
+    market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let villain = "host-1";
+    let entity = market.world.address(villain).unwrap().to_owned();
+    let is_villain = |name: &str| entity.starts_with(name);
+    let found = |audited: &BTreeMap<String, String>| {
+        for (name, outcome) in audited {
+            let expected = if is_villain(name) { "silent" } else { "proven" };
+            assert_eq!(outcome, expected, "{audited:?}");
+        }
+        assert!(audited.keys().any(|name| is_villain(name)));
+    };
+
+    // A sampled audit reads a whole step at least.
+    restart(&mut market, villain, &["--misbehave", "audits-only"]).await;
+    found(&audit(&market, &[]).await);
+    found(&audit(&market, &["--samples", "1"]).await);
+
+    // What a restore did without is asked for by the next audit, in another process, and by a deep one as well.
+    market.restored_equals_the_source("buyer", "restored").await;
+    found(&audit(&market, &["--deep"]).await);
+
+    // Who answers it at last owes nothing.
+    restart(&mut market, villain, &[]).await;
+    let outcomes = audit(&market, &["--deep"]).await;
+    assert!(outcomes.values().all(|outcome| outcome == "proven"), "{outcomes:?}");
+    market.world.end().await;
+}
