@@ -362,7 +362,6 @@ async fn sample(
     nonce: [u8; 32],
     evidence: &mut Evidence,
 ) -> Result<Outcome, AgentError> {
-    let provider = session.provider();
     let lengths: Vec<u64> = shards.iter().map(|shard| shard.length).collect();
     let step = session.step_max().get();
     let readings =
@@ -371,12 +370,23 @@ async fn sample(
     let readings = crate::planted::apart(readings, |shard| shards[shard].size);
     if readings.is_empty() {
         // Nothing can be asked about what it keeps; that it is there, and knows the contract, can.
-        ask(provider, || session.standing()).await?;
+        is_there(session).await?;
     }
     for reading in &readings {
         evidence.add(&read(session, shards, reading).await?);
     }
     Ok(Outcome::Proven { samples: readings.len() })
+}
+
+/// Sees that a host of which nothing can be asked is there, and that the contract goes on: an empty one lapses unnoticed, and its
+/// host, which forgets it in time, is not to blame.
+async fn is_there(session: &Session) -> Result<(), AgentError> {
+    let provider = session.provider();
+    ask(provider, || session.standing()).await?;
+    match session.stands().await.and_then(|stands| stands.why()) {
+        Some(why) => Err(AgentError::Provider { provider, reason: Reason::Ended { why } }),
+        None => Ok(()),
+    }
 }
 
 async fn read(
@@ -404,7 +414,7 @@ async fn dig(
     let counts: Vec<u64> = parts.iter().map(|part| blocks(part.length)).collect();
     let places = places(session.contract(), &counts, samples, nonce);
     if places.iter().all(Vec::is_empty) {
-        ask(provider, || session.standing()).await?;
+        is_there(session).await?;
     }
     let asked = parts.iter().zip(&places).map(|(part, places)| (part, places.len()));
     let mut proven = 0;

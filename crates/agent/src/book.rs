@@ -3,6 +3,7 @@
 //! ```text
 //! contract   ContractIntended ──► ContractOpened ──► ContractOver ──► HoldClosed: what it paid, as the issuer says
 //!                    └──────────────────────────────────► ContractOver (never opened)
+//!            ContractPassedOn: its provider has renewed it with a delegate, whose file tells how
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
 //! renewal    ContractIntended (it names the old one) ──► ContractRenewed: the old one is over, the new one open in its place
 //! shard      ShardDeleted: the provider's receipt, kept for good
@@ -118,6 +119,8 @@ pub struct Book {
     audits: LogHead,
     /// A read that was not answered under each contract, since it was proven last.
     unanswered: BTreeMap<ContractId, Unanswered>,
+    /// The contracts that providers have renewed with others, by their word.
+    passed_on: BTreeSet<ContractId>,
     /// How surely objects of each set were to survive, as the bits of a double.
     promises: BTreeMap<u32, u64>,
     operators: BTreeMap<EntityId, Label>,
@@ -249,6 +252,10 @@ impl Book {
                 self.known(*contract)?;
                 let read = Unanswered { shard: *shard, offset: *offset, length: *length };
                 self.unanswered.insert(*contract, read);
+            }
+            Event::ContractPassedOn { contract } => {
+                self.known(*contract)?;
+                self.passed_on.insert(*contract);
             }
             Event::ContractLost { contract } => {
                 let provider = self.known(*contract)?.terms.prices.provider;
@@ -594,6 +601,11 @@ impl Book {
     /// Returns what a provider has earned of trust.
     pub fn exposure(&self, provider: EntityId) -> Exposure {
         self.exposures.get(&provider).copied().unwrap_or_default()
+    }
+
+    /// Returns whether its provider said that it has renewed a contract with another, whom this book does not know.
+    pub fn was_passed_on(&self, contract: ContractId) -> bool {
+        self.passed_on.contains(&contract)
     }
 
     /// Returns whether what was kept under a contract counts as lost.

@@ -343,6 +343,7 @@ impl Agent {
         let (given, lost) = (book.given(contract), book.loss(contract));
         let session = self.session(record, given).with_losses(lost, self.risk);
         let session = session.with_away(Arc::clone(&self.away));
+        let session = session.passed_on(book.was_passed_on(contract));
         session.pay(book.is_paid(record.terms.prices.provider));
         Arc::new(session.tagging_as(book.origin(contract)))
     }

@@ -576,6 +576,10 @@ impl Objects {
             // Its host says so, and keeps nothing any more: a lie would cost it what it has of ours.
             ending::note_over(&self.book, session, why).await?;
         }
+        if is_renewed && !self.book.read(|book| book.was_passed_on(contract)) {
+            // The host forgets the old contract in time, and must not be blamed for it.
+            self.book.record(&Event::ContractPassedOn { contract })?;
+        }
         if let AgentError::PaidForNothing { contract, lost, .. } = error
             && self.book.read(|book| book.loss(*contract)) < *lost
         {

@@ -82,6 +82,8 @@ pub struct Session {
     audit_key: Option<AuditKey>,
     /// Whether what it reads is another's, who may remove it.
     of_another: bool,
+    /// Whether the host has renewed the contract with another, and may have forgotten it since.
+    passed_on: AtomicBool,
     /// Made when first needed.
     tag_key: OnceLock<TagKey>,
     /// Who could not be dialled lately, of all that this process deals with.
@@ -221,6 +223,7 @@ impl Session {
             origin,
             audit_key: None,
             of_another: false,
+            passed_on: AtomicBool::new(false),
             tag_key,
             away,
             state,

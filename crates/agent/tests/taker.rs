@@ -1,7 +1,8 @@
 //! A villain: a host that takes each step, counts it, and breaks off.
 
-use fondaco_agent::book::{ContractRecord, Stage};
-use fondaco_agent::{AgentError, Session};
+use fondaco_agent::auditing::{Kind, Outcome, audit};
+use fondaco_agent::book::{ContractRecord, Event, Stage};
+use fondaco_agent::{AgentError, BookFile, Objects, Session};
 use fondaco_audit::ShardId;
 use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
 use fondaco_crypto::{CurrencyId, SecretKey};
@@ -62,6 +63,10 @@ struct Books {
     advances: u64,
     /// Whether it does not know the contract any more.
     forgot: bool,
+    /// Whether it says that it has renewed the contract with another.
+    renewed: bool,
+    /// How the contract ended, if it did.
+    ended: Option<Ending>,
 }
 
 impl Books {
@@ -96,6 +101,9 @@ async fn serve(endpoint: Endpoint, books: Arc<Mutex<Books>>) {
 async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
     let frame = stream.recv_bytes(Request::FRAME_MAX).await.ok()??;
     let response = match Request::from_frame(&frame).ok()? {
+        Request::Status { .. } if books.lock().unwrap().renewed => {
+            Response::Refused { reason: Reason::Ended { why: Ending::Renewed } }
+        }
         Request::Status { .. } if books.lock().unwrap().forgot => {
             Response::Refused { reason: Reason::UnknownContract }
         }
@@ -105,7 +113,7 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
                 tab: books.tab,
                 voucher: books.voucher,
                 shards: 0,
-                state: State::Open,
+                state: books.ended.map_or(State::Open, |why| State::ended(NOON, why)),
             }
         }
         Request::Get { offset, length, voucher, .. } => {
@@ -297,4 +305,48 @@ async fn a_contract_that_was_forgotten_after_its_end_is_over() {
             assert_eq!(reason, expected, "after {seconds} s");
         }
     }
+}
+
+/// Who said that a delegate has the contract, and forgot it since, has not lost it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_was_passed_on_may_be_forgotten_before_its_end() {
+    let (session, books) = game_at(NOON, Books { renewed: true, ..Books::default() }).await;
+    for is_remembered in [true, false] {
+        *books.lock().unwrap() =
+            Books { renewed: is_remembered, forgot: !is_remembered, ..Books::default() };
+        let said = session.standing().await;
+        let Err(AgentError::Provider { reason, .. }) = said else { panic!("{said:?}") };
+        assert_eq!(reason, Reason::Ended { why: Ending::Renewed }, "{is_remembered}");
+    }
+}
+
+/// A contract with nothing in it lapses when nobody pays for it. An audit hears of that, and does not hold it against the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_hears_that_an_empty_contract_is_over() {
+    let path = std::env::temp_dir().join(format!("fondaco-taker-{}", std::process::id()));
+    let book = Arc::new(BookFile::open(&path).unwrap());
+    let (session, books) = game_at(NOON, Books::default()).await;
+    let contract = terms().id();
+    book.record(&Event::ContractIntended {
+        terms: terms(),
+        address: fondaco_ports::Address::new(key(1).entity(), []),
+        hold_request: RequestId::new(1),
+        hold_max: Amount::new(1_000_000),
+        hold_expires: NOON,
+    })
+    .unwrap();
+    let provider_signature = terms().sign_as_provider(&key(1));
+    book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+    let sessions = [(contract, Arc::new(session))].into();
+    let objects = Objects::new(Arc::clone(&book), sessions, None);
+    for ended in [None, Some(Ending::Lapsed)] {
+        let tab = Tab::default().after(&terms(), Charge::Open).unwrap();
+        let voucher = Some(signed(tab.owed(&terms()).unwrap()));
+        *books.lock().unwrap() = Books { tab, voucher, ended, ..Books::default() };
+        let audited = audit(&objects, Kind::Sampled, 9, [7; 32], |_| ()).await.unwrap();
+        let is_over = matches!(audited[0].outcome, Outcome::Unasked { .. });
+        assert_eq!(is_over, ended.is_some(), "{audited:?}");
+        let stage = book.read(|book| book.contract(contract).unwrap().stage);
+        assert_eq!(matches!(stage, Stage::Ended(_)), ended.is_some(), "{stage:?}");
+    }    std::fs::remove_file(&path).unwrap();
 }

@@ -362,6 +362,11 @@ pub enum Event {
         /// How many bytes.
         length: Bytes,
     },
+    /// A provider says that it has renewed the contract with another buyer: a delegate, which this book has not heard of yet.
+    ContractPassedOn {
+        /// Which contract.
+        contract: ContractId,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -399,6 +404,7 @@ choice!(Event {
     49 => HoldClosed { contract, paid },
     50 => HostMoved { address },
     60 => ReadUnanswered { contract, shard, offset, length },
+    61 => ContractPassedOn { contract },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

@@ -95,6 +95,8 @@ impl Book {
         for (&contract, &Unanswered { shard, offset, length }) in &self.unanswered {
             events.push(Event::ReadUnanswered { contract, shard, offset, length });
         }
+        let passed_on = self.passed_on.iter();
+        events.extend(passed_on.map(|&contract| Event::ContractPassedOn { contract }));
         if self.unfinished {
             events.push(Event::BackupStarted);
         }

@@ -350,6 +350,8 @@ fn events_must_fit() {
         (vec![intended(1), unanswered(1, 5)], Ok(())),
         (vec![Event::ContractLost { contract }], Err(BookError::Contract { contract })),
         (vec![intended(1), Event::ContractLost { contract }], Ok(())),
+        (vec![Event::ContractPassedOn { contract }], Err(BookError::Contract { contract })),
+        (vec![intended(1), Event::ContractPassedOn { contract }], Ok(())),
         (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
         (vec![intended(1), renewal_intended(1), renewed(1)], Err(BookError::Contract { contract })),
         (
@@ -607,6 +609,7 @@ fn events() -> impl Strategy<Value = Event> {
             audited(nonce, quarters, if proven { Verdict::Proven } else { Verdict::Failed })
         }),
         (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
+        (0..3_u128).prop_map(|nonce| Event::ContractPassedOn { contract: terms(nonce).id() }),
         (0..2_u32, 0..3_u8).prop_map(|(set, tenths)| promised(set, f64::from(tenths) / 2.0)),
         (0..2_u8).prop_map(|number| Event::OperatorSaid {
             provider: terms_by(number + 1).prices.provider,

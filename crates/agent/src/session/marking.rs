@@ -69,6 +69,7 @@ impl Session {
             origin,
             audit_key: None,
             of_another: false,
+            passed_on: AtomicBool::new(false),
             tag_key,
             away,
             state,

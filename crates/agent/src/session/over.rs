@@ -1,11 +1,12 @@
 //! Whether a contract is over: what its host says, rather than our own clock alone.
 
 use super::{Session, ask, misanswer};
-use crate::AgentError;
 use crate::book::End;
+use crate::{AgentError, ending};
 use fondaco_contract::{Ending, State, Tab};
 use fondaco_ports::market::{Reason, Request, Response};
 use fondaco_units::{Amount, Bytes, Timestamp};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -42,10 +43,26 @@ impl Session {
         End { state: Some(State::ended(at.min(now), why)), tab, paid, settled: false }
     }
 
+    /// Knows that the host has renewed the contract with another, if it said so to a process before.
+    #[must_use]
+    pub(crate) fn passed_on(self, was_passed_on: bool) -> Self {
+        self.passed_on.store(was_passed_on, Ordering::Relaxed);
+        self
+    }
+
     /// Takes for an end what a host says that has forgotten a contract after its end: a host remembers it for a while, and
-    /// then knows it no longer. Before the end by our clock, a host that does not know it has lost its books, or lies.
+    /// then knows it no longer. Before the end by our clock, a host that does not know it has lost its books, or lies;
+    /// unless it said before that the contract is renewed.
     pub(super) fn or_ended(&self, error: AgentError) -> AgentError {
+        if ending::over(&error) == Some(Ending::Renewed) {
+            self.passed_on.store(true, Ordering::Relaxed);
+        }
         match error {
+            AgentError::Provider { provider, reason: Reason::UnknownContract }
+                if self.passed_on.load(Ordering::Relaxed) =>
+            {
+                AgentError::Provider { provider, reason: Reason::Ended { why: Ending::Renewed } }
+            }
             AgentError::Provider { provider, reason: Reason::UnknownContract }
                 if self.terms.ends <= self.clock.now() =>
             {
