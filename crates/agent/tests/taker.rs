@@ -348,5 +348,6 @@ async fn an_audit_hears_that_an_empty_contract_is_over() {
         assert_eq!(is_over, ended.is_some(), "{audited:?}");
         let stage = book.read(|book| book.contract(contract).unwrap().stage);
         assert_eq!(matches!(stage, Stage::Ended(_)), ended.is_some(), "{stage:?}");
-    }    std::fs::remove_file(&path).unwrap();
+    }
+    std::fs::remove_file(&path).unwrap();
 }

@@ -25,7 +25,7 @@ async fn holes_are_holes_after_a_restore() {
     drop(sparse);
     fs::File::create_new(market.source.join("hollow")).unwrap().set_len(64 << 20).unwrap();
     fs::write(market.source.join("zeros"), vec![0; 8 << 20]).unwrap();
-    backed_up(&market).await;
+    market.world.run("buyer", market.create_args(&["--survive", "0.9"])).await.unwrap();
     let to = market.world.home("restored");
     let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     market.backup("buyer", &restore).await;
