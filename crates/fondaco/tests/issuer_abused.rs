@@ -366,7 +366,9 @@ async fn who_is_nobody(siege: &mut Siege) {
     let refused = SoapClient::connect(&wrong, soap, cents()).await;
     assert!(matches!(refused, Err(ClientError::Connection { .. })));
     siege.others_are_served("another issuer's key expected").await;
-    for shows in [Shows::NoKey, Shows::Stolen(key(ALICE)), Shows::Stolen(key(MALLORY))] {
+    for shows in
+        [Shows::NoKey, Shows::Stolen(key(ALICE).into()), Shows::Stolen(key(MALLORY).into())]
+    {
         // Under TLS 1.3 a client learns that it is refused when it reads.
         if let Ok(stream) = strange::dial(soap, shows).await {
             assert_eq!(say(stream, good.as_bytes()).await, "");

@@ -31,7 +31,7 @@ pub(crate) enum Shows {
     /// Nothing.
     NoKey,
     /// The certificate of this holder, without having its key.
-    Stolen(SecretKey),
+    Stolen(Box<SecretKey>),
 }
 
 /// Shakes hands, as far as that goes, with whoever is there.
