@@ -15,23 +15,26 @@
 //!
 //! - no honest host serves what no voucher that has come to it covers, forgets what it acknowledged, or counts twice;
 //! - the buyer signs for no more than what is owed and the one step it asks for;
-//! - it pays for keeping no more than it gave, and what it cannot know that a host did not get.
+//! - it pays for keeping no more than it gave, and what it cannot know that a host did not get;
+//! - no host is trusted with more than its owner lets a newcomer have, or has taken more.
 //!
 //! At the end:
 //!
 //! - what was acknowledged is in the book, and is read byte for byte while k honest hosts keep it;
-//! - no honest host was ever distrusted, and none ended a contract that was paid for;
-//! - who lied and was audited is distrusted; who does not serve has proved nothing;
+//! - no honest host was ever distrusted or paid no more, and none ended a contract that was paid for;
+//! - who lied and was audited is distrusted; who did not serve in an audit did not pass it, and its record says so;
 //! - money is conserved; each hold paid at most what was signed for; who sold has what was paid.
 //!
 //! # What is not here
 //!
 //! QUIC, files and threads: those are tested on sockets and disks. The repository on top of objects (see `fondaco`).
 
+mod bad_days;
 mod buyer;
 mod host;
 mod issuer;
 mod oracle;
+mod roles;
 mod villains;
 mod world;
 
@@ -58,6 +61,14 @@ pub enum Planted {
     SkipsChecks,
     /// The buyer pays for keeping whatever a host says that it keeps.
     BelievesHosts,
+    /// The buyer's audits ask what no restore does.
+    AuditsApart,
+    /// The buyer takes for a failed audit, many times over, that a host kept a read waiting.
+    JudgesByReads,
+    /// The buyer passes over in silence that a host did not answer an audit.
+    OverlooksSilence,
+    /// The buyer gives hosts whatever they ask for.
+    TrustsAnybody,
     /// A liar is taken for an honest host: it must be missed among those.
     TrustsLiars,
 }
@@ -96,6 +107,8 @@ pub struct Report {
     pub overstated: u64,
     /// Providers that were distrusted at the end.
     pub distrusted: u64,
+    /// Audits of one contract at the end that named a host which did not serve.
+    pub named: u64,
     /// Times that a machine lost its power or its process.
     pub crashes: u64,
     /// Contracts that were opened.
@@ -129,6 +142,7 @@ impl Report {
         self.caught += other.caught;
         self.overstated += other.overstated;
         self.distrusted += other.distrusted;
+        self.named += other.named;
         self.crashes += other.crashes;
         self.contracts += other.contracts;
         self.renewed += other.renewed;
@@ -154,12 +168,20 @@ pub fn run(seed: u64, planted: Planted) -> Result<Report, Violation> {
         .expect("a runtime without sockets needs nothing of the system");
     let mut chance = crate::Rng::new(seed ^ 0x6d61_726b_6574);
     fondaco_agent::entropy::repeat(Some(Box::new(move |bytes| chance.fill(bytes))));
-    fondaco_agent::planted::skip_checks(planted == Planted::SkipsChecks);
-    fondaco_agent::planted::believe(planted == Planted::BelievesHosts);
+    plant(planted);
     let done = runtime.block_on(world::run(seed, planted));
     drop(runtime);
-    fondaco_agent::planted::believe(false);
-    fondaco_agent::planted::skip_checks(false);
+    plant(Planted::Nothing);
     fondaco_agent::entropy::repeat(None);
     done
+}
+
+/// Has this thread's buyers do what is planted, and nothing else.
+fn plant(planted: Planted) {
+    use fondaco_agent::planted as agent;
+    agent::skip_checks(planted == Planted::SkipsChecks);
+    agent::believe(planted == Planted::BelievesHosts);
+    agent::audit_apart(planted == Planted::AuditsApart);
+    agent::judge_by_reads(planted == Planted::JudgesByReads);
+    agent::overlook(planted == Planted::OverlooksSilence);
 }

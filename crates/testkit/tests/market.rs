@@ -67,7 +67,7 @@ fn what_was_stored_is_there_and_liars_are_named() {
         assert!(contracts > 5 * runs && hours > 150 * runs, "{sum:?}");
         let Report { renewed, replaced, taken_over, .. } = sum;
         assert!(renewed > runs && replaced > runs / 10 && taken_over > runs / 20, "{sum:?}");
-        assert!(sum.overstated > 0, "{sum:?}");
+        assert!(sum.overstated > 0 && sum.named > runs / 10, "{sum:?}");
         let Report { proven, caught, distrusted, paid, .. } = sum;
         assert!(proven > 10 * runs && caught > 0 && distrusted > 0 && paid > runs, "{sum:?}");
     }
@@ -128,6 +128,26 @@ fn canary_a_buyer_that_takes_slices_as_they_come() {
 #[test]
 fn canary_a_buyer_that_believes_what_hosts_say_that_they_keep() {
     assert!(caught(Planted::BelievesHosts).len() >= 10);
+}
+
+#[test]
+fn canary_audits_that_ask_what_no_restore_does() {
+    assert!(caught(Planted::AuditsApart).len() >= 8);
+}
+
+#[test]
+fn canary_a_buyer_that_takes_slowness_for_a_fault() {
+    assert!(caught(Planted::JudgesByReads).len() >= 10);
+}
+
+#[test]
+fn canary_a_buyer_that_passes_over_silence() {
+    assert!(caught(Planted::OverlooksSilence).len() >= 5);
+}
+
+#[test]
+fn canary_a_buyer_that_gives_hosts_whatever_they_ask_for() {
+    assert!(caught(Planted::TrustsAnybody).len() >= 10);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use fondaco_agent::auditing::{Audited, Kind, audit};
 use fondaco_agent::book::{Book, ObjectId, ObjectKind, Stage};
 use fondaco_agent::delegate::Entrusted;
 use fondaco_agent::progress::Quiet;
-use fondaco_agent::{Agent, AgentError, BookFile, Objects, Wallet, Wish};
+use fondaco_agent::{Agent, AgentError, BookFile, Objects, Trust, Wallet, Wish};
 use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, Fabric, LcpClient};
@@ -46,6 +46,7 @@ pub(super) struct Buyer {
     outbox: SimDisk,
     hosts: Vec<Address>,
     wish: Wish,
+    trust: Trust,
     /// What it looks after for another, if anything.
     pub(super) entrusted: Option<Entrusted>,
     /// The bytes of everything it ever tried to store.
@@ -63,12 +64,13 @@ pub(super) struct Plan {
     pub(super) issuer: Address,
     pub(super) hosts: Vec<Address>,
     pub(super) wish: Wish,
+    pub(super) trust: Trust,
     pub(super) lying_disk: bool,
 }
 
 impl Buyer {
     pub(super) fn new(plan: Plan, fabric: &Fabric, clock: VirtualClock, rng: Rng) -> Self {
-        let Plan { key, issuer, hosts, wish, lying_disk } = plan;
+        let Plan { key, issuer, hosts, wish, trust, lying_disk } = plan;
         let disk = || if lying_disk { SimDisk::lying() } else { SimDisk::new() };
         Self {
             key,
@@ -79,6 +81,7 @@ impl Buyer {
             outbox: disk(),
             hosts,
             wish,
+            trust,
             entrusted: None,
             bytes: BTreeMap::new(),
             stored: BTreeSet::new(),
@@ -103,6 +106,7 @@ impl Buyer {
         let wallet = wallet.map_err(failed)?;
         let clock = Arc::new(self.clock.clone());
         let agent = Agent::with_book(book, self.key.clone(), endpoint.clone(), clock);
+        let agent = agent.with_trust(self.trust);
         let agent = match &self.entrusted {
             Some(entrusted) => agent.looking_after(entrusted),
             None => agent,

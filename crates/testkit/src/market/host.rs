@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::oracle::Oracle;
-use super::villains::{Mischief, Relay};
+use super::villains::{Deeds, Mischief, Relay};
 use crate::{Rng, SimBlobs, SimDisk, VirtualClock};
 
 /// How often a host looks at its contracts: seldom, since weeks go by.
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     oracle: Oracle,
     kill: Notify,
     wake: Notify,
+    deeds: Deeds,
     state: Mutex<State>,
 }
 
@@ -89,9 +90,20 @@ impl HostNode {
             mischief,
         };
         let (kill, wake, state) = (Notify::new(), Notify::new(), Mutex::new(state));
-        let fabric = fabric.clone();
-        let shared =
-            Shared { key, config, sockets, fabric, issuer, clock, oracle, kill, wake, state };
+        let (fabric, deeds) = (fabric.clone(), Deeds::default());
+        let shared = Shared {
+            key,
+            config,
+            sockets,
+            fabric,
+            issuer,
+            clock,
+            oracle,
+            kill,
+            wake,
+            deeds,
+            state,
+        };
         let node = Self(Arc::new(shared));
         tokio::spawn(node.clone().supervise(buyer));
         node
@@ -115,6 +127,11 @@ impl HostNode {
 
     pub(super) fn clock(&self) -> &VirtualClock {
         &self.0.clock
+    }
+
+    /// What it did that its service did not, under which contract.
+    pub(super) fn deeds(&self) -> &Deeds {
+        &self.0.deeds
     }
 
     /// Plans that the power goes at one of the next writes, of its journal or of its shards.
@@ -204,7 +221,8 @@ impl HostNode {
                     let inner = Fabric::new(1);
                     let endpoint = bind(&inner, None, &protocols);
                     let relay = Relay::new(front.clone(), inner, endpoint.address(), &buyer);
-                    (endpoint, Some(tokio::spawn(relay.run(mischief))))
+                    let deeds = self.0.deeds.clone();
+                    (endpoint, Some(tokio::spawn(relay.run(mischief, deeds))))
                 }
             };
             let service = HostService::open_on(

@@ -6,6 +6,8 @@
 //! For each contract it has two accounts. As the *provider* can know it: the highest voucher that has come, and what was
 //! served. As the *buyer* can know it: the highest voucher that was signed, and what was received, or claimed.
 
+mod taken;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -155,6 +157,8 @@ struct Account {
     known: Side,
     /// How many steps were paid for and not served, as far as the buyer knows.
     taken: u64,
+    /// What was paid for and came: what was signed for beyond it, its provider has taken.
+    came: Used,
     closed: bool,
     /// Whether another contract has taken its shards.
     renewed: bool,
@@ -180,6 +184,7 @@ impl Account {
             signed: 0,
             known: Side::default(),
             taken: 0,
+            came: Used::default(),
             closed: false,
             renewed: false,
             longest: 0,
@@ -211,6 +216,8 @@ struct State {
     sizes: BTreeMap<ShardId, u64>,
     /// How many bytes a host may have been meant to get at most, of puts that came to nothing.
     unhanded: u64,
+    /// With how much money each buyer trusts a provider of which it knows nothing.
+    caps: BTreeMap<EntityId, u64>,
     faults: Vec<String>,
     trace: Chain,
     frames: u64,
@@ -241,6 +248,8 @@ pub(super) struct Told {
     lapses: u64,
     pub(super) taken: u64,
     pub(super) closed: bool,
+    /// How many bytes its provider said last that it keeps, or took since.
+    pub(super) claimed: u64,
 }
 
 impl Told {
@@ -336,6 +345,7 @@ impl Oracle {
                 lapses: begins + epoch * (known.used.advanced + 2),
                 taken: *taken,
                 closed: *closed,
+                claimed: known.stored,
             }
         };
         state.accounts.iter().map(|(id, account)| (*id, told(account))).collect()
@@ -388,6 +398,7 @@ impl State {
             Request::Open { terms, voucher: signed, .. } => {
                 charge = Some(Charge::Open);
                 voucher = Some(signed.voucher.cumulative.get());
+                self.opens(terms);
                 let account = Account::new(terms, signed.voucher.hold);
                 self.accounts.entry(terms.id()).or_insert(account);
                 terms.id()
@@ -461,7 +472,13 @@ impl State {
         let prices = &account.terms.prices;
         let handed: u64 = account.handed.values().sum();
         let (claimed, unhanded) = (account.known.stored, self.unhanded);
-        if matches!(charge, Charge::Advance) && claimed > handed + unhanded && !account.was_anothers
+        // What its host claims to another process, or to a question that is not about money, it need not have heard.
+        let kept = Used { kept: u128::from(handed + unhanded), advanced: 1, ..Used::default() };
+        let fair = account.known.used.plus(&kept).cost(prices).max(account.signed);
+        if matches!(charge, Charge::Advance)
+            && claimed > handed + unhanded
+            && cumulative > fair
+            && !account.was_anothers
         {
             self.faults.push(format!(
                 "a buyer paid for keeping {claimed} bytes of {handed} that it gave, and {unhanded} that it may have"
@@ -498,6 +515,7 @@ impl State {
             account.signed = cumulative;
             account.taken += 1;
         }
+        self.takes(contract);
     }
 
     /// A request has come to its provider.
@@ -653,7 +671,8 @@ impl State {
                 let charge = exchange.charge?;
                 let is_new = !matches!(charge, Charge::Renew { .. }) || !account.known.used.opened;
                 if is_new {
-                    account.known.add(charge);
+                    let used = account.known.add(charge);
+                    account.came = account.came.plus(&used);
                 }
                 account.taken = account.taken.saturating_sub(1);
                 if let Some(from) = account.terms.renews.filter(|_| is_new) {
@@ -667,6 +686,7 @@ impl State {
             Response::Status { tab, .. } => {
                 account.known.used = Used::of(&tab);
                 account.known.stored = tab.stored.get();
+                account.hears_of(&tab);
             }
             _ => {}
         }

@@ -1,31 +1,30 @@
 //! The run itself: who there is, what befalls them, and what must be true.
 
+mod absent;
+mod ending;
 mod friend;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fondaco_agent::auditing::{Audited, Outcome};
-use fondaco_agent::book::Stage;
-use fondaco_agent::{AgentError, Wish};
-use fondaco_contract::Ending;
+use fondaco_agent::{AgentError, MoneyLimits, Share, Trust, Wish};
 use fondaco_crypto::{EntityId, SecretKey};
-use fondaco_ledger::HoldState;
-use fondaco_ports::Clock as _;
 use fondaco_storage_host::HostConfig;
 use fondaco_transport::{Climate, Fabric};
 use fondaco_units::{Amount, Bytes, Duration as Span, Price, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
+use absent::Absent;
+
 use super::buyer::{Buyer, OBJECT_MAX, Plan as BuyerPlan, Process};
 use super::host::{HostNode, Plan as HostPlan};
 use super::issuer::IssuerNode;
 use super::oracle::Oracle;
+use super::roles::Role;
 use super::villains::{
-    CountsTwice, DoubleSpender, GarbageBuyer, InflatingHost, LyingHost, Mischief, RefusingHost,
-    ServesUnpaid, SilentHost, StepTaker, TruncatingHost, VoucherReplayer,
+    CountsTwice, DoubleSpender, GarbageBuyer, Mischief, ServesUnpaid, VoucherReplayer,
 };
 use super::{Planted, Report, Violation};
 use crate::{Rng, VirtualClock};
@@ -36,62 +35,8 @@ const EPOCH: Span = Span::from_seconds(86_400);
 const MINTED: Amount = Amount::new(1 << 50);
 /// The longest that anything the buyer does may take: an issuer and a dozen hosts, each with its time-outs and patience.
 const ACTION_MAX: Duration = Duration::from_secs(6 * 3600);
-
-/// What a host is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Honest,
-    /// Honest, with a disk that fills up.
-    FullDisk,
-    /// Honest, with a clock a day off.
-    DayOff,
-    /// Sends a byte a second.
-    Stalling,
-    Lying,
-    Truncating,
-    Silent,
-    StepTaking,
-    Refusing,
-    /// Loses shards.
-    Forgetful,
-    Inflating,
-}
-
-impl Role {
-    /// Whether it keeps and serves what it is paid for.
-    const fn is_good(self) -> bool {
-        matches!(self, Self::Honest | Self::FullDisk)
-    }
-
-    /// Whether nothing it does may ever be held against it.
-    const fn is_honest(self) -> bool {
-        matches!(self, Self::Honest | Self::FullDisk | Self::DayOff)
-    }
-
-    fn any_villain(rng: &mut Rng) -> Self {
-        use Role::{
-            DayOff, Forgetful, FullDisk, Inflating, Lying, Refusing, Silent, Stalling, StepTaking,
-            Truncating,
-        };
-        let all = [
-            FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Refusing,
-            Forgetful, Inflating,
-        ];
-        *rng.pick(&all).unwrap_or(&Lying)
-    }
-
-    fn mischief(self, rng: &mut Rng) -> Option<Box<dyn Mischief>> {
-        match self {
-            Self::Lying => Some(Box::new(LyingHost::new(rng))),
-            Self::Truncating => Some(Box::new(TruncatingHost::new(rng))),
-            Self::Silent => Some(Box::new(SilentHost::new(rng))),
-            Self::StepTaking => Some(Box::new(StepTaker::new(rng))),
-            Self::Refusing => Some(Box::new(RefusingHost::new(rng))),
-            Self::Inflating => Some(Box::new(InflatingHost::new(rng))),
-            Self::Honest | Self::FullDisk | Self::DayOff | Self::Stalling | Self::Forgetful => None,
-        }
-    }
-}
+/// How much a buyer puts on a host that it does not know: a contract of a run, and some more.
+const NEWCOMER_ROOM: Bytes = Bytes::new(128 << 20);
 
 struct World {
     rng: Rng,
@@ -108,6 +53,10 @@ struct World {
     replayer: VoucherReplayer,
     began: Instant,
     audited: Instant,
+    /// How the last audits came out, after all villains were at their worst.
+    last_audits: Vec<Audited>,
+    /// How often audits found nobody at each host, or it was down then: of the buyer, and of its delegate.
+    absent: [Absent; 2],
     minted: u64,
     report: Report,
 }
@@ -139,10 +88,9 @@ impl World {
         let villains = if rng.chance(25) { 0 } else { 1 + rng.index(count / 3) };
         let mut hosts = Vec::new();
         for number in 0..count {
-            let role = match planted {
+            let role = match number {
                 _ if number >= villains => Role::Honest,
-                Planted::BelievesHosts => Role::Inflating,
-                _ => Role::any_villain(&mut rng),
+                _ => Role::any_villain(planted, &mut rng),
             };
             let host = Self::host(
                 &mut rng, planted, role, number, &fabric, &oracle, &clock, &issuer, &key,
@@ -155,15 +103,18 @@ impl World {
             epochs: 8 + u32::try_from(rng.below(30)).unwrap_or(0),
             budget: None,
         };
+        let (trust, cap) = Self::any_trust(planted, &mut rng)?;
         let plan = BuyerPlan {
             key: key.clone(),
             issuer: issuer.address(),
             hosts: hosts.iter().map(|(_, host)| host.address()).collect(),
             wish,
+            trust,
             lying_disk: planted == Planted::BuyerForgets,
         };
         let buyer = Buyer::new(plan, &fabric, clock.another(), rng.fork());
         oracle.trust(buyer.entity());
+        oracle.caps(buyer.entity(), cap);
         issuer.mint(buyer.entity(), MINTED)?;
         let mut minted = MINTED.get();
         let friend = rng.chance(40).then(|| {
@@ -172,12 +123,14 @@ impl World {
                 issuer: issuer.address(),
                 hosts: hosts.iter().map(|(_, host)| host.address()).collect(),
                 wish,
+                trust,
                 lying_disk: false,
             };
             Buyer::new(plan, &fabric, clock.another(), rng.fork())
         });
         if let Some(friend) = &friend {
             oracle.trust(friend.entity());
+            oracle.caps(friend.entity(), cap);
             issuer.mint(friend.entity(), MINTED)?;
             minted += MINTED.get();
         }
@@ -191,7 +144,7 @@ impl World {
         }
         let garbage = GarbageBuyer::new(&fabric, &mut rng);
         let replayer = VoucherReplayer::new(&fabric, &key);
-        let (began, report) = (Instant::now(), Report::default());
+        let (began, report, last_audits) = (Instant::now(), Report::default(), Vec::new());
         Ok(Self {
             rng,
             planted,
@@ -206,9 +159,28 @@ impl World {
             replayer,
             began,
             audited: began,
+            last_audits,
+            absent: Default::default(),
             minted,
             report,
         })
+    }
+
+    /// As the command lets hosts have: by what others ask, or by a sum of money, which is returned too.
+    fn any_trust(planted: Planted, rng: &mut Rng) -> Result<(Trust, Option<Amount>), String> {
+        let trust = Trust { newcomer: Some(NEWCOMER_ROOM), ..Trust::DEFAULT };
+        let cap = Amount::new(500 + rng.below(4000));
+        let is_money = rng.chance(50);
+        if planted == Planted::TrustsAnybody {
+            return Ok((Trust::ANY, Some(cap)));
+        }
+        if !is_money {
+            return Ok((trust, None));
+        }
+        let identity = Amount::new(cap.get() + 1);
+        let limits = MoneyLimits::new(cap, Amount::MAX, Share::ONE, identity);
+        let limits = Some(limits.map_err(|error| error.to_string())?);
+        Ok((Trust { limits, ..trust }, Some(cap)))
     }
 
     #[allow(clippy::too_many_arguments)] // the world so far
@@ -224,9 +196,7 @@ impl World {
         buyer: &SecretKey,
     ) -> HostNode {
         let clock = clock.another();
-        if role == Role::DayOff {
-            clock.set_skew(if rng.chance(50) { 86_400_000 } else { -86_400_000 });
-        }
+        role.begin(&clock, rng);
         let place = u8::try_from(number).unwrap_or(u8::MAX);
         let socket = |port: u16| SocketAddr::from(([203, place, 113, 1], port));
         let config = HostConfig {
@@ -250,7 +220,7 @@ impl World {
         };
         let plan = HostPlan {
             key: SecretKey::from_bytes(&rng.array()),
-            config,
+            config: role.prices(config),
             sockets: [socket(4433), socket(4434)],
             issuer: issuer.address(),
             lying_disk: planted == Planted::HostsAcknowledgeEarly,
@@ -258,9 +228,6 @@ impl World {
             buyer: buyer.clone(),
         };
         let host = HostNode::start(plan, fabric, clock, oracle.clone(), rng.fork());
-        if role == Role::Stalling {
-            fabric.set_rate(host.entity(), Some(1));
-        }
         if role.is_good() {
             oracle.trust(host.entity());
         }
@@ -352,15 +319,7 @@ impl World {
                 }
                 9 => self.issuer.power_off_in(self.rng.below(12)),
                 10 => self.buyer.power_off_in(self.rng.below(12)),
-                _ => match role {
-                    Role::FullDisk => {
-                        node.set_room(Some(self.rng.below(50_000)));
-                    }
-                    Role::Forgetful => {
-                        node.lose(1 + self.rng.below(100));
-                    }
-                    _ => node.stay_down(self.rng.chance(50)),
-                },
+                _ => role.strike(&self.fabric, &node, &mut self.rng),
             }
         }
     }
@@ -527,6 +486,7 @@ impl World {
         match self.buyer.audit(process, samples, nonce).await {
             Ok(audited) => {
                 self.audited = Instant::now();
+                self.absent[0].note(&self.hosts, &audited);
                 for each in &audited {
                     match &each.outcome {
                         Outcome::Proven { .. } => self.report.proven += 1,
@@ -563,217 +523,9 @@ impl World {
             if let Some(why) = why.filter(|_| trusted) {
                 return Err(format!("an honest host ({role:?}) was cut off: {why}"));
             }
-        }
-        Ok(())
-    }
-
-    // --- the end ---------------------------------------------------------------------------------------
-
-    /// Everything comes up again, and villains are at their worst.
-    async fn heal(&mut self, process: &mut Option<Process>) -> Result<(), String> {
-        self.fabric.set_climate(Climate::FAIR);
-        self.issuer.heal();
-        self.buyer.heal();
-        for (_, host) in &self.hosts {
-            host.heal();
-        }
-        // The longest pause of any fault.
-        sleep(HOUR * 3).await;
-        for (_, host) in &self.hosts {
-            self.fabric.set_away(host.entity(), false);
-            host.stay_down(false);
-        }
-        sleep(HOUR * 7).await;
-        if let Some((role, _)) =
-            self.hosts.iter().find(|(_, host)| !host.is_up() && !host.gave_up())
-        {
-            return Err(format!("a host ({role:?}) does not come up"));
-        }
-        if let Some(old) = process.take() {
-            self.buyer.stop(old).await;
-        }
-        let mut present = self.start()?;
-        self.buyer.resume(&present).await.map_err(|error| format!("the wallet: {error}"))?;
-        let finished = self.buyer.finish_renewals(&mut present).await;
-        finished.map_err(|error| format!("a renewal: {error}"))?;
-        self.friend_hands_back(&mut present).await?;
-        // Those who were caught take no part in the second.
-        for _ in 0..2 {
-            self.audit(&present, 1000).await?;
-        }
-        self.look(Some(&present))?;
-        self.buyer.stop(present).await;
-        *process = Some(self.start()?);
-        Ok(())
-    }
-
-    async fn check(&mut self, process: Option<Process>) -> Result<(), String> {
-        let process = process.ok_or("no buyer")?;
-        self.liars_are_named(&process)?;
-        self.all_is_there(&process).await?;
-        self.nobody_ended_early(&process)?;
-        self.look(Some(&process))?;
-        self.audit(&process, 1).await?;
-        drop(self.buyer.end(&process).await);
-        self.buyer.stop(process).await;
-        self.friend_ends().await?;
-        // What the hosts did not post at once, they post now.
-        sleep(HOUR * 2).await;
-        self.books_balance()
-    }
-
-    /// Who was audited in full and does not have what it should, or shows other bytes, is distrusted.
-    fn liars_are_named(&mut self, process: &Process) -> Result<(), String> {
-        let roles: BTreeMap<EntityId, (Role, HostNode)> =
-            self.hosts.iter().map(|(role, host)| (host.entity(), (*role, host.clone()))).collect();
-        let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
-        let book = process.agent.book();
-        let distrusted = |who| book.read(|book| book.distrusted(who).is_some());
-        self.report.distrusted += roles.keys().filter(|who| distrusted(**who)).count() as u64;
-        for object in &self.buyer.stored {
-            let Some(place) = self.buyer.where_is(process, *object) else { continue };
-            let is_empty = self.buyer.bytes[object].is_empty();
-            for (contract, who, shard) in place.shards {
-                // What is over need not be kept, and shows nobody for a liar.
-                if !told.get(&contract).is_some_and(|told| told.is_paid_at(now)) {
-                    continue;
-                }
-                let (role, host) = &roles[&who];
-                let lies = match role {
-                    Role::Lying => !is_empty,
-                    // One that is paid no more, for what it took before, is not asked.
-                    Role::Refusing => {
-                        !is_empty && book.read(|book| book.loss(contract)) == Amount::ZERO
-                    }
-                    Role::Forgetful => !is_empty && !host.has(shard) && !host.gave_up(),
-                    _ => false,
-                };
-                if lies && !distrusted(who) {
-                    return Err(format!("a liar ({role:?}) was audited and is trusted"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What was acknowledged is read as it was, while enough of its hosts are good.
-    async fn all_is_there(&mut self, process: &Process) -> Result<(), String> {
-        let good: BTreeSet<EntityId> = self
-            .hosts
-            .iter()
-            .filter(|(role, _)| role.is_good())
-            .map(|(_, host)| host.entity())
-            .collect();
-        for object in self.buyer.stored.clone() {
-            let place = self.buyer.where_is(process, object).ok_or("an object is in no set")?;
-            // Who was away for long may find that what it keeps was not paid for.
-            let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
-            // Nor is more paid where answers were lost so often that more than a step was paid for nothing.
-            let loss = |contract| process.agent.book().read(|book| book.loss(contract));
-            let is_due = |contract: &_| {
-                told.get(contract).is_some_and(|told| told.is_paid_at(now))
-                    && loss(*contract) == Amount::ZERO
-            };
-            let there = place.shards.iter();
-            let there = there.filter(|(contract, who, _)| good.contains(who) && is_due(contract));
-            let there = there.count();
-            let length = self.buyer.bytes[&object].len() as u64;
-            let read = timeout(ACTION_MAX, self.buyer.read(process, object, 0, length)).await;
-            match read {
-                Err(_) => return Err("a read never came to an end".to_owned()),
-                Ok(Ok(true)) => self.report.read += 1,
-                Ok(Ok(false)) => return Err(format!("{object:?} was read as other bytes")),
-                Ok(Err(_)) if there < place.needed => self.report.beyond += 1,
-                Ok(Err(error)) => {
-                    let needed = place.needed;
-                    return Err(format!(
-                        "{object:?} of {length} bytes has {there} good hosts, needs {needed}, and is \
-                         lost: {error}"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// No honest host ended what was paid for.
-    fn nobody_ended_early(&self, process: &Process) -> Result<(), String> {
-        /// How far two clocks were apart.
-        const SKEW: u64 = 300_000;
-        let now = self.buyer.clock.now().milliseconds() + SKEW;
-        let told = self.oracle.contracts();
-        let honest: BTreeSet<EntityId> = self
-            .hosts
-            .iter()
-            .filter(|(role, _)| role.is_good())
-            .map(|(_, host)| host.entity())
-            .collect();
-        process.agent.book().read(|book| {
-            for (id, contract) in book.contracts() {
-                let Some(told) = told.get(&id) else { continue };
-                let (ended, by_buyer) = match contract.stage {
-                    Stage::Ended(end) => {
-                        let why = end.state.and_then(|state| state.why());
-                        (true, why == Some(Ending::Closed))
-                    }
-                    Stage::Intended | Stage::Open => (false, false),
-                };
-                let early = told.is_paid_at(now);
-                if ended && !by_buyer && early && honest.contains(&told.provider) && !told.closed {
-                    return Err(format!("{id:?} was ended before its time"));
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Money is conserved, and went where it was signed to.
-    fn books_balance(&mut self) -> Result<(), String> {
-        let told = self.oracle.contracts();
-        self.report.contracts = told.len() as u64;
-        self.report.taken = told.values().map(|told| told.taken).sum();
-        let minted = self.minted;
-        let (paid_to, paid_by) = self.issuer.look(|issuer| {
-            issuer.check().map_err(|error| format!("the issuer's books: {error}"))?;
-            let ledger = issuer.ledger();
-            let sum: u64 = ledger
-                .books()
-                .map(|(_, account)| account.available.get() + account.held.get())
-                .sum();
-            if (sum, ledger.supply().get()) != (minted, minted) {
-                return Err(format!("{minted} were minted, {sum} are there"));
-            }
-            let (mut paid_to, mut paid_by) = (BTreeMap::new(), BTreeMap::new());
-            for (id, hold) in ledger.holds() {
-                let HoldState::Posted { paid } = hold.state else { continue };
-                let contract =
-                    told.values().find(|told| told.hold == id && told.buyer == hold.payer);
-                let signed = contract.map_or(0, |told| told.signed);
-                if paid.get() > signed {
-                    return Err(format!("{} were paid of {signed} signed for", paid.get()));
-                }
-                *paid_to.entry(hold.payee).or_insert(0) += paid.get();
-                *paid_by.entry(hold.payer).or_insert(0) += paid.get();
-            }
-            Ok((paid_to, paid_by))
-        })??;
-        self.report.paid = paid_to.values().sum();
-        let has = |who| {
-            self.issuer.look(|issuer| {
-                let account = issuer.ledger().account(who);
-                account.available.get() + account.held.get()
-            })
-        };
-        for (_, host) in &self.hosts {
-            let (has, paid) = (has(host.entity())?, *paid_to.get(&host.entity()).unwrap_or(&0));
-            if has != paid {
-                return Err(format!("a host has {has}, and was paid {paid}"));
-            }
-        }
-        for who in [Some(&self.buyer), self.friend.as_ref()].into_iter().flatten() {
-            let (left, paid) = (has(who.entity())?, *paid_by.get(&who.entity()).unwrap_or(&0));
-            if left + paid != MINTED.get() {
-                return Err(format!("a buyer has {left} and paid {paid}"));
+            let standing = process.agent.book().read(|book| book.standing(who));
+            if role.is_honest() && self.absent[0].is_wronged(who, standing) {
+                return Err(format!("an honest host ({role:?}) is {standing}"));
             }
         }
         Ok(())

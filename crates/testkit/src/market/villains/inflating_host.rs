@@ -1,4 +1,7 @@
 //! A host that wants to be paid for keeping more than it was given.
+//!
+//! It is named, as one whose audit failed, when it claims more than it may have been given. Below that nobody can know it: what was
+//! cut off on its way, it may have or not.
 
 use fondaco_ports::market::{Frame as _, Response};
 use fondaco_units::Bytes;

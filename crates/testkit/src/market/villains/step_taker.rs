@@ -1,4 +1,7 @@
 //! A host that takes a step with its voucher, and goes.
+//!
+//! It is not proven a liar by that, but by every audit that it does it in, it is one that did not answer; an audit that it answers like
+//! an honest host names nobody.
 
 use fondaco_ports::market::{Frame as _, Request};
 
@@ -33,7 +36,7 @@ impl Mischief for StepTaker {
     }
 
     fn be_worst(&mut self) {
-        self.percent = 100;
+        self.percent = 200; // Of reads, half as often.
     }
 
     fn twin(&self) -> Box<dyn Mischief> {

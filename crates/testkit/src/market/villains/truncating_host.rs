@@ -1,4 +1,7 @@
 //! A host whose answers to reads end too soon.
+//!
+//! It is not proven a liar by that, but by every audit that it does it in, it is one that did not answer; an audit that it answers like
+//! an honest host names nobody.
 
 use super::{Act, Mischief};
 use crate::Rng;

@@ -3,6 +3,7 @@
 use super::World;
 use crate::market::buyer::{Buyer, Process};
 use fondaco_agent::AgentError;
+use fondaco_agent::auditing::Audited;
 use fondaco_agent::delegate::Watched;
 use fondaco_contract::Takes;
 use fondaco_ports::Clock as _;
@@ -40,7 +41,8 @@ impl World {
             _ => hand_back(friend, &theirs, &self.buyer, process, until, epochs).await,
         };
         match done {
-            Ok(Done { taken, replaced, notes }) => {
+            Ok(Done { taken, replaced, notes, audited }) => {
+                self.absent[1].note(&self.hosts, &audited);
                 self.report.taken_over += taken;
                 self.report.replaced += replaced;
                 notes.iter().for_each(|note| self.oracle.note(note));
@@ -69,12 +71,16 @@ impl World {
         watched.notes.iter().for_each(|note| self.oracle.note(note));
         let done = hand_back(friend, &theirs, &self.buyer, process, until, 5).await;
         done.map_err(failed)?.notes.iter().for_each(|note| self.oracle.note(note));
-        for (role, host) in &self.hosts {
-            let why = theirs.agent.book().read(|book| {
-                book.distrusted(host.entity()).filter(|_| role.is_honest()).map(str::to_owned)
+        for (role, host) in self.hosts.iter().filter(|(role, _)| role.is_honest()) {
+            let (why, standing) = theirs.agent.book().read(|book| {
+                let why = book.distrusted(host.entity()).map(str::to_owned);
+                (why, book.standing(host.entity()))
             });
             if let Some(why) = why {
                 return Err(format!("a delegate cut an honest host ({role:?}) off: {why}"));
+            }
+            if self.absent[1].is_wronged(host.entity(), standing) {
+                return Err(format!("to a delegate, an honest host ({role:?}) is {standing}"));
             }
         }
         friend.stop(theirs).await;
@@ -98,13 +104,15 @@ struct Done {
     taken: u64,
     replaced: u64,
     notes: Vec<String>,
+    audited: Vec<Audited>,
 }
 
 impl Done {
     fn of(watched: &[Watched]) -> Self {
         let taken = watched.iter().filter(|one| matches!(one.taken, Ok(Some(_)))).count() as u64;
         let errors = watched.iter().filter_map(|one| one.taken.as_ref().err());
-        Self { taken, replaced: 0, notes: errors.map(ToString::to_string).collect() }
+        let notes = errors.map(ToString::to_string).collect();
+        Self { taken, notes, ..Self::default() }
     }
 }
 
@@ -144,9 +152,14 @@ async fn tend(
     let (_, notes) = friend.renew(theirs, 1.5, epochs).await?;
     done.notes.extend(notes);
     let audited = friend.audit(theirs, 2, nonce).await?;
-    let (replaced, problems) = friend.repair(theirs, audited, now).await?;
-    done.replaced = replaced;
-    done.notes.extend(problems);
+    done.audited.clone_from(&audited);
+    match friend.repair(theirs, audited, now).await {
+        Ok((replaced, problems)) => {
+            done.replaced = replaced;
+            done.notes.extend(problems);
+        }
+        Err(error) => done.notes.push(error.to_string()),
+    }
     Ok(done)
 }
 
