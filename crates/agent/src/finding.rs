@@ -10,7 +10,8 @@
 //! # What always holds
 //!
 //! - A place is believed when the host's own key has answered there, and written down only then.
-//! - Each place is dialled by itself, never together with the one that was known.
+//! - Each place is dialled by itself, never together with the one that was known, and from an endpoint that knows of no
+//!   other place of that host: at its old socket may be somebody else, whose wrong key would end the attempt.
 //! - A search goes on when the read that began it is given up, and is the only one of its provider. After one in vain there is
 //!   none for [`REST`](searches::REST), so that a host that is gone costs its brokers little.
 //! - Brokers are asked by a key that is thrown away, and only of a host that does not answer.
@@ -78,11 +79,25 @@ impl std::fmt::Debug for Seek {
 }
 
 /// What one waits on who looks for a host: nothing yet, or where it was found, or that it was not.
-type Wait = watch::Receiver<Option<Option<Address>>>;
+type Wait = watch::Receiver<Option<Option<Found>>>;
+
+/// Where a host was found, and from which endpoint it is dialled there.
+#[derive(Clone, Debug)]
+struct Found {
+    place: Address,
+    endpoint: Endpoint,
+}
+
+impl Found {
+    async fn dial(&self) -> Result<Connection, TransportError> {
+        self.endpoint.connect(&self.place, Protocol::Storage).await
+    }
+}
 
 /// Dials hosts, and looks for those that are not where they were.
 #[derive(Debug)]
 pub(crate) struct Finder {
+    key: SecretKey,
     endpoint: Endpoint,
     /// Not held by it: a search that goes on must not keep the next command from opening the book.
     book: Weak<BookFile>,
@@ -91,13 +106,15 @@ pub(crate) struct Finder {
     began: Instant,
     searches: Mutex<Searches<Wait>>,
     /// Where hosts were found.
-    found: Mutex<BTreeMap<EntityId, Address>>,
+    found: Mutex<BTreeMap<EntityId, Found>>,
     /// By what brokers are asked.
     nobody: OnceCell<Endpoint>,
 }
 
 impl Finder {
+    /// Creates what dials from `endpoint`, which is that of `key`.
     pub(crate) fn new(
+        key: SecretKey,
         endpoint: Endpoint,
         book: &Arc<BookFile>,
         clock: Arc<dyn Clock>,
@@ -105,13 +122,18 @@ impl Finder {
     ) -> Self {
         let (began, searches, found) = (Instant::now(), Mutex::default(), Mutex::default());
         let (book, nobody) = (Arc::downgrade(book), OnceCell::new());
-        Self { endpoint, book, clock, seek, began, searches, found, nobody }
+        Self { key, endpoint, book, clock, seek, began, searches, found, nobody }
     }
 
     /// Returns where a host is, as far as this process knows: `address`, if it was not found elsewhere.
     pub(crate) fn now_at(&self, address: &Address) -> Address {
-        let found = self.found.lock().expect("no panic under this lock");
-        found.get(&address.entity()).unwrap_or(address).clone()
+        self.known(address).place
+    }
+
+    fn known(&self, address: &Address) -> Found {
+        let found =
+            self.found.lock().expect("no panic under this lock").get(&address.entity()).cloned();
+        found.unwrap_or_else(|| Found { place: address.clone(), endpoint: self.endpoint.clone() })
     }
 
     /// Dials a host for its storage, where it was or wherever it is found.
@@ -123,9 +145,9 @@ impl Finder {
         self: &Arc<Self>,
         address: &Address,
     ) -> Result<Connection, TransportError> {
-        let known = self.now_at(address);
-        let mut dial = pin!(self.dial(&known));
-        if self.seek.brokers.is_empty() && self.leads(&known).is_empty() {
+        let known = self.known(address);
+        let mut dial = pin!(known.dial());
+        if self.seek.brokers.is_empty() && self.leads(&known.place).is_empty() {
             return dial.await;
         }
         let failed = match timeout(HEAD_START, dial.as_mut()).await {
@@ -133,7 +155,7 @@ impl Finder {
             Ok(done) => return done,
             Err(_) => None,
         };
-        let Some(wait) = self.search(&known) else {
+        let Some(wait) = self.search(&known.place) else {
             return match failed {
                 Some(error) => Err(error),
                 None => dial.await,
@@ -149,19 +171,15 @@ impl Finder {
                     done => return done,
                 },
                 found = search.as_mut() => return match found {
-                    Some(found) => self.dial(&found).await,
+                    Some(found) => found.dial().await,
                     None => dial.await,
                 },
             },
         };
         match search.await {
-            Some(found) => self.dial(&found).await,
+            Some(found) => found.dial().await,
             None => Err(failed),
         }
-    }
-
-    async fn dial(&self, address: &Address) -> Result<Connection, TransportError> {
-        self.endpoint.connect(address, Protocol::Storage).await
     }
 
     /// Returns where else a host may be that was dialled in vain: what a person named before what the book has.
@@ -198,16 +216,16 @@ impl Finder {
         })
     }
 
-    async fn look_for(&self, tried: &Address) -> Option<Address> {
+    async fn look_for(self: &Arc<Self>, tried: &Address) -> Option<Found> {
         let provider = tried.entity();
         let leads = self.leads(tried);
         tracing::debug!(provider = %provider.short(), leads = leads.len(), "a host is looked for");
         let mut dialled: BTreeSet<Address> = leads.iter().cloned().collect();
         dialled.insert(tried.clone());
-        let mut dials: JoinSet<Option<Address>> = JoinSet::new();
+        let mut dials: JoinSet<Option<Found>> = JoinSet::new();
         for lead in leads {
-            let told = self.seek.told.clone();
-            dials.spawn(reached(self.endpoint.clone(), lead, told));
+            let finder = Arc::clone(self);
+            dials.spawn(async move { finder.reached(lead, finder.seek.told.as_ref()).await });
         }
         if let Some(found) = first(&mut dials).await {
             return Some(found);
@@ -223,7 +241,7 @@ impl Finder {
         let dialled = Arc::new(Mutex::new(dialled));
         for broker in self.seek.brokers.iter().take(BROKERS_MAX) {
             let (nobody, broker) = (nobody.clone(), broker.clone());
-            let (endpoint, dialled) = (self.endpoint.clone(), Arc::clone(&dialled));
+            let (finder, dialled) = (Arc::clone(self), Arc::clone(&dialled));
             dials.spawn(async move {
                 let told = whereabouts(&nobody, &broker, provider, now).await.inspect_err(
                     |error| tracing::info!(broker = %broker.entity().short(), %error, "a broker did not say where a host is"),
@@ -231,10 +249,31 @@ impl Finder {
                 let place = told.ok()??;
                 // Another broker may have said the same, and the host may be where it was, and silent.
                 let is_new = dialled.lock().expect("no panic under this lock").insert(place.clone());
-                if is_new { reached(endpoint, place, None).await } else { None }
+                if is_new { finder.reached(place, None).await } else { None }
             });
         }
         first(&mut dials).await
+    }
+
+    /// Dials a place, from an endpoint that knows of no other; returns it if the key that it is to be the place of answers.
+    async fn reached(&self, place: Address, told: Option<&Told>) -> Option<Found> {
+        let endpoint = self.endpoint.beside(&self.key).await;
+        let endpoint =
+            endpoint.inspect_err(|error| tracing::warn!(%error, "no socket to look from"));
+        let found = Found { place, endpoint: endpoint.ok()? };
+        match found.dial().await {
+            Ok(connection) => {
+                connection.close(CloseReason::Done);
+                Some(found)
+            }
+            Err(error) => {
+                tracing::info!(%error, "a host is not there either");
+                if let Some(told) = told {
+                    told(News::NotThere { at: &found.place, why: &error });
+                }
+                None
+            }
+        }
     }
 
     /// Returns an endpoint of nobody in particular: brokers need not know whose data a host keeps.
@@ -247,47 +286,31 @@ impl Finder {
     }
 
     /// Writes down where a host is, whose key has answered there.
-    fn note(&self, found: &Address) {
-        let provider = found.entity();
-        tracing::info!(provider = %provider.short(), %found, "a host was found at another address");
+    fn note(&self, found: &Found) {
+        let place = &found.place;
+        let provider = place.entity();
+        tracing::info!(provider = %provider.short(), %place, "a host was found at another address");
         let mut places = self.found.lock().expect("no panic under this lock");
         places.insert(provider, found.clone());
         drop(places);
         let Some(book) = self.book.upgrade() else { return };
         let is_elsewhere = book.read(|book| {
             let mut of = book.contracts().map(|(_, record)| &record.address);
-            of.any(|place| place.entity() == provider && place != found)
+            of.any(|known| known.entity() == provider && known != place)
         });
-        let moved = Event::HostMoved { address: found.clone() };
+        let moved = Event::HostMoved { address: place.clone() };
         if is_elsewhere && let Err(error) = book.record(&moved) {
             // It is used all the same; whatever comes next fails by the same journal, and says so.
             tracing::warn!(%error, "where a host is now was not written down");
         }
         if let Some(told) = &self.seek.told {
-            told(News::Found { at: found });
-        }
-    }
-}
-
-/// Dials a place; returns it if the key that it is to be the place of answers.
-async fn reached(endpoint: Endpoint, place: Address, told: Option<Told>) -> Option<Address> {
-    match endpoint.connect(&place, Protocol::Storage).await {
-        Ok(connection) => {
-            connection.close(CloseReason::Done);
-            Some(place)
-        }
-        Err(error) => {
-            tracing::info!(%error, "a host is not there either");
-            if let Some(told) = told {
-                told(News::NotThere { at: &place, why: &error });
-            }
-            None
+            told(News::Found { at: place });
         }
     }
 }
 
 /// Waits for the first place at which a host was reached, and lets go of the others; nothing if it is at none.
-async fn first(dials: &mut JoinSet<Option<Address>>) -> Option<Address> {
+async fn first(dials: &mut JoinSet<Option<Found>>) -> Option<Found> {
     while let Some(done) = dials.join_next().await {
         if let Ok(Some(found)) = done {
             dials.abort_all();
@@ -298,7 +321,7 @@ async fn first(dials: &mut JoinSet<Option<Address>>) -> Option<Address> {
 }
 
 /// Waits until a search has ended.
-async fn ended(mut wait: Wait) -> Option<Address> {
+async fn ended(mut wait: Wait) -> Option<Found> {
     wait.wait_for(Option::is_some).await.ok().and_then(|found| found.clone().flatten())
 }
 
@@ -306,8 +329,9 @@ impl Agent {
     /// Looks there for hosts that are not where they were; only where the book has another address, if nothing is said.
     #[must_use]
     pub fn seeking(self, seek: Seek) -> Self {
-        let (endpoint, clock) = (self.endpoint.clone(), Arc::clone(&self.clock));
-        let finder = Arc::new(Finder::new(endpoint, &self.book, clock, seek));
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        let clock = Arc::clone(&self.clock);
+        let finder = Arc::new(Finder::new(key, endpoint, &self.book, clock, seek));
         Self { finder, ..self }
     }
 }

@@ -165,8 +165,8 @@ impl Agent {
         let (book, audits) = (Arc::new(book), PathBuf::from("audits"));
         let (operators, audit_key, away) = (Mutex::default(), None, Arc::default());
         let (trust, risk) = (Trust::ANY, 1);
-        let (dialling, time) = (endpoint.clone(), Arc::clone(&clock));
-        let finder = finding::Finder::new(dialling, &book, time, Seek::default());
+        let (own, dialling, time) = (key.clone(), endpoint.clone(), Arc::clone(&clock));
+        let finder = finding::Finder::new(own, dialling, &book, time, Seek::default());
         let finder = Arc::new(finder);
         Self { key, endpoint, clock, book, trust, risk, audits, operators, audit_key, away, finder }
     }

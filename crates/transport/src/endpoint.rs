@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::{
     sync::{Mutex, mpsc},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 use tracing::{debug, warn};
@@ -74,6 +74,8 @@ struct Inner {
     way: Way,
     entity: EntityId,
     accepted: Mutex<mpsc::Receiver<Connection>>,
+    /// Those that were bound beside it, and end with it.
+    beside: SyncMutex<Vec<Endpoint>>,
 }
 
 /// What carries its connections.
@@ -142,7 +144,7 @@ impl Endpoint {
         let entity = key.entity();
         debug!(entity = %entity.short(), sockets = ?quic.bound_sockets(), "endpoint bound");
         let (accepted, way) = (Mutex::new(accepted), Way::Quic(Quic { quic, acceptor }));
-        Ok(Self { inner: Arc::new(Inner { way, entity, accepted }) })
+        Ok(Self { inner: Arc::new(Inner { way, entity, accepted, beside: SyncMutex::default() }) })
     }
 
     /// Does what [`Endpoint::bind`] does, on a network in memory: without `listen`, at a socket of its own.
@@ -159,19 +161,33 @@ impl Endpoint {
         let (queue, accepted) = mpsc::channel(HANDSHAKES_MAX);
         let entity = key.entity();
         let way = Way::Fabric(fabric.bind(entity, listen, protocols, queue)?);
-        Ok(Self { inner: Arc::new(Inner { way, entity, accepted: Mutex::new(accepted) }) })
+        let (accepted, beside) = (Mutex::new(accepted), SyncMutex::default());
+        Ok(Self { inner: Arc::new(Inner { way, entity, accepted, beside }) })
     }
 
-    /// Binds sockets for another key on the network of this one, to dial only: who looks for somebody need not say who he is.
+    /// Binds further sockets on the network of this one, to dial only. It knows nothing of where this one has dialled: an
+    /// endpoint remembers each socket of an entity for a minute and dials it again beside any other, so that whoever is at
+    /// an old socket now can end the attempt at a new one. It is closed with this one, or when it is found unused by the next
+    /// call.
     ///
     /// # Errors
     ///
     /// [`TransportError::Bind`] for what the system says.
     pub async fn beside(&self, key: &SecretKey) -> Result<Self, TransportError> {
-        match &self.inner.way {
-            Way::Quic(_) => Self::bind(key, None, &[]).await,
-            Way::Fabric(port) => Self::bind_on(port.fabric(), key, None, &[]),
+        let endpoint = match &self.inner.way {
+            Way::Quic(_) => Box::pin(Self::bind(key, None, &[])).await?,
+            Way::Fabric(port) => Self::bind_on(port.fabric(), key, None, &[])?,
+        };
+        let unused: Vec<_> = {
+            let mut beside = self.inner.beside.lock().unwrap_or_else(PoisonError::into_inner);
+            let unused = beside.extract_if(.., |endpoint| !endpoint.is_shared()).collect();
+            beside.push(endpoint.clone());
+            unused
+        };
+        for endpoint in unused {
+            tokio::spawn(async move { endpoint.close_alone().await });
         }
+        Ok(endpoint)
     }
 
     /// Ends it as a process that is killed, if it is on a network in memory: its peers learn of it by their time-outs.
@@ -271,6 +287,19 @@ impl Endpoint {
     /// Closes every connection and the sockets; returns once the peers were told, or after some
     /// seconds. What is under way is dropped: see [`Sender::delivered`](crate::Sender::delivered).
     pub async fn close(&self) {
+        let beside = {
+            let mut beside = self.inner.beside.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *beside)
+        };
+        let mut closing: JoinSet<()> = beside
+            .into_iter()
+            .map(|endpoint| async move { endpoint.close_alone().await })
+            .collect();
+        self.close_alone().await;
+        while closing.join_next().await.is_some() {}
+    }
+
+    async fn close_alone(&self) {
         match &self.inner.way {
             Way::Quic(quic) => quic.quic.close().await,
             Way::Fabric(port) => port.close(true),

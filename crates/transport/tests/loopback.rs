@@ -130,6 +130,28 @@ async fn a_receiver_that_does_not_read_loses_nothing() {
     assert!(received == body);
 }
 
+/// An endpoint goes on to dial an old socket of an entity beside a new one, and a stranger there ends the attempt, now and
+/// then; from one beside it that does not happen.
+#[tokio::test]
+async fn who_moved_is_dialled_from_beside_and_not_where_a_stranger_is() {
+    let (stranger, moved, client) = (server(9).await, server(1).await, client(2).await);
+    tokio::spawn(echo(stranger.clone()));
+    tokio::spawn(echo(moved.clone()));
+    let old = Address::new(key(1).entity(), stranger.address().sockets().to_vec());
+    for _ in 0..20 {
+        let error = client.connect(&old, Protocol::Storage).await.unwrap_err();
+        assert_eq!(error, TransportError::WrongKey { address: old.clone() });
+        let beside = client.beside(&key(2)).await.unwrap();
+        for _ in 0..2 {
+            beside.connect(&moved.address(), Protocol::Storage).await.unwrap();
+        }
+    }
+    let beside = client.beside(&key(2)).await.unwrap();
+    client.close().await;
+    let error = beside.connect(&moved.address(), Protocol::Storage).await.unwrap_err();
+    assert_eq!(error, TransportError::EndpointClosed);
+}
+
 #[tokio::test]
 async fn another_key_at_the_address_is_found_out_at_once() {
     let (server, client) = (server(1).await, client(2).await);

@@ -81,7 +81,7 @@ impl Buyer {
             }
         });
         let seek = Seek { hosts, brokers, told: Some(told) };
-        Arc::new(Finder::new(endpoint, &self.book, Arc::new(At(NOON)), seek))
+        Arc::new(Finder::new(key(5), endpoint, &self.book, Arc::new(At(NOON)), seek))
     }
 
     /// Has the owner of a key listen somewhere for storage.
