@@ -223,7 +223,12 @@ impl HostService {
                 // Before anything is made there: it may be where a disk is mounted.
                 return Err(ServiceError::Empty { folder: shards.to_owned(), kept });
             }
-            Ok(Arc::new(ContentFolder::open(shards)?) as Arc<dyn Blobs>)
+            let folder = ContentFolder::open(shards)?;
+            if folder.is_read_only() {
+                let path = shards.display();
+                tracing::error!(%path, "may not be written: what is there is served, and nothing new is taken");
+            }
+            Ok(Arc::new(folder) as Arc<dyn Blobs>)
         };
         Self::open_with(Box::new(disk), shards, key, config, clock, issuer, without_shards)
     }

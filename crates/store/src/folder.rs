@@ -113,21 +113,35 @@ impl fmt::Debug for Part {
 pub struct ContentFolder {
     root: PathBuf,
     next: AtomicU64,
+    is_read_only: bool,
     _lock: File,
 }
 
 impl ContentFolder {
     /// Opens the folder at `root` for this process alone; creates it if it is missing, and removes
-    /// what a crash left half written.
+    /// what a crash left half written. One that may not be written to any more is opened as it is: what is in it can be read, and
+    /// whatever is written fails.
     ///
     /// # Errors
     ///
-    /// Another process has it open, it may not be written, or the disk fails.
+    /// Another process has it open, it is not there and may not be made, or the disk fails.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, FileError> {
         let root = root.into();
+        match Self::open_to_write(root.clone()) {
+            Err(FileError::ReadOnly { .. }) if Self::is_at(&root) => {
+                let lock = lock(&root, OpenOptions::new().read(true))?;
+                Ok(Self { root, next: AtomicU64::new(0), is_read_only: true, _lock: lock })
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_to_write(root: PathBuf) -> Result<Self, FileError> {
         fs::create_dir_all(&root).map_err(at(&root, FileOperation::Create))?;
         sync_folder_of(&root).map_err(at(&root, FileOperation::Sync))?;
-        let lock = lock(&root)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = lock(&root, options)?;
         let incoming = root.join(INCOMING);
         match fs::remove_dir_all(&incoming) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -148,7 +162,7 @@ impl ContentFolder {
             }
         }
         sync_folder(&root).map_err(at(&root, FileOperation::Sync))?;
-        Ok(Self { root, next: AtomicU64::new(0), _lock: lock })
+        Ok(Self { root, next: AtomicU64::new(0), is_read_only: false, _lock: lock })
     }
 
     /// Returns whether there is such a folder at `root`, whoever has it open.
@@ -159,6 +173,11 @@ impl ContentFolder {
     /// Returns whether the folder is still there: the disk that it is on may have been taken away.
     pub fn is_there(&self) -> bool {
         Self::is_at(&self.root)
+    }
+
+    /// Returns whether it could not be written to when it was opened.
+    pub const fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     /// Returns where the folder is.
@@ -259,10 +278,8 @@ impl ContentFolder {
     }
 }
 
-fn lock(root: &Path) -> Result<File, FileError> {
+fn lock(root: &Path, options: &OpenOptions) -> Result<File, FileError> {
     let path = root.join(LOCK);
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(&path).map_err(at(&path, FileOperation::Create))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -89,7 +89,11 @@ pub(super) fn remove_unknown(
     for entry in folder.list() {
         let (name, part) = entry?;
         if !host.keeps(ShardId::from_digest(name)) {
-            folder.remove(name, part)?;
+            match folder.remove(name, part) {
+                // It stays for as long as the disk may not be written to: no reason not to serve the others.
+                Err(FileError::ReadOnly { .. }) => {}
+                removed => drop(removed?),
+            }
         }
     }
     let mut missing = Vec::new();
