@@ -765,20 +765,6 @@ impl Session {
         AgentError::ContractFull { contract: self.contract(), why: error }
     }
 
-    /// Signs for what was used, if the hold then still pays for keeping what is kept to the end: who reads much must not
-    /// lose what he reads because an epoch cannot be paid.
-    fn voucher_for(&self, state: &mut State, tab: &Tab) -> Result<SignedVoucher, AgentError> {
-        let to_the_end = tab.kept_to_the_end(&self.terms).map_err(|error| self.tab_error(error))?;
-        let owed = self.owed(tab)?;
-        let keeping = self.owed(&to_the_end)?.saturating_sub(owed);
-        let wanted = owed.max(state.authorised).checked_add(keeping).unwrap_or(Amount::MAX);
-        if wanted > self.hold_max {
-            let (contract, hold_max) = (self.contract(), self.hold_max);
-            return Err(AgentError::HoldSpent { contract, hold_max, wanted });
-        }
-        self.voucher(state, owed)
-    }
-
     /// Signs for a running total, never below what was signed for before.
     fn voucher(&self, state: &mut State, owed: Amount) -> Result<SignedVoucher, AgentError> {
         let cumulative = owed.max(state.authorised);

@@ -1,8 +1,10 @@
 //! What a host may be paid for keeping: what it was given, and not what it says.
 
-use super::Session;
+use super::{Session, State};
 use crate::AgentError;
-use fondaco_units::Bytes;
+use fondaco_contract::Tab;
+use fondaco_ledger::SignedVoucher;
+use fondaco_units::{Amount, Bytes};
 use std::sync::atomic::Ordering;
 
 impl Session {
@@ -28,5 +30,27 @@ impl Session {
     pub(crate) async fn is_believed(&self) -> Result<(), AgentError> {
         let claimed = self.state.lock().await.tab.map_or(Bytes::ZERO, |tab| tab.stored);
         self.believe(claimed)
+    }
+
+    /// Signs for what was used, if the hold then still pays for keeping what is kept to the end: who reads much must not
+    /// lose what he reads because an epoch cannot be paid.
+    pub(super) fn voucher_for(
+        &self,
+        state: &mut State,
+        tab: &Tab,
+    ) -> Result<SignedVoucher, AgentError> {
+        // What the host claims beyond what it was given is never paid for.
+        let given = Bytes::new(self.given.load(Ordering::Relaxed));
+        let kept = Tab { stored: tab.stored.min(given), ..*tab };
+        let to_the_end =
+            kept.kept_to_the_end(&self.terms).map_err(|error| self.tab_error(error))?;
+        let owed = self.owed(tab)?;
+        let keeping = self.owed(&to_the_end)?.saturating_sub(owed);
+        let wanted = owed.max(state.authorised).checked_add(keeping).unwrap_or(Amount::MAX);
+        if wanted > self.hold_max {
+            let (contract, hold_max) = (self.contract(), self.hold_max);
+            return Err(AgentError::HoldSpent { contract, hold_max, wanted });
+        }
+        self.voucher(state, owed)
     }
 }
