@@ -2,8 +2,8 @@
 //!
 //! It tells them apart by what audits once asked for, and no restore does: one whole group, with the tags behind the data. A
 //! *lenient* one answers whatever lies in one group. Audits ask what restores ask, so the one is named by any audit, and the other by
-//! any that reads a long shard by a whole step, or asks again for a read that it did not answer. A lenient one that has
-//! short shards only does no wrong: there is nothing that it would not answer.
+//! any that reads a long shard by a whole step, or asks again for a read that it did not answer. One that has
+//! short shards only may do no wrong: there is nothing that it would not answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -18,6 +18,9 @@ use super::super::host::HostNode;
 use super::super::roles::Role;
 use super::{ACTION_MAX, HOUR, MINTED, World};
 
+/// A shard of more bytes than this has more than two groups, of which any audit reads one by a part of it.
+const SHORT_MAX: usize = 2 << 14;
+
 impl World {
     /// Everything comes up again, and villains are at their worst.
     pub(super) async fn heal(&mut self, process: &mut Option<Process>) -> Result<(), String> {
@@ -85,7 +88,8 @@ impl World {
         self.report.distrusted += roles.keys().filter(|who| distrusted(**who)).count() as u64;
         for object in &self.buyer.stored {
             let Some(place) = self.buyer.where_is(process, *object) else { continue };
-            let is_empty = self.buyer.bytes[object].is_empty();
+            let length = self.buyer.bytes[object].len();
+            let (is_empty, is_long) = (length == 0, length / place.needed > SHORT_MAX);
             for (contract, who, shard) in place.shards {
                 // What is over need not be kept, and shows nobody for a liar.
                 if !told.get(&contract).is_some_and(|told| told.is_paid_at(now)) {
@@ -104,7 +108,9 @@ impl World {
                 if lies && !distrusted(who) {
                     return Err(format!("a liar ({role:?}) was audited and is trusted"));
                 }
-                if role.keeps_quiet() && !is_empty && self.has_passed(contract) {
+                // A short shard is read in one piece, which looks like an audit of old.
+                let is_met = *role != Role::AuditsOnly || is_long;
+                if role.keeps_quiet() && !is_empty && is_met && self.has_passed(contract) {
                     return Err(format!("a host ({role:?}) serves nothing, and passed an audit"));
                 }
             }
