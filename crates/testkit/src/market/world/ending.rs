@@ -108,7 +108,7 @@ impl World {
                 if lies && !distrusted(who) {
                     return Err(format!("a liar ({role:?}) was audited and is trusted"));
                 }
-                // A short shard is read in one piece, which looks like an audit of old.
+                // A short shard is read in one piece, which looks like an audit to it.
                 let is_met = *role != Role::AuditsOnly || is_long;
                 if role.keeps_quiet() && !is_empty && is_met && self.has_passed(contract) {
                     return Err(format!("a host ({role:?}) serves nothing, and passed an audit"));
