@@ -372,6 +372,11 @@ impl Host {
         }
     }
 
+    /// Returns whether a contract is open at `now`.
+    pub fn is_open(&self, now: Timestamp, id: ContractId) -> bool {
+        self.contracts.get(&id).is_some_and(|contract| !contract.state_at(now).has_ended())
+    }
+
     /// Returns whether any contract has `shard`.
     pub fn keeps(&self, shard: ShardId) -> bool {
         self.references.contains_key(&shard)
@@ -412,7 +417,8 @@ impl Host {
             let id = *id;
             let (amount_max, expires, voucher, tab) = (*amount_max, *expires, *voucher, *tab);
             let opened = Event::Opened { terms: *terms, voucher, amount_max, expires };
-            let metered = Event::Metered { contract: id, tab, voucher };
+            let metered = self.durable(Event::Metered { contract: id, tab, voucher });
+            let Event::Metered { tab, .. } = metered else { unreachable!("it is of that kind") };
             let stored = shards.iter().map(move |(shard, size)| Event::Stored {
                 contract: id,
                 shard: *shard,
@@ -525,7 +531,7 @@ impl Host {
     fn happen(&mut self, event: Event, response: Response) -> Result<Answer, Reason> {
         // Deciding found the contract; were it gone, this host would be broken and must promise nothing.
         let remove = self.apply(&event).map_err(|_| Reason::Failed)?;
-        Ok(Answer { remove, ..Answer::after(event, response) })
+        Ok(Answer { remove, ..Answer::after(self.durable(event), response) })
     }
 
     /// The contract, if it is this buyer's.

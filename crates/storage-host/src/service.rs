@@ -647,6 +647,9 @@ impl Shared {
                 Err(reason) => return Some(Response::Refused { reason }),
             },
         };
+        if let Some(from) = terms.renews.filter(|_| renews) {
+            self.lock().give_up_of(from);
+        }
         let now = self.clock.now();
         self.decide(|host| {
             if renews {

@@ -85,9 +85,26 @@ impl Host {
         }))
     }
 
-    /// Returns what a put under way was charged so far, to be made durable in time.
-    pub fn put_charged(&self, put: PutId) -> Option<Event> {
-        self.metered(self.puts.get(&put)?)
+    /// Gives a put up whose bytes its buyer cannot go on behind: what they were charged is taken back.
+    pub fn put_refund(&mut self, put: PutId) {
+        let Some(put) = self.puts.remove(&put) else { return };
+        if let Some(contract) = self.contracts.get_mut(&put.contract) {
+            let written = &mut contract.tab.meter.written;
+            *written = written.saturating_sub(put.taken);
+        }
+    }
+
+    /// Returns an event as it is made durable: without what puts under way were charged. A crash forgets their bytes, and
+    /// must forget what was paid for them, or the buyer would pay for them twice.
+    pub(super) fn durable(&self, mut event: Event) -> Event {
+        if let Event::Stored { contract, tab, .. } | Event::Metered { contract, tab, .. } =
+            &mut event
+        {
+            let of = |put: &&Put| put.contract == *contract;
+            let taken: u64 = self.puts.values().filter(of).map(|put| put.taken).sum();
+            tab.meter.written = tab.meter.written.saturating_sub(taken);
+        }
+        event
     }
 
     /// Charges for the next `length` bytes of a put, and sees that keeping it all is paid for if they are the last.
@@ -169,7 +186,7 @@ impl Host {
     fn metered(&self, put: &Put) -> Option<Event> {
         let contract = self.contracts.get(&put.contract).filter(|_| put.taken > 0)?;
         let (tab, voucher) = (contract.tab, contract.voucher);
-        Some(Event::Metered { contract: put.contract, tab, voucher })
+        Some(self.durable(Event::Metered { contract: put.contract, tab, voucher }))
     }
 
     /// Checks that a read is paid for, and says what to read. Nothing is charged before [`Host::get_commit`], so that
@@ -222,7 +239,7 @@ impl Host {
         tab.admit(&contract.terms, plan.charge, highest.voucher.cumulative)?;
         let event = Event::Metered { contract: plan.contract, tab, voucher: highest };
         self.apply(&event).map_err(|_| Reason::Failed)?;
-        Ok(event)
+        Ok(self.durable(event))
     }
 
     /// Keeps everything of a contract for one more epoch.

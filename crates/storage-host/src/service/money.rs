@@ -69,6 +69,7 @@ impl Shared {
     /// Gets the money of a contract that has ended. A hold is closed once, whatever the command is called: asked again,
     /// after a crash too, the issuer says how it was closed.
     pub(super) async fn settle(&self, contract: ContractId, closing: Closing) -> Option<Response> {
+        self.lock().give_up_of(contract);
         let durable = closing.event.map(|event| self.lock().save(event));
         wait(durable).await?;
         let (hold, request) = match closing.settle {

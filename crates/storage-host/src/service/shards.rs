@@ -4,8 +4,9 @@
 //! put ──► steps ──► commit ──► stored
 //!           │ the stream breaks
 //!           ▼
-//!         parked for a minute ──► Resume{at}: the buyer goes on, and pays for no step twice
-//!           └── too late ──► given up
+//!         parked ──► Resume{at}: the buyer goes on, and pays for no step twice
+//!           ├── the contract ends, or needs the room ──► given up: what was paid stays paid
+//!           └── too many are parked ──► given up, and refunded
 //! ```
 
 use super::{
@@ -25,8 +26,8 @@ use std::time::{Duration, Instant};
 
 /// How long others have the lock between two removals.
 pub(super) const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
-/// How long a put whose stream broke can be taken up again.
-const PARKED_MAX: Duration = Duration::from_secs(60);
+/// How many puts whose streams broke are kept at most, each with an open file: half as many as may be under way.
+const PARKED_MAX: usize = 512;
 
 /// What a put is of.
 pub(super) type Key = (ContractId, ShardId);
@@ -39,6 +40,26 @@ pub(super) struct Parked {
 }
 
 impl State {
+    /// Keeps a put whose stream broke. It makes room for itself at its host's cost, so that no buyer can believe that it was
+    /// paid and thrown away.
+    fn park(&mut self, key: Key, put: Parked) {
+        if let Some(before) = self.parked.insert(key, put) {
+            self.host.put_refund(before.put);
+        }
+        if self.parked.len() > PARKED_MAX
+            && let Some((&oldest, _)) = self.parked.iter().min_by_key(|(_, parked)| parked.since)
+            && let Some(parked) = self.parked.remove(&oldest)
+        {
+            self.host.put_refund(parked.put);
+        }
+    }
+
+    /// Gives up the parked puts of a contract that ends: what was paid for them stays paid.
+    pub(super) fn give_up_of(&mut self, contract: ContractId) {
+        self.give_up(|(of, _), _| *of == contract);
+        self.flush();
+    }
+
     /// Gives up the parked puts that are `wanted`; returns how many that were.
     fn give_up(&mut self, wanted: impl Fn(&Key, &Parked) -> bool) -> usize {
         let given_up: Vec<Parked> = self
@@ -55,7 +76,7 @@ impl State {
     }
 }
 
-/// A put that ends without being committed is parked, or aborted where not even its bytes are known; wherever its task
+/// A put that ends without being committed is parked, or refunded where not even its bytes are known; wherever its task
 /// stopped.
 struct PutGuard<'a> {
     shared: &'a Shared,
@@ -68,15 +89,11 @@ impl Drop for PutGuard<'_> {
     fn drop(&mut self) {
         let Some(put) = self.put else { return };
         let mut state = self.shared.lock();
-        let event = match self.incoming.take().filter(|incoming| incoming.length() > Bytes::ZERO) {
+        match self.incoming.take().filter(|incoming| incoming.length() > Bytes::ZERO) {
             Some(incoming) => {
-                state.parked.insert(self.key, Parked { put, incoming, since: Instant::now() });
-                state.host.put_charged(put)
+                state.park(self.key, Parked { put, incoming, since: Instant::now() });
             }
-            None => state.host.put_abort(put),
-        };
-        if let Some(event) = event {
-            state.unsaved.insert(event.contract(), event);
+            None => state.host.put_refund(put),
         }
     }
 }
@@ -237,11 +254,15 @@ impl Shared {
         let (answer, durable) = {
             let mut state = self.lock();
             let answer = match committed {
-                Err(reason) => Answer {
-                    event: state.host.put_abort(put),
-                    response: Response::Refused { reason },
-                    remove: Vec::new(),
-                },
+                // The disk's fault, so that nobody pays for it.
+                Err(reason) => {
+                    state.host.put_refund(put);
+                    Answer {
+                        event: None,
+                        response: Response::Refused { reason },
+                        remove: Vec::new(),
+                    }
+                }
                 Ok(content) => state.host.put_commit(self.clock.now(), put, content),
             };
             guard.put = None;
@@ -297,9 +318,14 @@ impl Shared {
         }
     }
 
-    /// Gives up the puts that broke too long ago.
+    /// Gives up the puts that broke under contracts that are over.
     pub(super) fn expire_parked(&self) {
-        let _ = self.lock().give_up(|_, parked| parked.since.elapsed() > PARKED_MAX);
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let over = |state: &State, contract| !state.host.is_open(now, contract);
+        let over: Vec<ContractId> =
+            state.parked.keys().map(|key| key.0).filter(|&id| over(&state, id)).collect();
+        let _ = state.give_up(|(of, _), _| over.contains(of));
     }
 
     /// Looks that the disk has room for a shard, and keeps its reserve.

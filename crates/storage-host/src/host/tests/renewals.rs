@@ -255,7 +255,6 @@ fn a_put_goes_on_where_it_broke() {
     let _ = fair.host.put_step(NOON, put, &voucher, STEP).unwrap();
     let found = fair.host.put_resume(NOON, peer, id, shard(1), Bytes::new(10_000), 0);
     assert_eq!(found, Ok(Some((put, Bytes::new(STEP)))));
-    assert!(matches!(fair.host.put_charged(put), Some(Event::Metered { .. })));
     for (name, size) in [(1, 9999), (2, 10_000)] {
         let none = fair.host.put_resume(NOON, peer, id, shard(name), Bytes::new(size), 0);
         assert_eq!(none, Ok(None));
@@ -263,6 +262,36 @@ fn a_put_goes_on_where_it_broke() {
     let stranger = EntityId::from_bytes([8; 32]);
     let other = fair.host.put_resume(NOON, stranger, id, shard(1), Bytes::new(10_000), 0);
     assert_eq!(other, Err(Reason::NotYours));
+}
+
+/// A crash forgets the bytes of a put under way, and what was paid for them: in what is durable, they are not counted yet.
+#[test]
+fn what_a_put_under_way_was_charged_is_durable_when_it_ends() {
+    let mut fair = Fair::stocked();
+    let before = fair.contract().tab.meter.written;
+    let put = fair.begin(7, 10_000);
+    let voucher = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
+    let _ = fair.host.put_step(NOON, put, &voucher, STEP).unwrap();
+    assert_eq!(fair.contract().tab.meter.written, before + STEP, "its buyer is shown it");
+    let other = fair.begin(8, 0);
+    let answer = fair.host.put_commit(NOON, other, shard(8));
+    let Some(Event::Stored { tab, .. }) = answer.event else { panic!("{answer:?}") };
+    assert_eq!(tab.meter.written, before);
+    let kept = fair.host.events().filter_map(|event| match event {
+        Event::Metered { tab, .. } => Some(tab.meter.written),
+        _ => None,
+    });
+    assert_eq!(kept.collect::<Vec<_>>(), [before]);
+    // Given up, it stays paid; or its host gives it back.
+    let mut refunding = fair.host.clone();
+    let Some(Event::Metered { tab, .. }) = fair.host.put_abort(put) else { panic!("not metered") };
+    assert_eq!(tab.meter.written, before + STEP);
+    refunding.put_refund(put);
+    let Response::Status { tab, .. } = refunding.status(NOON, fair.peer(), fair.id()) else {
+        panic!("no status")
+    };
+    assert_eq!(tab.meter.written, before);
+    assert!(refunding.is_open(NOON, fair.id()));
 }
 
 /// Whoever goes on in the next epoch keeps the shard from then on, and pays for no epoch that it was not there.
