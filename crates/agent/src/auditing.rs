@@ -317,7 +317,7 @@ struct Asked {
 }
 
 async fn put_to(
-    session: &Session,
+    session: &Arc<Session>,
     shards: &[Shard],
     asked: Asked,
     evidence: &mut Evidence,
@@ -334,7 +334,7 @@ async fn put_to(
 
 /// Asks for what was not answered, step by step as it was asked then; nothing if the shard is not kept any more.
 async fn ask_again(
-    session: &Session,
+    session: &Arc<Session>,
     shards: &[Shard],
     read: Unanswered,
     evidence: &mut Evidence,
@@ -356,7 +356,7 @@ async fn ask_again(
 }
 
 async fn sample(
-    session: &Session,
+    session: &Arc<Session>,
     shards: &[Shard],
     samples: u32,
     nonce: [u8; 32],
@@ -390,7 +390,7 @@ async fn is_there(session: &Session) -> Result<(), AgentError> {
 }
 
 async fn read(
-    session: &Session,
+    session: &Arc<Session>,
     shards: &[Shard],
     Reading { shard, range }: &Reading,
 ) -> Result<Vec<u8>, AgentError> {
@@ -399,7 +399,7 @@ async fn read(
 }
 
 async fn dig(
-    session: &Session,
+    session: &Arc<Session>,
     shards: &[Shard],
     samples: u32,
     nonce: [u8; 32],

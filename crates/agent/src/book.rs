@@ -42,6 +42,7 @@ pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
 mod standing;
 
 use crate::audit_log::LogHead;
+use crate::losses::Loss;
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Ending, Label, SignedDeletion, State};
 use fondaco_crypto::{Digest, EntityId, Signature};
@@ -115,7 +116,7 @@ pub struct Book {
     /// Receipts, in the order they came.
     deletions: Vec<SignedDeletion>,
     /// What was paid for nothing under each contract.
-    losses: BTreeMap<ContractId, Amount>,
+    losses: BTreeMap<ContractId, Loss>,
     audits: LogHead,
     /// A read that was not answered under each contract, since it was proven last.
     unanswered: BTreeMap<ContractId, Unanswered>,
@@ -350,7 +351,15 @@ impl Book {
                 self.was_kept(provider, *from, paid.unwrap_or_default());
             }
             Event::LossNoted { contract, lost } => {
-                self.losses.insert(*contract, *lost);
+                self.losses.insert(*contract, Loss::of(*lost));
+            }
+            Event::LossKept { contract, lost, behind, broke, put } => {
+                let loss = Loss { lost: *lost, behind: *behind, broke: *broke, put: *put };
+                if loss == Loss::default() {
+                    self.losses.remove(contract);
+                } else {
+                    self.losses.insert(*contract, loss);
+                }
             }
             Event::SetPromised { set, survive } => {
                 let probability = f64::from_bits(*survive);
@@ -488,8 +497,8 @@ impl Book {
         &self.deletions
     }
 
-    /// Returns what was paid for nothing under a contract, if that was more than is risked.
-    pub fn loss(&self, contract: ContractId) -> Amount {
+    /// Returns what is known of what was paid for nothing under a contract.
+    pub fn loss(&self, contract: ContractId) -> Loss {
         self.losses.get(&contract).copied().unwrap_or_default()
     }
 

@@ -68,6 +68,7 @@ pub use invoicing::{
     invoice_to_text, is_invoice, state_word,
 };
 pub use journal::BookFile;
+pub use losses::{BrokenPut, Loss};
 pub use objects::{Objects, Traffic};
 pub use opening::{Opened, Opening, Trust, Wish};
 pub use quoting::{Quote, QuotedHost};
@@ -341,7 +342,10 @@ impl Agent {
         record: &ContractRecord,
     ) -> Arc<Session> {
         let (given, lost) = (book.given(contract), book.loss(contract));
-        let session = self.session(record, given).with_losses(lost, self.risk);
+        let session = self
+            .session(record, given)
+            .with_losses(lost, self.risk)
+            .noting_in(Arc::clone(&self.book));
         let session = session.with_away(Arc::clone(&self.away));
         let session = session.passed_on(book.was_passed_on(contract));
         session.pay(book.is_paid(record.terms.prices.provider));

@@ -8,31 +8,76 @@
 //!
 //! A buyer resumes from the account that the provider shows (decision 1). What that account counts beyond what was
 //! answered is a loss; so are steps of a put that must be sent again. One step may be lost (the price of the dearest there
-//! is), and one more for every [`STEPS_PER_CHANCE`] that were answered: connections break among the honest too. After that nothing more is paid for,
-//! so that a provider that takes a step and breaks off gains what may be lost and the step that shows it, however often it is
-//! asked (decision 18).
+//! is), and one more for every [`STEPS_PER_CHANCE`] that the account counts: connections break among the honest too. After
+//! that nothing more is paid for, so that a provider that takes a step and breaks off gains what may be lost and the step that
+//! shows it, however often it is asked (decision 18).
+//!
+//! All of it is in the book before anything more is paid ([`Loss`]), and so holds for as long as the contract does.
 
 use fondaco_audit::ShardId;
+use fondaco_codec::record;
 use fondaco_contract::{Bill, Item, PriceList, READ_UNIT, Tab};
-use fondaco_units::{Amount, Price};
+use fondaco_units::{Amount, Bytes, Price};
 
-/// How many answered steps earn a provider another chance.
+/// How many steps that were counted earn a provider another chance.
 const STEPS_PER_CHANCE: u64 = 64;
+
+/// A put that broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenPut {
+    /// Of which shard.
+    pub shard: ShardId,
+    /// Its length.
+    pub size: Bytes,
+    /// How many of its bytes were answered.
+    pub at: Bytes,
+}
+record!(BrokenPut { shard, size, at });
+
+/// What is known of the losses under one contract while nothing is under way. Sums are in 10⁻¹² of a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// What was paid for nothing.
+    pub lost: u128,
+    /// By how much the account is behind what was answered, as after a crash of the provider.
+    pub behind: u128,
+    /// The account as it was confirmed before a request of which nobody knows whether it was counted.
+    pub broke: Option<Tab>,
+    /// A put that broke off, and was not gone on with.
+    pub put: Option<BrokenPut>,
+}
+
+impl Loss {
+    /// Returns the loss of so many units, of which all is known.
+    pub const fn of(lost: Amount) -> Self {
+        Self { lost: lost.get() as u128 * Price::PARTS, behind: 0, broke: None, put: None }
+    }
+
+    /// Returns whether it is more than the dearest step there is, which any host may have had.
+    pub fn is_over_a_step(&self, prices: &PriceList) -> bool {
+        self.lost > dearest(prices)
+    }
+}
 
 /// The losses with one provider under one contract. Sums are in 10⁻¹² of a unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Losses {
     /// How many steps may be lost at first.
     risk: u64,
-    answered: u64,
     /// Below zero while the account is behind what was answered, as after a crash of the provider.
     lost: i128,
     /// The account as it was confirmed last.
     confirmed: Option<Tab>,
-    /// Whether a request failed since, so that the next account is to be compared.
+    /// Whether something that is paid for was asked, and not answered yet.
+    asked: bool,
+    /// Whether such a request failed since, so that the next account is to be compared.
     broke: bool,
-    /// A put that was begun, and how many of its bytes were answered.
-    putting: Option<(ShardId, u64)>,
+    /// A put that was begun.
+    put: Option<BrokenPut>,
+    /// Whether it broke off at least once.
+    put_broke: bool,
+    /// Whether the account may count a step of it that only the provider's answer to another put explains.
+    unexplained: bool,
 }
 
 /// How a provider answered the beginning of a put.
@@ -42,20 +87,33 @@ pub(crate) enum Start {
     Anew,
     /// The bytes from there on are wanted.
     At(u64),
-    /// It has them all; so many were sent, and kept for so many epochs.
-    Had { size: u64, epochs: u64 },
+    /// It has them all, kept for so many epochs.
+    Had { epochs: u64 },
 }
 
 impl Losses {
-    /// Begins with what was lost before, and how many steps may be.
-    pub(crate) const fn new(lost: Amount, risk: u64) -> Self {
+    /// Begins with what was known before, and with how many steps may be lost.
+    pub(crate) fn new(known: Loss, risk: u64) -> Self {
+        let Loss { lost, behind, broke, put } = known;
         Self {
             risk,
-            answered: 0,
-            lost: lost.get() as i128 * Price::PARTS as i128,
-            confirmed: None,
-            broke: false,
-            putting: None,
+            lost: parts(lost).saturating_sub(parts(behind)),
+            confirmed: broke,
+            asked: false,
+            broke: broke.is_some(),
+            put,
+            put_broke: put.is_some(),
+            unexplained: put.is_some(),
+        }
+    }
+
+    /// Returns what must be known to go on from here another time.
+    pub(crate) fn known(&self) -> Loss {
+        Loss {
+            lost: self.lost.max(0).unsigned_abs(),
+            behind: self.lost.min(0).unsigned_abs(),
+            broke: self.confirmed.filter(|_| self.broke),
+            put: self.put.filter(|_| self.put_broke),
         }
     }
 
@@ -64,16 +122,29 @@ impl Losses {
         self.confirmed
     }
 
-    /// A request failed: what it took is not known.
+    /// Something that is paid for is asked.
+    pub(crate) const fn asks(&mut self) {
+        self.asked = true;
+    }
+
+    /// Nobody waits for the answer any more: by our own choice, so that nothing is held against the provider.
+    pub(crate) const fn ends(&mut self) {
+        self.asked = false;
+    }
+
+    /// A request failed: if it was one that is paid for, what it took is not known.
     pub(crate) const fn broke(&mut self) {
-        self.broke = true;
+        self.broke |= self.asked;
+        self.asked = false;
+        self.put_broke |= self.put.is_some();
+        self.unexplained |= self.put.is_some();
     }
 
     /// A step was answered; the account is now `tab`, on both sides.
     pub(crate) fn answered(&mut self, tab: &Tab) {
-        self.answered = self.answered.saturating_add(1);
+        self.asked = false;
         self.confirmed = Some(*tab);
-        if self.putting.is_none() {
+        if self.put.is_none() {
             self.lost = self.lost.max(0);
         }
     }
@@ -88,17 +159,25 @@ impl Losses {
             let taken = sum(prices, tab) - sum(prices, &confirmed) - advanced;
             self.lost = self.lost.saturating_add(taken);
         }
-        self.broke = false;
+        (self.asked, self.broke) = (false, false);
         self.confirmed = Some(*tab);
     }
 
     /// A put begins: what an earlier one left behind is explained by it, or lost.
-    pub(crate) fn put_begins(&mut self, prices: &PriceList, shard: ShardId, start: Start) {
+    pub(crate) fn put_begins(
+        &mut self,
+        prices: &PriceList,
+        shard: ShardId,
+        size: Bytes,
+        start: Start,
+    ) {
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
-        let before = match self.putting.take() {
-            Some((other, answered)) if other == shard => answered,
-            Some((_, answered)) => {
-                self.lost = self.lost.saturating_add(written(answered));
+        self.unexplained = false;
+        let before = match self.put.take() {
+            Some(put) if put.shard == shard => put.at.get(),
+            Some(put) => {
+                self.lost = self.lost.saturating_add(written(put.at.get()));
+                self.put_broke = false;
                 0
             }
             None => match start {
@@ -108,53 +187,70 @@ impl Losses {
                 Start::Had { .. } => return,
             },
         };
+        // Only the last step that was sent may be on its disk without an answer: a claim of more explains no more.
+        let most = before.saturating_add(prices.step_max.get());
         let explained = match start {
             Start::Anew => 0,
-            Start::At(at) => written(at),
-            Start::Had { size, epochs } => {
-                let kept = parts(prices.store.parts_for(size)).saturating_mul(i128::from(epochs));
-                // All of the put, its keeping too.
-                written(size).saturating_add(kept)
+            Start::At(at) => written(at.min(most)),
+            // All of the put, its keeping too.
+            Start::Had { epochs } if size.get() <= most => {
+                let kept = parts(prices.store.parts_for(size.get()));
+                written(size.get()).saturating_add(kept.saturating_mul(i128::from(epochs)))
             }
+            Start::Had { .. } => written(before),
         };
-        self.lost = self.lost.saturating_add(written(before)).saturating_sub(explained);
-        if let Start::Had { .. } = start {
-            self.lost = self.lost.max(0);
-        } else {
-            let at = if let Start::At(at) = start { at } else { 0 };
-            self.putting = Some((shard, at));
+        // An account that is still behind is no credit for later.
+        self.lost = self.lost.saturating_add(written(before)).saturating_sub(explained).max(0);
+        match start {
+            Start::Had { .. } => self.put_broke = false,
+            Start::Anew => self.put = Some(BrokenPut { shard, size, at: Bytes::ZERO }),
+            Start::At(at) => self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) }),
         }
     }
 
     /// A put's bytes up to `at` were answered; the account is now `tab`.
-    pub(crate) fn put_answered(&mut self, tab: &Tab, at: u64) {
-        if let Some((_, answered)) = &mut self.putting {
-            *answered = at;
+    pub(crate) fn put_answered(&mut self, tab: &Tab, at: Bytes) {
+        if let Some(put) = &mut self.put {
+            put.at = at;
         }
         self.answered(tab);
     }
 
     /// A put was stored.
     pub(crate) fn put_done(&mut self, tab: &Tab) {
-        self.putting = None;
+        self.forget_put();
         self.answered(tab);
+    }
+
+    /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
+    pub(crate) const fn forget_put(&mut self) {
+        (self.put, self.put_broke, self.unexplained) = (None, false, false);
+    }
+
+    /// Returns a put of another shard that broke off.
+    pub(crate) fn other_put(&self, shard: ShardId) -> Option<BrokenPut> {
+        self.put.filter(|put| put.shard != shard)
     }
 
     /// Returns what was lost and what may be, in units, if no more is to be paid.
     pub(crate) fn over(&self, prices: &PriceList) -> Option<(Amount, Amount)> {
-        let chances = self.risk.saturating_add(self.answered / STEPS_PER_CHANCE);
-        // The dearest step there is: a read that begins and ends inside a unit is charged for both of them whole.
         let step = prices.step_max.get();
-        let read = prices.read.parts_for(step + 2 * READ_UNIT.get());
-        let limit =
-            parts(prices.write.parts_for(step).max(read)).saturating_mul(i128::from(chances));
-        (self.lost > limit).then(|| (units(self.lost), units(limit)))
+        let counted = self.confirmed.map_or(0, |tab| {
+            let Tab { meter, .. } = tab;
+            meter.written.saturating_add(meter.read) / step.max(1)
+        });
+        let chances = self.risk.saturating_add(counted / STEPS_PER_CHANCE);
+        let limit = parts(dearest(prices)).saturating_mul(i128::from(chances));
+        let open = if self.unexplained { parts(prices.write.parts_for(step)) } else { 0 };
+        (self.lost > limit.saturating_add(open)).then(|| (units(self.lost), units(limit)))
     }
+}
 
-    /// Whether a put broke off, so that the account alone does not tell what was lost.
-    pub(crate) const fn is_putting(&self) -> bool {
-        self.putting.is_some()
-    }
+/// What the dearest step there is costs: a read that begins and ends inside a unit is charged for both of them whole.
+fn dearest(prices: &PriceList) -> u128 {
+    let step = prices.step_max.get();
+    let read = prices.read.parts_for(step + 2 * READ_UNIT.get());
+    prices.write.parts_for(step).max(read)
 }
 
 /// What an account has come to without the price of opening.
@@ -182,6 +278,7 @@ mod tests {
     use fondaco_units::{Bytes, Duration, Timestamp};
 
     const STEP: u64 = 1 << 16;
+    const SIZE: Bytes = Bytes::new(51 * STEP);
 
     fn terms() -> Terms {
         let key = SecretKey::from_bytes(&[1; 32]);
@@ -220,7 +317,7 @@ mod tests {
         fn new() -> Self {
             let terms = terms();
             let tab = Tab::default().after(&terms, Charge::Open).unwrap();
-            let mut losses = Losses::new(Amount::ZERO, 1);
+            let mut losses = Losses::new(Loss::default(), 1);
             losses.shown(&terms.prices, &tab);
             Self { terms, host: tab, buyer: tab, losses }
         }
@@ -228,13 +325,14 @@ mod tests {
         /// A step of a put: whether the provider counts it, and whether it answers.
         fn write(&mut self, counts: bool, answers: bool) {
             let after = self.buyer.after(&self.terms, Charge::Write { bytes: Bytes::new(STEP) });
+            self.losses.asks();
             if counts {
                 self.host = after.unwrap();
             }
             if answers {
                 self.buyer = after.unwrap();
-                let at = self.losses.putting.unwrap().1 + STEP;
-                self.losses.put_answered(&self.buyer, at);
+                let at = self.losses.put.unwrap().at.get() + STEP;
+                self.losses.put_answered(&self.buyer, Bytes::new(at));
             } else {
                 self.losses.broke();
             }
@@ -242,6 +340,7 @@ mod tests {
 
         fn read(&mut self, counts: bool, answers: bool) {
             let after = self.buyer.after(&self.terms, Charge::Read { bytes: Bytes::new(STEP) });
+            self.losses.asks();
             if counts {
                 self.host = after.unwrap();
             }
@@ -260,7 +359,7 @@ mod tests {
         }
 
         fn begin(&mut self, start: Start) {
-            self.losses.put_begins(&self.terms.prices, shard(1), start);
+            self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start);
         }
 
         fn is_over(&self) -> bool {
@@ -309,12 +408,14 @@ mod tests {
         let last =
             game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) }).unwrap();
         game.host = last.after(&game.terms, kept).unwrap();
+        game.losses.asks();
         game.losses.broke();
         game.sync();
-        game.begin(Start::Had { size: 51 * STEP, epochs: 1 });
+        game.begin(Start::Had { epochs: 1 });
         assert_eq!(game.losses.lost, 0);
         // An advance whose answer got lost.
         game.host = game.host.after(&game.terms, Charge::Advance).unwrap();
+        game.losses.asks();
         game.losses.broke();
         game.sync();
         assert_eq!(game.losses.lost, 0);
@@ -330,6 +431,7 @@ mod tests {
         for _ in 0..20 {
             game.write(true, true);
         }
+        game.losses.asks();
         game.losses.broke();
         game.host = before;
         game.sync();
@@ -340,8 +442,67 @@ mod tests {
         for _ in 0..20 {
             game.write(true, true);
         }
+        game.losses.asks();
         game.losses.broke();
         game.sync();
+        game.begin(Start::Anew);
+        assert!(game.is_over());
+    }
+
+    #[test]
+    fn what_is_known_outlives_the_process() {
+        let again = |game: &mut Game| game.losses = Losses::new(game.losses.known(), 1);
+        // A step for each process: the first may be lost, the second shows it.
+        let mut game = Game::new();
+        game.losses.asks();
+        game.host =
+            game.buyer.after(&game.terms, Charge::Read { bytes: Bytes::new(STEP) }).unwrap();
+        game.losses.broke();
+        again(&mut game);
+        game.sync();
+        assert!(!game.is_over());
+        again(&mut game);
+        game.sync();
+        game.read(true, false);
+        again(&mut game);
+        assert!(game.is_over());
+        // Nothing was taken: nothing is lost.
+        let mut game = Game::new();
+        for _ in 0..100 {
+            game.losses.asks();
+            game.losses.broke();
+            again(&mut game);
+            game.sync();
+            again(&mut game);
+        }
+        assert_eq!(game.losses.known(), Loss::default());
+        // A put that goes on in another process, whose last step was counted.
+        game.begin(Start::Anew);
+        for round in 1..50_u64 {
+            game.write(true, true);
+            game.write(true, false);
+            again(&mut game);
+            game.sync();
+            assert!(!game.is_over());
+            game.begin(Start::At(2 * round * STEP));
+            assert_eq!(game.losses.lost, 0);
+        }
+        // What a host claims beyond what it was sent explains nothing.
+        game.read(true, false);
+        let lost = game.losses.lost;
+        assert!(lost > 0);
+        for claim in [Start::At(90 * STEP), Start::Had { epochs: 9 }] {
+            let mut game = Losses::new(game.losses.known(), 1);
+            game.put_begins(&terms().prices, shard(1), Bytes::new(400 * STEP), claim);
+            assert!(game.lost >= lost - parts(terms().prices.write.parts_for(STEP)), "{claim:?}");
+        }
+        game.losses.lost = 0;
+        // Its host has thrown it away.
+        game.losses.asks();
+        game.losses.broke();
+        again(&mut game);
+        game.sync();
+        assert_eq!(game.losses.other_put(shard(2)), game.losses.known().put);
         game.begin(Start::Anew);
         assert!(game.is_over());
     }
@@ -362,6 +523,7 @@ mod tests {
         assert!(game.is_over());
         let (lost, limit) = game.losses.over(&game.terms.prices).unwrap();
         assert!(lost > limit);
+        let lost = Loss::of(lost);
         assert!(Losses::new(lost, 1).over(&game.terms.prices).is_some(), "it is remembered");
         assert!(Losses::new(lost, 9).over(&game.terms.prices).is_none(), "and can be forgiven");
     }

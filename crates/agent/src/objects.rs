@@ -580,11 +580,6 @@ impl Objects {
             // The host forgets the old contract in time, and must not be blamed for it.
             self.book.record(&Event::ContractPassedOn { contract })?;
         }
-        if let AgentError::PaidForNothing { contract, lost, .. } = error
-            && self.book.read(|book| book.loss(*contract)) < *lost
-        {
-            self.book.record(&Event::LossNoted { contract: *contract, lost: *lost })?;
-        }
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);
             self.book.record(&Event::ProviderDistrusted { provider: *provider, why })?;

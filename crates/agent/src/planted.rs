@@ -10,6 +10,7 @@ thread_local! {
     static AUDITS_APART: Cell<bool> = const { Cell::new(false) };
     static JUDGES_BY_READS: Cell<bool> = const { Cell::new(false) };
     static OVERLOOKS: Cell<bool> = const { Cell::new(false) };
+    static FORGETS_LOSSES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Has this thread take slices as they come, or check them again.
@@ -51,6 +52,15 @@ pub fn overlook(overlooks: bool) {
 
 pub(crate) fn overlooks() -> bool {
     OVERLOOKS.get()
+}
+
+/// Has this thread not write down what was paid for nothing; or write it down.
+pub fn forget_losses(forgets: bool) {
+    FORGETS_LOSSES.set(forgets);
+}
+
+pub(crate) fn forgets_losses() -> bool {
+    FORGETS_LOSSES.get()
 }
 
 /// Makes whole groups, tags and all, of what is to be read, if this thread's audits ask for those.

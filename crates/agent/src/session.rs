@@ -9,13 +9,16 @@
 //! Steps of a contract go one after the other, so that a host is never more than one step ahead of what
 //! was paid, nor the buyer of what was served. The buyer keeps no running total on disk: after any break
 //! it asks the host, who can only show a voucher that this buyer signed (decision 1). What the host counts
-//! beyond what it answered is a loss, and ends the payments when it is more than a step (see `losses`).
+//! beyond what it answered is a loss, is in the book before anything more is paid, and ends the payments when it is more
+//! than a step (see `losses`).
 
 mod away;
 mod keeping;
+mod losing;
 mod marking;
 mod over;
 mod reaching;
+mod reading;
 
 pub(crate) use away::Away;
 pub(crate) use marking::mine;
@@ -26,12 +29,13 @@ use crate::AgentError;
 use crate::book::ContractRecord;
 use crate::delegate::WATCH_SIZE;
 use crate::finding::Finder;
-use crate::losses::{Losses, Start};
-use fondaco_audit::{AuditKey, Part, ShardId, TagKey, check};
+use crate::journal::BookFile;
+use crate::losses::{Loss, Losses, Start};
+use fondaco_audit::{AuditKey, Part, ShardId, TagKey};
 use fondaco_codec::List;
 use fondaco_contract::{
     Charge, ContractId, Deletion, Ending, SignedDeletion, SignedMandate, SignedPriceList,
-    State as Standing, Tab, TabError, Terms, read_charged,
+    State as Standing, Tab, TabError, Terms,
 };
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
@@ -41,7 +45,6 @@ use fondaco_ports::market::{
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
 use fondaco_units::{Amount, Bytes, Timestamp};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
@@ -88,7 +91,9 @@ pub struct Session {
     tag_key: OnceLock<TagKey>,
     /// Who could not be dialled lately, of all that this process deals with.
     away: Arc<Away>,
-    state: Mutex<State>,
+    /// Where what is lost is noted.
+    book: Option<Arc<BookFile>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug)]
@@ -107,6 +112,8 @@ struct State {
     /// Where the contract stands, as the host said last.
     stands: Option<Standing>,
     losses: Losses,
+    /// What the book has of them.
+    noted: Loss,
 }
 
 impl Default for State {
@@ -119,7 +126,8 @@ impl Default for State {
             refused: None,
             unanswered: false,
             stands: None,
-            losses: Losses::new(Amount::ZERO, 1),
+            losses: Losses::new(Loss::default(), 1),
+            noted: Loss::default(),
         }
     }
 }
@@ -185,6 +193,25 @@ async fn receive(stream: &mut Stream) -> Result<Response, AgentError> {
     }
 }
 
+/// Asks what the host would answer if a shard were put, and puts nothing.
+async fn ask_to_put(
+    connection: &Connection,
+    contract: ContractId,
+    shard: ShardId,
+    size: Bytes,
+    epoch: u64,
+) -> Result<Response, AgentError> {
+    let mut stream = connection.open().await?;
+    stream.send_bytes(&Request::Put { contract, shard, size, epoch }.to_frame()).await?;
+    let response = receive(&mut stream).await?;
+    if matches!(response, Response::Ready | Response::Resume { .. }) {
+        // No step follows: the host leaves it as it is, and then ends the stream.
+        stream.finish();
+        stream.recv_bytes(Response::FRAME_MAX).await?;
+    }
+    Ok(response)
+}
+
 fn misanswer(peer: EntityId, response: &Response) -> AgentError {
     let mut what = format!("{response:?}");
     what.truncate(what.floor_char_boundary(60));
@@ -203,7 +230,7 @@ impl Session {
         let terms = record.terms;
         let hold = record.hold();
         let (address, hold_max) = (record.address.clone(), record.hold_max);
-        let (given, state) = (AtomicU64::new(given.get()), Mutex::default());
+        let (given, state) = (AtomicU64::new(given.get()), Arc::default());
         let (spent, is_paid, away) = (AtomicU64::new(0), AtomicBool::new(true), Arc::default());
         let answers = AtomicU64::new(0);
         let (origin, tag_key) = (terms.id(), OnceLock::new());
@@ -226,6 +253,7 @@ impl Session {
             passed_on: AtomicBool::new(false),
             tag_key,
             away,
+            book: None,
             state,
         }
     }
@@ -249,13 +277,6 @@ impl Session {
     #[must_use]
     pub const fn tagging_as(mut self, origin: ContractId) -> Self {
         self.origin = origin;
-        self
-    }
-
-    /// Begins with what this host was paid for nothing before, and how many steps may be lost in all.
-    #[must_use]
-    pub fn with_losses(mut self, lost: Amount, risk: u64) -> Self {
-        self.state.get_mut().losses = Losses::new(lost, risk);
         self
     }
 
@@ -359,17 +380,9 @@ impl Session {
         let mut state = self.lock().await?;
         let done = async {
             let (connection, _, epoch) = self.ready(&mut state, Purpose::Keeping).await?;
-            let mut stream = connection.open().await?;
-            let request = Request::Put { contract: self.contract(), shard, size, epoch };
-            stream.send_bytes(&request.to_frame()).await?;
-            match receive(&mut stream).await? {
+            match ask_to_put(&connection, self.contract(), shard, size, epoch).await? {
                 Response::Have => Ok(true),
-                Response::Ready => {
-                    // No step follows: the host gives it up, and then ends the stream.
-                    stream.finish();
-                    stream.recv_bytes(Response::FRAME_MAX).await?;
-                    Ok(false)
-                }
+                Response::Ready | Response::Resume { .. } => Ok(false),
                 other => Err(misanswer(self.provider(), &other)),
             }
         };
@@ -385,6 +398,7 @@ impl Session {
     ) -> Result<Put, AgentError> {
         let (connection, mut tab, epoch) = self.ready(state, Purpose::Keeping).await?;
         let (contract, size) = (self.contract(), Bytes::of(bytes));
+        self.explain_other(state, &connection, &tab, epoch, shard).await?;
         let mut stream = connection.open().await?;
         let request = Request::Put { contract, shard, size, epoch };
         stream.send_bytes(&request.to_frame()).await?;
@@ -392,21 +406,23 @@ impl Session {
         let mut sent = match receive(&mut stream).await? {
             Response::Have => {
                 let epochs = tab.epochs_paid.saturating_sub(epoch);
-                let had = Start::Had { size: size.get(), epochs };
-                state.losses.put_begins(prices, shard, had);
+                let had = Start::Had { epochs };
+                state.losses.put_begins(prices, shard, size, had);
+                self.note(state)?;
                 return Ok(Put::Had);
             }
             Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
             Response::Ready => {
-                state.losses.put_begins(prices, shard, Start::Anew);
+                state.losses.put_begins(prices, shard, size, Start::Anew);
                 0
             }
             Response::Resume { at } if at < size => {
-                state.losses.put_begins(prices, shard, Start::At(at.get()));
+                state.losses.put_begins(prices, shard, size, Start::At(at.get()));
                 usize::try_from(at.get()).unwrap_or(usize::MAX)
             }
             other => return Err(misanswer(self.provider(), &other)),
         };
+        self.note(state)?;
         self.check_losses(state)?;
         let step_max = usize::try_from(prices.step_max.get()).unwrap_or(usize::MAX);
         state.tab = None;
@@ -422,76 +438,21 @@ impl Session {
                 peer: self.provider(),
                 what: "its price list has longer steps than a message".to_owned(),
             })?;
+            state.losses.asks();
             stream.send_bytes(&Step { voucher, bytes: part }.to_frame()).await?;
             match receive(&mut stream).await? {
                 Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {
-                    state.losses.put_answered(&tab, at.get());
+                    state.losses.put_answered(&tab, at);
                 }
-                Response::Stored if sent == bytes.len() => state.losses.put_done(&tab),
+                Response::Stored if sent == bytes.len() => {
+                    state.losses.put_done(&tab);
+                    self.note(state)?;
+                }
                 other => return Err(misanswer(self.provider(), &other)),
             }
         }
         state.tab = Some(tab);
         Ok(Put::Stored)
-    }
-
-    /// Reads a range of a shard of `size` bytes, step by step; every byte is proven.
-    pub async fn read(
-        &self,
-        shard: ShardId,
-        size: u64,
-        range: Range<u64>,
-    ) -> Result<Vec<u8>, AgentError> {
-        let mut bytes = Vec::new();
-        let asked = Instant::now();
-        let mut start = range.start;
-        while start < range.end {
-            let end = range.end.min(start + self.terms.prices.step_max.get());
-            let mut state = self.state.lock().await;
-            if let Some((_, error)) = state.failed.as_ref().filter(|(when, _)| *when > asked) {
-                return Err(error.clone().into());
-            }
-            let done = self.read_step(&mut state, shard, size, start..end).await;
-            bytes.extend(self.after(&mut state, done)?);
-            self.answers.fetch_add(1, Ordering::Relaxed);
-            start = end;
-        }
-        Ok(bytes)
-    }
-
-    async fn read_step(
-        &self,
-        state: &mut State,
-        shard: ShardId,
-        size: u64,
-        range: Range<u64>,
-    ) -> Result<Vec<u8>, AgentError> {
-        let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
-        self.check_losses(state)?;
-        let offset = Bytes::new(range.start);
-        let length = Bytes::new(range.end - range.start);
-        let charged = read_charged(offset, length, Bytes::new(size)).ok_or_else(|| {
-            AgentError::Store(format!("{shard} has no bytes {}..{}", range.start, range.end))
-        })?;
-        let tab = self.add(&tab, Charge::Read { bytes: charged })?;
-        let voucher = self.voucher_for(state, &tab)?;
-        // Until the answer is here, or for good if we are dropped before: only the host knows.
-        state.tab = None;
-        let contract = self.contract();
-        let request = Request::Get { contract, shard, offset, length, voucher };
-        let slice = match self.ask_of_kept(&connection, &request, state, tab).await? {
-            Response::Slice { bytes } => bytes.into_vec(),
-            other => return Err(misanswer(self.provider(), &other)),
-        };
-        state.tab = Some(tab);
-        state.losses.answered(&tab);
-        #[cfg(feature = "simulation")]
-        if let Some(bytes) = crate::planted::unchecked(size, &range, &slice) {
-            return Ok(bytes);
-        }
-        check(shard, size, range, &slice).map_err(|error| {
-            self.caught(format!("what it sent is not the shard it was given: {error}"))
-        })
     }
 
     /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by. So is a refusal, if
@@ -557,10 +518,12 @@ impl Session {
         let voucher = self.voucher_for(state, &tab)?;
         // As with a read.
         state.tab = None;
+        state.losses.asks();
         let request = Request::Prove { contract: self.contract(), nonce, parts, voucher };
         match self.ask_of_kept(&connection, &request, state, tab).await? {
             Response::Proof { bytes } => {
                 state.tab = Some(tab);
+                state.losses.answered(&tab);
                 Ok(bytes.into_vec())
             }
             other => Err(misanswer(self.provider(), &other)),
@@ -638,12 +601,25 @@ impl Session {
         let done = done.map_err(|error| self.or_ended(error));
         if let Err(error) = &done {
             state.tab = None;
-            state.losses.broke();
+            // A process that ends does not know whether an answer was on its way.
+            let is_ours = matches!(
+                error,
+                AgentError::Transport(
+                    TransportError::EndpointClosed | TransportError::ClosedHere { .. }
+                )
+            );
+            if is_ours {
+                state.losses.ends();
+            } else {
+                state.losses.broke();
+            }
+            let noted = self.note(state);
             if matches!(error, AgentError::Transport(_) | AgentError::Misanswer { .. })
                 && let Some(connection) = state.connection.take()
             {
                 connection.close(CloseReason::Done);
             }
+            noted?;
         }
         done
     }
@@ -664,9 +640,7 @@ impl Session {
             Some(tab) => tab,
             None => self.sync(state).await?,
         };
-        if !state.losses.is_putting() {
-            self.check_losses(state)?;
-        }
+        self.check_losses(state)?;
         let epoch = self.terms.epoch_at(self.clock.now());
         while is_paid && tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
             match self.believe(tab.stored) {
@@ -679,6 +653,7 @@ impl Session {
             let voucher = self.voucher(state, self.owed(&tab)?)?;
             // Until the answer is here, only the host knows.
             state.tab = None;
+            state.losses.asks();
             let request = Request::Advance { contract: self.contract(), voucher };
             match ask(&connection, &request).await? {
                 Response::Advanced { epochs_paid } if epochs_paid == tab.epochs_paid => {}
@@ -725,6 +700,7 @@ impl Session {
             return Err(self.doubt("it counts epochs that are not paid for by now"));
         }
         state.losses.shown(&self.terms.prices, &tab);
+        self.note(state)?;
         if state.refused.take() == Some(tab) {
             return caught("it refused what it was asked for, and was paid for it");
         }
@@ -732,17 +708,6 @@ impl Session {
         state.stands = Some(stands);
         state.authorised = state.authorised.max(shown);
         Ok(tab)
-    }
-
-    /// Pays nothing more to a host that was paid too much for nothing.
-    fn check_losses(&self, state: &State) -> Result<(), AgentError> {
-        match state.losses.over(&self.terms.prices) {
-            None => Ok(()),
-            Some((lost, limit)) => {
-                let (provider, contract) = (self.provider(), self.contract());
-                Err(AgentError::PaidForNothing { provider, contract, lost, limit })
-            }
-        }
     }
 
     fn doubt(&self, what: &str) -> AgentError {

@@ -2,7 +2,7 @@
 
 use fondaco_agent::auditing::{Kind, Outcome, audit};
 use fondaco_agent::book::{ContractRecord, Event, Stage};
-use fondaco_agent::{AgentError, BookFile, Objects, Session};
+use fondaco_agent::{AgentError, BookFile, Loss, Objects, Session};
 use fondaco_audit::ShardId;
 use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
 use fondaco_crypto::{CurrencyId, SecretKey};
@@ -149,11 +149,11 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
     Some(())
 }
 
-async fn game(resumes: bool) -> (Session, Arc<Mutex<Books>>) {
+async fn game(resumes: bool) -> (Arc<Session>, Arc<Mutex<Books>>) {
     game_at(NOON, Books { resumes, ..Books::default() }).await
 }
 
-async fn game_at(now: Timestamp, books: Books) -> (Session, Arc<Mutex<Books>>) {
+async fn game_at(now: Timestamp, books: Books) -> (Arc<Session>, Arc<Mutex<Books>>) {
     let books = Arc::new(Mutex::new(books));
     let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let host = Endpoint::bind(&key(1), loopback, &[Protocol::Storage]).await.unwrap();
@@ -167,7 +167,7 @@ async fn game_at(now: Timestamp, books: Books) -> (Session, Arc<Mutex<Books>>) {
     };
     tokio::spawn(serve(host, Arc::clone(&books)));
     let buyer = Endpoint::bind(&key(2), None, &[]).await.unwrap();
-    (Session::new(key(2), buyer, Arc::new(At(now)), &record, Bytes::ZERO), books)
+    (Arc::new(Session::new(key(2), buyer, Arc::new(At(now)), &record, Bytes::ZERO)), books)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +194,7 @@ async fn a_host_that_takes_steps_and_breaks_off_is_paid_no_more() {
         let paid = books.lock().unwrap().paid();
         assert!(paid.get() <= 2 * exposure_max(&terms().prices).get(), "{paid:?}");
         // Another process begins where this one stopped, unless its owner risks more.
-        let session = session.with_losses(lost, 1);
+        let session = Arc::into_inner(session).unwrap().with_losses(Loss::of(lost), 1);
         let mut again = session.put(shard, &bytes).await;
         for _ in 0..5 {
             if let Err(AgentError::Transport(_)) = again {
@@ -203,7 +203,7 @@ async fn a_host_that_takes_steps_and_breaks_off_is_paid_no_more() {
         }
         assert!(matches!(again, Err(AgentError::PaidForNothing { .. })), "{again:?}");
         assert_eq!(books.lock().unwrap().paid(), paid);
-        let session = session.with_losses(lost, 10);
+        let session = session.with_losses(Loss::of(lost), 10);
         for _ in 0..2 {
             assert!(session.put(shard, &bytes).await.is_err());
         }
@@ -235,7 +235,7 @@ async fn a_put_that_goes_on_where_it_broke_pays_for_each_step_once() {
 
 /// Reads, and again if all it found was that the host had closed the connection before.
 async fn read(
-    session: &Session,
+    session: &Arc<Session>,
     shard: ShardId,
     books: &Mutex<Books>,
 ) -> Result<Vec<u8>, AgentError> {
@@ -362,7 +362,7 @@ async fn an_audit_hears_that_an_empty_contract_is_over() {
     .unwrap();
     let provider_signature = terms().sign_as_provider(&key(1));
     book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
-    let sessions = [(contract, Arc::new(session))].into();
+    let sessions = [(contract, session)].into();
     let objects = Objects::new(Arc::clone(&book), sessions, None);
     for ended in [None, Some(Ending::Lapsed)] {
         let tab = Tab::default().after(&terms(), Charge::Open).unwrap();

@@ -17,6 +17,7 @@
 //! - the buyer signs for no more than what is owed and the one step it asks for;
 //! - it pays for keeping no more than it gave, and what it cannot know that a host did not get;
 //! - no host is trusted with more than its owner lets a newcomer have, or has taken more.
+//! - under no contract more was lost than a step, and one more for every 64, when its buyer paid on; whatever process it was.
 //!
 //! At the end:
 //!
@@ -67,6 +68,8 @@ pub enum Planted {
     JudgesByReads,
     /// The buyer passes over in silence that a host did not answer an audit.
     OverlooksSilence,
+    /// The buyer does not write down what it paid for nothing.
+    ForgetsLosses,
     /// The buyer gives hosts whatever they ask for.
     TrustsAnybody,
     /// A liar is taken for an honest host: it must be missed among those.
@@ -121,6 +124,8 @@ pub struct Report {
     pub taken_over: u64,
     /// Steps that were paid for and not served, as far as the buyer learnt.
     pub taken: u64,
+    /// Contracts with honest hosts under which nothing more was paid at the end, for what lines had lost.
+    pub given_up: u64,
     /// Units of money that were paid out.
     pub paid: u64,
     /// Virtual hours.
@@ -149,6 +154,7 @@ impl Report {
         self.replaced += other.replaced;
         self.taken_over += other.taken_over;
         self.taken += other.taken;
+        self.given_up += other.given_up;
         self.paid += other.paid;
         self.hours += other.hours;
         self.frames += other.frames;
@@ -184,4 +190,5 @@ fn plant(planted: Planted) {
     agent::audit_apart(planted == Planted::AuditsApart);
     agent::judge_by_reads(planted == Planted::JudgesByReads);
     agent::overlook(planted == Planted::OverlooksSilence);
+    agent::forget_losses(planted == Planted::ForgetsLosses);
 }

@@ -146,6 +146,11 @@ fn canary_a_buyer_that_passes_over_silence() {
 }
 
 #[test]
+fn canary_a_buyer_that_forgets_what_it_paid_for_nothing() {
+    assert!(caught_in(Planted::ForgetsLosses, 160).len() >= 2);
+}
+
+#[test]
 fn canary_a_buyer_that_gives_hosts_whatever_they_ask_for() {
     assert!(caught(Planted::TrustsAnybody).len() >= 10);
 }

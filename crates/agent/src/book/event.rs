@@ -1,5 +1,6 @@
 //! What happened to a buyer, as its journal keeps it: the format of each record is in `docs/formats/agent.md`.
 
+use crate::losses::BrokenPut;
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Label, SignedDeletion, State, Tab, Terms};
@@ -260,12 +261,25 @@ pub enum Event {
         /// The provider's signature of its terms.
         provider_signature: Signature,
     },
-    /// A provider was paid more for nothing than is risked with it.
+    /// A provider was paid more for nothing than is risked with it: in books of before `LossKept`.
     LossNoted {
         /// Under which contract.
         contract: ContractId,
         /// How much, in all.
         lost: Amount,
+    },
+    /// What a provider was paid for nothing, and what is not known yet of that: see [`Loss`](crate::Loss).
+    LossKept {
+        /// Under which contract.
+        contract: ContractId,
+        /// How much, in all, in 10⁻¹² of a unit.
+        lost: u128,
+        /// By how much its account is behind, in the same.
+        behind: u128,
+        /// The account as it was confirmed before a request of which nobody knows whether it was counted.
+        broke: Option<Tab>,
+        /// A put that broke off.
+        put: Option<BrokenPut>,
     },
     /// How surely an object of a set was to survive an epoch when it was formed.
     SetPromised {
@@ -392,6 +406,7 @@ choice!(Event {
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
+    55 => LossKept { contract, lost, behind, broke, put },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },
     42 => HandedBack { sequence },

@@ -3,6 +3,7 @@
 use super::giving::Given;
 use super::{Book, Coding, End, Event, ObjectRecord, Stage, Unanswered};
 use crate::audit_log::LogHead;
+use crate::losses::Loss;
 use fondaco_codec::{List, Text};
 use fondaco_contract::Tab;
 use fondaco_crypto::Digest;
@@ -66,8 +67,8 @@ impl Book {
         for (&provider, operator) in &self.operators {
             events.push(Event::OperatorSaid { provider, operator: operator.clone() });
         }
-        for (&contract, &lost) in &self.losses {
-            events.push(Event::LossNoted { contract, lost });
+        for (&contract, &Loss { lost, behind, broke, put }) in &self.losses {
+            events.push(Event::LossKept { contract, lost, behind, broke, put });
         }
         for (&(set, index), &contract) in &self.repairs {
             events.push(Event::SlotIntended { set, index, contract });

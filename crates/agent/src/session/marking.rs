@@ -1,6 +1,6 @@
 //! Marks: telling a host what to find everything by, and finding it again with nothing but the key.
 
-use super::{Session, State, ask, misanswer};
+use super::{Session, ask, misanswer};
 use crate::AgentError;
 use fondaco_audit::ShardId;
 use fondaco_crypto::SecretKey;
@@ -11,7 +11,6 @@ use fondaco_units::Bytes;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use tokio::sync::Mutex;
 
 /// The most answers that one host may give to "which contracts are mine?": a host could go on for ever.
 const PAGES_MAX: usize = 64;
@@ -51,7 +50,7 @@ impl Session {
         let (terms, hold, hold_max) = (mine.terms, mark.hold, mark.hold_max);
         // What it keeps, in truth, the book will say.
         let (given, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
-        let (is_paid, state) = (AtomicBool::new(true), Mutex::<State>::default());
+        let (is_paid, state) = (AtomicBool::new(true), Arc::default());
         let (origin, tag_key, away) = (terms.id(), OnceLock::new(), Arc::default());
         Self {
             key,
@@ -72,6 +71,7 @@ impl Session {
             passed_on: AtomicBool::new(false),
             tag_key,
             away,
+            book: None,
             state,
         }
     }

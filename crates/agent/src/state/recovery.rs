@@ -242,6 +242,7 @@ impl Search<'_> {
         let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
         let (clock, address) = (Arc::clone(self.clock), lead.address.clone());
         let session = Session::marked(key, endpoint, clock, address, &lead.mine, &lead.mark);
+        let session = Arc::new(session);
         let size = lead.mark.size.get();
         let patience = PATIENCE + Duration::from_secs(size / super::RATE_MIN);
         let read = timeout(patience, session.read(lead.mark.shard, size, 0..size)).await;

@@ -170,6 +170,12 @@ struct Account {
     handed: BTreeMap<ShardId, u64>,
     /// Whether somebody else was its buyer before, whose shards were not told of.
     was_anothers: bool,
+    /// Whether what was signed for last was not answered yet.
+    is_waiting: bool,
+    /// How often its buyer's process ended meanwhile, so that it cannot know what became of it.
+    cut_short: u64,
+    /// How many bytes of each shard came to its provider, as far as the buyer knows.
+    put: BTreeMap<ShardId, u64>,
 }
 
 impl Account {
@@ -191,6 +197,9 @@ impl Account {
             last_read: None,
             handed: BTreeMap::new(),
             was_anothers: false,
+            is_waiting: false,
+            cut_short: 0,
+            put: BTreeMap::new(),
         }
     }
 }
@@ -511,11 +520,16 @@ impl State {
         if over {
             self.faults.push(format!("more than a step was risked: {charge:?}"));
         }
-        if cumulative > account.signed {
+        let is_new = cumulative > account.signed;
+        if is_new {
             account.signed = cumulative;
             account.taken += 1;
         }
+        account.is_waiting |= is_new;
         self.takes(contract);
+        if is_new && matches!(charge, Charge::Write { .. } | Charge::Read { .. }) {
+            self.loses(contract);
+        }
     }
 
     /// A request has come to its provider.
@@ -661,6 +675,9 @@ impl State {
         let response = exchange.answers.pop_front()??;
         let contract = exchange.contract;
         let account = self.accounts.get_mut(&contract)?;
+        if let Some((Keep { shard, size, .. }, _)) = exchange.put {
+            account.hears_of_put(shard, size, &response);
+        }
         match *response {
             Response::Opened { .. }
             | Response::Taken { .. }
@@ -669,6 +686,7 @@ impl State {
             | Response::Renewed { .. }
             | Response::Advanced { .. } => {
                 let charge = exchange.charge?;
+                account.is_waiting = false;
                 let is_new = !matches!(charge, Charge::Renew { .. }) || !account.known.used.opened;
                 if is_new {
                     let used = account.known.add(charge);
@@ -684,6 +702,7 @@ impl State {
                 account.handed.remove(&exchange.deletes?);
             }
             Response::Status { tab, .. } => {
+                account.is_waiting = false; // it is compared with what was known before
                 account.known.used = Used::of(&tab);
                 account.known.stored = tab.stored.get();
                 account.hears_of(&tab);

@@ -61,6 +61,7 @@ impl Role {
             Planted::BelievesHosts => &[Inflating],
             Planted::AuditsApart => &[AuditsOnly],
             Planted::TrustsAnybody => &[Dear],
+            Planted::ForgetsLosses => &[StepTaking],
             Planted::OverlooksSilence => &[Stalling, Truncating, Silent, StepTaking],
             _ => &[
                 FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Refusing,

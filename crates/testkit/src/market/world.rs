@@ -358,6 +358,7 @@ impl World {
     }
 
     fn start(&mut self) -> Result<Process, String> {
+        self.oracle.process_ended(self.buyer.entity());
         let process = loop {
             match self.buyer.start() {
                 Ok(process) => break process,

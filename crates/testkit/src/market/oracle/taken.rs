@@ -1,11 +1,16 @@
 //! What providers have taken: paid for by their buyers, and not served.
 //!
-//! It is bounded twice, as the owner says how much a newcomer may have: by what a contract would have its provider be ahead
+//! What is lost under one contract is bounded by its steps: one, and one more for every 64 that were counted, whatever process
+//! of the buyer pays. A process that ends with a step under way cannot know what became of that one.
+//!
+//! It is bounded twice more, as the owner says how much a newcomer may have: by what a contract would have its provider be ahead
 //! by, when it is opened, and by what its provider has in the end taken under it, whatever broke off meanwhile. A provider earns
 //! more by what it was paid for; that all of it was earned well is taken for granted.
 
+use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Tab, Terms};
 use fondaco_crypto::EntityId;
+use fondaco_ports::market::Response;
 use fondaco_units::Amount;
 
 use super::{Account, Oracle, PARTS, State, UNIT, Used};
@@ -19,6 +24,17 @@ impl Oracle {
     }
 }
 
+impl Oracle {
+    /// A process of a buyer has ended, in order or not.
+    pub(in super::super) fn process_ended(&self, buyer: EntityId) {
+        for account in self.state().accounts.values_mut() {
+            if account.terms.buyer == buyer && std::mem::take(&mut account.is_waiting) {
+                account.cut_short += 1;
+            }
+        }
+    }
+}
+
 impl Account {
     /// Its provider says what it counts. Keeping is paid in advance, and its answer may be lost; and so may the last of a put.
     pub(super) fn hears_of(&mut self, tab: &Tab) {
@@ -27,11 +43,51 @@ impl Account {
         (self.came.kept, self.came.advanced) = (told.kept, told.advanced);
     }
 
+    /// Its provider says how much it has of a shard: a step whose answer was lost has come all the same.
+    pub(super) fn hears_of_put(&mut self, shard: ShardId, size: u64, said: &Response) {
+        let known = self.put.entry(shard).or_default();
+        let most = *known + self.terms.prices.step_max.get();
+        let (at, is_news) = match *said {
+            Response::Ready => (0, false),
+            Response::Taken { at } => (at.get(), false),
+            Response::Stored => (size, false),
+            Response::Resume { at } => (at.get().min(most), true),
+            Response::Have => (if size <= most { size } else { *known }, true),
+            _ => return,
+        };
+        if is_news {
+            self.came.written += at.saturating_sub(*known);
+        }
+        *known = at;
+    }
+
+    /// What its provider counts of steps that never came.
+    fn lost(&self) -> u128 {
+        let Used { written, read, .. } = self.known.used;
+        let prices = &self.terms.prices;
+        u128::from(prices.write.parts()) * u128::from(written.saturating_sub(self.came.written))
+            + u128::from(prices.read.parts()) * u128::from(read.saturating_sub(self.came.read))
+    }
+
+    /// How much of that there may be when its buyer signs for more: a step of a put may be on the provider's disk.
+    fn lost_max(&self) -> u128 {
+        let prices = &self.terms.prices;
+        let step = prices.step_max.get();
+        let written = u128::from(prices.write.parts()) * u128::from(step);
+        let read = u128::from(prices.read.parts()) * u128::from(step + 2 * UNIT);
+        let counted = (self.known.used.written + self.known.used.read) / step;
+        let steps = 1 + counted / STEPS_PER_CHANCE + self.cut_short;
+        written.max(read) * u128::from(steps) + written
+    }
+
     /// What was signed for, beyond what came.
     fn taken(&self) -> u64 {
         self.signed.saturating_sub(self.came.cost(&self.terms.prices))
     }
 }
+
+/// For how many steps that were counted one more may be lost.
+const STEPS_PER_CHANCE: u64 = 64;
 
 /// What the provider of a contract could take and run with at least: the price to open, an epoch of keeping, and a step.
 fn ahead(terms: &Terms) -> u64 {
@@ -63,6 +119,18 @@ impl State {
         if ahead > cap {
             let who = provider.short();
             self.faults.push(format!("host {who} was trusted with {ahead}, and may be with {cap}"));
+        }
+    }
+
+    /// A buyer signs for a step.
+    pub(super) fn loses(&mut self, contract: ContractId) {
+        let Some(account) = self.accounts.get(&contract) else { return };
+        let (lost, most) = (account.lost(), account.lost_max());
+        if lost > most {
+            let who = account.terms.prices.provider.short();
+            self.faults.push(format!(
+                "host {who} was paid on when {lost} parts were lost to it, of {most} that may be"
+            ));
         }
     }
 

@@ -10,7 +10,7 @@ use fondaco_crypto::EntityId;
 use fondaco_ledger::HoldState;
 use fondaco_ports::Clock as _;
 use fondaco_transport::Climate;
-use fondaco_units::{Amount, Bytes};
+use fondaco_units::Bytes;
 use tokio::time::{sleep, timeout};
 
 use super::super::buyer::Process;
@@ -66,6 +66,7 @@ impl World {
         let process = process.ok_or("no buyer")?;
         self.liars_are_named(&process)?;
         self.who_does_not_serve_is_named(&process)?;
+        self.report.given_up = self.given_up(&process);
         self.all_is_there(&process).await?;
         self.nobody_ended_early(&process)?;
         self.look(Some(&process))?;
@@ -99,9 +100,7 @@ impl World {
                 let lies = match role {
                     Role::Lying => !is_empty,
                     // One that is paid no more, for what it took before, is not asked.
-                    Role::Refusing => {
-                        !is_empty && book.read(|book| book.loss(contract)) == Amount::ZERO
-                    }
+                    Role::Refusing => !is_empty && !is_paid_no_more(process, contract),
                     Role::Forgetful => !is_empty && !host.has(shard) && !host.gave_up(),
                     _ => false,
                 };
@@ -116,6 +115,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Counts the open contracts with honest hosts under which nothing more is paid, for what lines and crashes have lost.
+    fn given_up(&self, process: &Process) -> u64 {
+        let contracts: Vec<(ContractId, EntityId)> = process.agent.book().read(|book| {
+            let open = book.contracts().filter(|(_, record)| record.stage == Stage::Open);
+            open.map(|(id, record)| (id, record.terms.prices.provider)).collect()
+        });
+        let given_up = contracts
+            .iter()
+            .filter(|(id, who)| self.is_honest(*who) && is_paid_no_more(process, *id));
+        given_up.count() as u64
     }
 
     fn has_passed(&self, contract: ContractId) -> bool {
@@ -163,8 +174,9 @@ impl World {
             }
             let is_named = process.agent.book().read(|book| {
                 let has_failed = book.record(who).is_some_and(|record| record.score() < Share::ONE);
-                book.distrusted(who).is_some() || book.loss(contract) > Amount::ZERO || has_failed
+                book.distrusted(who).is_some() || has_failed
             });
+            let is_named = is_named || is_paid_no_more(process, contract);
             let is_unasked = matches!(audited.outcome, Outcome::Unasked { .. });
             if !is_named && is_heard && !is_unasked {
                 return Err(format!(
@@ -190,10 +202,9 @@ impl World {
             // Who was away for long may find that what it keeps was not paid for.
             let (now, told) = (self.buyer.clock.now().milliseconds(), self.oracle.contracts());
             // Nor is more paid where answers were lost so often that more than a step was paid for nothing.
-            let loss = |contract| process.agent.book().read(|book| book.loss(contract));
             let is_due = |contract: &_| {
                 told.get(contract).is_some_and(|told| told.is_paid_at(now))
-                    && loss(*contract) == Amount::ZERO
+                    && !is_paid_no_more(process, *contract)
             };
             let there = place.shards.iter();
             let there = there.filter(|(contract, who, _)| good.contains(who) && is_due(contract));
@@ -299,4 +310,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether more than a step was paid for nothing under a contract.
+fn is_paid_no_more(process: &Process, contract: ContractId) -> bool {
+    process.agent.book().read(|book| {
+        let prices = book.contract(contract).map(|record| record.terms.prices);
+        prices.is_some_and(|prices| book.loss(contract).is_over_a_step(&prices))
+    })
 }

@@ -1,0 +1,93 @@
+//! What a host was paid for nothing: noted in the book before anything more is paid, and the end of paying.
+
+use super::{Session, State, ask_to_put, misanswer};
+use crate::AgentError;
+use crate::book::Event;
+use crate::journal::BookFile;
+use crate::losses::{Loss, Losses, Start};
+use fondaco_audit::ShardId;
+use fondaco_contract::Tab;
+use fondaco_ports::market::{Reason, Response};
+use fondaco_transport::Connection;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+impl Session {
+    /// Begins with what is known of what this host was paid for nothing, and with how many steps may be lost in all.
+    #[must_use]
+    pub fn with_losses(mut self, known: Loss, risk: u64) -> Self {
+        let losses = Losses::new(known, risk);
+        self.state = Arc::new(Mutex::new(State { losses, noted: known, ..State::default() }));
+        self
+    }
+
+    /// Notes there what is lost.
+    #[must_use]
+    pub fn noting_in(mut self, book: Arc<BookFile>) -> Self {
+        self.book = Some(book);
+        self
+    }
+
+    /// Has what is lost in the book; nothing is written while nothing changes, as when all is answered.
+    pub(super) fn note(&self, state: &mut State) -> Result<(), AgentError> {
+        let known = state.losses.known();
+        #[cfg(feature = "simulation")]
+        if crate::planted::forgets_losses() {
+            return Ok(());
+        }
+        if known == state.noted {
+            return Ok(());
+        }
+        if let Some(book) = &self.book {
+            let Loss { lost, behind, broke, put } = known;
+            book.record(&Event::LossKept { contract: self.contract(), lost, behind, broke, put })?;
+        }
+        state.noted = known;
+        Ok(())
+    }
+
+    /// Pays nothing more to a host that was paid too much for nothing.
+    pub(super) fn check_losses(&self, state: &State) -> Result<(), AgentError> {
+        match state.losses.over(&self.terms.prices) {
+            None => Ok(()),
+            Some((lost, limit)) => {
+                let (provider, contract) = (self.provider(), self.contract());
+                Err(AgentError::PaidForNothing { provider, contract, lost, limit })
+            }
+        }
+    }
+
+    /// Before a shard is put: asks for another whose put broke off. That it is not gone on with is our own choice, if the
+    /// host has what it was paid for of it; what it has not is lost.
+    pub(super) async fn explain_other(
+        &self,
+        state: &mut State,
+        connection: &Connection,
+        tab: &Tab,
+        epoch: u64,
+        shard: ShardId,
+    ) -> Result<(), AgentError> {
+        let Some(put) = state.losses.other_put(shard) else { return Ok(()) };
+        let asked = ask_to_put(connection, self.contract(), put.shard, put.size, epoch).await;
+        let start = match asked {
+            Ok(Response::Have) => Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch) },
+            Ok(Response::Resume { at }) if at < put.size => Start::At(at.get()),
+            // It would take no more than it has, so it has not this.
+            Ok(Response::Ready)
+            | Err(AgentError::Provider {
+                reason:
+                    Reason::Busy
+                    | Reason::OverSize { .. }
+                    | Reason::TooManyShards { .. }
+                    | Reason::WrongSize { .. },
+                ..
+            }) => Start::Anew,
+            Ok(other) => return Err(misanswer(self.provider(), &other)),
+            Err(error) => return Err(error),
+        };
+        state.losses.put_begins(&self.terms.prices, put.shard, put.size, start);
+        state.losses.forget_put();
+        self.note(state)?;
+        self.check_losses(state)
+    }
+}
