@@ -1,6 +1,6 @@
 //! What can go wrong between two entities, and what each is told.
 
-use crate::Protocol;
+use crate::{Protocol, frames::Unframed};
 use fondaco_codec::DecodeError;
 use fondaco_crypto::EntityId;
 use fondaco_lcp::FrameError;
@@ -294,6 +294,16 @@ impl TransportError {
             | Self::FrameTooLong { .. }
             | Self::FrameCut { .. }
             | Self::NoAnswer { .. } => None,
+        }
+    }
+
+    /// What was sent, or was to be, is no frame.
+    pub(crate) const fn frame(peer: EntityId, error: Unframed) -> Self {
+        match error {
+            Unframed::TooLong { length, length_max } => {
+                Self::FrameTooLong { peer, length, length_max }
+            }
+            Unframed::Cut { got, wanted } => Self::FrameCut { peer, got, wanted },
         }
     }
 

@@ -63,6 +63,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod fabric;
+mod frames;
 mod handshakes;
 mod lcp_client;
 mod stream;
@@ -71,9 +72,10 @@ pub use connection::Connection;
 pub use endpoint::{CONNECT_TIMEOUT, Endpoint, HANDSHAKE_TIMEOUT, PROVED_TIMEOUT};
 pub use error::{CloseReason, TransportError};
 pub use fabric::{Climate, Fabric, Passing, Tap};
+pub use frames::FRAME_BYTES_MAX;
 pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_NETWORK_MAX};
 pub use lcp_client::{ANSWER_TIMEOUT, LcpClient, RESENDS_MAX};
-pub use stream::{FRAME_BYTES_MAX, Receiver, STREAM_TIMEOUT, Sender, Stream};
+pub use stream::{Receiver, STREAM_TIMEOUT, Sender, Stream};
 
 use std::fmt;
 

@@ -5,22 +5,17 @@
 //! stream  frame* end
 //! ```
 
-use crate::{CloseReason, TransportError, fabric};
+use crate::{
+    CloseReason, TransportError, fabric,
+    frames::{self, Incoming},
+};
 use fondaco_codec::{Decode, Encode};
 use fondaco_crypto::EntityId;
 use iroh::endpoint::{RecvStream, SendStream, StoppedError};
 use std::{future::Future, time::Duration};
 
-/// The longest frame of all, in bytes without its length: no receiver allows more.
-pub const FRAME_BYTES_MAX: usize = 64 << 20;
-
 /// How long an operation of a stream may take, unless [`Stream::set_timeout`] says otherwise.
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(30);
-
-const LENGTH_BYTES: usize = 4;
-
-/// What is reserved for a frame before its bytes are there.
-const RESERVED_BYTES_MAX: usize = 64 << 10;
 
 /// Bodies up to this size are copied behind their length, so that both leave in one packet.
 const JOINED_BYTES_MAX: usize = 16 << 10;
@@ -158,11 +153,11 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// A value longer than [`FRAME_BYTES_MAX`] is refused before a byte is sent. It is sent when it
+    /// A value longer than [`FRAME_BYTES_MAX`](crate::FRAME_BYTES_MAX) is refused before a byte is sent. It is sent when it
     /// is with the system, not when the peer has it.
     pub async fn send(&mut self, value: &impl Encode) -> Result<(), TransportError> {
-        let frame = frame(self.peer, value)?;
         let (way, peer) = (&mut self.way, self.peer);
+        let frame = frames::lay_out(value).map_err(|error| TransportError::frame(peer, error))?;
         within(peer, "send", self.timeout, async {
             match way {
                 SendWay::Quic(stream) => stream
@@ -181,18 +176,19 @@ impl Sender {
     ///
     /// As [`Sender::send`].
     pub async fn send_bytes(&mut self, body: &[u8]) -> Result<(), TransportError> {
-        let length = length(self.peer, body.len())?;
         let (way, peer) = (&mut self.way, self.peer);
+        let header = frames::header(body.len());
+        let header = header.map_err(|error| TransportError::frame(peer, error))?;
         let lost = |error| TransportError::write(peer, error);
         within(peer, "send", self.timeout, async {
             let stream = match way {
                 SendWay::Quic(stream) => stream,
-                SendWay::Fabric(half) => return half.write_frame([&length, body].concat()),
+                SendWay::Fabric(half) => return half.write_frame([&header, body].concat()),
             };
             if body.len() <= JOINED_BYTES_MAX {
-                stream.write_all(&[&length, body].concat()).await.map_err(lost)
+                stream.write_all(&[&header, body].concat()).await.map_err(lost)
             } else {
-                stream.write_all(&length).await.map_err(lost)?;
+                stream.write_all(&header).await.map_err(lost)?;
                 stream.write_all(body).await.map_err(lost)
             }
         })
@@ -273,33 +269,11 @@ impl Receiver {
     ) -> Result<Option<Vec<u8>>, TransportError> {
         let (way, peer) = (&mut self.way, self.peer);
         within(peer, "receive", self.timeout, async {
-            let mut header = [0; LENGTH_BYTES];
-            let mut got = 0;
-            while got < LENGTH_BYTES {
-                match way.read(peer, &mut header[got..]).await? {
-                    Some(count) => got += count,
-                    None if got == 0 => return Ok(None),
-                    None => {
-                        return Err(TransportError::FrameCut { peer, got, wanted: LENGTH_BYTES });
-                    }
-                }
+            let mut frame = Incoming::new(length_max);
+            while frame.wanted() > 0 {
+                let Some(()) = way.read_into(peer, &mut frame).await? else { break };
             }
-            let length = u32::from_le_bytes(header) as usize;
-            let length_max = length_max.min(FRAME_BYTES_MAX);
-            if length > length_max {
-                return Err(TransportError::FrameTooLong { peer, length, length_max });
-            }
-            let mut body = Vec::with_capacity(length.min(RESERVED_BYTES_MAX));
-            while body.len() < length {
-                match way.read_into(peer, length - body.len(), &mut body).await? {
-                    Some(()) => {}
-                    None => {
-                        let (got, wanted) = (LENGTH_BYTES + body.len(), LENGTH_BYTES + length);
-                        return Err(TransportError::FrameCut { peer, got, wanted });
-                    }
-                }
-            }
-            Ok(Some(body))
+            frame.end().map_err(|error| TransportError::frame(peer, error))
         })
         .await
     }
@@ -315,57 +289,22 @@ impl Receiver {
 }
 
 impl RecvWay {
-    /// Fills a part of `buffer`; returns how much of it, nothing at the end.
-    async fn read(
-        &mut self,
-        peer: EntityId,
-        buffer: &mut [u8],
-    ) -> Result<Option<usize>, TransportError> {
-        match self {
-            Self::Quic(stream) => {
-                stream.read(buffer).await.map_err(|error| TransportError::read(peer, error))
-            }
-            Self::Fabric(half) => Ok(half.read(buffer.len()).await?.map(|bytes| {
-                buffer[..bytes.len()].copy_from_slice(&bytes);
-                bytes.len()
-            })),
-        }
-    }
-
-    /// Adds at most `length_max` bytes to `body`; nothing at the end.
+    /// Adds to a frame what there is of what it wants; nothing at the end.
     async fn read_into(
         &mut self,
         peer: EntityId,
-        length_max: usize,
-        body: &mut Vec<u8>,
+        frame: &mut Incoming,
     ) -> Result<Option<()>, TransportError> {
-        match self {
+        let taken = match self {
             Self::Quic(stream) => {
-                let chunk = stream.read_chunk(length_max).await;
+                let chunk = stream.read_chunk(frame.wanted()).await;
                 let chunk = chunk.map_err(|error| TransportError::read(peer, error))?;
-                Ok(chunk.map(|chunk| body.extend_from_slice(&chunk)))
+                chunk.map(|chunk| frame.take(&chunk))
             }
-            Self::Fabric(half) => {
-                Ok(half.read(length_max).await?.map(|bytes| body.extend_from_slice(&bytes)))
-            }
-        }
-    }
-}
-
-/// Lays out one value as one frame.
-fn frame(peer: EntityId, value: &impl Encode) -> Result<Vec<u8>, TransportError> {
-    let mut frame = vec![0; LENGTH_BYTES];
-    value.encode(&mut frame);
-    let length = length(peer, frame.len() - LENGTH_BYTES)?;
-    frame[..LENGTH_BYTES].copy_from_slice(&length);
-    Ok(frame)
-}
-
-fn length(peer: EntityId, length: usize) -> Result<[u8; LENGTH_BYTES], TransportError> {
-    let length_max = FRAME_BYTES_MAX;
-    match u32::try_from(length) {
-        Ok(short) if length <= length_max => Ok(short.to_le_bytes()),
-        _ => Err(TransportError::FrameTooLong { peer, length, length_max }),
+            Self::Fabric(half) => half.read(frame.wanted()).await?.map(|bytes| frame.take(&bytes)),
+        };
+        let taken = taken.map(|taken| taken.map(drop)).transpose();
+        taken.map_err(|error| TransportError::frame(peer, error))
     }
 }
 
@@ -379,33 +318,5 @@ pub(crate) async fn within<T>(
     match tokio::time::timeout(timeout, work).await {
         Ok(ended) => ended,
         Err(_) => Err(TransportError::TimedOut { peer, operation, timeout }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fondaco_codec::Text;
-
-    const PEER: EntityId = EntityId::from_bytes([3; 32]);
-
-    /// The hexdump of `docs/formats/transport.md`.
-    #[test]
-    fn the_layout_of_a_frame() {
-        let text = Text::<16>::new("fondaco").unwrap();
-        #[rustfmt::skip]
-        let dump = [
-            0x0b, 0x00, 0x00, 0x00,                   // the body is 11 bytes
-            0x07, 0x00, 0x00, 0x00,                   // body: the text is 7 bytes
-            0x66, 0x6f, 0x6e, 0x64, 0x61, 0x63, 0x6f, // body: fondaco
-        ];
-        assert_eq!(frame(PEER, &text).unwrap(), dump);
-    }
-
-    #[test]
-    fn too_long_a_frame_is_not_sent() {
-        assert_eq!(length(PEER, FRAME_BYTES_MAX), Ok([0, 0, 0, 4]));
-        let refused = length(PEER, FRAME_BYTES_MAX + 1).unwrap_err();
-        assert!(matches!(refused, TransportError::FrameTooLong { length: 67_108_865, .. }));
     }
 }

@@ -1,7 +1,7 @@
 //! One connection of a fabric and its streams: who waits for what, until when.
 
 use super::{Fabric, Fate, Passing, is_far};
-use crate::{CloseReason, Protocol, TransportError};
+use crate::{CloseReason, Protocol, TransportError, frames::LENGTH_BYTES};
 use fondaco_crypto::EntityId;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,9 +13,6 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
-
-/// How long a frame's length is.
-const LENGTH_BYTES: usize = 4;
 
 /// How a connection ended, as one side sees it.
 #[derive(Clone, Copy, Debug)]
