@@ -15,7 +15,7 @@ use fondaco_lcp::{
     SignedReceipt,
 };
 use fondaco_ports::Clock;
-use fondaco_units::{Amount, Duration};
+use fondaco_units::{Amount, Duration, Timestamp};
 
 /// What an issuer says of its currency.
 #[derive(Clone, Debug)]
@@ -163,14 +163,20 @@ impl Wallet {
     }
 
     /// Takes no more of the currency than `balance_max`: what would bring the account over it is refused to who pays.
-    pub async fn accept(&self, clock: &dyn Clock, balance_max: Amount) -> Result<(), AgentError> {
+    /// Without an account it is kept for the first payment, until the moment that is returned; say it again before.
+    pub async fn accept(
+        &self,
+        clock: &dyn Clock,
+        balance_max: Amount,
+    ) -> Result<Option<Timestamp>, AgentError> {
         let id = entropy::request_id(clock)?;
         let same = |known: &Request| match known {
-            Request::Accept { balance_max: known, .. } => *known == balance_max,
+            Request::AcceptAhead { balance_max: known, .. } => *known == balance_max,
             _ => false,
         };
-        match self.submit_once(Request::Accept { id, balance_max }, same).await? {
-            (_, Response::Accepted) => Ok(()),
+        match self.submit_once(Request::AcceptAhead { id, balance_max }, same).await? {
+            (_, Response::Accepted) => Ok(None),
+            (_, Response::AcceptedAhead { until }) => Ok(Some(until)),
             _ => Err(self.misanswer("it does not confirm the limit")),
         }
     }

@@ -292,6 +292,9 @@ pub(crate) struct CurrencyConfig {
     /// Whether the issuer was told of that, and keeps to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) limited: bool,
+    /// Until when it keeps to it without an account, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limited_until: Option<u64>,
 }
 
 impl CurrencyConfig {

@@ -12,11 +12,11 @@ use fondaco_agent::{AgentError, Paid, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{Currency, Refusal, RequestId};
-use fondaco_ledger::Refusal as LedgerRefusal;
+use fondaco_ledger::{LIMIT_SPAN, Refusal as LedgerRefusal};
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
 use fondaco_transport::LcpClient;
-use fondaco_units::{Amount, Scale};
+use fondaco_units::{Amount, Duration, Scale, Timestamp};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -92,65 +92,101 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
         None => before.clone(),
     };
     config.currency.retain(|currency| !is_it(currency));
-    let mut currency = CurrencyConfig {
+    let currency = CurrencyConfig {
         symbol: symbol.as_str().to_owned(),
         name: name.as_str().to_owned(),
         decimals: scale.decimals(),
         issuer: address.to_string(),
         trust,
         limited: false,
+        limited_until: None,
     };
     // Saved first: a limit that the issuer was not told of is told later.
     config.currency.push(currency.clone());
     home.save_wallet(&config)?;
-    if currency.trust.is_some() {
-        currency.limited = limit(home, &wallet, &currency).await?;
+    let kept = if currency.trust.is_some() {
+        limit(home, &wallet, &currency).await?
     } else if before.is_some() {
-        set_limit(&wallet, Amount::MAX).await?;
-    }
-    let (trust, limited) = (currency.trust.as_deref(), currency.limited);
+        set_limit(&wallet, Amount::MAX).await?
+    } else {
+        Kept::No
+    };
+    let trust = currency.trust.as_deref();
     if json {
         let line = json!({
             "symbol": symbol.as_str(), "name": name.as_str(), "issuer": address.to_string(),
-            "trust": trust, "limited": limited,
+            "trust": trust, "limited": trust.is_some() && kept != Kept::No,
+            "limited_until": kept.until().map(|until| until.to_string()),
         });
         say(&line.to_string());
         return Ok(());
     }
     say(&format!("You accept {name} ({symbol}), issued by {}.", address.entity()));
-    match (trust, limited) {
-        (Some(trust), true) => {
+    let Some(trust) = trust else { return Ok(()) };
+    match kept {
+        Kept::Always => {
             say(&format!("Its issuer refuses whatever would bring you over {trust} {symbol}."));
         }
-        (Some(trust), false) => say(&format!(
-            "You have no account there yet. Its issuer is told of your limit of {trust} {symbol} when you\n\
-             look at your balance or deposits after the first one."
+        Kept::Until(until) => say(&format!(
+            "You have no account there yet. Its issuer refuses a first payment that would bring you over {trust} {symbol},\n\
+             until {until}; a look at your balance or deposits makes that longer."
         )),
-        (None, _) => {}
+        Kept::No => say(&format!(
+            "You have no account there yet, and its issuer keeps no more limits of those who have none: the first payment\n\
+             may bring you over {trust} {symbol}. It is asked again when you look at your balance or deposits."
+        )),
     }
     Ok(())
 }
 
-/// Tells the issuer the most of its currency that is accepted here, unless it keeps to that already; whether it does.
+/// Whether an issuer keeps to a limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// As long as there is the account; or there is no limit.
+    Always,
+    /// There is no account: until then.
+    Until(Timestamp),
+    /// There is no account, and so many others had no account before that there is no room.
+    No,
+}
+
+impl Kept {
+    const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::Always | Self::No => None,
+        }
+    }
+}
+
+/// Tells the issuer the most of its currency that is accepted here, unless it keeps to that already, for long enough;
+/// whether it does.
 pub(crate) async fn limit(
     home: &Home,
     wallet: &Wallet,
     currency: &CurrencyConfig,
-) -> Result<bool, Failure> {
-    let (Some(trust), false) = (&currency.trust, currency.limited) else { return Ok(true) };
-    let limited = set_limit(wallet, amount_in(currency.scale()?, trust)?).await?;
-    if limited {
-        note_limit(home, currency, true)?;
+) -> Result<Kept, Failure> {
+    let (Some(trust), false) = (&currency.trust, currency.limited) else { return Ok(Kept::Always) };
+    if let Some(until) = currency.limited_until.map(Timestamp::from_milliseconds)
+        && SystemClock.now().after(LIMIT_AGAIN) < until
+    {
+        return Ok(Kept::Until(until));
     }
-    Ok(limited)
+    let kept = set_limit(wallet, amount_in(currency.scale()?, trust)?).await?;
+    note_limit(home, currency, kept)?;
+    Ok(kept)
 }
 
+/// How long before its end a limit without an account is asked for again.
+const LIMIT_AGAIN: Duration = Duration::from_seconds(LIMIT_SPAN.milliseconds() / 2000);
+
 /// Remembers whether the issuer keeps to the limit.
-fn note_limit(home: &Home, currency: &CurrencyConfig, limited: bool) -> Result<(), Failure> {
+fn note_limit(home: &Home, currency: &CurrencyConfig, kept: Kept) -> Result<(), Failure> {
     let mut config = home.wallet()?;
     for known in &mut config.currency {
         if known.issuer == currency.issuer {
-            known.limited = limited;
+            known.limited = kept == Kept::Always;
+            known.limited_until = kept.until().map(Timestamp::milliseconds);
         }
     }
     home.save_wallet(&config)
@@ -159,13 +195,12 @@ fn note_limit(home: &Home, currency: &CurrencyConfig, limited: bool) -> Result<(
 /// What lifts a limit.
 const LIFTED: &str = "any";
 
-async fn set_limit(wallet: &Wallet, balance_max: Amount) -> Result<bool, Failure> {
+async fn set_limit(wallet: &Wallet, balance_max: Amount) -> Result<Kept, Failure> {
     match wallet.accept(&SystemClock, balance_max).await {
-        Ok(()) => Ok(true),
-        // There is nothing to limit yet.
-        Err(AgentError::Issuer(Refusal::Ledger {
-            refusal: LedgerRefusal::UnknownAccount { .. },
-        })) => Ok(false),
+        Ok(until) => Ok(until.map_or(Kept::Always, Kept::Until)),
+        Err(AgentError::Issuer(Refusal::Ledger { refusal: LedgerRefusal::LimitsFull { .. } })) => {
+            Ok(Kept::No)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -228,7 +263,7 @@ async fn close(
     let wallet = open(home, currency).await?;
     let forfeited = wallet.close(&SystemClock, forfeit_max).await.map_err(pending)?;
     // An account that is opened again has no limit.
-    note_limit(home, currency, false)?;
+    note_limit(home, currency, Kept::No)?;
     let forfeited = currency.show(forfeited);
     if json {
         say(&json!({ "currency": currency.symbol, "forfeited": forfeited }).to_string());

@@ -40,6 +40,14 @@ async fn two_people_pay_each_other() {
     let issuer = issuer(&mut world).await;
     let alice = holder(&world, "alice", &issuer).await;
     let bob = holder(&world, "bob", &issuer).await;
+    // Bob has no account yet, and already nobody makes him hold more than he accepts; who has none can change it.
+    let refused = world.run_to("issuer", ["issuer", "mint", "501", "--to", &bob], 5).await.unwrap();
+    assert!(refused[0]["error"].as_str().unwrap().contains("500"), "{refused:?}");
+    let ahead = world.ask("bob", ["wallet", "add", &issuer, "--trust", "200"]).await.unwrap();
+    assert_eq!((&ahead["limited"], ahead["limited_until"].is_string()), (&true.into(), true));
+    world.run_to("issuer", ["issuer", "mint", "201", "--to", &bob], 5).await.unwrap();
+    world.ask("bob", ["wallet", "add", &issuer, "--trust", "500"]).await.unwrap();
+
     world.ask("issuer", ["issuer", "mint", "400", "--to", &alice]).await.unwrap();
     let noticed = world.ask("alice", ["deposits"]).await.unwrap();
     assert_eq!((&noticed["amount"], &noticed["payer"]), (&"400.00".into(), &Value::Null));

@@ -25,6 +25,9 @@ const WORDS_PER_TOKEN: usize = 256;
 /// The tokens for a hold: it is remembered long after it is closed.
 const HOLD: usize = 20;
 
+/// The tokens for a limit, which may be of one who has no account: half of what a stranger has at once.
+const LIMIT: usize = 10;
+
 /// What one stranger may command: 20 at once, then 5 a second.
 const STRANGER: Rate = Rate::new(5, 20);
 
@@ -92,6 +95,7 @@ impl<K: Ord> Buckets<K> {
 pub(crate) fn cost(request: &Request, frame_bytes: usize) -> usize {
     let work = match request {
         Request::HoldOpen { .. } => HOLD,
+        Request::AcceptAhead { .. } => LIMIT,
         Request::HoldPost { .. } => SIGNATURE,
         Request::HoldPostWord { word, .. } => {
             SIGNATURE + usize::try_from(word.index).unwrap_or(usize::MAX) / WORDS_PER_TOKEN
@@ -258,9 +262,14 @@ mod tests {
             expires: fondaco_units::Timestamp::EPOCH,
             open_by: fondaco_units::Timestamp::EPOCH,
         };
-        for (request, bytes, expected) in
-            [(&mint, 60, 1), (&mint, 1 << 20, 8192), (&open, 100, 20), (&open, 200, 21)]
-        {
+        let limit = Request::AcceptAhead { id, balance_max: amount };
+        for (request, bytes, expected) in [
+            (&mint, 60, 1),
+            (&mint, 1 << 20, 8192),
+            (&open, 100, 20),
+            (&open, 200, 21),
+            (&limit, 26, 10),
+        ] {
             assert_eq!(cost(request, bytes), expected, "{request:?}");
         }
         let mut pace = Pace::default();

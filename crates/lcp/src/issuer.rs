@@ -410,6 +410,7 @@ impl Issuer {
         hash: RequestHash,
     ) -> Result<(Response, Mark), Halted> {
         self.expire(command.now)?;
+        self.ledger.forget_limits(command.now);
         let response = match self.execute(command) {
             Ok(response) => response,
             Err(Refusal::Halted) => return Err(Halted),

@@ -154,6 +154,14 @@ pub enum Request {
         /// The most that may be left in it; it goes to the issuer.
         forfeit_max: Amount,
     },
+    /// Take no more than this, account or not: as [`Accept`](Self::Accept); of a holder without an account it is kept for
+    /// [`LIMIT_SPAN`](fondaco_ledger::LIMIT_SPAN), and is the limit of the account that its first payment makes.
+    AcceptAhead {
+        /// The command.
+        id: RequestId,
+        /// The most, available and held together; [`Amount::MAX`] is no limit.
+        balance_max: Amount,
+    },
     /// Cash a word of a payer's hash chain, once for each hold. No fee.
     HoldPostWord {
         /// The command.
@@ -183,6 +191,7 @@ choice!(Request {
     25 => Rotate { id, to, by_old, by_new },
     26 => Close { id, forfeit_max },
     27 => HoldPostWord { id, anchor, word },
+    28 => AcceptAhead { id, balance_max },
 });
 
 /// What became of one step of a batch.
@@ -294,8 +303,13 @@ pub enum Response {
         /// What became of each step, in order.
         results: List<StepResult, STEPS_MAX>,
     },
-    /// To `Accept`.
+    /// To `Accept`, and to `AcceptAhead` of a holder with an account, or that asks for no limit.
     Accepted,
+    /// To `AcceptAhead` of a holder without an account.
+    AcceptedAhead {
+        /// Until when the limit is kept.
+        until: Timestamp,
+    },
     /// To `Rotate`.
     Rotated {
         /// The key that the account has now.
@@ -330,6 +344,7 @@ choice!(Response {
     24 => Accepted,
     25 => Rotated { to },
     26 => Closed { forfeited },
+    28 => AcceptedAhead { until },
     255 => Refused { refusal },
 });
 
@@ -353,6 +368,7 @@ impl Request {
             | Self::AckDeposits { id, .. }
             | Self::Batch { id, .. }
             | Self::Accept { id, .. }
+            | Self::AcceptAhead { id, .. }
             | Self::Rotate { id, .. }
             | Self::Close { id, .. }
             | Self::HoldPostWord { id, .. } => Some(*id),

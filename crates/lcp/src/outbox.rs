@@ -255,6 +255,9 @@ fn fits(request: &Request, response: &Response) -> bool {
             matches!(response, Response::Batched { results, .. } if results.as_slice().len() == steps.as_slice().len())
         }
         Request::Accept { .. } => matches!(response, Response::Accepted),
+        Request::AcceptAhead { .. } => {
+            matches!(response, Response::Accepted | Response::AcceptedAhead { .. })
+        }
         Request::Rotate { to: asked, .. } => {
             matches!(response, Response::Rotated { to } if to == asked)
         }

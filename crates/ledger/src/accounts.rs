@@ -6,7 +6,7 @@ use fondaco_units::Amount;
 use hashbrown::HashTable;
 use std::{fmt, hash::Hasher};
 
-use crate::ACCOUNTS_MAX;
+use crate::{ACCOUNTS_MAX, ahead::Ahead};
 
 /// What one holder has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,18 +134,19 @@ pub(crate) struct Accounts {
     shared: SharedSeed,
     /// How many slots are accounts.
     pub(crate) open: u64,
+    pub(crate) ahead: Ahead,
 }
 
 impl PartialEq for Accounts {
     fn eq(&self, other: &Self) -> bool {
-        self.slots == other.slots
+        self.slots == other.slots && self.ahead == other.ahead
     }
 }
 
 impl Eq for Accounts {}
 
 impl fmt::Debug for Accounts {
-    /// Writes the slots: the seed is a secret of this process.
+    /// Writes the slots alone: the seed is a secret of this process.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.slots).finish()
     }
@@ -162,7 +163,8 @@ impl Accounts {
     /// Creates accounts without the issuer's, for the caller that adds it first.
     pub(crate) fn with_capacity(seed: u64, count: usize) -> Self {
         let (slots, table) = (Vec::with_capacity(count), HashTable::with_capacity(count));
-        Self { slots, table, seed, shared: SharedSeed::from_u64(seed), open: 0 }
+        let (shared, ahead) = (SharedSeed::from_u64(seed), Ahead::default());
+        Self { slots, table, seed, shared, open: 0, ahead }
     }
 
     fn hash(&self, key: &EntityId) -> u64 {
@@ -218,14 +220,26 @@ impl Accounts {
         matches!(self.at(at).role, Role::Account { .. })
     }
 
-    /// Gives the payee an account if it has none.
+    /// Returns how much this payee may have by what others pay in.
+    pub(crate) fn balance_max(&self, payee: Payee) -> Amount {
+        match payee {
+            Payee::Open(at) => self.at(at).balance_max,
+            Payee::Closed(at) => self.ahead.of(&self.at(at).key),
+            Payee::New(key) => self.ahead.of(&key),
+        }
+    }
+
+    /// Gives the payee an account if it has none, with the limit that it has set ahead. That stays kept: the account may
+    /// be taken away with the rest of a chain.
     pub(crate) fn open(&mut self, payee: Payee) -> AccountIndex {
+        let balance_max = self.balance_max(payee);
         let at = match payee {
             Payee::Open(at) => return at,
             Payee::Closed(at) => at,
             Payee::New(key) => self.add(Slot::closed(key)),
         };
-        self.at_mut(at).role = Role::Account { holds_open: 0 };
+        let slot = self.at_mut(at);
+        (slot.role, slot.balance_max) = (Role::Account { holds_open: 0 }, balance_max);
         self.open += 1;
         at
     }

@@ -6,7 +6,7 @@
 use crate::{
     ACCOUNTS_MAX, Account, AccountIndex, Hold, HoldId, Leg, Minted, Posting, Postings, Redeemed,
     Refusal, Side, Transferred,
-    accounts::{Accounts, Payee, Role, Slot, Spender},
+    accounts::{Accounts, Payee, Role, Spender},
 };
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_units::{Amount, Timestamp};
@@ -274,12 +274,13 @@ impl Ledger {
 
     /// Checks that the payee lets others pay it so much, and can have an account.
     fn accepts(&self, payee: Payee, key: EntityId, amount: Amount) -> Result<(), Refusal> {
-        if let Payee::Open(at) = payee {
-            let Slot { account: Account { available, held }, balance_max, .. } =
-                *self.accounts.at(at);
+        let balance_max = self.accounts.balance_max(payee);
+        if balance_max < Amount::MAX {
+            let account = payee.index().map(|at| self.accounts.at(at).account);
+            let Account { available, held } = account.unwrap_or_default();
             let sum =
                 [available, held, amount].iter().map(|each| u128::from(each.get())).sum::<u128>();
-            if balance_max < Amount::MAX && sum > u128::from(balance_max.get()) {
+            if sum > u128::from(balance_max.get()) {
                 return Err(Refusal::OverLimit { payee: key, balance_max });
             }
         }

@@ -16,13 +16,14 @@ impl Ledger {
     pub fn accept(&mut self, holder: EntityId, balance_max: Amount) -> Result<(), Refusal> {
         self.may_move(Amount::MAX)?;
         let at = self.spender(holder)?.ok_or(Refusal::UnknownAccount { holder })?;
+        self.accounts.ahead.remove(&holder);
         self.accounts.at_mut(at).balance_max = balance_max;
         Ok(())
     }
 
     /// Returns how much `holder` lets others pay in: `Amount::MAX` is no limit.
     pub fn balance_max(&self, holder: EntityId) -> Amount {
-        self.index_of(holder).map_or(Amount::MAX, |at| self.accounts.at(at).balance_max)
+        self.accounts.balance_max(self.accounts.payee(holder))
     }
 
     /// Closes the account of `holder`, and gives the issuer what is left in it: at most `forfeit_max`.
@@ -48,6 +49,7 @@ impl Ledger {
         let to = Place::Available(AccountIndex::ISSUER);
         self.commit(&[Move { from: Place::Available(at), to, amount: available }])?;
         self.accounts.close(at);
+        self.accounts.ahead.remove(&holder);
         let debit = Side::Available { entity: holder };
         let credit = Side::Available { entity: issuer };
         let postings = Postings::one(Posting { debit, credit, amount: available });

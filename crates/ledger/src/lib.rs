@@ -29,7 +29,7 @@
 //! - What an account has held is the sum of its open holds.
 //! - A hold leaves `Open` once; what it paid and what it gave back is what it held.
 //! - An account has one key; its old keys lead to it, and nothing can be asked by them.
-//! - Who was refused and has no account leaves nothing behind.
+//! - Who was refused and has no account leaves nothing behind. Without one, nothing is kept but a limit, for a time.
 //! - A chain of linked transfers is done whole, or nothing of it is.
 //! - A refused step changes nothing. The first [`Refusal`] that applies, in the order of that enum, is given.
 //! - Each step hands back its postings, which alone rebuild the books.
@@ -64,6 +64,7 @@
 //! ```
 
 mod accounts;
+mod ahead;
 mod books;
 mod check;
 mod hold;
@@ -100,6 +101,12 @@ use fondaco_units::Duration;
 
 /// The most keys that one ledger keeps: accounts, closed accounts, and keys that accounts had before.
 pub const ACCOUNTS_MAX: u32 = if cfg!(test) { 5000 } else { 1 << 30 };
+
+/// The most keys without an account of which a limit is kept.
+pub const LIMITS_AHEAD_MAX: u32 = if cfg!(test) { 3 } else { 65_536 };
+
+/// How long a limit is kept of a key without an account.
+pub const LIMIT_SPAN: Duration = Duration::from_seconds(30 * 86_400);
 
 /// The most transfers of one chain.
 pub const LINKED_MAX: u32 = 8192;

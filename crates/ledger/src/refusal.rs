@@ -247,6 +247,13 @@ pub enum Refusal {
         balance_max: Amount,
     },
 
+    /// So many who have no account have set a limit that no other can be kept. Ask again later, or once there is an account.
+    #[error("{limits_max} limits of keys without an account are kept, as many as can be")]
+    LimitsFull {
+        /// How many are kept.
+        limits_max: u32,
+    },
+
     /// No more accounts can be kept. Accounts that are there are served on.
     #[error("{accounts_max} accounts are kept, as many as can be")]
     BooksFull {
@@ -285,6 +292,7 @@ choice!(Refusal {
     28 => SupplyOverflow { supply, wanted },
     29 => OverLimit { payee, balance_max },
     30 => BooksFull { accounts_max },
+    31 => LimitsFull { limits_max },
 });
 
 impl Refusal {
@@ -321,7 +329,8 @@ impl Refusal {
             | Self::UnderReserve { .. }
             | Self::InsufficientFunds { .. }
             | Self::SupplyOverflow { .. }
-            | Self::OverLimit { .. } => true,
+            | Self::OverLimit { .. }
+            | Self::LimitsFull { .. } => true,
             Self::LegCount { .. }
             | Self::AnchorLength { .. }
             | Self::WordIndex { .. }

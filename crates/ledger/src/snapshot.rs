@@ -3,14 +3,15 @@
 use crate::{
     ACCOUNTS_MAX, Account, AccountIndex, Hold, HoldId, HoldState, Imbalance, Ledger,
     accounts::{Accounts, Role, Slot},
+    ahead::Ahead,
 };
 use fondaco_codec::{Decode, DecodeError, Encode, Reader};
 use fondaco_crypto::{CurrencyId, Digest, Domain, EntityId};
 use fondaco_units::Amount;
 use std::collections::{BTreeMap, BTreeSet};
 
-const SNAPSHOT: Domain = Domain::new("fondaco 2026 ledger snapshot v1");
-const VERSION: u8 = 1;
+const SNAPSHOT: Domain = Domain::new("fondaco 2026 ledger snapshot v2");
+const VERSION: u8 = 2;
 
 /// The fewest bytes of an account, and of a hold with its id: what is reserved is never more than what came.
 const SLOT_BYTES_MIN: usize = 33;
@@ -78,6 +79,7 @@ impl Ledger {
             id.encode(out);
             hold.encode(out);
         }
+        self.accounts.ahead.encode(out);
     }
 
     /// Reads a ledger back, and recounts it; the seed may be another: see [`Ledger::new`].
@@ -115,6 +117,7 @@ impl Ledger {
         // Before anything follows an alias. All else about the keys, the recount finds.
         ledger.check_aliases()?;
         ledger.decode_holds(input)?;
+        ledger.accounts.ahead = Ahead::decode(input)?;
         Ok(ledger)
     }
 

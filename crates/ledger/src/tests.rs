@@ -1,6 +1,7 @@
 //! Rules as tables, promises as properties, and a planted fault for each thing the recount looks at.
 
 mod accounts;
+mod ahead;
 mod canaries;
 mod formats;
 mod holds;

@@ -167,6 +167,7 @@ impl Issuer {
     ) -> Result<(Answer, Mark), Halted> {
         let Message { now, holder, who, ask, .. } = message;
         self.expire(now)?;
+        self.ledger.forget_limits(now);
         self.forget_told(who);
         let answer = match &ask.body {
             AskBody::Transfer { to, amount, order } => {

@@ -104,6 +104,10 @@ impl Issuer {
                 self.ledger.accept(holder, *balance_max)?;
                 Ok(Response::Accepted)
             }
+            Request::AcceptAhead { balance_max, .. } => {
+                let until = self.ledger.accept_ahead(holder, *balance_max, now)?;
+                Ok(until.map_or(Response::Accepted, |until| Response::AcceptedAhead { until }))
+            }
             Request::Rotate { to, by_old, by_new, .. } => {
                 self.rotate(holder, *to, by_old, by_new, id)
             }

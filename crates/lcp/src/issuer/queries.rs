@@ -62,6 +62,7 @@ impl Issuer {
             | Request::AckDeposits { .. }
             | Request::Batch { .. }
             | Request::Accept { .. }
+            | Request::AcceptAhead { .. }
             | Request::Rotate { .. }
             | Request::Close { .. }
             | Request::HoldPostWord { .. } => refused(Refusal::Halted),

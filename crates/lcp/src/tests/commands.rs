@@ -181,6 +181,37 @@ fn who_takes_no_more_is_paid_no_more() {
     ));
 }
 
+/// Who was never paid says what it takes, and is paid no more: also after a restart, by replay and by snapshot.
+#[test]
+fn who_has_no_account_is_paid_no_more_than_it_takes() {
+    let mut issuer = issuer();
+    let ahead = |number, most| Request::AcceptAhead { id: id(number), balance_max: units(most) };
+    let until = NOW.after(ledger::LIMIT_SPAN);
+    let said = done(&mut issuer, BOB, &ahead(1, 50));
+    assert_eq!(said, Response::AcceptedAhead { until });
+    // Asked again, it has its first answer, and is kept no longer for it.
+    let late = NOW.after(Duration::from_seconds(9));
+    let again = issuer.handle(late, entity(BOB), &ahead(1, 50));
+    assert_eq!((again.response, again.record), (said, None));
+    let over = ledger::Refusal::OverLimit { payee: entity(BOB), balance_max: units(50) };
+    assert_eq!(done(&mut issuer, ALICE, &transfer(2, BOB, 51)), refused(over));
+    assert_eq!(done(&mut issuer, ISSUER, &mint(2, BOB, 51)), refused(over));
+    let snapshot = issuer.snapshot();
+    let mut restored = Issuer::restore(5, crate::ANSWERS_BYTES_MAX, &snapshot).unwrap();
+    assert_eq!(restored, issuer);
+    assert_eq!(done(&mut restored, ALICE, &transfer(3, BOB, 51)), refused(over));
+    let _ = done(&mut restored, ALICE, &transfer(4, BOB, 50));
+    assert_eq!(done(&mut restored, ALICE, &transfer(5, BOB, 1)), refused(over));
+    assert_eq!(done(&mut restored, BOB, &ahead(6, 51)), Response::Accepted);
+    // When its time is over the next command finds it gone; the record replays so.
+    let pay = transfer(7, BOB, 51);
+    let mut twin = issuer.clone();
+    let handled = issuer.handle(until, entity(ALICE), &pay);
+    assert!(matches!(handled.response, Response::Transferred { .. }), "{:?}", handled.response);
+    twin.replay(&handled.record.unwrap()).unwrap();
+    assert_eq!(twin, issuer);
+}
+
 fn rotate(number: u128, old: usize, new: usize) -> Request {
     let rotation = Rotation { currency: currency(0).id, old: entity(old), new: entity(new) };
     let (by_old, by_new) = (rotation.sign(&key(old)), rotation.sign(&key(new)));

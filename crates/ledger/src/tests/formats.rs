@@ -107,8 +107,10 @@ fn the_bytes_of_a_snapshot() {
     ledger.rotate(alice, alice_new).unwrap();
     let [issuer, old, new] = ["11", "22", "33"].map(|byte| byte.repeat(32));
     let money = "1a040000000000000000000000000000";
-    let head = format!("01d000000000000000{issuer}{money}{}00", "00".repeat(16));
+    let head = format!("02d800000000000000{issuer}{money}{}00", "00".repeat(16));
     let slots = format!("0300000000000000{issuer}03{new}01{money}d007000000000000{old}0201000000");
-    let seal = "a6416ca01014a0d2874cabc87f704b4047d40ee700d6ee55ad8d2d0a698f3965";
-    assert_eq!(hex(&bytes(&ledger)), format!("{head}{slots}0000000000000000{seal}"));
+    // Neither holds nor limits of those without an account.
+    let none = "00".repeat(8);
+    let seal = "55f1b8253f0cf8bf0fc52e2c49ddb0e1b9e22ce0e173bf8d23c3a961872cf72a";
+    assert_eq!(hex(&bytes(&ledger)), format!("{head}{slots}{none}{none}{seal}"));
 }

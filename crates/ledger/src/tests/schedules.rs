@@ -24,6 +24,7 @@ enum Step {
     Word { number: u128, signer: usize, base: u64, index: u32 },
     Void { number: u128, by: usize },
     Accept { holder: usize, balance_max: u64 },
+    AcceptAhead { holder: usize, balance_max: u64 },
     Close { holder: usize, forfeit_max: u64 },
     Rotate { old: usize, new: usize },
     Wait { span: u64 },
@@ -56,6 +57,8 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (number, who.clone()).prop_map(|(number, by)| Step::Void { number, by }),
         1 => (who.clone(), amounts())
             .prop_map(|(holder, balance_max)| Step::Accept { holder, balance_max }),
+        2 => (0..KEYS, prop_oneof![1..300_u64, Just(u64::MAX)])
+            .prop_map(|(holder, balance_max)| Step::AcceptAhead { holder, balance_max }),
         1 => (0..KEYS, amounts()).prop_map(|(holder, forfeit_max)| Step::Close { holder, forfeit_max }),
         1 => (who, 4..KEYS).prop_map(|(old, new)| Step::Rotate { old, new }),
         2 => (0..60_u64).prop_map(|span| Step::Wait { span }),
@@ -127,6 +130,9 @@ fn run(ledger: &mut Ledger, now: &mut Timestamp, step: &Step) -> Result<Vec<Post
         }
         Step::Accept { holder, balance_max } => {
             ledger.accept(asks(holder), units(balance_max)).map(|()| Vec::new())
+        }
+        Step::AcceptAhead { holder, balance_max } => {
+            ledger.accept_ahead(asks(holder), units(balance_max), *now).map(|_| Vec::new())
         }
         Step::Close { holder, forfeit_max } => {
             ledger.close(asks(holder), units(forfeit_max)).map(|done| list(done.postings))

@@ -298,7 +298,11 @@ impl HolderNode {
             }
             3 => {
                 let most = [Amount::MAX, Amount::new(rng.below(3000))];
-                return Request::Accept { id, balance_max: most[rng.index(2)] };
+                let balance_max = most[rng.index(2)];
+                return match rng.chance(50) {
+                    true => Request::Accept { id, balance_max },
+                    false => Request::AcceptAhead { id, balance_max },
+                };
             }
             4 => return Request::Close { id, forfeit_max: Amount::new(rng.below(500)) },
             5 if holder == self.keys[0].entity() && !self.has_twin => {

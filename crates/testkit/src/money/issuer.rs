@@ -330,6 +330,9 @@ impl IssuerNode {
             (Planted::IgnoresLimits, Request::Accept { id, .. }) => {
                 Request::Accept { id, balance_max: Amount::MAX }
             }
+            (Planted::IgnoresLimits, Request::AcceptAhead { id, .. }) => {
+                Request::AcceptAhead { id, balance_max: Amount::MAX }
+            }
             (_, request) => request,
         }
     }
@@ -441,6 +444,7 @@ fn with_other_id(mut request: Request, rng: &mut Rng) -> Request {
         | Request::AckDeposits { id, .. }
         | Request::Batch { id, .. }
         | Request::Accept { id, .. }
+        | Request::AcceptAhead { id, .. }
         | Request::Rotate { id, .. }
         | Request::Close { id, .. }
         | Request::HoldPostWord { id, .. } => *id = RequestId::new(u128::from(rng.next_u64())),

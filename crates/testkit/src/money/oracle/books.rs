@@ -221,7 +221,11 @@ impl<'a> Books<'a> {
                     false => Err(format!("{hold} was given up by a stranger")),
                 }
             }
-            (Request::Accept { balance_max, .. }, Response::Accepted) => {
+            (
+                Request::Accept { balance_max, .. } | Request::AcceptAhead { balance_max, .. },
+                Response::Accepted,
+            )
+            | (Request::AcceptAhead { balance_max, .. }, Response::AcceptedAhead { .. }) => {
                 self.limits.insert(by, number(balance_max));
                 Ok(())
             }
