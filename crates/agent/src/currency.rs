@@ -263,7 +263,7 @@ impl Wallet {
         let _ = std::fs::remove_file(self.head_path());
     }
 
-    fn misanswer(&self, what: &str) -> AgentError {
+    pub(crate) fn misanswer(&self, what: &str) -> AgentError {
         AgentError::Misanswer { peer: self.currency().issuer(), what: what.to_owned() }
     }
 }

@@ -42,6 +42,7 @@ mod journal;
 mod losses;
 mod objects;
 mod opening;
+mod payments;
 #[cfg(feature = "simulation")]
 pub mod planted;
 pub mod posting;
@@ -71,6 +72,9 @@ pub use journal::BookFile;
 pub use losses::{BrokenPut, Loss};
 pub use objects::{Objects, Traffic};
 pub use opening::{Opened, Opening, Trust, Wish};
+pub use payments::{
+    PAYMENTS_BYTES_MAX, PAYMENTS_MAX, PaidAll, Payment, Payments, PaymentsError, PaymentsFormat,
+};
 pub use quoting::{Quote, QuotedHost};
 pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, receipt_to_text};
 pub use renewing::{Renewal, Renewed};

@@ -3,7 +3,7 @@
 use crate::{AgentError, Paid};
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId};
-use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response};
+use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response, Step};
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_transport::LcpClient;
@@ -74,6 +74,13 @@ impl Wallet {
         let inner = self.inner.lock().expect("no panic under this lock");
         let (id, fee, balance) = inner.outbox.paid_for(to, order)?;
         Some(Paid { id, fee, balance, taken_up: true })
+    }
+
+    /// Returns the last batch of these steps that is remembered, and whether nobody was told yet what became of it.
+    pub(crate) fn batch(&self, steps: &[Step]) -> Option<(Request, bool)> {
+        let inner = self.inner.lock().expect("no panic under this lock");
+        let (id, is_untold) = inner.outbox.batch(steps)?;
+        Some((inner.outbox.request(id)?.clone(), is_untold))
     }
 
     /// Where the head of the issuer's journal is kept that was seen last.

@@ -77,7 +77,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Wallet(WalletCommand),
     /// Pay somebody, or an invoice
-    #[command(after_help = "Examples:\n  fondaco pay fon1… 12.50 CLR\n  fondaco pay invoice:AQ…")]
+    #[command(
+        after_help = "Examples:\n  fondaco pay fon1… 12.50 CLR\n  fondaco pay invoice:AQ…\n  fondaco pay --file wages.csv --left left.csv"
+    )]
     Pay(PayArgs),
     /// Ask for payments, and see which are made
     #[command(subcommand)]
@@ -349,7 +351,8 @@ pub(crate) enum ReceiptCommand {
 #[derive(Debug, Args)]
 pub(crate) struct PayArgs {
     /// Whom to pay: fon1…, or 64 hex digits; or what: invoice:…
-    pub(crate) to: String,
+    #[arg(required_unless_present = "file")]
+    pub(crate) to: Option<String>,
     /// How much; an invoice says it
     pub(crate) amount: Option<String>,
     /// In which currency; may be left out when you accept only one
@@ -360,6 +363,28 @@ pub(crate) struct PayArgs {
     /// Write the issuer's signed receipt to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+}
+
+/// Many payments by one command.
+#[derive(Debug, Args)]
+pub(crate) struct ManyArgs {
+    /// Make the payments in this file, of CSV or JSON: `to,amount,order` in each line, or [{"to": …, "amount": …}]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "amount", "currency", "order"])]
+    pub(crate) file: Option<PathBuf>,
+    /// In which currency they are; may be left out when you accept only one
+    #[arg(long = "in", value_name = "CURRENCY", requires = "file")]
+    pub(crate) unit: Option<String>,
+    /// Make all of them or none
+    #[arg(long, requires = "file")]
+    pub(crate) all_or_none: bool,
+    /// Write those that were refused to this file, which can be paid later
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub(crate) left: Option<PathBuf>,
+    /// Make payments once more that were made before
+    #[arg(long, requires = "file")]
+    pub(crate) again: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,6 +20,7 @@ mod invoices;
 mod issuer;
 mod keys;
 mod offers;
+mod payments;
 mod screen;
 mod seeking;
 mod sell;

@@ -7,6 +7,7 @@ use crate::failure::{Code, Failure};
 use crate::history;
 use crate::home::{CurrencyConfig, Home, Identity};
 use crate::invoices;
+use crate::payments;
 use crate::screen::say;
 use fondaco_agent::{AgentError, Paid, Wallet, is_invoice};
 use fondaco_codec::Text;
@@ -278,7 +279,8 @@ async fn close(
 
 /// Pays whoever is named, or what an invoice asks for.
 pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Failure> {
-    let PayArgs { to, amount, currency, order, receipt } = args;
+    let PayArgs { to, amount, currency, order, receipt, many } = args;
+    let Some(to) = to else { return payments::pay(home, many, receipt, json).await };
     let usage = |what: &str, hint: &str| Failure::new(what).code(Code::Usage).hint(hint);
     let config = home.wallet()?;
     if is_invoice(&to) {
@@ -326,7 +328,11 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
 }
 
 /// Says why a payment was not made.
-async fn unpaid(wallet: &Wallet, error: AgentError, currency: &CurrencyConfig) -> Failure {
+pub(crate) async fn unpaid(
+    wallet: &Wallet,
+    error: AgentError,
+    currency: &CurrencyConfig,
+) -> Failure {
     let AgentError::Issuer(Refusal::Ledger { refusal }) = error else { return pending(error) };
     match refusal {
         // The books say the same of an empty account and of none; the history has nothing of one that never was.

@@ -11,7 +11,7 @@
 //! Of those that are settled the newest [`SETTLED_MAX`] are kept. One that is forgotten and prepared again is sent again,
 //! and the issuer gives its first answer.
 
-use crate::{PENDING_MAX, Refusal, Request, RequestId, Response, SETTLED_MAX};
+use crate::{PENDING_MAX, Refusal, Request, RequestId, Response, SETTLED_MAX, Step};
 use fondaco_codec::{Decode, DecodeError, Encode, Reader, Text, choice};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ledger::HoldId;
@@ -140,7 +140,11 @@ impl Outbox {
     /// again means another one.
     pub fn untold(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
         let untold = self.intents.iter().filter(|(_, intent)| {
-            matches!(intent.outcome, Some(Response::Transferred { .. })) && !intent.told
+            let is_paid = matches!(
+                intent.outcome,
+                Some(Response::Transferred { .. } | Response::Batched { .. })
+            );
+            is_paid && !intent.told
         });
         untold.map(|(id, intent)| (id, &intent.request))
     }
@@ -160,6 +164,19 @@ impl Outbox {
             }
             _ => None,
         })
+    }
+
+    /// Returns the batch of these steps that is pending, or else was done last, if it is not forgotten; and whether its owner
+    /// is still to be told what became of it. Not one that was refused as a whole.
+    pub fn batch(&self, steps: &[Step]) -> Option<(RequestId, bool)> {
+        let same = self.intents.iter().filter(|(_, intent)| {
+            let is_refused = matches!(intent.outcome, Some(Response::Refused { .. }));
+            let Request::Batch { steps: known, .. } = &intent.request else { return false };
+            known.as_slice() == steps && !is_refused
+        });
+        let open = |intent: &Intent| intent.outcome.is_none() || !intent.told;
+        let last = same.max_by_key(|(_, intent)| (open(intent), intent.number));
+        last.map(|(id, intent)| (*id, open(intent)))
     }
 
     /// Takes note that the owner was told the outcome; the record to be saved. The same again is harmless.

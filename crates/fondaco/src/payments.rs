@@ -1,0 +1,148 @@
+//! `fondaco pay --file`: many payments by one command.
+
+use crate::cli::ManyArgs;
+use crate::failure::{Code, Failure, io};
+use crate::history;
+use crate::home::{CurrencyConfig, Home};
+use crate::screen::say;
+use crate::wallet::{open, unpaid};
+use fondaco_agent::{PAYMENTS_BYTES_MAX, PaidAll, Payment, Payments, PaymentsFormat};
+use fondaco_lcp::StepResult;
+use fondaco_store::SystemClock;
+use fondaco_units::Amount;
+use serde_json::json;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// Makes the payments in a file.
+pub(crate) async fn pay(
+    home: &Home,
+    args: ManyArgs,
+    receipt: Option<PathBuf>,
+    json: bool,
+) -> Result<(), Failure> {
+    let ManyArgs { file, unit, all_or_none, left, again } = args;
+    let file = file.ok_or_else(|| Failure::new("no file is named").code(Code::Usage))?;
+    let config = home.wallet()?;
+    let currency = config.find(unit.as_deref())?;
+    let scale = currency.scale()?;
+    let text = read(&file)?;
+    let payments = Payments::read(&text, scale).map_err(|error| {
+        Failure::new(format!("{}: {error}", file.display()))
+            .code(Code::Usage)
+            .hint("nothing was paid; `fondaco help pay` shows how such a file is written")
+    })?;
+    let wallet = open(home, currency).await?;
+    let fee = wallet.describe().await?.currency.transfer_fee;
+    let count = payments.as_slice().len();
+    if json {
+        let line = json!({
+            "event": "checked", "payments": count, "sum": scale.show(payments.sum()).to_string(),
+            "fee_max": scale.show(fee).to_string(), "currency": currency.symbol,
+        });
+        say(&line.to_string());
+    } else {
+        let fees = payments.with_fees(fee).map(|all| all.saturating_sub(payments.sum()));
+        say(&format!(
+            "{count} payments of {} in all, and fees of {} at most.",
+            currency.show(payments.sum()),
+            currency.show(fees.unwrap_or(Amount::MAX)),
+        ));
+    }
+    let paid = wallet.pay_all(&SystemClock, &payments, fee, all_or_none, again).await;
+    let paid = match paid {
+        Ok(paid) => paid,
+        Err(error) => return Err(unpaid(&wallet, error, currency).await),
+    };
+    let refused = tell(&payments, &paid, currency, json)?;
+    if let Some(left) = &left {
+        let list = refused.iter().copied();
+        let text = PaymentsFormat::of(&text).write(scale, list);
+        fondaco_store::write_atomic(left, text.as_bytes(), 0o600)?;
+    }
+    // What became of each stands on the screen, and what is left in its file.
+    wallet.told(paid.id)?;
+    if let Some(receipt) = receipt {
+        history::save_receipt(&wallet, paid.id, &receipt, json).await?;
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(format!("{} of {count} payments were not made", refused.len()));
+    Err(failure.code(Code::Funds).hint(match left {
+        Some(left) => format!("those are in {}: pay that file later", left.display()),
+        None if all_or_none => "none was made: mend or leave out what was refused".to_owned(),
+        None => "do not pay the whole file again: `--left FILE` takes those that were not made"
+            .to_owned(),
+    }))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let opened = File::open(file).map_err(|error| io("read", file, &error))?;
+    // One byte more than is taken tells that it is too long.
+    let read = opened.take(PAYMENTS_BYTES_MAX as u64 + 1).read_to_string(&mut text);
+    read.map_err(|error| io("read", file, &error))?;
+    if text.len() > PAYMENTS_BYTES_MAX {
+        let what = format!("{} is longer than {PAYMENTS_BYTES_MAX} bytes", file.display());
+        return Err(Failure::new(what).code(Code::Usage).hint("divide it"));
+    }
+    Ok(text)
+}
+
+/// Tells what became of each payment; those that were not made.
+fn tell<'a>(
+    payments: &'a Payments,
+    paid: &PaidAll,
+    currency: &CurrencyConfig,
+    json: bool,
+) -> Result<Vec<&'a Payment>, Failure> {
+    let scale = currency.scale()?;
+    if paid.taken_up && !json {
+        say(
+            "These are your payments of before, of which you were not told yet: they were made once.",
+        );
+    }
+    let (mut refused, mut sum) = (Vec::new(), Amount::ZERO);
+    for (number, (payment, result)) in payments.as_slice().iter().zip(&paid.results).enumerate() {
+        let (outcome, why) = match result {
+            StepResult::Paid => ("paid", None),
+            StepResult::Refused { refusal } => ("refused", Some(refusal.to_string())),
+            StepResult::Undone => ("undone", None),
+        };
+        match result {
+            StepResult::Paid => sum = sum.checked_add(payment.amount).unwrap_or(Amount::MAX),
+            StepResult::Refused { .. } | StepResult::Undone => refused.push(payment),
+        }
+        let number = number + 1;
+        let amount = scale.show(payment.amount).to_string();
+        if json {
+            let line = json!({
+                "payment": number, "to": payment.to.to_string(), "amount": amount,
+                "order": payment.order.as_str(), "outcome": outcome, "why": why,
+            });
+            say(&line.to_string());
+        } else if let Some(why) = why {
+            say(&format!("Payment {number}, of {amount} to {}, was refused: {why}", payment.to));
+        }
+    }
+    let made = paid.results.len() - refused.len();
+    if json {
+        let line = json!({
+            "event": "done", "paid": made, "not_paid": refused.len(),
+            "sum": scale.show(sum).to_string(), "fee_max": scale.show(paid.fee_max).to_string(),
+            "balance": scale.show(paid.balance).to_string(), "currency": currency.symbol,
+            "id": paid.id.to_string(), "taken_up": paid.taken_up,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "Made {made} payments of {} in all; you have {} left.",
+            currency.show(sum),
+            currency.show(paid.balance)
+        ));
+        say(&format!("They are {}: `fondaco receipt get` proves them.", paid.id));
+    }
+    Ok(refused)
+}
