@@ -53,6 +53,7 @@ use std::{
 
 use fondaco_codec::{DecodeError, Encode, Reader};
 use fondaco_crypto::{Digest, Domain, Hasher};
+use fondaco_ports::Disk;
 use fondaco_units::Bytes;
 
 use crate::{FileError, FileOperation, Head, Kind, file::NewFile};
@@ -75,17 +76,43 @@ const WHOLE: Domain = Domain::new("fondaco 2026 snapshot v1");
 ///
 /// The folder is missing or may not be written, or the disk is full or fails; the snapshot before stays.
 pub fn save_snapshot(path: &Path, kind: Kind, head: Head, body: &[u8]) -> Result<(), FileError> {
-    let header = header(kind, head, body.len() as u64);
     let mut file = NewFile::create(path, 0o600)?;
+    lay_out(kind, head, body, |piece| file.write(piece))?;
+    file.persist()
+}
+
+/// Writes the same into a file that is empty, and syncs it. The caller keeps the snapshot before until this returned
+/// `Ok`.
+///
+/// # Errors
+///
+/// The disk is full or fails: what is in the file is no snapshot.
+pub fn write_snapshot(disk: &mut impl Disk, kind: Kind, head: Head, body: &[u8]) -> io::Result<()> {
+    let mut at = 0;
+    lay_out(kind, head, body, |piece| {
+        disk.write_at(at, piece)?;
+        at += piece.len() as u64;
+        io::Result::Ok(())
+    })?;
+    disk.sync()
+}
+
+/// Hands out the bytes of a snapshot, in pieces.
+fn lay_out<E>(
+    kind: Kind,
+    head: Head,
+    body: &[u8],
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let header = header(kind, head, body.len() as u64);
     let mut whole = Hasher::new(WHOLE);
     whole.update(&header);
-    file.write(&header)?;
+    write(&header)?;
     for piece in body.chunks(PIECE) {
         whole.update(piece);
-        file.write(piece)?;
+        write(piece)?;
     }
-    file.write(whole.finish().as_bytes())?;
-    file.persist()
+    write(whole.finish().as_bytes())
 }
 
 /// Loads the snapshot at `path`, which must be of this kind; nothing if there is none.
@@ -95,13 +122,53 @@ pub fn save_snapshot(path: &Path, kind: Kind, head: Head, body: &[u8]) -> Result
 /// It is another kind's, of another version or damaged, or the disk fails. Whoever has the journal can replay it whole.
 pub fn load_snapshot(path: &Path, kind: Kind) -> Result<Option<(Head, Vec<u8>)>, SnapshotError> {
     let at = |operation| move |source| FileError::new(path, operation, source);
-    let path_of = || path.to_owned();
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(FileOperation::Open)(error).into()),
     };
     let size = file.metadata().map_err(at(FileOperation::Inspect))?.len();
+    read(&mut file, size, path, kind).map(Some)
+}
+
+/// Reads a snapshot from a file of a disk; `path` is what it is called in errors.
+///
+/// # Errors
+///
+/// As [`load_snapshot`].
+pub fn read_snapshot(
+    disk: &impl Disk,
+    path: &Path,
+    kind: Kind,
+) -> Result<(Head, Vec<u8>), SnapshotError> {
+    let inspected = |source| FileError::new(path, FileOperation::Inspect, source);
+    let size = disk.len().map_err(inspected)?;
+    read(&mut DiskReader { disk, at: 0 }, size, path, kind)
+}
+
+/// A disk's file, from its front.
+struct DiskReader<'a, D> {
+    disk: &'a D,
+    at: u64,
+}
+
+impl<D: Disk> Read for DiskReader<'_, D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.disk.read_at(self.at, buffer)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Reads a file of this size.
+fn read(
+    file: &mut impl Read,
+    size: u64,
+    path: &Path,
+    kind: Kind,
+) -> Result<(Head, Vec<u8>), SnapshotError> {
+    let at = |operation| move |source| FileError::new(path, operation, source);
+    let path_of = || path.to_owned();
     let mut header = [0; HEADER];
     let there = usize::try_from(size).map_or(HEADER, |size| size.min(HEADER));
     file.read_exact(&mut header[..there]).map_err(at(FileOperation::Read))?;
@@ -138,7 +205,7 @@ pub fn load_snapshot(path: &Path, kind: Kind) -> Result<Option<(Head, Vec<u8>)>,
     if whole.finish().as_bytes() != &trailer {
         return Err(SnapshotError::Damaged { path: path_of() });
     }
-    Ok(Some((header_of.head, body)))
+    Ok((header_of.head, body))
 }
 
 fn check(covered: &[u8]) -> [u8; 8] {

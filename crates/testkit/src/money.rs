@@ -141,6 +141,8 @@ pub enum Planted {
     TakesSilenceForNo,
     /// The issuer says of all that its core forgot that it was never done.
     HasNoHistory,
+    /// The issuer believes which word of a chain one is, and payees say that theirs is the next.
+    BelievesWords,
 }
 
 /// Why a run failed.
@@ -179,6 +181,8 @@ pub struct Report {
     pub messages: u64,
     /// Restarts behind a snapshot.
     pub restored: u64,
+    /// Snapshots that were found damaged, by the disk or by a crash.
+    pub damaged: u64,
     /// Commands that were settled by the issuer's history alone.
     pub forgotten: u64,
     /// Times that a machine lost its power, its process or its disk.
@@ -197,6 +201,7 @@ impl Report {
         self.changed += other.changed;
         self.messages += other.messages;
         self.restored += other.restored;
+        self.damaged += other.damaged;
         self.forgotten += other.forgotten;
         self.crashes += other.crashes;
     }
@@ -304,8 +309,11 @@ impl World {
             payees.push(first);
         }
         let disk = if planted == Planted::DiskLies { SimDisk::lying() } else { SimDisk::new() };
-        let issuer = IssuerNode::new(currency.clone(), disk, planted, rng.fork());
+        let mut issuer = IssuerNode::new(currency.clone(), disk, planted, rng.fork());
         let weather = Weather::any(&mut rng);
+        if planted == Planted::BelievesWords {
+            issuer.forge_for(holders.iter().flat_map(HolderNode::keys).cloned());
+        }
         Self {
             now: Timestamp::from_milliseconds(1_800_000_000_000),
             network: SimNetwork::new(weather, rng.fork()),
@@ -458,7 +466,7 @@ impl World {
         report.crashes = self.crashes;
         let twins = self.holders.iter().filter(|holder| holder.has_twin());
         report.shared = twins.map(|twin| twin.for_oracle().ids.len() as u64).sum();
-        (report.restored, report.forgotten) = self.issuer.restored_and_forgotten();
+        (report.restored, report.damaged, report.forgotten) = self.issuer.counts();
         Ok(report)
     }
 }

@@ -60,6 +60,7 @@ fn money_is_conserved_and_all_happens_once() {
         let Report { chains, changed, messages, restored, forgotten, .. } = sum;
         assert!(chains > 2 * runs && changed > runs / 2 && messages > 5 * runs, "{sum:?}");
         assert!(crashes > 5 * runs && restored > runs && forgotten > runs, "{sum:?}");
+        assert!(sum.damaged > runs / 4, "{sum:?}");
         assert!(sum.words > runs / 2 && sum.shared > 10 * runs, "{sum:?}");
     }
 }
@@ -137,6 +138,14 @@ fn canary_an_issuer_that_ignores_limits() {
 fn canary_a_snapshot_that_forgets_answers() {
     let caught = caught(Planted::SnapshotForgets);
     assert!(caught.len() >= 20, "{}: {caught:#?}", caught.len());
+}
+
+/// Money, answers and signatures are all right then: only the chain tells.
+#[test]
+fn canary_an_issuer_that_believes_which_word_it_is() {
+    let caught = caught(Planted::BelievesWords);
+    let words = caught.iter().filter(|what| what.contains("a word was cashed wrongly")).count();
+    assert!(words >= 8, "{words}: {caught:#?}");
 }
 
 /// "Not paid" is believed of what was paid: by the end each such command is found.

@@ -85,6 +85,10 @@ pub(super) struct HolderNode {
 type Sent = Vec<(Place, Place, Wire)>;
 
 impl HolderNode {
+    pub(super) const fn keys(&self) -> &[SecretKey; 2] {
+        &self.keys
+    }
+
     pub(super) fn new(
         place: Place,
         key: SecretKey,
@@ -357,7 +361,12 @@ impl HolderNode {
         let request = match earned {
             _ if gives_up => Request::HoldVoid { id, hold },
             Earned::Voucher(voucher) => Request::HoldPost { id, voucher },
-            Earned::Word(anchor, word) => Request::HoldPostWord { id, anchor, word },
+            Earned::Word(anchor, mut word) => {
+                if self.planted == Planted::BelievesWords && word.index < anchor.anchor.length {
+                    word.index += 1;
+                }
+                Request::HoldPostWord { id, anchor, word }
+            }
         };
         self.intend(request, sent)
     }

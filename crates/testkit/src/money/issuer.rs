@@ -1,14 +1,18 @@
 //! The issuer's service: the production machine over the production journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use fondaco_codec::List;
-use fondaco_crypto::EntityId;
+use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{
     Currency, FrameError, Issuer, IssuerOptions, Refusal, Request, RequestId, Response, Step,
     classic::{Answer, Ask, AskBody},
 };
-use fondaco_store::{Journal, Kind, OpenError};
+use fondaco_ledger::{Anchor, PayWord, PayWordChain, SignedAnchor};
+use fondaco_store::{Head, Journal, Kind, OpenError, read_snapshot, write_snapshot};
 use fondaco_units::{Amount, Duration, Timestamp};
 
 use super::{
@@ -22,13 +26,51 @@ const KIND: Kind = Kind::new(*b"issuer\0\0", 1);
 /// How many snapshots are kept.
 const SNAPSHOTS_MAX: usize = 3;
 
-/// A snapshot on a disk of its own, which tells when it is damaged.
+/// A snapshot in a file of its own.
 struct Snapshot {
-    /// How many records are before it.
-    records: u64,
-    /// How many entries of the log.
+    head: Head,
+    /// How many entries of the log are before it.
     entries: usize,
+    disk: SimDisk,
+    /// What was saved: what the run knows, not the issuer.
     bytes: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Reads the file back, which may be damaged first.
+    ///
+    /// # Errors
+    ///
+    /// It is taken for sound, and is not what was saved.
+    fn load(&self, rng: &mut Rng) -> Result<Option<&[u8]>, String> {
+        let disk = match rng.chance(15) {
+            true => SimDisk::with_image(damaged(self.disk.image(), rng)),
+            false => self.disk.clone(),
+        };
+        match read_snapshot(&disk, Path::new("snapshot"), KIND) {
+            Ok((head, bytes)) if head == self.head && bytes == self.bytes => Ok(Some(&self.bytes)),
+            Ok(_) => Err("a damaged snapshot is taken for sound".to_owned()),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// What a disk has made of a file that lay there.
+fn damaged(mut image: Vec<u8>, rng: &mut Rng) -> Vec<u8> {
+    let length = image.len();
+    if length == 0 {
+        return image;
+    }
+    let (at, more) = (rng.index(length), 1 + rng.index(600));
+    match rng.below(5) {
+        0 => image.truncate(at),
+        1 => image.extend((0..more).map(|_| 0)),
+        2 => image[at] ^= 1 << rng.below(8),
+        3 => image[at..length.min(at + more)].fill(0),
+        // The sector of another file.
+        _ => rng.fill(&mut image[at..length.min(at + more)]),
+    }
+    image
 }
 
 pub(super) struct IssuerNode {
@@ -47,6 +89,8 @@ pub(super) struct IssuerNode {
     unsaved: (Vec<Vec<u8>>, Vec<Entry>),
     /// How far its clock goes wrong.
     slow: Duration,
+    /// Whether nothing fails any more.
+    is_fair: bool,
     snapshots: Vec<Snapshot>,
     /// How many connections of 2003 there were, and how many of them ended with their process.
     connections: u64,
@@ -54,9 +98,12 @@ pub(super) struct IssuerNode {
     /// How many messages have come on each connection.
     lines: BTreeMap<u64, u64>,
     restored: u64,
+    damaged: u64,
     forgotten: u64,
     /// What [`Planted::SnapshotForgets`] has no answers to.
     lost: BTreeSet<(EntityId, RequestId)>,
+    /// The holders' keys, by which [`Planted::BelievesWords`] makes the word that it believes to have.
+    keys: Vec<SecretKey>,
     /// What [`Planted::DeletesWhenTold`] has told.
     told: BTreeMap<EntityId, Ask>,
 }
@@ -91,15 +138,24 @@ impl IssuerNode {
             tried: None,
             unsaved: (Vec::new(), Vec::new()),
             slow: Duration::ZERO,
+            is_fair: false,
             snapshots: Vec::new(),
             connections: 0,
             ended: 0,
             lines: BTreeMap::new(),
             restored: 0,
+            damaged: 0,
             forgotten: 0,
             lost: BTreeSet::new(),
+            keys: Vec::new(),
             told: BTreeMap::new(),
         }
+    }
+
+    /// Gives it the keys of all holders: the production ledger takes no word but that of the chain, so that one which does
+    /// not look must make it.
+    pub(super) fn forge_for(&mut self, keys: impl Iterator<Item = SecretKey>) {
+        self.keys = keys.collect();
     }
 
     pub(super) const fn disk(&self) -> &SimDisk {
@@ -114,8 +170,9 @@ impl IssuerNode {
         &self.log
     }
 
-    pub(super) const fn restored_and_forgotten(&self) -> (u64, u64) {
-        (self.restored, self.forgotten)
+    /// How many restarts were behind a snapshot, how many found one damaged, and how many commands were forgotten.
+    pub(super) const fn counts(&self) -> (u64, u64, u64) {
+        (self.restored, self.damaged, self.forgotten)
     }
 
     pub(super) fn live(&self) -> Result<&Issuer, String> {
@@ -139,6 +196,10 @@ impl IssuerNode {
     /// Loses power, or its process only.
     pub(super) fn go_down(&mut self) {
         let power = self.disk.is_dead() || self.rng.chance(50);
+        for snapshot in &mut self.snapshots {
+            let disk = &snapshot.disk;
+            snapshot.disk = if power { disk.crash(&mut self.rng) } else { disk.kill() };
+        }
         self.disk = if power { self.disk.crash(&mut self.rng) } else { self.disk.kill() };
         self.up = None;
         self.unsaved = (Vec::new(), Vec::new());
@@ -150,6 +211,7 @@ impl IssuerNode {
     }
 
     pub(super) fn heal(&mut self) {
+        self.is_fair = true;
         self.disk.heal();
         self.disk.set_capacity(u64::MAX);
     }
@@ -173,12 +235,12 @@ impl IssuerNode {
     }
 
     /// Begins behind the snapshot at this place, if there is one and it is whole; how many records are before it.
-    fn begin(&mut self, pick: usize) -> (Issuer, u64) {
+    fn begin(&mut self, pick: usize) -> Result<(Issuer, u64), String> {
         let IssuerOptions { seed, answers_bytes_max } = self.options;
         if let Some(snapshot) = self.snapshots.get(pick) {
-            let cut = if self.rng.chance(15) { self.rng.index(snapshot.bytes.len()) } else { 0 };
-            let bytes = &snapshot.bytes[..snapshot.bytes.len() - cut];
-            if let Ok(issuer) = Issuer::restore(seed, answers_bytes_max, bytes) {
+            if let Some(bytes) = snapshot.load(&mut self.rng)? {
+                let issuer = Issuer::restore(seed, answers_bytes_max, bytes);
+                let issuer = issuer.map_err(|error| format!("a sound snapshot: {error}"))?;
                 self.restored += 1;
                 if self.planted == Planted::SnapshotForgets {
                     let before = &self.log[..snapshot.entries.min(self.log.len())];
@@ -188,14 +250,15 @@ impl IssuerNode {
                     });
                     self.lost.extend(lost);
                 }
-                return (issuer, snapshot.records);
+                return Ok((issuer, snapshot.head.records));
             }
+            self.damaged += 1;
         }
-        (Issuer::new(self.currency.clone(), self.options), 0)
+        Ok((Issuer::new(self.currency.clone(), self.options), 0))
     }
 
     fn replay(&mut self, pick: usize) -> Result<Option<(Journal<SimDisk>, Issuer)>, String> {
-        let (mut issuer, skipped) = self.begin(pick);
+        let (mut issuer, skipped) = self.begin(pick)?;
         let mut records = 0;
         let replay = |record: &[u8]| {
             records += 1;
@@ -333,8 +396,21 @@ impl IssuerNode {
             (Planted::IgnoresLimits, Request::AcceptAhead { id, .. }) => {
                 Request::AcceptAhead { id, balance_max: Amount::MAX }
             }
+            (Planted::BelievesWords, Request::HoldPostWord { id, anchor, word }) => {
+                let word = self.forged(&anchor, word.index).unwrap_or(word);
+                Request::HoldPostWord { id, anchor, word }
+            }
             (_, request) => request,
         }
+    }
+
+    /// The word of this number of a holder's chain.
+    fn forged(&self, signed: &SignedAnchor, index: u32) -> Option<PayWord> {
+        let Anchor { currency, hold, base, unit, length, .. } = signed.anchor;
+        self.keys.iter().find_map(|key| {
+            let chain = PayWordChain::new(key, currency, hold, base, unit, length).ok()?;
+            (*chain.anchor() == signed.anchor).then(|| chain.word(index).ok())?
+        })
     }
 
     /// Answers what the core has forgotten, as the service does: from what was recorded.
@@ -423,14 +499,35 @@ impl IssuerNode {
         self.log.extend(entries);
         let often = if self.planted == Planted::SnapshotForgets { 30 } else { 4 };
         if self.rng.chance(often) {
-            if self.snapshots.len() == SNAPSHOTS_MAX {
-                self.snapshots.remove(self.rng.index(SNAPSHOTS_MAX));
-            }
-            let (records, entries) = (journal.head().records, self.log.len());
-            let bytes = self.sound.snapshot();
-            self.snapshots.push(Snapshot { records, entries, bytes });
+            let head = journal.head();
+            return Ok(self.save_snapshot(head));
         }
         Ok(true)
+    }
+
+    /// Saves a snapshot in a new file, which takes the place of another once it is durable; whether the machine is still up.
+    fn save_snapshot(&mut self, head: Head) -> bool {
+        let mut disk = self.disk.emptied();
+        match self.rng.below(10) {
+            _ if self.is_fair => {}
+            0 => disk.power_off_in(self.rng.below(4), &mut self.rng),
+            1 => disk.fail_in(self.rng.below(4), &mut self.rng),
+            _ => {}
+        }
+        let (entries, bytes) = (self.log.len(), self.sound.snapshot());
+        if write_snapshot(&mut disk, KIND, head, &bytes).is_err() {
+            // Without a snapshot it goes on; without power, it does not.
+            if disk.is_dead() {
+                self.go_down();
+            }
+            return self.up.is_some();
+        }
+        disk.heal();
+        if self.snapshots.len() == SNAPSHOTS_MAX {
+            self.snapshots.remove(self.rng.index(SNAPSHOTS_MAX));
+        }
+        self.snapshots.push(Snapshot { head, entries, disk, bytes });
+        true
     }
 }
 
