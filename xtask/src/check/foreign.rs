@@ -3,7 +3,7 @@
 //! Each client is a holder: it reads the description, shows its certificate, asks what arrived, pays the next one, and
 //! says each message twice. So every client but the first is told of what the one before it paid, in its own words.
 //!
-//! In the end the issuer's books are exported, and Beancount proves them.
+//! In the end the issuer's books are exported, and Beancount proves them; and those of a test with records of all kinds.
 //!
 //! The clients' packages are installed once, below `target/foreign`, from the versions pinned in
 //! `crates/lcp-wire/foreign`; without Python or Node, or a registry, the step is skipped.
@@ -81,7 +81,15 @@ pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
         judge(&said, number > 0).map_err(|why| Failed { command: client.name.to_owned(), why })?;
     }
     issuer.books(workspace, &packages)?;
+    all_kinds(&packages)?;
     Ok(Done::Passed)
+}
+
+/// Has Beancount prove books with all that the clients cannot do: holds, vouchers, words, pairs, other keys.
+fn all_kinds(packages: &Path) -> Result<(), Failed> {
+    let mut test = shell::command("cargo test --locked -p fondaco-issuer --test export");
+    test.env("FONDACO_BEAN_CHECK", packages.join("venv/bin/bean-check"));
+    shell::run(test).map(|_| ())
 }
 
 /// The folder of the clients and the pins of their packages.
