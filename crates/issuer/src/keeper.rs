@@ -96,7 +96,7 @@ pub(crate) struct ClassicJob {
 
 /// A query that waits.
 #[derive(Debug)]
-enum Waiting {
+pub(crate) enum Waiting {
     Lcp2(Job),
     Classic(ClassicJob),
 }
@@ -255,7 +255,7 @@ impl Keeper {
         ended
     }
 
-    fn batches(
+    pub(crate) fn batches(
         &mut self,
         queue: &mut mpsc::Receiver<Message>,
         parked: &mut Parked<Waiting>,

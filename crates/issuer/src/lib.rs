@@ -70,6 +70,8 @@ mod past;
 mod places;
 mod server;
 mod service;
+#[cfg(test)]
+mod simulation;
 
 pub use behind::SNAPSHOT_RECORDS;
 pub use books::{Report, audit, backup, snapshot};
