@@ -20,7 +20,10 @@
 //!
 //! What becomes of a host that is nowhere: `auditing` and `repair`.
 
+mod named;
 mod searches;
+
+pub use named::{Answer, Named};
 
 use crate::discovery::{BROKERS_MAX, whereabouts};
 use crate::journal::BookFile;
@@ -107,6 +110,8 @@ pub(crate) struct Finder {
     searches: Mutex<Searches<Wait>>,
     /// Where hosts were found.
     found: Mutex<BTreeMap<EntityId, Found>>,
+    /// Where hosts were dealt with.
+    used: Mutex<BTreeSet<Address>>,
     /// By what brokers are asked.
     nobody: OnceCell<Endpoint>,
 }
@@ -121,8 +126,8 @@ impl Finder {
         seek: Seek,
     ) -> Self {
         let (began, searches, found) = (Instant::now(), Mutex::default(), Mutex::default());
-        let (book, nobody) = (Arc::downgrade(book), OnceCell::new());
-        Self { key, endpoint, book, clock, seek, began, searches, found, nobody }
+        let (book, nobody, used) = (Arc::downgrade(book), OnceCell::new(), Mutex::default());
+        Self { key, endpoint, book, clock, seek, began, searches, found, used, nobody }
     }
 
     /// Returns where a host is, as far as this process knows: `address`, if it was not found elsewhere.
@@ -146,7 +151,7 @@ impl Finder {
         address: &Address,
     ) -> Result<Connection, TransportError> {
         let known = self.known(address);
-        let mut dial = pin!(known.dial());
+        let mut dial = pin!(self.dial(&known));
         if self.seek.brokers.is_empty() && self.leads(&known.place).is_empty() {
             return dial.await;
         }
@@ -171,15 +176,21 @@ impl Finder {
                     done => return done,
                 },
                 found = search.as_mut() => return match found {
-                    Some(found) => found.dial().await,
+                    Some(found) => self.dial(&found).await,
                     None => dial.await,
                 },
             },
         };
         match search.await {
-            Some(found) => found.dial().await,
+            Some(found) => self.dial(&found).await,
             None => Err(failed),
         }
+    }
+
+    async fn dial(&self, at: &Found) -> Result<Connection, TransportError> {
+        let connection = at.dial().await?;
+        self.used.lock().expect("no panic under this lock").insert(at.place.clone());
+        Ok(connection)
     }
 
     /// Returns where else a host may be that was dialled in vain: what a person named before what the book has.
@@ -294,12 +305,10 @@ impl Finder {
         places.insert(provider, found.clone());
         drop(places);
         let Some(book) = self.book.upgrade() else { return };
-        let is_elsewhere = book.read(|book| {
-            let mut of = book.contracts().map(|(_, record)| &record.address);
-            of.any(|known| known.entity() == provider && known != place)
-        });
         let moved = Event::HostMoved { address: place.clone() };
-        if is_elsewhere && let Err(error) = book.record(&moved) {
+        if self.is_elsewhere(place)
+            && let Err(error) = book.record(&moved)
+        {
             // It is used all the same; whatever comes next fails by the same journal, and says so.
             tracing::warn!(%error, "where a host is now was not written down");
         }

@@ -61,7 +61,7 @@ pub use audit_log::{AuditLog, SignedEntry};
 pub use choosing::{Durability, LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
-pub use finding::{News, Seek, Told};
+pub use finding::{Answer, Named, News, Seek, Told};
 pub use fondaco_reputation::Standing;
 pub use fondaco_reputation::{Limits as MoneyLimits, LimitsError, Share};
 pub use invoicing::{
@@ -302,10 +302,10 @@ impl Agent {
 
     /// Brings together what opening contracts needs.
     fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
-        let Self { key, endpoint, clock, book, trust, .. } = self;
+        let Self { key, endpoint, clock, book, trust, finder, .. } = self;
         let (currency, now, trust) = (wallet.currency(), clock.now(), *trust);
         let operators = self.operators.lock().expect("no panic under this lock").clone();
-        Opening { key, endpoint, book, wallet, currency, clock, now, trust, operators }
+        Opening { key, endpoint, finder, book, wallet, currency, clock, now, trust, operators }
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.

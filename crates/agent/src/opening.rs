@@ -23,8 +23,9 @@ use crate::book::{Book, Coding, ContractRecord, Event, Stage};
 use crate::choosing::{Durability, Records, choose};
 use crate::ending;
 use crate::entropy;
+use crate::finding::Finder;
 use crate::journal::BookFile;
-use crate::session::{Session, offer};
+use crate::session::{Session, offer_of};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
 use fondaco_contract::{
@@ -87,6 +88,8 @@ pub struct Opening<'a> {
     pub key: &'a SecretKey,
     /// The way to the hosts.
     pub endpoint: &'a Endpoint,
+    /// Dials hosts, wherever they are.
+    pub(crate) finder: &'a Arc<Finder>,
     /// The buyer's book.
     pub book: &'a Arc<BookFile>,
     /// The way to the issuer.
@@ -230,7 +233,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Asks every host for its prices at once; those that do not fit are passed over.
+    /// Asks every host for its prices at once, wherever it is now; those that do not fit are passed over.
     pub(crate) async fn ask(
         &self,
         hosts: &[Address],
@@ -238,10 +241,10 @@ impl Opening<'_> {
     ) -> (Vec<Offer>, Vec<(EntityId, String)>) {
         let mut asking = JoinSet::new();
         for (index, address) in hosts.iter().enumerate() {
-            let (endpoint, address) = (self.endpoint.clone(), address.clone());
+            let (finder, address) = (Arc::clone(self.finder), address.clone());
             asking.spawn(async move {
-                let prices = offer(&endpoint, &address).await;
-                (index, address, prices)
+                let prices = offer_of(&finder, &address).await;
+                (index, finder.now_at(&address), prices)
             });
         }
         let mut answers = asking.join_all().await;
@@ -337,8 +340,7 @@ impl Opening<'_> {
         });
         let mut held = Amount::ZERO;
         for record in strays {
-            let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-            let session = Session::new(key, endpoint, Arc::clone(self.clock), &record, Bytes::ZERO);
+            let session = self.session(&record);
             match session.close().await {
                 Ok(closed) => ending::note_closed(self.book, &session, closed)?,
                 Err(error) => {
@@ -422,9 +424,7 @@ impl Opening<'_> {
             return Ok(());
         }
         self.secure_hold(record).await?;
-        let clock = Arc::clone(self.clock);
-        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
-        match Session::new(key, endpoint, clock, record, Bytes::ZERO).open().await {
+        match self.session(record).open().await {
             Ok(provider_signature) => {
                 Ok(self.book.record(&Event::ContractOpened { contract, provider_signature })?)
             }
@@ -436,6 +436,14 @@ impl Opening<'_> {
             }
         }
     }
+
+    /// Returns the session of a contract under which nothing was given yet; its host is dialled wherever it is now.
+    fn session(&self, record: &ContractRecord) -> Session {
+        let (key, endpoint) = (self.key.clone(), self.endpoint.clone());
+        let session = Session::new(key, endpoint, Arc::clone(self.clock), record, Bytes::ZERO);
+        session.dialling_by(Arc::clone(self.finder))
+    }
+
     /// A refusal for good: another try needs another hold, and so another contract.
     pub(crate) fn give_up(&self, contract: ContractId) -> Result<(), AgentError> {
         let state = State::Cancelled { at: self.now };

@@ -22,9 +22,8 @@ use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers::HOST_HINT;
-use crate::screen::{Bars, complain, say};
-use crate::seeking::seek;
-use fondaco_agent::book::ContractRecord;
+use crate::screen::{Bars, say};
+use crate::seeking::{seek, tell_named, will_tell};
 use fondaco_agent::delegate::Entrusted;
 use fondaco_agent::{Agent, AgentError, ContractStatus, Objects, Repo, Seek};
 use fondaco_contract::Bill;
@@ -63,15 +62,20 @@ pub(crate) async fn run(home: &Home, command: BackupCommand, json: bool) -> Resu
 
 /// Opens the agent of this identity, which looks for hosts that moved where the command says and where is remembered.
 pub(crate) async fn open(home: &Home, args: &SeekArgs, json: bool) -> Result<Agent, Failure> {
-    let seek = seek(home, args, json).await?;
-    let agent = open_seeking(home, seek).await?;
-    for text in &args.host {
-        let host = address(text, HOST_HINT)?.entity();
-        let is_it = |(_, record): (_, &ContractRecord)| record.terms.prices.provider == host;
-        if !agent.book().read(|book| book.contracts().any(is_it)) {
-            complain(&format!("{}… is no host of yours; nothing is asked of it", host.short()));
-        }
-    }
+    open_with(home, delegate::entrusted(home)?.as_ref(), args, json).await
+}
+
+/// The same, with what its owner entrusted to it, if anything.
+async fn open_with(
+    home: &Home,
+    entrusted: Option<&Entrusted>,
+    args: &SeekArgs,
+    json: bool,
+) -> Result<Agent, Failure> {
+    let named = args.host.iter().map(|text| address(text, HOST_HINT));
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    let agent = open_as_owner(home, entrusted, seek(home, args, json).await?).await?;
+    will_tell(home, &agent, named, json);
     Ok(agent)
 }
 
@@ -85,6 +89,8 @@ async fn open_as_owner(
     entrusted: Option<&Entrusted>,
     seek: Seek,
 ) -> Result<Agent, Failure> {
+    // What is still to be said of the last one holds its book.
+    tell_named().await;
     let key = home.key()?;
     let endpoint = endpoints::bind(&key).await?;
     let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;

@@ -39,8 +39,9 @@ pub(crate) async fn run(home: &Home, command: GatewayCommand, json: bool) -> Res
 async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure> {
     let contracts = NewContracts::checked(&args)?;
     let stop = stop_switch()?;
-    let places = Places::known(home, &args.find).await?;
+    let mut places = Places::known(home, &args.find).await?;
     let agent = open_seeking(home, places.seek(home, json)).await?;
+    places.heed_named(home, &agent, json).await?;
     let agent = match contracts.size {
         Some(_) => {
             let wallet = home.wallet()?;

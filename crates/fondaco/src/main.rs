@@ -78,7 +78,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         _ => false,
     };
     let work = async {
-        match cli.command {
+        let done = match cli.command {
             Command::Init(args) => keys::init(&home, args, json),
             Command::Identity(command) => keys::run(&home, command, json),
             Command::Issuer(command) => issuer::run(&home, command, json).await,
@@ -104,7 +104,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 cli::completions(shell);
                 Ok(())
             }
-        }
+        };
+        seeking::tell_named().await;
+        done
     };
     let done = runtime.block_on(async {
         let done = tokio::select! {

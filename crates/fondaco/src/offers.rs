@@ -6,18 +6,18 @@ use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
-use crate::seeking::follow;
+use crate::seeking::{NOT_THERE_HINT, follow, tell as tell_at_once};
 use crate::wallet::random;
 use fondaco_agent::discovery::{
     Market, address_of, ask_hosts, everybody as ask_for_everybody, is_in, look,
 };
-use fondaco_agent::{Agent, Seek, Wish};
+use fondaco_agent::{Agent, Answer, Seek, Wish};
 use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_mdns::{MdnsError, Role};
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
-use fondaco_transport::Endpoint;
+use fondaco_transport::{CONNECT_TIMEOUT, Endpoint};
 use fondaco_units::{Amount, Bytes, Price};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -65,26 +65,54 @@ pub(crate) struct Places {
     regions: Vec<Label>,
     /// What hosts say of themselves on the local network: also those that are known by another address.
     near: Vec<Address>,
-    /// Whom this command named.
-    named: BTreeSet<EntityId>,
+    /// What this command named.
+    named: Vec<Address>,
+    /// What of that was wrong, and why.
+    missed: Vec<(Address, String)>,
 }
 
 impl Places {
-    /// Remembers who is named, and returns all who are known; and those on the local network, if that is wanted.
+    /// Returns all who are named or known, and those on the local network, if that is wanted. Brokers that are named are
+    /// remembered; hosts when they have answered, see [`heed_named`](Self::heed_named).
     pub(crate) async fn known(home: &Home, args: &FindArgs) -> Result<Self, Failure> {
-        let hosts = remember_hosts(home, &args.host)?;
+        let hosts = merged(&home.hosts()?.host, &args.host, HOST_HINT)?;
         let brokers = remember_brokers(home, &args.broker)?;
         let (near, near_brokers) = neighbours(args.local).await?;
         let (hosts, brokers) = (beside(hosts, &near), beside(brokers, &near_brokers));
         let named = merged(&[], &args.host, HOST_HINT)?;
-        let named = named.iter().map(Address::entity).collect();
-        Ok(Self { hosts, brokers, regions: args.region.clone(), near, named })
+        let (regions, missed) = (args.region.clone(), Vec::new());
+        Ok(Self { hosts, brokers, regions, near, named, missed })
+    }
+
+    /// Asks the hosts that are named whether they are there: those that answer with their own keys are remembered, and of the
+    /// others it is said; these are taken where they were known before, if they were.
+    pub(crate) async fn heed_named(
+        &mut self,
+        home: &Home,
+        agent: &Agent,
+        json: bool,
+    ) -> Result<(), Failure> {
+        if self.named.is_empty() {
+            return Ok(());
+        }
+        let known = merged(&home.hosts()?.host, &[], HOST_HINT)?;
+        let named = agent.named(self.named.clone());
+        for (host, answer) in named.ask(|_| true, CONNECT_TIMEOUT).await {
+            tell_at_once(home, &host, &answer, json);
+            let Answer::Not { why } = answer else { continue };
+            self.hosts.retain(|each| each.entity() != host.entity());
+            let others = known.iter().chain(&self.near).filter(|&each| *each != host);
+            self.hosts = beside(std::mem::take(&mut self.hosts), &of(&host, others));
+            self.missed.push((host, why.to_string()));
+        }
+        Ok(())
     }
 
     /// Returns where hosts are looked for that are not where they were.
     pub(crate) fn seek(&self, home: &Home, json: bool) -> Seek {
         let hosts = [self.hosts.as_slice(), &self.near].concat();
-        let told = Some(follow(home, self.named.clone(), json));
+        let by_hand = self.named.iter().map(Address::entity).collect();
+        let told = Some(follow(home, by_hand, json));
         Seek { hosts, brokers: self.brokers.clone(), told }
     }
 
@@ -97,7 +125,16 @@ impl Places {
         json: bool,
     ) -> Result<Vec<Address>, Failure> {
         let wish = (wish, self.regions.as_slice());
-        find(agent, &self.brokers, currency, &self.hosts, wish, json).await
+        let hosts = find(agent, &self.brokers, currency, &self.hosts, wish, json).await?;
+        if !hosts.is_empty() || self.missed.is_empty() {
+            return Ok(hosts);
+        }
+        let missed = self.missed.iter();
+        let missed = missed.map(|(host, why)| format!("\n   {}…: {why}", host.entity().short()));
+        let missed: String = missed.collect();
+        Err(Failure::new(format!("no host is where it was named{missed}"))
+            .code(Code::Unreachable)
+            .hint(NOT_THERE_HINT))
     }
 }
 
@@ -141,18 +178,6 @@ pub(crate) async fn everybody(brokers: &[Address], json: bool) -> Result<Vec<Add
     Ok(hosts)
 }
 
-/// Adds the hosts named to those known, the newest address of each, and returns all.
-pub(crate) fn remember_hosts(home: &Home, named: &[String]) -> Result<Vec<Address>, Failure> {
-    let mut hosts = home.hosts()?;
-    let addresses = merged(&hosts.host, named, HOST_HINT)?;
-    let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
-    if texts != hosts.host {
-        hosts.host = texts;
-        home.save_hosts(&hosts)?;
-    }
-    Ok(addresses)
-}
-
 /// Returns an endpoint of nobody in particular: who only looks need not say who he is.
 pub(crate) async fn anybody() -> Result<Endpoint, Failure> {
     let key = SecretKey::from_bytes(&random()?);
@@ -167,6 +192,11 @@ pub(crate) async fn with_neighbours(
 ) -> Result<(Vec<Address>, Vec<Address>), Failure> {
     let (near, near_brokers) = neighbours(wanted).await?;
     Ok((beside(hosts, &near), beside(brokers, &near_brokers)))
+}
+
+/// Returns the places of this host among others.
+fn of<'a>(host: &Address, places: impl Iterator<Item = &'a Address>) -> Vec<Address> {
+    places.filter(|place| place.entity() == host.entity()).cloned().collect()
 }
 
 /// Adds those of whom no address is known yet.

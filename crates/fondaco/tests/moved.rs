@@ -26,6 +26,12 @@ fn moved(lines: &[Value]) -> usize {
     lines.iter().filter(|line| line["event"] == "moved").count()
 }
 
+/// What is said of a place that was named.
+fn named<'a>(lines: &'a [Value], address: &str) -> &'a Value {
+    let mut of = lines.iter().filter(|line| line["event"] == "named");
+    of.find(|line| line["address"] == address).unwrap()
+}
+
 impl Market {
     /// Backs something up; returns the hosts without which it cannot be read, each with its address.
     async fn backed_up(&self, more: &[&str]) -> BTreeMap<String, String> {
@@ -52,13 +58,26 @@ impl Market {
         now
     }
 
-    /// Restores by these arguments, compares, and returns how many hosts were found elsewhere.
-    async fn restores(&self, to: &str, more: &[&str]) -> usize {
+    /// Restores by these arguments, and compares; returns what was said.
+    async fn restored(&self, to: &str, more: &[&str]) -> Vec<Value> {
         let to = self.world.home(to);
         let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
         let lines = self.backup("buyer", &[&restore, more].concat()).await;
         compare::compare(&self.source, &to, None).unwrap();
-        moved(&lines)
+        lines
+    }
+
+    /// The same; returns how many hosts were found elsewhere.
+    async fn restores(&self, to: &str, more: &[&str]) -> usize {
+        moved(&self.restored(to, more).await)
+    }
+
+    /// Has a stranger listen at a socket.
+    async fn stranger_at(&mut self, socket: &str) {
+        self.fresh_host("stranger").await;
+        self.hosts.pop();
+        self.world.stop("stranger").await;
+        self.world.start("stranger", ["up", "--listen", socket]).await.unwrap();
     }
 
     /// Audits all hosts, which are there, by these arguments; returns how many were found elsewhere.
@@ -91,19 +110,19 @@ async fn hosts_that_moved_are_reached_where_they_are_named_and_remembered() {
     }
     // At the old socket of one there is a stranger now.
     let (first, old) = before.first_key_value().unwrap();
-    market.fresh_host("stranger").await;
-    market.world.stop("stranger").await;
-    let stranger = ["up", "--listen", socket(old)];
-    market.world.start("stranger", stranger).await.unwrap();
+    market.stranger_at(socket(old)).await;
 
     let to = market.world.home("nothing");
     let restore = ["backup", "restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
     assert!(market.world.run("buyer", restore).await.is_err(), "too few are where they were");
-    let named: Vec<&str> = after.values().flat_map(|new| ["--host", new]).collect();
-    // It takes one of them to read everything; an audit asks all.
-    let found = market.restores("restored", &named).await;
-    assert!(found > 0);
-    assert_eq!(found + market.audits(&named).await, before.len());
+    let all: Vec<&str> = after.values().flat_map(|new| ["--host", new]).collect();
+    // It takes one of them to read everything; what is said at the end is said of all, and all are known from then on.
+    let said = market.restored("restored", &all).await;
+    assert_eq!(moved(&said), before.len());
+    let outcomes = after.values().map(|new| named(&said, new)["outcome"].as_str().unwrap());
+    let outcomes: Vec<&str> = outcomes.collect();
+    assert!(outcomes.contains(&"used"), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| ["used", "there"].contains(outcome)), "{outcomes:?}");
     for (host, new) in &after {
         assert!(market.hosts_toml().contains(new) && !market.hosts_toml().contains(&before[host]));
         assert_eq!(&market.booked(new).await, new);
@@ -120,7 +139,77 @@ async fn hosts_that_moved_are_reached_where_they_are_named_and_remembered() {
     let audited = market.world.run("buyer", ["audit", "--host", &wrong]).await.unwrap();
     let silent: Vec<&Value> = audited.iter().filter(|line| line["outcome"] == "silent").collect();
     assert_eq!(silent.len(), 1, "{audited:?}");
+    assert_is_refused(named(&audited, &wrong));
+    assert_eq!((market.hosts_toml(), market.booked(&new).await), (known.clone(), new.clone()));
+    // Nor by a command that takes hosts for new contracts.
+    let repair = ["backup", "repair", "--host", &wrong];
+    let repaired = market.world.run_to_any("buyer", repair, &[0, 1]).await.unwrap();
+    assert_is_refused(named(&repaired, &wrong));
     assert_eq!((market.hosts_toml(), market.booked(&new).await), (known, new));
+    market.world.end().await;
+}
+
+fn assert_is_refused(named: &Value) {
+    assert_eq!(named["outcome"], "not there", "{named}");
+    assert!(named["why"].as_str().unwrap().contains("has another key"), "{named}");
+    assert!(named["hint"].as_str().unwrap().contains("fondaco up"), "{named}");
+}
+
+/// A place is written down when its host's own key has answered there, and who named it wrongly is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_takes_no_host_at_a_wrong_address() {
+    let market = market(4).await;
+    let one = market.world.address("host-0").unwrap().to_owned();
+    let other = market.world.address("host-1").unwrap().to_owned();
+    let wrong = format!("{}@{}", one.split('@').next().unwrap(), socket(&other));
+    let source = market.source.to_str().unwrap().to_owned();
+    let only = ["backup", "create", &source, "--host", &wrong];
+    let said = market.world.run_to("buyer", only, 6).await.unwrap();
+    assert_is_refused(named(&said, &wrong));
+    let error = said.last().unwrap();
+    assert!(error["error"].as_str().unwrap().starts_with("no host is where it was named\n"));
+    assert!(!market.world.home("buyer").join("hosts.toml").exists());
+
+    // The others do without it; it is asked for its prices where it was known, from the second time on.
+    let mut rest: Vec<String> = market.create_args(&["--survive", "0.9"]);
+    rest.iter_mut().filter(|word| **word == one).for_each(|word| word.clone_from(&wrong));
+    fs::write(market.source.join("letter"), "dear all\n").unwrap();
+    let said = market.world.run("buyer", rest.clone()).await.unwrap();
+    assert_is_refused(named(&said, &wrong));
+    assert_eq!(named(&said, &other)["outcome"], "there");
+    assert_eq!(find(&said, "contracts")["n"], 3);
+    assert!(market.hosts_toml().contains(&other) && !market.hosts_toml().contains(&one[..60]));
+    market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    assert!(market.hosts_toml().contains(&one));
+    market.world.run("buyer", rest).await.unwrap();
+    assert!(market.hosts_toml().contains(&one) && !market.hosts_toml().contains(&wrong));
+    market.restores("restored", &[]).await;
+    market.world.end().await;
+}
+
+/// Its old place is a stranger's, which is what `hosts.toml` has; it is found, and chosen where it is now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_moved_is_chosen_by_the_command_that_finds_it() {
+    let mut market = market(4).await;
+    let broker = market.broker("broker").await;
+    for host in market.hosts.clone() {
+        market.show_at(&host, &broker).await;
+    }
+    let before = market.backed_up(&["--broker", &broker]).await;
+    market.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+    let (host, old) = before.first_key_value().unwrap();
+    let new = market.moves(host, old).await;
+    market.stranger_at(socket(old)).await;
+    market.are_shown(&broker, market.hosts.len() as u64).await;
+    assert!(market.hosts_toml().contains(old));
+    let made = market.world.run("buyer", ["backup", "create", market.source.to_str().unwrap()]);
+    let made = made.await.unwrap();
+    assert_eq!((find(&made, "contracts")["n"].as_u64(), moved(&made)), (Some(4), 1), "{made:?}");
+    let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let open = |line: &&Value| line["stage"] == "open" && line["address"] == *new;
+    assert_eq!(contracts.iter().filter(open).count(), 1, "{contracts:?}");
+    assert!(market.hosts_toml().contains(&new) && !market.hosts_toml().contains(old));
+    market.restores("restored", &[]).await;
     market.world.end().await;
 }
 

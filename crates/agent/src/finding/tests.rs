@@ -1,10 +1,11 @@
 use super::*;
-use crate::book::tests::{intended, terms};
+use crate::book::tests::{intended, opened, terms};
+use crate::wallet::Wallet;
 use fondaco_codec::List;
 use fondaco_contract::{Ask, SignedAsk, Socket};
-use fondaco_ports::market::Frame as _;
+use fondaco_ports::market::{self, Frame as _};
 use fondaco_ports::offers::{Request, Response};
-use fondaco_transport::Fabric;
+use fondaco_transport::{Fabric, LcpClient};
 use fondaco_units::{Duration as Span, Timestamp};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -120,6 +121,11 @@ impl Buyer {
             }
         });
         (address, asked)
+    }
+
+    fn named(&self, finder: &Arc<Finder>, places: &[u8]) -> Named {
+        let hosts = places.iter().map(|&number| place(number)).collect();
+        Named { finder: Arc::clone(finder), book: Arc::clone(&self.book), hosts }
     }
 
     fn booked(&self) -> Address {
@@ -245,4 +251,88 @@ async fn a_search_does_not_hold_the_book() {
     let _ = timeout(Duration::from_secs(1), finder.connect(&place(1))).await;
     drop(finder);
     assert_eq!(Arc::strong_count(&buyer.book), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_the_hosts_that_were_named_is_told() {
+    let buyer = Buyer::new();
+    for (who, at) in [(1, 1), (1, 2), (4, 3)] {
+        buyer.listens(&key(who), at);
+    }
+    let finder = buyer.finder(vec![], vec![]);
+    finder.connect(&place(1)).await.unwrap();
+    let named = buyer.named(&finder, &[4, 3, 2, 1]);
+    let not = |why| Answer::Not { why };
+    let expected = [
+        (place(4), not(TransportError::Unreachable { address: place(4) })),
+        (place(3), not(TransportError::WrongKey { address: place(3) })),
+        (place(2), Answer::There),
+        (place(1), Answer::Used),
+    ];
+    assert_eq!(named.ask(|_| true, Duration::from_secs(3)).await, expected);
+    assert_eq!(buyer.booked(), place(1), "it was dealt with where the book has it");
+    let some = named.ask(|host| *host == place(2), Duration::from_secs(3)).await;
+    assert_eq!(some, [(place(2), Answer::There)]);
+}
+
+/// Nothing had to be asked of it; it is known from then on all the same, and dialled there.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_was_named_and_not_needed_is_learnt() {
+    let buyer = Buyer::new();
+    for (who, at) in [(4, 1), (1, 2), (1, 3)] {
+        buyer.listens(&key(who), at);
+    }
+    let finder = buyer.finder(vec![], vec![]);
+    let named = buyer.named(&finder, &[2, 3]);
+    let began = Instant::now();
+    let answers = named.ask(|host| named.is_ours(host), Duration::from_secs(3)).await;
+    assert_eq!(answers, [(place(2), Answer::There), (place(3), Answer::There)]);
+    assert!(began.elapsed() < HEAD_START);
+    assert_eq!((buyer.booked(), buyer.told()), (place(2), vec![place(2)]));
+    finder.connect(&place(1)).await.unwrap();
+    assert_eq!(named.ask(|_| true, Duration::ZERO).await[0], (place(2), Answer::Used));
+    let other = Address::new(key(4).entity(), [socket(1)]);
+    assert!(!named.is_ours(&other));
+}
+
+/// A crash left a contract open that no set has; its host has moved since.
+#[tokio::test(start_paused = true)]
+async fn a_contract_that_is_not_wanted_is_ended_where_its_host_is_now() {
+    let buyer = Buyer::new();
+    buyer.book.record(&opened(1)).unwrap();
+    let (fabric, folder) = (buyer.fabric.clone(), buyer.path.with_extension("stray"));
+    std::fs::create_dir(&folder).unwrap();
+    let at = Some(socket(2));
+    let host = Endpoint::bind_on(&fabric, &key(1), at, &[Protocol::Storage]).unwrap();
+    let endpoint = Endpoint::bind_on(&fabric, &key(5), None, &[]).unwrap();
+    let wallet = Wallet::open(&folder, LcpClient::new(endpoint.clone(), place(9))).unwrap();
+    let agent = Agent {
+        book: Arc::clone(&buyer.book),
+        finder: buyer.finder(vec![place(2)], vec![]),
+        ..Agent::with_book(
+            BookFile::open(&folder.join("other")).unwrap(),
+            key(5),
+            endpoint,
+            Arc::new(At(Timestamp::EPOCH)),
+        )
+    };
+    let asked = tokio::spawn(async move {
+        let connection = host.accept().await.unwrap();
+        // The search only looks who is there.
+        let connection = match connection.accept().await {
+            Ok(Some(stream)) => return received(stream).await,
+            Ok(None) | Err(_) => host.accept().await.unwrap(),
+        };
+        received(connection.accept().await.unwrap().unwrap()).await
+    });
+    agent.opening(&wallet).close_strays(&[]).await.unwrap();
+    assert_eq!(asked.await.unwrap(), market::Request::Status { contract: terms(1).id() });
+    assert_eq!(buyer.booked(), place(2));
+    drop((agent, wallet));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+async fn received(mut stream: fondaco_transport::Stream) -> market::Request {
+    let frame = stream.recv_bytes(market::Request::FRAME_MAX).await.unwrap().unwrap();
+    market::Request::from_frame(&frame).unwrap()
 }

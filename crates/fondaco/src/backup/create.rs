@@ -94,7 +94,7 @@ struct Create<'a> {
 
 pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
-    let places = Places::known(home, &args.find).await?;
+    let mut places = Places::known(home, &args.find).await?;
     let wallet_config: WalletConfig = home.wallet()?;
     let text = args.budget.clone();
     let budget = text.as_deref().map(BudgetText::parse).transpose()?;
@@ -120,6 +120,7 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
     }
     let trust = args.trust.read(currency)?;
     let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
+    places.heed_named(home, &agent, json).await?;
     let dry = args.dry_run;
     let create = Create { home, agent, currency, folder, args, places, budget, json };
     if dry { create.quote().await } else { create.run().await }

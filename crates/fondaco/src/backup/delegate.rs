@@ -1,6 +1,6 @@
 //! `fondaco delegate`: somebody else audits, repairs and renews while the owner is away.
 
-use super::{contracts, open, open_as_owner, open_seeking, repair, say_progress, state};
+use super::{contracts, open, open_seeking, open_with, repair, say_progress, state};
 use crate::cli::{
     AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, RevokeArgs, SeekArgs,
     TendArgs,
@@ -10,7 +10,6 @@ use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers::Places;
 use crate::screen::say;
-use crate::seeking::seek;
 use crate::wallet;
 use fondaco_agent::delegate::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, LeftOut, SignedHandedBack, Watched,
@@ -143,7 +142,7 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
         .hint("take another: `fondaco --identity NAME init`"));
     }
     let currencies = currencies(home, &entrusted)?;
-    let agent = open_as_owner(home, Some(&entrusted), seek(home, &args.seek, json).await?).await?;
+    let agent = open_with(home, Some(&entrusted), &args.seek, json).await?;
     if before.is_none() && agent.book().read(|book| book.set_count()) > 0 {
         return Err(Failure::new("this identity has a backup of its own")
             .code(Code::Usage)

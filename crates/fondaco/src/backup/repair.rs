@@ -54,11 +54,12 @@ pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(
             .code(Code::Usage)
             .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
     }
-    let places = Places::known(home, &args.find).await?;
+    let mut places = Places::known(home, &args.find).await?;
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.
     let trust = Trust { newcomer: None, ..Trust::DEFAULT };
     let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
+    places.heed_named(home, &agent, json).await?;
     let mut objects = agent.objects();
     let sets = agent.survey(&objects, args.samples).await?;
     if sets.is_empty() {

@@ -7,6 +7,7 @@ use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers;
 use crate::screen::say;
+use crate::seeking::will_tell;
 use fondaco_agent::{Agent, Note, Objects, StateReport, recover as recover_book};
 use fondaco_codec::Text;
 use fondaco_ports::Clock;
@@ -174,7 +175,6 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
             fondaco_store::write_atomic(&path, note.text.as_str().as_bytes(), 0o644)?;
         }
     }
-    offers::remember_hosts(home, &args.host)?;
     offers::remember_brokers(home, &args.broker)?;
     if json {
         let failed: Vec<_> = found
@@ -205,6 +205,7 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
     }
     // From here on the hosts are to believe this machine alone.
     let agent = open(home, &SeekArgs::default(), json).await?;
+    will_tell(home, &agent, offers::merged(&[], &args.host, offers::HOST_HINT)?, json);
     let objects = agent.objects();
     keep(home, &agent, &objects, json).await;
     Ok(())

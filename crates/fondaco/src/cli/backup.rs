@@ -55,7 +55,7 @@ pub(crate) enum BackupCommand {
 /// Where hosts for new contracts are found.
 #[derive(Debug, Args)]
 pub(crate) struct FindArgs {
-    /// A storage host, as ENTITY@IP:PORT; it is remembered
+    /// A storage host, as ENTITY@IP:PORT; it is remembered when it answers there
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Vec<String>,
     /// A broker to ask for hosts, as ENTITY@IP:PORT; it is remembered, and two are better than one
