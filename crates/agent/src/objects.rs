@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use waiting::{PATIENCE, in_time};
+use waiting::{PATIENCE, in_time, is_full};
 
 /// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
@@ -763,7 +763,7 @@ pub(crate) async fn put_patiently(
     loop {
         let began = Instant::now();
         match session.put(shard, bytes).await {
-            Err(error) if is_transient(&error) => {
+            Err(error) if is_transient(&error) && !is_full(&error) => {
                 let Some(pause) = pauses.next() else { return Err(error) };
                 tracing::info!(provider = %session.provider(), %error, "a host is away; trying again");
                 // Dialling in vain took its time, and was a pause.

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 const HOST: &str = "small";
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Less than a host that is away is waited for.
+const NOT_HELD_UP: Duration = Duration::from_secs(25);
 
 /// Whether mounts of one's own can be had here; says so if not.
 #[allow(clippy::print_stderr)] // what cannot be shown here is said
@@ -177,8 +179,10 @@ async fn a_host_without_room_says_so_and_loses_nothing() {
     for (size, reserve, reason, told) in table {
         let (market, mut machine, small) = with_small_host(size, reserve).await;
         market.write_noise(2);
+        let began = Instant::now();
         let said = back_up(&market, &small).await;
         assert!(is_told(&said, &small, told), "{said:#?}");
+        assert!(began.elapsed() < NOT_HELD_UP, "it went to others after {:?}", began.elapsed());
         let refusing = status(&market, |status| status["refused"][reason] != Value::Null).await;
         assert_ne!(refusing["served"]["puts"], 0, "it took what there was room for: {refusing}");
         assert_eq!(refusing["disk"]["shards_lost"], 0, "{refusing}");

@@ -1,5 +1,7 @@
-//! Wait for a host that is busy, and not for one that is silent.
+//! Wait for a host that is busy, and not for one that is silent or full.
 
+use crate::AgentError;
+use fondaco_ports::market::Reason;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -10,6 +12,20 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long one read may take at most before the others are asked, however busy its host is.
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Whether a host has no room for what it was sent: another try may find some, but not for as long as a put waits.
+pub(super) const fn is_full(error: &AgentError) -> bool {
+    matches!(
+        error,
+        AgentError::Provider {
+            reason: Reason::DiskFull
+                | Reason::Reserve { .. }
+                | Reason::OverSize { .. }
+                | Reason::TooManyShards { .. },
+            ..
+        }
+    )
+}
 
 /// Waits for a read while `answers` goes up at least once in [`PATIENCE`], and for [`PATIENCE_MAX`] at most.
 pub(super) async fn in_time<T>(
