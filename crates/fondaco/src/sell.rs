@@ -13,7 +13,7 @@ use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
 use fondaco_mdns::Role;
 use fondaco_ports::Clock as _;
-use fondaco_storage_host::{HostConfig, HostService};
+use fondaco_storage_host::{HostConfig, HostService, PriceBoard};
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient, Protocol};
 use fondaco_units::{Bytes, Duration, Price, Scale, Timestamp};
@@ -55,6 +55,9 @@ fn no_reserve() -> String {
 }
 
 const GIB: Bytes = Bytes::new(1 << 30);
+
+/// How often a service looks whether it was announced that it stops.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn usage(what: String) -> Failure {
     Failure::new(what).code(Code::Usage)
@@ -153,7 +156,7 @@ fn stop_selling(home: &Home, span: std::time::Duration, json: bool) -> Result<()
             "You stop {leaves}; a contract whose epoch is longer than that is kept to its end."
         ));
         say(
-            "Restart `fondaco up`: it tells your buyers, takes nothing new, and serves what it keeps until then.",
+            "`fondaco up` tells your buyers, takes nothing new, and serves what it keeps until then; one that runs hears it now.",
         );
     }
     Ok(())
@@ -227,6 +230,27 @@ fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Fa
     Ok(())
 }
 
+/// Hears of `fondaco sell stop` while the service runs, each time that it is said.
+async fn until_it_leaves(home: Home, mut known: Option<u64>, board: PriceBoard, json: bool) {
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
+        tick.tick().await;
+        // What else was changed, or is being written, is for the next start.
+        let said = host_toml(&home).ok().and_then(|host| host.leaves);
+        let Some(leaves) = said.filter(|_| said != known) else { continue };
+        known = said;
+        let at = Timestamp::from_milliseconds(leaves);
+        board.leave(at);
+        if json {
+            say(&json!({ "event": "leaving", "at": at.to_string() }).to_string());
+        } else {
+            say(&format!(
+                "You stop {at}: your buyers are told, and nothing is taken that lasts longer."
+            ));
+        }
+    }
+}
+
 pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Failure> {
     let host = host_toml(home)?;
     let wallet = home.wallet()?;
@@ -270,6 +294,14 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     announce("host", &endpoint.address(), json);
     let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
     let over = stop.child_token();
+    let hearing = until_it_leaves(home.clone(), host.leaves, service.price_board(), json);
+    let ends = over.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = hearing => {}
+            () = ends.cancelled() => {}
+        }
+    });
     let telling = tokio::spawn(teller.go_on(over.clone()));
     let (_, known) = offers::named(home, &[], &[])?;
     if offer.follows_nobody(&known, args.local) {

@@ -223,10 +223,10 @@ async fn who_announces_that_it_leaves_is_replaced_while_it_can_be_read() {
     // The contracts that follow last longer than Ann stays.
     market.world.run("buyer", ["contracts", "renew", "--epochs", "4"]).await.unwrap();
     let ann = market.world.address("ann").unwrap().to_owned();
-    let socket = ann.rsplit('@').next().unwrap().to_owned();
-    market.world.stop("ann").await;
+    // She says so while she serves, and is heard.
     market.world.ask("ann", ["sell", "stop", "--in", "2h"]).await.unwrap();
-    market.world.start("ann", ["up", "--listen", &socket]).await.unwrap();
+    let told = |status: &Value| status["contracts"]["ending"] == 1;
+    market.status("ann", told).await;
     market.world.ask("dan", ["init", "--no-passphrase"]).await.unwrap();
     let issuer = market.world.address("issuer").unwrap().to_owned();
     market.world.ask("dan", ["wallet", "add", &issuer]).await.unwrap();

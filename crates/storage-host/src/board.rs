@@ -1,7 +1,8 @@
-//! The prices of a host that serves, to be read and moved.
+//! The prices of a host that serves, to be read and moved; and when it leaves.
 
 use crate::service::Shared;
 use fondaco_contract::{Factor, PriceList, SignedPriceList};
+use fondaco_units::Timestamp;
 use std::sync::Arc;
 
 /// Where the prices of a host hang. Clones are the same board.
@@ -33,5 +34,10 @@ impl PriceBoard {
     /// Multiplies them from now on. See [`Host::set_factor`](crate::Host::set_factor).
     pub fn set_factor(&self, factor: Factor) {
         self.shared.with(|host, _| host.set_factor(factor));
+    }
+
+    /// Announces that the provider leaves: as [`HostConfig::leaves`](crate::HostConfig::leaves) does at the start.
+    pub fn leave(&self, at: Timestamp) {
+        self.shared.leave(at);
     }
 }

@@ -331,6 +331,11 @@ impl Host {
         self.list_of(now, self.room(buyer)).sign(&self.key)
     }
 
+    /// Says when the provider leaves, as its configuration would; its contracts are told by [`leave`](Self::leave).
+    pub const fn set_leaves(&mut self, at: Timestamp) {
+        self.config.leaves = Some(at);
+    }
+
     /// Returns by what the prices are multiplied.
     pub const fn factor(&self) -> Factor {
         self.factor

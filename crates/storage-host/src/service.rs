@@ -486,6 +486,17 @@ impl Shared {
         self.state.lock().expect("the core panicked; the host must be restarted")
     }
 
+    /// Takes nothing new from now on that lasts longer, and tells every contract.
+    pub(crate) fn leave(&self, at: Timestamp) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.host.set_leaves(at);
+        for event in state.host.leave(now, at) {
+            // Nobody waits for it: a start after a crash announces the same again.
+            drop(state.save(event));
+        }
+    }
+
     fn flush(&self) {
         self.lock().flush();
     }

@@ -170,6 +170,9 @@ fn who_leaves_signs_nothing_that_lasts_longer() {
     let hold = fair.issuer_says();
     let refusal = refused(fair.open(&voucher, Some(&hold)));
     assert_eq!(refusal, Reason::Leaving { at: seconds(20_000) });
+    // Said while it serves, it is no other.
+    fair.host.set_leaves(seconds(30_000));
+    assert_eq!(fair.host.prices(NOON).prices.period_max, Duration::from_seconds(30_000));
 }
 
 #[test]
