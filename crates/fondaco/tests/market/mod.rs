@@ -1,5 +1,6 @@
 //! A small market of real processes: an issuer, hosts and a buyer.
 
+pub(crate) mod client;
 mod noise;
 
 pub(crate) use noise::Noise;
@@ -59,6 +60,13 @@ impl Market {
         }
         args.extend(more.iter().map(|&word| word.to_owned()));
         args
+    }
+
+    /// The words that name all hosts.
+    pub(crate) fn hosts_named(&self) -> Vec<String> {
+        let named =
+            |host: &String| ["--host".to_owned(), self.world.address(host).unwrap().to_owned()];
+        self.hosts.iter().flat_map(named).collect()
     }
 
     /// Runs `fondaco backup …` as `who`; returns the lines it wrote.

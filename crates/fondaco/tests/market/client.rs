@@ -1,0 +1,62 @@
+//! A client of the owner's gateway, as bare as can be.
+
+use super::{Market, Noise};
+use data_encoding::{BASE64, HEXLOWER};
+use sha2::{Digest as _, Sha256};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The status and the body of an answer.
+pub(crate) type Answer = (u16, Vec<u8>);
+
+/// How a client reaches the gateway.
+pub(crate) struct Client {
+    address: String,
+    token: String,
+}
+
+impl Client {
+    /// Starts the gateway of the buyer.
+    pub(crate) async fn start(market: &mut Market, more: &[&str]) -> Self {
+        let args = [&["gateway", "restic", "--listen", "127.0.0.1:0"], more].concat();
+        let address = market.world.start("buyer", args).await.unwrap();
+        let url = market.world.told("buyer", "url").unwrap();
+        let token = url.split_once("fondaco:").unwrap().1.split_once('@').unwrap().0.to_owned();
+        Self { address, token }
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let user = BASE64.encode(format!("fondaco:{}", self.token).as_bytes());
+        let (address, length) = (&self.address, body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Basic {user}\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+        (status, answer[end + 4..].to_vec())
+    }
+
+    /// Sends what `restic init` does; without it nothing else would be of use.
+    pub(crate) fn begin(&self, noise: &mut Noise) {
+        let key = noise.bytes(400);
+        let name = HEXLOWER.encode(&Sha256::digest(&key));
+        assert_eq!(self.ask("POST", &format!("/keys/{name}"), &key).0, 200);
+        assert_eq!(self.ask("POST", "/config", b"a configuration").0, 200);
+    }
+
+    pub(crate) fn put(&self, pack: &[u8]) -> Answer {
+        self.ask("POST", &path(pack), pack)
+    }
+}
+
+pub(crate) fn path(pack: &[u8]) -> String {
+    format!("/data/{}", HEXLOWER.encode(&Sha256::digest(pack)))
+}
