@@ -634,7 +634,8 @@ pub(crate) struct ResticArgs {
     /// Write the password of the repository that `fondaco backup` makes to this file, for restic to open it
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// How much new contracts shall have room for, as 500M or 200G; needed when there are none yet
+    /// How much new contracts shall have room for, as 500M or 200G; needed when there are none yet, and to store on others
+    /// when a host fails
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<String>,
     /// Open new contracts though there are some: when those are full, or a host is gone

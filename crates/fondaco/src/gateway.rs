@@ -6,9 +6,10 @@
 //! HOME/gateway/locks/      restic's locks
 //! ```
 
+mod contracts;
 mod market;
 
-use crate::backup::{keep_books, open_contracts, open_seeking, say_progress};
+use crate::backup::{keep_books, open_seeking, say_progress};
 use crate::cli::{GatewayCommand, ResticArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
@@ -16,12 +17,14 @@ use crate::offers::Places;
 use crate::screen::say;
 use crate::services::stop_switch;
 use crate::wallet::random;
-use fondaco_agent::{Agent, Wish, repository_password};
+use contracts::{NewContracts, Wanted};
+use fondaco_agent::{Agent, repository_password};
 use fondaco_gateway::{Limits, Locks, LocksError, Server, Settings, StartError, Token};
 use fondaco_store::write_atomic;
-use fondaco_units::{Bytes, Timestamp};
+use fondaco_units::Timestamp;
 use market::Market;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -37,12 +40,12 @@ pub(crate) async fn run(home: &Home, command: GatewayCommand, json: bool) -> Res
 }
 
 async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure> {
-    let contracts = NewContracts::checked(&args)?;
+    let wanted = Wanted::checked(&args)?;
     let stop = stop_switch()?;
     let mut places = Places::known(home, &args.find).await?;
     let agent = open_seeking(home, places.seek(home, json)).await?;
     places.heed_named(home, &agent, json).await?;
-    let agent = match contracts.size {
+    let agent = match wanted.size {
         Some(_) => {
             let wallet = home.wallet()?;
             agent.with_trust(args.trust.read(wallet.find(args.currency.as_deref())?)?)
@@ -55,7 +58,8 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     }
     let token = token(&folder.join("token"), args.new_token)?;
     let locks = Locks::open(&folder.join("locks"))?;
-    let market = Arc::new(Market::new(agent));
+    let contracts = NewContracts::new(home, places, wanted, json);
+    let market = Arc::new(Market::new(agent, contracts));
     let settings = Settings {
         listen: args.listen,
         allow_remote: args.allow_remote,
@@ -75,9 +79,9 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
         say_progress(json, &what);
     }
     if agent.usable_set().is_none() || args.new_contracts {
-        contracts.open(home, agent, &args, &places, json).await?;
-        // What is held for them must not be forgotten with this machine.
-        keep_books(home, agent, &agent.objects(), json).await;
+        let contracts = market.contracts();
+        contracts.open(agent, BTreeSet::new()).await?;
+        contracts.keep_books(agent, &agent.objects()).await;
     }
     market.renew().await;
     market.carry_over().await?;
@@ -119,60 +123,6 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
         say(&json!({ "event": "stopped", "sent": sent, "received": received }).to_string());
     }
     Ok(())
-}
-
-/// What new contracts are to be like, if some are needed: checked before anything is done.
-struct NewContracts {
-    size: Option<Bytes>,
-}
-
-impl NewContracts {
-    fn checked(args: &ResticArgs) -> Result<Self, Failure> {
-        let size = match &args.size {
-            None => None,
-            Some(text) => Some(Bytes::parse(text).ok_or_else(|| {
-                Failure::new(format!("--size {text} is no size"))
-                    .code(Code::Usage)
-                    .hint("write 500M or 200G")
-            })?),
-        };
-        if !(args.survive > 0.0 && args.survive < 1.0) {
-            return Err(Failure::new(format!(
-                "--survive {} is no probability below 1",
-                args.survive
-            ))
-            .code(Code::Usage)
-            .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
-        }
-        Ok(Self { size })
-    }
-
-    async fn open(
-        &self,
-        home: &Home,
-        agent: &Agent,
-        args: &ResticArgs,
-        places: &Places,
-        json: bool,
-    ) -> Result<(), Failure> {
-        let bytes = self.size.ok_or_else(|| {
-            Failure::new("there are no contracts to store anything under")
-                .code(Code::NotFound)
-                .hint("say how much there will be: `fondaco gateway restic --size 20G --broker ADDRESS …`, or --host ADDRESS …")
-        })?;
-        let wallet = home.wallet()?;
-        let currency = wallet.find(args.currency.as_deref())?;
-        let budget = match &args.budget {
-            None => None,
-            Some(text) => Some(currency.scale()?.parse(text).map_err(|error| {
-                Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
-            })?),
-        };
-        let wish = Wish { bytes, survive: args.survive, epochs: args.epochs, budget };
-        let hosts = places.find(agent, currency, &wish, json).await?;
-        open_contracts(home, agent, currency, &hosts, wish, json).await?;
-        Ok(())
-    }
 }
 
 /// Returns when the first of the contracts ends under which objects will be stored.

@@ -1,5 +1,5 @@
 //! A gateway whose contracts are full says so, serves what is there, and goes on with new ones; one whose owner has no
-//! money left opens none.
+//! money left opens none. One of whose hosts is away stores on others.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/demo/compare.rs"]
@@ -12,6 +12,7 @@ mod world;
 
 use market::client::{Client, path};
 use market::{Market, Noise, market};
+use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_contracts_and_an_empty_wallet() {
@@ -61,5 +62,49 @@ async fn full_contracts_and_an_empty_wallet() {
     for pack in [&first, &pack] {
         assert_eq!(gateway.ask("GET", &path(pack), b""), (200, pack.clone()));
     }
+    market.world.end().await;
+}
+
+/// All providers with contracts, one for each contract.
+async fn providers(market: &Market) -> Vec<String> {
+    let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let provider = |line: &Value| line["provider"].as_str().unwrap().to_owned();
+    contracts.iter().map(provider).collect()
+}
+
+/// As `backup create` does: under new contracts, without the one that is away, and what must not be lost goes there, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_away_keeps_nothing_from_being_stored() {
+    let mut market = market(5).await;
+    let hosts = market.hosts_named();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let start = [&["--size", "8M", "--survive", "0.99"], &hosts[..]].concat();
+    let gateway = Client::start(&mut market, &start).await;
+    let mut noise = Noise::new();
+    gateway.begin(&mut noise);
+    let [first, second, third] = [(); 3].map(|()| noise.bytes(1 << 20));
+    assert_eq!(gateway.put(&first).0, 200);
+    market.world.stop("buyer").await;
+    let before = providers(&market).await;
+    let away = market.host_of(&before[0]);
+    market.world.kill(&away).await.unwrap();
+
+    let gateway = Client::start(&mut market, &start[..4]).await;
+    // Two at once find the same, and open one set.
+    let packs = std::thread::scope(|scope| {
+        let puts = [&second, &third].map(|pack| scope.spawn(|| gateway.put(pack).0));
+        puts.map(|put| put.join().unwrap())
+    });
+    assert_eq!(packs, [200, 200]);
+    for pack in [&first, &second, &third] {
+        assert_eq!(gateway.ask("GET", &path(pack), b""), (200, pack.clone()));
+    }
+    assert_eq!(gateway.ask("GET", "/config", b"").1, b"a configuration");
+    market.world.stop("buyer").await;
+    let after = providers(&market).await;
+    let of = |all: &[String], who: &String| all.iter().filter(|each| *each == who).count();
+    let new: Vec<usize> = before.iter().map(|who| of(&after, who) - of(&before, who)).collect();
+    assert_eq!(new[0], 0, "{after:?}");
+    assert!(new[1..].iter().all(|&count| count == 1), "one set, {new:?}: {after:?}");
     market.world.end().await;
 }

@@ -1,5 +1,13 @@
 //! The owner's objects in the market, as a gateway's store.
+//!
+//! ```text
+//! write ──► all n hosts of the newest contracts ──► stored
+//!              └── one fails ──► others in its place: new contracts, and what must not be lost ──► the same write again
+//! ```
 
+use super::contracts::NewContracts;
+use crate::backup::say_progress;
+use crate::failure::Failure;
 use fondaco_agent::book::{ObjectId, ObjectKind};
 use fondaco_agent::{Agent, AgentError, Objects};
 use fondaco_crypto::Digest;
@@ -11,6 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
+/// How often a write goes on with other hosts after one failed.
+const TRIES_MAX: u32 = 3;
+
 /// How long a host that failed is left alone before all are dealt with as if nothing had been.
 const GRUDGE: Duration = Duration::from_secs(60);
 
@@ -19,11 +30,13 @@ const MORE: &str = "stop the gateway and start it again with --new-contracts --s
 /// What to do when what is there cannot be paid for any more.
 const SPENT: &str = "stop the gateway, run `fondaco contracts renew`, and start it again";
 /// What to do when hosts are away.
-const AWAY: &str = "start the hosts again; to store on others, restart the gateway with --new-contracts --size SIZE";
+const AWAY: &str =
+    "start the hosts again; a gateway that is started with --size SIZE stores on others by itself";
 
 /// The objects of one owner, on the hosts it has contracts with.
 pub(super) struct Market {
     agent: Agent,
+    contracts: NewContracts,
     dealings: RwLock<Dealings>,
 }
 
@@ -54,9 +67,13 @@ impl Dealings {
 }
 
 impl Market {
-    pub(super) fn new(agent: Agent) -> Self {
+    pub(super) fn new(agent: Agent, contracts: NewContracts) -> Self {
         let dealings = RwLock::new(Dealings::begin(&agent, (0, 0)));
-        Self { agent, dealings }
+        Self { agent, contracts, dealings }
+    }
+
+    pub(super) const fn contracts(&self) -> &NewContracts {
+        &self.contracts
     }
 
     pub(super) const fn agent(&self) -> &Agent {
@@ -87,6 +104,87 @@ impl Market {
             dealings.renew(&self.agent);
         }
         self.dealings.read().await
+    }
+}
+
+impl Market {
+    /// Stores an object. When a host fails, and new contracts may be opened, it goes to others, as a backup does.
+    async fn put(&self, object: ObjectId, content: Vec<u8>) -> Result<(), StoreError> {
+        if !self.contracts.may_be() {
+            return self.objects().await.objects.put(object, content).await.map_err(told);
+        }
+        for _ in 1..TRIES_MAX {
+            let dealings = self.objects().await;
+            let set = self.agent.usable_set();
+            let Err(error) = dealings.objects.put(object, content.clone()).await else {
+                return Ok(());
+            };
+            let objects = Arc::clone(&dealings.objects);
+            drop(dealings);
+            if !is_of_a_host(&error) {
+                return Err(told(error));
+            }
+            if let Err(failure) = self.go_on(set, &objects, &error).await {
+                let StoreError { trouble, what, hint } = told(error);
+                let what = format!("{what}; and others cannot take its place: {}", failure.what());
+                return Err(StoreError { trouble, what, hint });
+            }
+        }
+        self.objects().await.objects.put(object, content).await.map_err(told)
+    }
+
+    /// Opens contracts with others than those that failed what goes to this set, unless another write has done so.
+    async fn go_on(
+        &self,
+        set: Option<u32>,
+        objects: &Objects,
+        error: &AgentError,
+    ) -> Result<(), Failure> {
+        let mut dealings = self.dealings.write().await;
+        if self.agent.usable_set() != set {
+            return Ok(());
+        }
+        say_progress(self.contracts.json(), &format!("{error}; going on with new contracts"));
+        self.contracts.open(&self.agent, objects.to_be_replaced()).await?;
+        objects.count_lost()?;
+        dealings.renew(&self.agent);
+        let objects = Arc::clone(&dealings.objects);
+        drop(dealings);
+        self.contracts.keep_books(&self.agent, &objects).await;
+        Ok(self.carry_over().await?)
+    }
+}
+
+/// Whether another host would do better: not if the contracts are full or over, or something here fails.
+const fn is_of_a_host(error: &AgentError) -> bool {
+    match error {
+        AgentError::Transport(_)
+        | AgentError::Misanswer { .. }
+        | AgentError::PaidForNothing { .. }
+        | AgentError::Unpaid { .. }
+        | AgentError::Overstated { .. }
+        | AgentError::Caught { .. } => true,
+        AgentError::Provider { reason, .. } => !matches!(
+            reason,
+            Reason::Ended { .. }
+                | Reason::OverHold { .. }
+                | Reason::TooManyShards { .. }
+                | Reason::OverSize { .. }
+                | Reason::PaidToTheEnd { .. }
+                | Reason::Unpaid { .. }
+        ),
+        AgentError::HoldSpent { .. }
+        | AgentError::ContractFull { .. }
+        | AgentError::Placement { .. }
+        | AgentError::Unreadable { .. }
+        | AgentError::Late { .. }
+        | AgentError::Issuer(_)
+        | AgentError::Broker { .. }
+        | AgentError::AuditLog { .. }
+        | AgentError::Locked { .. }
+        | AgentError::Store(_)
+        | AgentError::Repository(_)
+        | AgentError::Invalid { .. } => false,
     }
 }
 
@@ -179,7 +277,7 @@ impl Store for Market {
                 hint: Some(MORE.to_owned()),
             });
         }
-        self.objects().await.objects.put(id(object), content).await.map_err(told)
+        self.put(id(object), content).await
     }
 
     async fn remove(&self, object: Object) -> Result<(), StoreError> {

@@ -1,0 +1,123 @@
+//! New contracts, at the start and when a host fails that is stored to.
+
+use crate::backup::{keep_books, open_contracts};
+use crate::cli::ResticArgs;
+use crate::failure::{Code, Failure};
+use crate::home::Home;
+use crate::offers::Places;
+use fondaco_agent::{Agent, Objects, Wish};
+use fondaco_crypto::EntityId;
+use fondaco_units::{Amount, Bytes};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// What new contracts are to be like, if some are needed, and where hosts for them are found.
+pub(super) struct NewContracts {
+    home: Home,
+    places: Places,
+    wanted: Wanted,
+    json: bool,
+    left: Mutex<Left>,
+}
+
+/// What was said of them, checked before anything is done.
+pub(super) struct Wanted {
+    pub(super) size: Option<Bytes>,
+    survive: f64,
+    epochs: u32,
+    budget: Option<String>,
+    currency: Option<String>,
+}
+
+/// What changes from one opening to the next.
+#[derive(Debug, Default)]
+struct Left {
+    /// What was held for those that were opened.
+    held: Amount,
+    /// Who failed, and is not taken again.
+    failed: BTreeSet<EntityId>,
+}
+
+impl Wanted {
+    pub(super) fn checked(args: &ResticArgs) -> Result<Self, Failure> {
+        let size = match &args.size {
+            None => None,
+            Some(text) => Some(Bytes::parse(text).ok_or_else(|| {
+                Failure::new(format!("--size {text} is no size"))
+                    .code(Code::Usage)
+                    .hint("write 500M or 200G")
+            })?),
+        };
+        if !(args.survive > 0.0 && args.survive < 1.0) {
+            return Err(Failure::new(format!(
+                "--survive {} is no probability below 1",
+                args.survive
+            ))
+            .code(Code::Usage)
+            .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
+        }
+        let (budget, currency) = (args.budget.clone(), args.currency.clone());
+        Ok(Self { size, survive: args.survive, epochs: args.epochs, budget, currency })
+    }
+}
+
+impl NewContracts {
+    pub(super) fn new(home: &Home, places: Places, wanted: Wanted, json: bool) -> Self {
+        Self { home: home.clone(), places, wanted, json, left: Mutex::default() }
+    }
+
+    /// Whether contracts may be opened at all: somebody said how much room they are to have.
+    pub(super) const fn may_be(&self) -> bool {
+        self.wanted.size.is_some()
+    }
+
+    pub(super) const fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Opens contracts for a new set, with none of those that `failed`, now or before.
+    pub(super) async fn open(
+        &self,
+        agent: &Agent,
+        failed: BTreeSet<EntityId>,
+    ) -> Result<(), Failure> {
+        let Wanted { size, survive, epochs, budget, currency } = &self.wanted;
+        let bytes = size.ok_or_else(|| {
+            Failure::new("there are no contracts to store anything under")
+                .code(Code::NotFound)
+                .hint("say how much there will be: `fondaco gateway restic --size 20G --broker ADDRESS …`, or --host ADDRESS …")
+        })?;
+        let wallet = self.home.wallet()?;
+        let currency = wallet.find(currency.as_deref())?;
+        let (held, failed) = {
+            let mut left = self.left();
+            left.failed.extend(failed);
+            (left.held, left.failed.clone())
+        };
+        let budget = match budget {
+            None => None,
+            Some(text) => {
+                let all = currency.scale()?.parse(text).map_err(|error| {
+                    Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
+                })?;
+                Some(all.saturating_sub(held))
+            }
+        };
+        let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
+        let mut hosts = self.places.find(agent, currency, &wish, self.json).await?;
+        hosts.retain(|host| !failed.contains(&host.entity()));
+        let held = open_contracts(&self.home, agent, currency, &hosts, wish, self.json).await?;
+        let mut left = self.left();
+        left.held = left.held.checked_add(held).unwrap_or(Amount::MAX);
+        Ok(())
+    }
+
+    /// Has the hosts keep the books: what is held for contracts must not be forgotten with this machine.
+    pub(super) async fn keep_books(&self, agent: &Agent, objects: &Objects) {
+        keep_books(&self.home, agent, objects, self.json).await;
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
