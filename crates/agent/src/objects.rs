@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use waiting::{PATIENCE, in_time, is_full};
+use waiting::{PATIENCE, in_time, is_full, only_takes_nothing};
 
 /// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
@@ -78,6 +78,8 @@ struct Down {
     may_return: bool,
     /// Whether another host should take its place in the next set.
     replace: bool,
+    /// Whether what it keeps counts as lost then.
+    lost: bool,
     /// Whether it is the hold that is used up.
     spent: bool,
     /// When it is to be tried again, if by itself.
@@ -144,11 +146,12 @@ impl Objects {
         replace.filter_map(|(contract, _)| Some(self.sessions.get(contract)?.provider())).collect()
     }
 
-    /// Counts as lost what the hosts keep that others take the place of; it is in their record from then on.
+    /// Counts as lost what the hosts keep that others take the place of, but for those that only take nothing new; it is in their
+    /// record from then on.
     pub fn count_lost(&self) -> Result<(), AgentError> {
         let lost: Vec<ContractId> = {
             let down = self.down.lock().expect("no panic under this lock");
-            down.iter().filter(|(_, down)| down.replace).map(|(contract, _)| *contract).collect()
+            down.iter().filter(|(_, down)| down.lost).map(|(contract, _)| *contract).collect()
         };
         for contract in lost {
             if !self.book.read(|book| book.is_lost(contract)) {
@@ -492,7 +495,8 @@ impl Objects {
     fn note_slow(&self, contract: ContractId, shard: ShardId, rows: &Range<u64>) {
         let why = format!("a host said nothing for {} s", PATIENCE.as_secs());
         let until = Some(Instant::now() + SLOW_SPAN);
-        let down = Down { why, may_return: true, replace: false, spent: false, until };
+        let (may_return, replace, lost, spent) = (true, false, false, false);
+        let down = Down { why, may_return, replace, lost, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         self.note_unanswered(contract, shard, rows);
     }
@@ -564,8 +568,9 @@ impl Objects {
                     }
             );
         let (may_return, until) = (is_transient(error), None);
-        let spent = matches!(error, AgentError::HoldSpent { .. });
-        let down = Down { why: error.to_string(), may_return, replace, spent, until };
+        let (lost, spent) =
+            (replace && !only_takes_nothing(error), matches!(error, AgentError::HoldSpent { .. }));
+        let down = Down { why: error.to_string(), may_return, replace, lost, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
