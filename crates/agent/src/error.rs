@@ -118,6 +118,14 @@ pub enum AgentError {
         contract: ContractId,
         /// The most that the hold pays.
         hold_max: Amount,
+    /// New contracts may cost more than was agreed to.
+    #[error("it may cost more than is left of the budget")]
+    OverBudget {
+        /// What it may cost at most.
+        wanted: Amount,
+        /// What is left of the budget.
+        left: Amount,
+    },
         /// What it would have to pay in all: this step, and keeping what is kept to the end.
         wanted: Amount,
     },
@@ -217,6 +225,7 @@ impl AgentError {
                     .to_owned(),
             ),
             Self::HoldSpent { .. } | Self::Unreadable { spent: true, .. } => Some(
+            Self::OverBudget { .. } => Some("raise the budget, or let it end".to_owned()),
                 "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there"
                     .to_owned(),
             ),

@@ -187,15 +187,7 @@ impl Opening<'_> {
         if let Some(budget) = wish.budget
             && held > budget
         {
-            return Err(AgentError::Invalid {
-                what: format!(
-                    "these contracts may cost up to {} units, the budget is {}",
-                    held.get(),
-                    budget.get()
-                ),
-                hint: "raise --budget, lower --survive or --epochs, or name cheaper hosts"
-                    .to_owned(),
-            });
+            return Err(AgentError::OverBudget { wanted: held, left: budget });
         }
         self.afford(&records).await?;
         for (record, &index) in records.iter().zip(&placement.providers) {

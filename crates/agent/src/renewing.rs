@@ -91,6 +91,20 @@ impl Agent {
         let (tab, authorised, state) = session.before_renewal().await?;
         if let Some(why) = state.why() {
             let reason = Reason::Ended { why };
+    /// Returns the open contracts, of those that end before `within` epochs have gone by and that something lies under, which are
+    /// not renewed because their hosts were caught.
+    pub fn caught_within(&self, within: f64) -> Vec<ContractRecord> {
+        let now = self.clock.now();
+        self.book.read(|book| {
+            let holding = book.holding();
+            let ending = ending(book, now, within).filter(|record| {
+                let provider = record.terms.prices.provider;
+                holding.contains(&record.terms.id()) && book.distrusted(provider).is_some()
+            });
+            ending.cloned().collect()
+        })
+    }
+
             return Err(AgentError::Provider { provider, reason });
         }
         if let State::Ending { at } = state {
@@ -115,15 +129,7 @@ impl Agent {
             }
         };
         if let Some(budget) = budget.filter(|budget| *budget < record.hold_max) {
-            return Err(AgentError::Invalid {
-                what: format!(
-                    "renewing with {} may cost {} units, of the budget {} are left",
-                    provider.short(),
-                    record.hold_max.get(),
-                    budget.get()
-                ),
-                hint: "raise --budget, or let the contract end".to_owned(),
-            });
+            return Err(AgentError::OverBudget { wanted: record.hold_max, left: budget });
         }
         match opening.secure_hold(&record).await {
             Ok(()) => {}
@@ -185,7 +191,7 @@ impl Agent {
     }
 }
 
-/// Returns the open contracts that hold anything, and end before `within` of their epochs have gone by.
+/// Returns the contracts of [`ending`] that are renewed: those with hosts that were not caught.
 fn due(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &ContractRecord> {
     let ends_soon = move |record: &ContractRecord| {
         let epoch = record.terms.prices.epoch.milliseconds();
@@ -201,8 +207,13 @@ fn due(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &Contra
         record.stage == Stage::Open
             && record.terms.ends > now
             && book.given(*id) > Bytes::ZERO
-            && book.distrusted(record.terms.prices.provider).is_none()
             && ends_soon(record)
     };
     book.contracts().filter(is_due).map(|(_, record)| record)
 }
+    ending(book, now, within)
+        .filter(|record| book.distrusted(record.terms.prices.provider).is_none())
+}
+
+/// Returns the open contracts that hold anything, and end before `within` of their epochs have gone by.
+fn ending(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &ContractRecord> {

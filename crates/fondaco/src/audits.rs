@@ -4,7 +4,7 @@ use crate::backup::open;
 use crate::cli::{AuditArgs, AuditCommand};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
-use crate::screen::{count_bar, say};
+use crate::screen::{count_bar, counted, say};
 use fondaco_agent::audit_log::{Entry, Finding};
 use fondaco_agent::auditing::{Kind, Outcome};
 use fondaco_agent::{Agent, SignedEntry, Standing};
@@ -44,7 +44,7 @@ async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(),
     }
     let bar = count_bar("auditing", objects.sessions().len(), json);
     let audited = bar.during(agent.audit(&objects, kind, samples, |_| bar.step())).await?;
-    let (mut caught, mut lost) = (0, 0);
+    let (mut caught, mut lost) = (0_usize, 0);
     for each in audited {
         let (standing, words) = agent
             .book()
@@ -80,7 +80,9 @@ async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(),
     match caught {
         0 => Ok(()),
         _ => {
-            Err(Failure::new(format!("{caught} hosts were caught; they are not dealt with again"))
+            let were = if caught == 1 { "was caught; it is" } else { "were caught; they are" };
+            let hosts = counted(caught, "host");
+            Err(Failure::new(format!("{hosts} {were} not dealt with again"))
                 .code(Code::Verification)
                 .hint("run `fondaco backup repair --now`: others take over what they kept"))
         }

@@ -9,6 +9,7 @@ mod mount;
 mod repair;
 mod restore;
 mod state;
+mod sums;
 mod tend;
 
 pub(crate) use contracts::contracts;

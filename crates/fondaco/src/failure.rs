@@ -28,6 +28,26 @@ pub(crate) enum Code {
     Verification = 8,
 }
 
+impl Code {
+    /// Returns the code of several failures: that of the gravest, so that one which waiting mends hides none that it does not.
+    pub(crate) fn gravest(codes: impl IntoIterator<Item = Self>) -> Self {
+        codes.into_iter().max_by_key(|code| code.gravity()).unwrap_or(Self::Other)
+    }
+
+    /// Waiting mends the first two.
+    const fn gravity(self) -> u8 {
+        match self {
+            Self::Unreachable => 0,
+            Self::Locked => 1,
+            Self::Other => 2,
+            Self::NotFound => 3,
+            Self::Usage => 4,
+            Self::Funds => 5,
+            Self::Verification => 6,
+        }
+    }
+}
+
 /// Why a command failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -69,6 +89,10 @@ impl Failure {
 
     pub(crate) fn what(&self) -> &str {
         &self.what
+    }
+
+    pub(crate) fn what_to_do(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     pub(crate) const fn ends_with(&self) -> Code {
@@ -177,6 +201,7 @@ impl From<AgentError> for Failure {
             AgentError::Transport(_) | AgentError::Late { .. } => Code::Unreachable,
             AgentError::Issuer(Refusal::Ledger { .. })
             | AgentError::HoldSpent { .. }
+            | AgentError::OverBudget { .. }
             | AgentError::Unreadable { spent: true, .. } => Code::Funds,
             AgentError::Caught { .. }
             | AgentError::Unreadable { spent: false, .. }

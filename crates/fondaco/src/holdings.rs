@@ -1,7 +1,7 @@
 //! `fondaco balance` and `deposits`: what I hold and was paid, of all currencies side by side.
 //!
-//! All issuers are asked at once. One that is away keeps nobody from learning what the others say: it is named, and the
-//! command ends with a code of its own.
+//! All issuers are asked at once. One that fails keeps nobody from learning what the others say: it is named, and the command
+//! ends with the code of its failure; of several, with that of the gravest.
 
 use crate::cli::DepositsArgs;
 use crate::failure::{Code, Failure};
@@ -52,9 +52,7 @@ impl<'a> Missing<'a> {
         if all == 1 {
             return Err(self.failures.swap_remove(0));
         }
-        let codes: Vec<Code> = self.failures.iter().map(Failure::ends_with).collect();
-        let away = codes.contains(&Code::Unreachable);
-        let code = if away { Code::Unreachable } else { codes[0] };
+        let code = Code::gravest(self.failures.iter().map(Failure::ends_with));
         Err(Failure::new(format!("{missing} of {all} issuers did not answer as they should"))
             .code(code)
             .hint("what the others said stands above; ask again later"))

@@ -101,6 +101,38 @@ async fn currencies_stand_side_by_side() {
     world.end().await;
 }
 
+/// An issuer that is away may be back; one whose books were set back is worse, and gives the command its code.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gravest_of_several_failures_is_the_code() {
+    let mut world = world();
+    let north = issuer(&mut world, "north", "NOR").await;
+    let south = issuer(&mut world, "south", "SUD").await;
+    let alice = holder(&world, "alice", &[&north, &south]).await;
+    let (books, old) = (world.home("south").join("issuer"), world.home("south").join("old"));
+    let socket = south.rsplit('@').next().unwrap();
+    let up = ["issuer", "up", "--listen", socket, "--soap", "none"];
+    world.stop("south").await;
+    copy(&books, &old);
+    world.start("south", up).await.unwrap();
+    world.ask("south", ["issuer", "mint", "5", "--to", &alice]).await.unwrap();
+    assert_eq!(world.run("alice", ["balance"]).await.unwrap().len(), 2);
+    world.stop("south").await;
+    std::fs::remove_dir_all(&books).unwrap();
+    std::fs::rename(&old, &books).unwrap();
+    world.start("south", up).await.unwrap();
+    world.kill("north").await.unwrap();
+    let lines = world.run_to("alice", ["balance"], 1).await.unwrap();
+    assert_eq!((&lines[0]["code"], &lines[1]["code"]), (&6.into(), &1.into()), "{lines:?}");
+    assert!(lines[1]["error"].as_str().unwrap().contains("set back"), "{lines:?}");
+    assert!(said(&lines).contains("2 of 2 issuers"), "{lines:?}");
+    world.end().await;
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
 /// Whatever cannot be paid is refused by its own name, and no money moves.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_paid_is_refused_by_name() {

@@ -165,6 +165,43 @@ async fn contracts_are_renewed_without_sending_a_byte() {
     market.settled().await;
 }
 
+/// Whatever is not renewed is named with the reason, in the currency, and the exit code says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_renewed_is_told() {
+    let mut market = market().await;
+    let said = |lines: &[Value]| lines.last().unwrap()["error"].as_str().unwrap().to_owned();
+    let poor = ["contracts", "renew", "--budget", "0.000001 TST"];
+    let lines = market.world.run_to("buyer", poor, 5).await.unwrap();
+    let failed = all(&lines, "not_renewed");
+    assert_eq!(failed.len(), HOSTS.len(), "{lines:?}");
+    for line in &failed {
+        let why = line["why"].as_str().unwrap();
+        assert!(why.ends_with("of the budget 0.000001 TST are left"), "{why}");
+        assert!(line["code"] == 5 && line["hint"].is_string(), "{line}");
+    }
+    assert!(said(&lines).starts_with("3 of 3 contracts were not renewed: it may cost up to 0.0"));
+    let monthly = ["contracts", "renew", "--budget", "5 TST/month"];
+    assert!(said(&market.world.run_to("buyer", monthly, 2).await.unwrap()).contains("for once"));
+
+    let ann = market.world.address("ann").unwrap().to_owned();
+    let (entity, socket) = ann.split_once('@').unwrap();
+    market.world.kill("ann").await.unwrap();
+    let lines = market.world.run_to("buyer", ["contracts", "renew"], 6).await.unwrap();
+    assert_eq!(all(&lines, "renewed").len(), 2, "{lines:?}");
+    assert!(said(&lines).starts_with("1 of 3 contracts was not renewed"), "{lines:?}");
+    assert!(ann.starts_with(all(&lines, "not_renewed")[0]["provider"].as_str().unwrap()));
+    market.world.start("ann", ["up", "--listen", socket]).await.unwrap();
+
+    // There is no money any more.
+    let left = market.world.ask("buyer", ["balance"]).await.unwrap();
+    let left = left["available"].as_str().unwrap();
+    market.world.ask("buyer", ["pay", entity, left]).await.unwrap();
+    let lines = market.world.run_to("buyer", ["contracts", "renew"], 5).await.unwrap();
+    let told = said(&lines);
+    assert!(told.contains("TST, and you have 0.000000 TST") && !told.contains("units"), "{told}");
+    market.world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_leaves_and_another_loses_its_disk() {
     let mut market = market().await;
@@ -187,7 +224,8 @@ async fn a_provider_leaves_and_another_loses_its_disk() {
     let lines = market.world.run("buyer", ["contracts", "renew"]).await.unwrap();
     let failed = all(&lines, "not_renewed");
     assert_eq!(failed.len(), 0, "an hour more ends before she leaves: {lines:?}");
-    let lines = market.world.run("buyer", ["contracts", "renew", "--epochs", "4"]).await.unwrap();
+    let four = ["contracts", "renew", "--epochs", "4"];
+    let lines = market.world.run_to("buyer", four, 1).await.unwrap();
     let failed = all(&lines, "not_renewed");
     assert_eq!(failed.len(), 1, "four do not: {lines:?}");
 

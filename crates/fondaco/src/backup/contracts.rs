@@ -1,14 +1,16 @@
 //! `fondaco contracts`: what hosts are owed.
 
+use super::create::BudgetText;
+use super::sums::in_currency;
 use super::{bill, open};
 use crate::cli::ContractsCommand;
 use crate::failure::{Code, Failure};
-use crate::home::{CurrencyConfig, Home};
-use crate::screen::say;
+use crate::home::{CurrencyConfig, Home, WalletConfig};
+use crate::screen::{counted, say};
 use crate::wallet::client;
-use fondaco_agent::book::{ContractRecord, Stage};
-use fondaco_agent::{Agent, ContractStatus, Renewal, Wallet};
-use fondaco_contract::exposure_max;
+use fondaco_agent::book::{Book, ContractRecord, Stage};
+use fondaco_agent::{Agent, AgentError, ContractStatus, Renewal, Wallet};
+use fondaco_contract::{ContractId, exposure_max};
 use fondaco_units::Amount;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -38,21 +40,19 @@ pub(crate) async fn contracts(
         }
         ContractsCommand::Renew { within, epochs, budget, currency, .. } => {
             let currency = wallet.find(currency.as_deref())?;
-            let budget = match &budget {
-                None => None,
-                Some(text) => Some(currency.scale()?.parse(text).map_err(|error| {
-                    Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
-                })?),
-            };
+            let budget = budget.as_deref().map(|text| budget_of(text, currency)).transpose()?;
             let within = within.unwrap_or(f64::INFINITY);
-            if !agent.any_ends_within(within) {
+            if !agent.any_ends_within(within) && agent.caught_within(within).is_empty() {
                 return Err(Failure::new("there are no contracts to be renewed")
                     .code(Code::NotFound)
                     .hint("see `fondaco contracts list` for when they end"));
             }
-            renew(home, &agent, currency, within, epochs, budget, json).await?;
-            super::state::keep(home, &agent, &Arc::new(agent.objects()), json).await;
-            Ok(())
+            let mut renewed = renew(home, &agent, currency, within, epochs, budget, json).await?;
+            if !renewed.renewed.is_empty() {
+                super::state::keep(home, &agent, &Arc::new(agent.objects()), json).await;
+            }
+            renewed.add_caught(&agent, currency, within, json)?;
+            renewed.end(currency)
         }
         ContractsCommand::End { yes, .. } => {
             if !yes {
@@ -68,7 +68,8 @@ pub(crate) async fn contracts(
                         say(&line.to_string());
                     }
                     Ok(Some(paid)) => {
-                        say(&format!("{contract:.20}…  ended, {} units paid", paid.get()));
+                        let paid = money(&agent, &wallet, contract, paid);
+                        say(&format!("{contract:.20}…  ended, {paid} paid"));
                     }
                     Ok(None) => say(&format!("{contract:.20}…  was over, as its host says")),
                     Err(error) => failed = Some(error),
@@ -106,28 +107,60 @@ async fn learn_what_was_paid(home: &Home, agent: &Agent) {
     }
 }
 
-/// Renews the contracts that end soon, says how that went, and returns what is held for the new ones.
-pub(super) async fn renew(
-    home: &Home,
-    agent: &Agent,
-    currency: &CurrencyConfig,
-    within: f64,
-    epochs: u32,
-    budget: Option<Amount>,
-    json: bool,
-) -> Result<Amount, Failure> {
-    if !agent.any_ends_within(within) {
-        return Ok(Amount::ZERO);
+/// Reads what a renewal may cost in all.
+fn budget_of(text: &str, currency: &CurrencyConfig) -> Result<Amount, Failure> {
+    let budget = BudgetText::parse(text)?;
+    if budget.is_monthly {
+        return Err(Failure::new("a renewal is for once, and --budget is by the month")
+            .code(Code::Usage)
+            .hint("write it as \"5 CLR\": the most that the new contracts may cost in all"));
     }
-    let client = client(&home.key()?, currency.issuer()?).await?;
-    let wallet = Wallet::open(&home.folder("agent")?, client)?;
-    wallet.resume().await?;
-    let mut held = Amount::ZERO;
-    for Renewal { from, provider, outcome } in agent.renew(&wallet, within, epochs, budget).await? {
+    if budget.symbol.is_some_and(|symbol| symbol != currency.symbol) {
+        return Err(Failure::new(format!(
+            "--budget {text} is not in {}, in which the contracts are paid",
+            currency.symbol
+        ))
+        .code(Code::Usage)
+        .hint("say both in one currency"));
+    }
+    Ok(budget.read(currency.scale()?)?.amount)
+}
+
+/// Shows what was paid under a contract in its currency.
+fn money(agent: &Agent, wallet: &WalletConfig, contract: ContractId, paid: Amount) -> String {
+    let of = |book: &Book| Some(book.contract(contract)?.terms.prices.currency.issuer());
+    let issuer = agent.book().read(of).map(|issuer| issuer.to_string());
+    match wallet.find(issuer.as_deref()) {
+        Ok(currency) => currency.show(paid),
+        Err(_) => format!("{} units", paid.get()), // Of a currency that was removed from here.
+    }
+}
+
+/// What renewing came to.
+#[derive(Debug, Default)]
+pub(super) struct Renewals {
+    /// The most that the new contracts may cost.
+    pub(super) held: Amount,
+    /// The contracts that others follow on, each with that other.
+    pub(super) renewed: Vec<(ContractId, ContractId)>,
+    /// Why nothing follows on the rest.
+    pub(super) failures: Vec<Failure>,
+}
+
+impl Renewals {
+    /// Takes in what came of one, and says it.
+    pub(super) fn add(
+        &mut self,
+        renewal: Renewal,
+        currency: &CurrencyConfig,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let Renewal { from, provider, outcome } = renewal;
         let provider = provider.short();
         match outcome {
             Ok(renewed) => {
-                held = held.checked_add(renewed.held).unwrap_or(Amount::MAX);
+                self.renewed.push((from, renewed.to));
+                self.held = self.held.checked_add(renewed.held).unwrap_or(Amount::MAX);
                 if json {
                     let line = json!({
                         "event": "renewed", "contract": from.to_string(), "provider": provider,
@@ -143,21 +176,93 @@ pub(super) async fn renew(
                     ));
                 }
             }
-            Err(error) if json => {
-                let line = json!({
-                    "event": "not_renewed", "contract": from.to_string(), "provider": provider,
-                    "why": error.to_string(),
-                });
-                say(&line.to_string());
+            Err(error) => {
+                let failure = in_currency(error, currency);
+                let why = failure.what();
+                if json {
+                    let line = json!({
+                        "event": "not_renewed", "contract": from.to_string(), "provider": provider,
+                        "why": why, "hint": failure.what_to_do(), "code": failure.ends_with() as u8,
+                    });
+                    say(&line.to_string());
+                } else {
+                    say(&format!("{provider}…  not renewed: {why}"));
+                }
+                self.failures.push(failure);
             }
-            Err(error) => say(&format!("{provider}…  not renewed: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Takes in the contracts with hosts that were caught, which nothing is renewed with.
+    fn add_caught(
+        &mut self,
+        agent: &Agent,
+        currency: &CurrencyConfig,
+        within: f64,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let issuer = currency.issuer()?.entity();
+        for record in agent.caught_within(within) {
+            let prices = &record.terms.prices;
+            let (from, provider) = (record.terms.id(), prices.provider);
+            if prices.currency.issuer() != issuer {
+                continue;
+            }
+            let what = "nothing is renewed with it".to_owned();
+            let outcome = Err(AgentError::Caught { provider, what });
+            self.add(Renewal { from, provider, outcome }, currency, json)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the command: all that was asked for was done, or not.
+    fn end(self, currency: &CurrencyConfig) -> Result<(), Failure> {
+        let (missing, all) = (self.failures.len(), self.renewed.len() + self.failures.len());
+        let code = Code::gravest(self.failures.iter().map(Failure::ends_with));
+        match self.failures.into_iter().find(|failure| failure.ends_with() == code) {
+            None if all > 0 => Ok(()),
+            None => {
+                let what = format!("there are no contracts in {} to be renewed", currency.symbol);
+                Err(Failure::new(what).code(Code::NotFound).hint(
+                    "see `fondaco contracts list` for when they end, and what they are paid in",
+                ))
+            }
+            Some(gravest) => {
+                let what = gravest.what().to_owned();
+                let were = if missing == 1 { "was" } else { "were" };
+                let all = counted(all, "contract");
+                Err(gravest.saying(format!("{missing} of {all} {were} not renewed: {what}")))
+            }
         }
     }
-    Ok(held)
+}
+
+/// Renews the contracts that end soon, and says how that went.
+pub(super) async fn renew(
+    home: &Home,
+    agent: &Agent,
+    currency: &CurrencyConfig,
+    within: f64,
+    epochs: u32,
+    budget: Option<Amount>,
+    json: bool,
+) -> Result<Renewals, Failure> {
+    let mut renewals = Renewals::default();
+    if !agent.any_ends_within(within) {
+        return Ok(renewals);
+    }
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    wallet.resume().await?;
+    for renewal in agent.renew(&wallet, within, epochs, budget).await? {
+        renewals.add(renewal, currency, json)?;
+    }
+    Ok(renewals)
 }
 
 fn list_contract(
-    wallet: &crate::home::WalletConfig,
+    wallet: &WalletConfig,
     status: &ContractStatus,
     json: bool,
 ) -> Result<(), Failure> {

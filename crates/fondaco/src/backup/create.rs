@@ -47,6 +47,8 @@ impl Budget {
 /// A budget as it is written: `5`, `5 CLR`, `5 CLR/month`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BudgetText<'a> {
+    /// How it was said.
+    pub(super) flag: &'static str,
     amount: &'a str,
     pub(super) symbol: Option<&'a str>,
     pub(super) is_monthly: bool,
@@ -54,8 +56,12 @@ pub(super) struct BudgetText<'a> {
 
 impl<'a> BudgetText<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, Failure> {
+        Self::parse_of("--budget", text)
+    }
+
+    pub(super) fn parse_of(flag: &'static str, text: &'a str) -> Result<Self, Failure> {
         let wrong = || {
-            Failure::new(format!("--budget {text:?} is no sum of money"))
+            Failure::new(format!("{flag} {text:?} is no sum of money"))
                 .code(Code::Usage)
                 .hint("write it as \"5 CLR\" for all of the time, or as \"5 CLR/month\"")
         };
@@ -66,16 +72,16 @@ impl<'a> BudgetText<'a> {
         };
         let mut words = sum.split_whitespace();
         match (words.next(), words.next(), words.next()) {
-            (Some(amount), symbol, None) => Ok(Self { amount, symbol, is_monthly }),
+            (Some(amount), symbol, None) => Ok(Self { flag, amount, symbol, is_monthly }),
             _ => Err(wrong()),
         }
     }
 
     pub(super) fn read(self, scale: Scale) -> Result<Budget, Failure> {
-        let Self { amount, is_monthly, .. } = self;
-        let amount = scale.parse(amount).map_err(|error| {
-            Failure::new(format!("--budget {amount}: {error}")).code(Code::Usage)
-        })?;
+        let Self { flag, amount, is_monthly, .. } = self;
+        let amount = scale
+            .parse(amount)
+            .map_err(|error| Failure::new(format!("{flag} {amount}: {error}")).code(Code::Usage))?;
         Ok(Budget { amount, is_monthly })
     }
 }
@@ -144,6 +150,7 @@ impl Create<'_> {
         // What a month's budget allows depends on how long the new contracts last, which their hosts say.
         let most = budget.filter(|budget| !budget.is_monthly).map(|budget| budget.amount);
         let renewed = renew(self.home, agent, currency, renew_within, epochs, most, *json).await?;
+        let renewed = renewed.held;
         take(&mut budget, renewed);
         if !renewed.is_zero() {
             state::keep(self.home, agent, &agent.objects(), *json).await;
@@ -411,6 +418,13 @@ pub(super) fn unaffordable(error: AgentError, currency: &CurrencyConfig) -> Fail
         ))
         .code(Code::Funds)
         .hint("get more of it, or ask for less: a smaller size, fewer --epochs, a lower --survive"),
+        AgentError::OverBudget { wanted, left } => Failure::new(format!(
+            "these contracts may cost up to {}, the budget is {}",
+            currency.show(wanted),
+            currency.show(left)
+        ))
+        .code(Code::Funds)
+        .hint("raise --budget, lower --survive or --epochs, or name cheaper hosts"),
         error => error.into(),
     }
 }

@@ -9,7 +9,7 @@ use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers::Places;
-use crate::screen::say;
+use crate::screen::{counted, say};
 use crate::wallet;
 use fondaco_agent::delegate::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, LeftOut, SignedHandedBack, Watched,
@@ -326,7 +326,7 @@ async fn revoke(home: &Home, args: &RevokeArgs, json: bool) -> Result<(), Failur
             say_progress(json, "Every host was told.");
             Ok(())
         }
-        count => Err(Failure::new(format!("{count} hosts could not be told"))
+        count => Err(Failure::new(format!("{} could not be told", counted(count, "host")))
             .code(Code::Unreachable)
             .hint("run the same again when they are there")),
     }

@@ -4,7 +4,7 @@ use super::{blocking, look, open, repo, state};
 use crate::cli::{CheckArgs, ForgetArgs, PruneArgs};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
-use crate::screen::say;
+use crate::screen::{counted, say};
 use fondaco_agent::{Agent, AgentError, Forget, Keep, Objects, PruneReport};
 use fondaco_ports::Clock as _;
 use fondaco_store::SystemClock;
@@ -33,13 +33,14 @@ pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<()
         }
         if report.errors.is_empty() {
             let how = if read_data { "every byte was read" } else { "no data was read" };
-            say(&format!("{} snapshots are whole; {how}.", report.snapshots));
+            let are = if report.snapshots == 1 { "is" } else { "are" };
+            say(&format!("{} {are} whole; {how}.", counted(report.snapshots, "snapshot")));
         }
     }
     match report.errors.len() {
         0 => Ok(()),
         count => {
-            let told = format!("the check found {count} errors");
+            let told = format!("the check found {}", counted(count, "error"));
             match report.failure {
                 Some(error @ AgentError::Unreadable { spent: true, .. }) => {
                     Err(Failure::from(error).saying(told))
@@ -81,7 +82,7 @@ pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<
         say(&line.to_string());
     } else {
         let would = if dry_run { " would be" } else { "" };
-        say(&format!("{count} snapshots{would} forgotten, {} kept.", report.kept));
+        say(&format!("{}{would} forgotten, {} kept.", counted(count, "snapshot"), report.kept));
     }
     if args.prune && !dry_run {
         return prune_objects(home, &agent, &objects, false, json).await;

@@ -242,6 +242,7 @@ fn told(error: AgentError) -> StoreError {
         | AgentError::Broker { .. }
         | AgentError::AuditLog { .. }
         | AgentError::Locked { .. }
+        | AgentError::OverBudget { .. }
         | AgentError::Store(_)
         | AgentError::Repository(_)
         | AgentError::Invalid { .. } => (Trouble::Own, error.hint()),
