@@ -203,26 +203,23 @@ pub async fn audit(
     Ok(audited)
 }
 
-/// Puts into the book how the audits came out. If no host answers at all, it is more likely that this machine is cut off than
-/// that all of them are: then nobody's silence counts.
+/// Puts into the book how the audits came out. Those of one host count as one, each for its part: it is away from all of its
+/// contracts at once. If no host answers at all, it is more likely that this machine is cut off than that all of them are: then
+/// nobody's silence counts.
 fn note_verdicts(objects: &Objects, audited: &[Audited]) -> Result<(), AgentError> {
     let answers = |outcome: &Outcome| match outcome {
         Outcome::Proven { .. } | Outcome::Caught { .. } => true,
         Outcome::Unasked { .. } | Outcome::Silent { .. } => false,
     };
     let connected = audited.iter().any(|audited| answers(&audited.outcome));
-    for Audited { contract, outcome, .. } in audited {
-        let verdict = match outcome {
+    let verdict = |outcome: &Outcome| {
+        match outcome {
             Outcome::Proven { samples } => (*samples > 0).then_some(Verdict::Proven),
             #[cfg(feature = "simulation")]
             Outcome::Silent { .. } if crate::planted::overlooks() => None,
             Outcome::Silent { .. } => connected.then_some(Verdict::Failed),
             // A lie is in the book already, and what was not asked says nothing.
             Outcome::Caught { .. } | Outcome::Unasked { .. } => None,
-        };
-        if let (Some(verdict), Some(session)) = (verdict, objects.sessions().get(contract)) {
-            let at = session.now();
-            objects.book().record(&Event::Audited { contract: *contract, at, verdict })?;
         }
     }
     Ok(())
@@ -234,6 +231,20 @@ struct Shard {
     name: ShardId,
     /// Its size, with its tags.
     size: u64,
+    };
+    let judged = audited.iter().filter_map(|audited| Some((audited, verdict(&audited.outcome)?)));
+    let judged: Vec<(&Audited, Verdict)> = judged.collect();
+    let mut counts: BTreeMap<EntityId, u32> = BTreeMap::new();
+    for (audited, _) in &judged {
+        *counts.entry(audited.provider).or_default() += 1;
+    }
+    for (Audited { contract, provider, .. }, verdict) in judged {
+        let Some(session) = objects.sessions().get(contract) else { continue };
+        let (contract, at) = (*contract, session.now());
+        objects.book().record(&match counts.get(provider) {
+            Some(&of) if of > 1 => Event::AuditedAmong { contract, at, verdict, of },
+            _ => Event::Audited { contract, at, verdict },
+        })?;
     /// Its size without them: no restore reads any.
     length: u64,
     /// What it is asked about in a deep audit, if it has tags.

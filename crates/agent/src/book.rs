@@ -47,7 +47,7 @@ use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Ending, Label, SignedDeletion, State};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::Code;
-use fondaco_reputation::{Count, Exposure, Policy, Record, Verdict as Judged};
+use fondaco_reputation::{Exposure, Policy, Record, Verdict as Judged};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use giving::Given;
 use std::collections::{BTreeMap, BTreeSet};
@@ -229,25 +229,10 @@ impl Book {
                 open.into_iter().for_each(|contract| self.lose(*provider, contract));
             }
             Event::Audited { contract, at, verdict } => {
-                let terms = self.known(*contract)?.terms;
-                let record = self.records.entry(terms.prices.provider);
-                let record = record.or_insert_with(|| Record::new(&POLICY));
-                match verdict {
-                    Verdict::Failed => {
-                        record.audited(&POLICY, Judged::Failed);
-                    }
-                    Verdict::Proven => {
-                        self.unanswered.remove(contract);
-                        record.audited(&POLICY, Judged::Proven);
-                        let proven = self.proven.entry(*contract).or_insert(terms.begins);
-                        let until = (*at).min(terms.ends).max(*proven);
-                        let (span, epoch) = (until.since(*proven), terms.prices.epoch);
-                        let epochs = Count::fraction(span.milliseconds(), epoch.milliseconds());
-                        // An epoch is as short as the provider says, so that one proof shows one at most.
-                        record.lived(&POLICY, epochs.min(Count::ONE));
-                        *proven = until;
-                    }
-                }
+                self.audited(*contract, *at, *verdict, 1)?;
+            }
+            Event::AuditedAmong { contract, at, verdict, of } => {
+                self.audited(*contract, *at, *verdict, *of)?;
             }
             Event::ReadUnanswered { contract, shard, offset, length } => {
                 self.known(*contract)?;

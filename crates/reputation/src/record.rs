@@ -53,12 +53,20 @@ impl Record {
     /// The beta reputation of Jøsang and Ismail 2002 with forgetting: α ← λα + w(1 + v)/2, β ← λβ + w(1 − v)/2, with
     /// v = 1 for a proof and −1 for none, and w = 1.
     pub fn audited(&mut self, policy: &Policy, verdict: Verdict) -> Standing {
+        self.audited_among(policy, verdict, 1)
+    }
+
+    /// The same of an audit that is one `of` so many of the provider at one time: with w = 1 ⁄ `of`, and as much forgotten, so
+    /// that they count as one together.
+    pub fn audited_among(&mut self, policy: &Policy, verdict: Verdict, of: u32) -> Standing {
+        let part = Count::fraction(1, of.max(1).into());
         let (good, bad) = match verdict {
-            Verdict::Proven => (Count::ONE, Count::ZERO),
-            Verdict::Failed | Verdict::Caught => (Count::ZERO, Count::ONE),
+            Verdict::Proven => (part, Count::ZERO),
+            Verdict::Failed | Verdict::Caught => (Count::ZERO, part),
         };
-        self.good = self.good.faded(policy.memory) + good;
-        self.bad = self.bad.faded(policy.memory) + bad;
+        let memory = kept(policy.memory, part);
+        self.good = self.good.faded(memory) + good;
+        self.bad = self.bad.faded(memory) + bad;
         self.caught |= verdict == Verdict::Caught;
         self.audits = self.audits.saturating_add(1);
         self.standing = if self.caught {
@@ -83,12 +91,7 @@ impl Record {
 
     /// Forgets a little with each epoch seen.
     fn fade(&mut self, policy: &Policy, epochs: Count) {
-        // A part of an epoch makes forget its part: 1 − (1 − λ)·part.
-        let part = epochs.min(Count::ONE).parts();
-        let forgotten = Share::ONE.millionths() - policy.epoch_memory.millionths();
-        let forgotten = u64::from(forgotten) * part / Count::ONE.parts();
-        let memory = Share::ONE.millionths() - u32::try_from(forgotten).unwrap_or(0);
-        let memory = Share::from_millionths(memory).unwrap_or(Share::ONE);
+        let memory = kept(policy.epoch_memory, epochs.min(Count::ONE));
         self.lived = self.lived.faded(memory);
         self.lost = self.lost.faded(memory);
     }
@@ -118,4 +121,12 @@ impl Record {
     pub const fn losses(&self) -> (Count, Count) {
         (self.lost, self.lived)
     }
+}
+
+/// What is remembered after a part of what makes forget: 1 − (1 − λ)·part.
+fn kept(memory: Share, part: Count) -> Share {
+    let forgotten = Share::ONE.millionths() - memory.millionths();
+    let forgotten = u64::from(forgotten) * part.parts() / Count::ONE.parts();
+    let memory = Share::ONE.millionths() - u32::try_from(forgotten).unwrap_or(0);
+    Share::from_millionths(memory).unwrap_or(Share::ONE)
 }

@@ -376,6 +376,17 @@ pub enum Event {
         /// How many bytes.
         length: Bytes,
     },
+    /// The same as [`Event::Audited`], of one contract among several that one provider was audited under at one time.
+    AuditedAmong {
+        /// Which contract.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+        /// How it came out.
+        verdict: Verdict,
+        /// How many there were.
+        of: u32,
+    },
     /// A provider says that it has renewed the contract with another buyer: a delegate, which this book has not heard of yet.
     ContractPassedOn {
         /// Which contract.
@@ -418,6 +429,7 @@ choice!(Event {
     48 => ContractOver { contract, state, tab, paid, kept },
     49 => HoldClosed { contract, paid },
     50 => HostMoved { address },
+    51 => AuditedAmong { contract, at, verdict, of },
     60 => ReadUnanswered { contract, shard, offset, length },
     61 => ContractPassedOn { contract },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },

@@ -1,11 +1,42 @@
 //! What a book says of a provider and of a set: what is to be done, what was promised, and in which words its owner is told.
 
-use super::Book;
-use fondaco_contract::Label;
+use super::{Book, BookError, POLICY, Verdict};
+use fondaco_contract::{ContractId, Label};
 use fondaco_crypto::EntityId;
-use fondaco_reputation::{Record, Standing};
+use fondaco_reputation::{Count, Record, Standing, Verdict as Judged};
+use fondaco_units::Timestamp;
 
 impl Book {
+    /// Takes in how an audit of a contract came out, one `of` so many of its provider at that time.
+    pub(super) fn audited(
+        &mut self,
+        contract: ContractId,
+        at: Timestamp,
+        verdict: Verdict,
+        of: u32,
+    ) -> Result<(), BookError> {
+        let terms = self.known(contract)?.terms;
+        let record = self.records.entry(terms.prices.provider);
+        let record = record.or_insert_with(|| Record::new(&POLICY));
+        match verdict {
+            Verdict::Failed => {
+                record.audited_among(&POLICY, Judged::Failed, of);
+            }
+            Verdict::Proven => {
+                self.unanswered.remove(&contract);
+                record.audited_among(&POLICY, Judged::Proven, of);
+                let proven = self.proven.entry(contract).or_insert(terms.begins);
+                let until = at.min(terms.ends).max(*proven);
+                let (span, epoch) = (until.since(*proven), terms.prices.epoch);
+                let epochs = Count::fraction(span.milliseconds(), epoch.milliseconds());
+                // An epoch is as short as the provider says, so that one proof shows one at most.
+                record.lived(&POLICY, epochs.min(Count::ONE));
+                *proven = until;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns what is to be done about a provider: nothing about one of which nothing was seen.
     pub fn standing(&self, provider: EntityId) -> Standing {
         self.record(provider).map_or(Standing::Good, Record::standing)
@@ -83,6 +114,42 @@ mod tests {
             assert_eq!(said.is_some(), words.is_some(), "{audits}: {said:?}");
             let ends = words.is_none_or(|words| said.as_ref().unwrap().ends_with(words));
             assert!(ends, "{audits}: {said:?}");
+        }
+    }
+
+    /// A provider with one contract and one with ten, which answer and are away at the same times, stand the same.
+    #[test]
+    fn one_absence_counts_once_however_many_contracts_there_are() {
+        let audits = |contracts: u8, verdicts: &[Verdict]| {
+            let mut book = Book::default();
+            for nonce in 1..=contracts {
+                for event in [intended(nonce.into()), opened(nonce.into())] {
+                    book.apply(&event).unwrap();
+                }
+            }
+            for &verdict in verdicts {
+                for nonce in 1..=contracts {
+                    let (contract, at, of) =
+                        (terms(nonce.into()).id(), Timestamp::EPOCH, contracts.into());
+                    book.apply(&Event::AuditedAmong { contract, at, verdict, of }).unwrap();
+                }
+            }
+            let provider = terms(1).prices.provider;
+            let score = book.record(provider).unwrap().score().millionths();
+            (book.standing(provider), score)
+        };
+        let away = |hours| vec![Verdict::Failed; hours];
+        let (back, good) = ([away(20), vec![Verdict::Proven; 9]].concat(), Standing::Good);
+        for (verdicts, standing) in [
+            (away(1), good),
+            (away(25), good), // one with ten contracts was replaced after five
+            (away(27), Standing::Warn),
+            (away(42), Standing::Replace),
+            (back, good),
+        ] {
+            let (one, ten) = (audits(1, &verdicts), audits(10, &verdicts));
+            assert_eq!((one.0, ten.0), (standing, standing), "{}", verdicts.len());
+            assert!(one.1.abs_diff(ten.1) <= 100, "{one:?} {ten:?}");
         }
     }
 

@@ -610,6 +610,12 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
         (0..3_u128).prop_map(|nonce| Event::ContractPassedOn { contract: terms(nonce).id() }),
+        (0..3_u128, 1..4_u32).prop_map(|(nonce, of)| Event::AuditedAmong {
+            contract: terms(nonce).id(),
+            at: Timestamp::EPOCH,
+            verdict: Verdict::Failed,
+            of,
+        }),
         (0..2_u32, 0..3_u8).prop_map(|(set, tenths)| promised(set, f64::from(tenths) / 2.0)),
         (0..2_u8).prop_map(|number| Event::OperatorSaid {
             provider: terms_by(number + 1).prices.provider,
