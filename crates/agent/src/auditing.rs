@@ -122,10 +122,20 @@ pub async fn audit(
     kind: Kind,
     samples: u32,
     nonce: [u8; 32],
+    done: impl FnMut(&Audited),
+) -> Result<Vec<Audited>, AgentError> {
+    audit_of(objects, |_| true, (kind, samples, nonce), done).await
+}
+
+/// The same, of those contracts alone for which `is_asked` says so.
+pub(crate) async fn audit_of(
+    objects: &Objects,
+    is_asked: impl Fn(ContractId) -> bool,
+    (kind, samples, nonce): (Kind, u32, [u8; 32]),
     mut done: impl FnMut(&Audited),
 ) -> Result<Vec<Audited>, AgentError> {
     let mut audits = JoinSet::new();
-    for (&contract, session) in objects.sessions() {
+    for (&contract, session) in objects.sessions().iter().filter(|(id, _)| is_asked(**id)) {
         let (shards, unanswered) =
             objects.book().read(|book| (shards(book, contract), book.unanswered(contract)));
         let session = Arc::clone(session);
@@ -221,16 +231,6 @@ fn note_verdicts(objects: &Objects, audited: &[Audited]) -> Result<(), AgentErro
             // A lie is in the book already, and what was not asked says nothing.
             Outcome::Caught { .. } | Outcome::Unasked { .. } => None,
         }
-    }
-    Ok(())
-}
-
-/// A shard that lies under a contract.
-#[derive(Clone, Copy, Debug)]
-struct Shard {
-    name: ShardId,
-    /// Its size, with its tags.
-    size: u64,
     };
     let judged = audited.iter().filter_map(|audited| Some((audited, verdict(&audited.outcome)?)));
     let judged: Vec<(&Audited, Verdict)> = judged.collect();
@@ -245,6 +245,16 @@ struct Shard {
             Some(&of) if of > 1 => Event::AuditedAmong { contract, at, verdict, of },
             _ => Event::Audited { contract, at, verdict },
         })?;
+    }
+    Ok(())
+}
+
+/// A shard that lies under a contract.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    name: ShardId,
+    /// Its size, with its tags.
+    size: u64,
     /// Its size without them: no restore reads any.
     length: u64,
     /// What it is asked about in a deep audit, if it has tags.

@@ -265,7 +265,7 @@ impl Agent {
         let Place { set: own, index, address } = place;
         let list = offer_of(&self.finder, &address).await?;
         let slot = EntrustedSlot { origin: slot.origin, terms: line.terms, address };
-        match self.open_watch(wallet, &slot, &list, set.share()).await? {
+        match self.open_watch(wallet, &slot, &list, set.share(), None).await? {
             Ok(record) => self.replace(own, index, record.terms.id()),
             Err(why) => Err(AgentError::Placement {
                 what: format!(
@@ -430,7 +430,7 @@ impl Bounds {
 }
 
 /// Refuses prices that are many times those that were agreed on before.
-fn not_dearer(new: &PriceList, old: &PriceList) -> Result<(), AgentError> {
+pub(crate) fn not_dearer(new: &PriceList, old: &PriceList) -> Result<(), AgentError> {
     let pairs = [
         (new.open.get(), old.open.get()),
         (new.store.parts(), old.store.parts()),
@@ -444,7 +444,8 @@ fn not_dearer(new: &PriceList, old: &PriceList) -> Result<(), AgentError> {
                 "{}… asks for more than {DEARER_MAX} times what its contract was made for",
                 new.provider.short()
             ),
-            hint: "let the slot be repaired elsewhere, or talk to its owner".to_owned(),
+            hint: "let the slot be repaired elsewhere, or agree to it: `fondaco contracts renew`"
+                .to_owned(),
         }),
     }
 }

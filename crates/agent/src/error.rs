@@ -108,16 +108,16 @@ pub enum AgentError {
     },
     /// The hold of a contract is used up.
     #[error(
-        "the hold of {contract} pays at most {} units; with this step, and to keep what is there to the end, it would \
-         have to pay {}",
-        hold_max.get(),
-        wanted.get()
+        "the hold of {contract} is used up: what is left of it pays for keeping what is there to the end"
     )]
     HoldSpent {
         /// Which contract.
         contract: ContractId,
         /// The most that the hold pays.
         hold_max: Amount,
+        /// What it would have to pay in all: this step, and keeping what is kept to the end.
+        wanted: Amount,
+    },
     /// New contracts may cost more than was agreed to.
     #[error("it may cost more than is left of the budget")]
     OverBudget {
@@ -125,9 +125,6 @@ pub enum AgentError {
         wanted: Amount,
         /// What is left of the budget.
         left: Amount,
-    },
-        /// What it would have to pay in all: this step, and keeping what is kept to the end.
-        wanted: Amount,
     },
     /// A contract has no room or time for more.
     #[error("{contract} takes no more: {why}")]
@@ -156,7 +153,7 @@ pub enum AgentError {
         found: usize,
         /// The last failure.
         last: String,
-        /// Whether the hold of one that has a shard is used up.
+        /// Whether it could be read if the holds of those that have shards of it, and are used up, were not.
         spent: bool,
     },
     /// Another process uses the agent's folder.
@@ -225,10 +222,10 @@ impl AgentError {
                     .to_owned(),
             ),
             Self::HoldSpent { .. } | Self::Unreadable { spent: true, .. } => Some(
-            Self::OverBudget { .. } => Some("raise the budget, or let it end".to_owned()),
                 "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there"
                     .to_owned(),
             ),
+            Self::OverBudget { .. } => Some("raise the budget, or let it end".to_owned()),
             Self::ContractFull { .. } => {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())
             }

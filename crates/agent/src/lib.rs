@@ -369,8 +369,25 @@ impl Agent {
         samples: u32,
         done: impl FnMut(&Audited),
     ) -> Result<Vec<Audited>, AgentError> {
+        self.audit_of(objects, |_| true, kind, samples, done).await
+    }
+
+    /// The same, of those open contracts alone for which `is_asked` says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Agent::audit`].
+    pub async fn audit_of(
+        &self,
+        objects: &Objects,
+        is_asked: impl Fn(ContractId) -> bool,
+        kind: auditing::Kind,
+        samples: u32,
+        done: impl FnMut(&Audited),
+    ) -> Result<Vec<Audited>, AgentError> {
         let mut log = self.audit_log(|_| ())?;
-        let audited = auditing::audit(objects, kind, samples, entropy::random()?, done).await?;
+        let how = (kind, samples, entropy::random()?);
+        let audited = auditing::audit_of(objects, is_asked, how, done).await?;
         if !audited.is_empty() {
             self.note_audits(log.append(&self.key, &audited)?)?;
         }

@@ -13,6 +13,7 @@
 //! - Packs have the set's code; everything else needs half as many shards, so that it outlives them.
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
+mod unreadable;
 mod waiting;
 
 use crate::AgentError;
@@ -132,11 +133,6 @@ impl Objects {
     pub fn down(&self) -> BTreeMap<ContractId, String> {
         let down = self.down.lock().expect("no panic under this lock");
         down.iter().map(|(contract, down)| (*contract, down.why.clone())).collect()
-    }
-
-    /// Returns whether the hold of a contract was found to be used up.
-    fn is_spent(&self) -> bool {
-        self.down.lock().expect("no panic under this lock").values().any(|down| down.spent)
     }
 
     /// Returns the hosts that others should take the place of.
@@ -399,13 +395,8 @@ impl Objects {
                     .collect();
             }
             if batch.is_empty() {
-                return Err(AgentError::Unreadable {
-                    object: show(object),
-                    needed: record.code.k(),
-                    found: found.len(),
-                    last: self.down().into_values().next_back().unwrap_or_default(),
-                    spent: self.is_spent(),
-                });
+                let known: Vec<u8> = found.iter().map(|(index, _)| *index).collect();
+                return Err(self.unreadable(object, record, set, &known));
             }
             let mut reads: FuturesUnordered<_> = batch
                 .into_iter()

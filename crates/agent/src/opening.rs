@@ -272,6 +272,17 @@ impl Opening<'_> {
         list: SignedPriceList,
         epochs: u32,
     ) -> Result<SignedPriceList, String> {
+        self.fits_as(provider, list, epochs, Standing::Good)
+    }
+
+    /// The same, with a provider that does not stand worse than this.
+    pub(crate) fn fits_as(
+        &self,
+        provider: EntityId,
+        list: SignedPriceList,
+        epochs: u32,
+        worst: Standing,
+    ) -> Result<SignedPriceList, String> {
         let prices = &list.prices;
         if prices.provider != provider {
             return Err("its price list is another's".to_owned());
@@ -280,7 +291,7 @@ impl Opening<'_> {
             return Err(format!("it was caught before: {why}"));
         }
         let record = self.book.read(|book| book.record(provider).copied());
-        if let Some(record) = record.filter(|record| record.standing() != Standing::Good) {
+        if let Some(record) = record.filter(|record| record.standing() > worst) {
             let (standing, score) = (record.standing(), record.score());
             return Err(format!("it proved only {score} of its audits, and is {standing}"));
         }

@@ -9,13 +9,17 @@
 //! The new contract begins when what is paid for under the old one ends, at the price of today, and pays nothing for
 //! writing. A host that signed has moved the shards in the same moment; one that did not keeps them under the old.
 
+mod used_up;
+
 use crate::book::{Book, ContractRecord, Event, Stage};
+use crate::delegate::not_dearer;
 use crate::opening::{Blame, Offer, Opening, good_now};
 use crate::session::offer_of;
 use crate::{Agent, AgentError, Wallet};
 use fondaco_contract::{ContractId, Ending, State, Tab};
 use fondaco_crypto::EntityId;
 use fondaco_ports::market::Reason;
+use fondaco_reputation::Standing;
 use fondaco_units::{Amount, Bytes, Duration, Timestamp};
 
 /// A contract that was to be renewed.
@@ -40,6 +44,16 @@ pub struct Renewed {
     pub ends: Timestamp,
 }
 
+/// What is agreed to by a renewal.
+#[derive(Clone, Copy, Debug)]
+enum Span {
+    /// So many epochs, at the prices of today.
+    Epochs(u32),
+    /// What was agreed to before: until the same end, an epoch at least, at prices that are not many times what they were. Also with
+    /// a host that is warned: how else could it prove itself?
+    AsAgreed,
+}
+
 impl Agent {
     /// Renews, for `epochs`, the open contracts that hold anything and end before `within` epochs have gone by; all that may
     /// cost at most `budget`. A host that was caught is not renewed with.
@@ -62,7 +76,7 @@ impl Agent {
         let mut renewals = Vec::new();
         for old in due {
             let (from, provider) = (old.terms.id(), old.terms.prices.provider);
-            let outcome = self.renew_one(&opening, &old, epochs, budget).await;
+            let outcome = self.renew_one(&opening, &old, Span::Epochs(epochs), budget).await;
             if let Ok(renewed) = &outcome {
                 budget = budget.map(|budget| budget.saturating_sub(renewed.held));
             }
@@ -77,20 +91,6 @@ impl Agent {
         self.book.read(|book| due(book, now, within).next().is_some())
     }
 
-    async fn renew_one(
-        &self,
-        opening: &Opening<'_>,
-        old: &ContractRecord,
-        epochs: u32,
-        budget: Option<Amount>,
-    ) -> Result<Renewed, AgentError> {
-        let from = old.terms.id();
-        let provider = old.terms.prices.provider;
-        let given = self.book.read(|book| book.given(from));
-        let session = self.book.read(|book| self.session_in(book, from, old));
-        let (tab, authorised, state) = session.before_renewal().await?;
-        if let Some(why) = state.why() {
-            let reason = Reason::Ended { why };
     /// Returns the open contracts, of those that end before `within` epochs have gone by and that something lies under, which are
     /// not renewed because their hosts were caught.
     pub fn caught_within(&self, within: f64) -> Vec<ContractRecord> {
@@ -105,6 +105,20 @@ impl Agent {
         })
     }
 
+    async fn renew_one(
+        &self,
+        opening: &Opening<'_>,
+        old: &ContractRecord,
+        span: Span,
+        budget: Option<Amount>,
+    ) -> Result<Renewed, AgentError> {
+        let from = old.terms.id();
+        let provider = old.terms.prices.provider;
+        let given = self.book.read(|book| book.given(from));
+        let session = self.book.read(|book| self.session_in(book, from, old));
+        let (tab, authorised, state) = session.before_renewal().await?;
+        if let Some(why) = state.why() {
+            let reason = Reason::Ended { why };
             return Err(AgentError::Provider { provider, reason });
         }
         if let State::Ending { at } = state {
@@ -120,11 +134,20 @@ impl Agent {
                 let list = offer_of(&self.finder, &old.address).await?;
                 let refused = |what| AgentError::Misanswer { peer: provider, what };
                 good_now(&list, opening.now).map_err(refused)?;
+                let begins = old.terms.paid_until(tab.epochs_paid);
+                let (epochs, worst) = match span {
+                    Span::Epochs(epochs) => (epochs, Standing::Good),
+                    Span::AsAgreed => {
+                        not_dearer(&list.prices, &old.terms.prices)?;
+                        let left = old.terms.ends.since(begins).div_ceil(list.prices.epoch);
+                        (u32::try_from(left).unwrap_or(u32::MAX).max(1), Standing::Warn)
+                    }
+                };
                 // What it would refuse must not cost a hold.
-                let list = opening.fits(provider, list, epochs).map_err(refused)?;
+                let list = opening.fits_as(provider, list, epochs, worst).map_err(refused)?;
                 let offer =
                     Offer { address: self.finder.now_at(&old.address), list, operator: None };
-                let renews = Some((from, old.terms.paid_until(tab.epochs_paid)));
+                let renews = Some((from, begins));
                 opening.intend(&offer, old.terms.size_max, epochs, renews, given)?
             }
         };
@@ -193,6 +216,12 @@ impl Agent {
 
 /// Returns the contracts of [`ending`] that are renewed: those with hosts that were not caught.
 fn due(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &ContractRecord> {
+    ending(book, now, within)
+        .filter(|record| book.distrusted(record.terms.prices.provider).is_none())
+}
+
+/// Returns the open contracts that hold anything, and end before `within` of their epochs have gone by.
+fn ending(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &ContractRecord> {
     let ends_soon = move |record: &ContractRecord| {
         let epoch = record.terms.prices.epoch.milliseconds();
         #[allow(
@@ -211,9 +240,3 @@ fn due(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &Contra
     };
     book.contracts().filter(is_due).map(|(_, record)| record)
 }
-    ending(book, now, within)
-        .filter(|record| book.distrusted(record.terms.prices.provider).is_none())
-}
-
-/// Returns the open contracts that hold anything, and end before `within` of their epochs have gone by.
-fn ending(book: &Book, now: Timestamp, within: f64) -> impl Iterator<Item = &ContractRecord> {

@@ -11,6 +11,7 @@ mod restore;
 mod state;
 mod sums;
 mod tend;
+mod used_up;
 
 pub(crate) use contracts::contracts;
 pub(crate) use create::open_contracts;
@@ -150,10 +151,14 @@ fn bill(status: &ContractStatus) -> Option<Bill> {
 async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, AgentError> + Send + 'static,
 ) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(run)
-        .await
-        .map_err(|error| Failure::new(format!("a thread failed: {error}")))?;
-    Ok(done?)
+    Ok(in_thread(run).await??)
+}
+
+async fn in_thread<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(run).await;
+    done.map_err(|error| Failure::new(format!("a thread failed: {error}")))
 }
 
 pub(crate) fn say_progress(json: bool, what: &str) {

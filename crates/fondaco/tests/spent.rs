@@ -9,36 +9,178 @@ mod market;
 #[path = "../src/demo/world.rs"]
 mod world;
 
-use market::market;
+use market::{Market, market};
+use serde_json::Value;
 
 /// More often than any hold pays for reading everything.
 const READS_MAX: usize = 40;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn reading_does_not_eat_up_what_keeping_costs() {
+const CHECK: [&str; 3] = ["backup", "check", "--read-data"];
+
+fn all<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["event"] == event).collect()
+}
+
+impl Market {
+    /// Reads everything until holds end that; returns how often that went, and what was said when it did no more.
+    async fn read_all_that_holds_pay(&self) -> (usize, Vec<Value>) {
+        for reads in 0..READS_MAX {
+            let lines = self.world.run_to_any("buyer", CHECK, &[0, 5]).await.unwrap();
+            if lines.last().unwrap()["code"] == 5 {
+                return (reads, lines);
+            }
+        }
+        panic!("no hold is used up");
+    }
+
+    /// How the audits of all contracts come out, and how their hosts stand then.
+    async fn audited(&self, who: &str) -> Vec<(String, String)> {
+        let lines = self.world.run(who, ["audit"]).await.unwrap();
+        let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+        let audits = all(&lines, "audit");
+        audits.iter().map(|line| (text(line, "outcome"), text(line, "standing"))).collect()
+    }
+}
+
+/// A backup of 32 MiB by four hosts, under contracts of three epochs.
+async fn backed_up() -> Market {
     let market = market(4).await;
     market.write_noise(8);
     market.world.run("buyer", market.create_args(&["--epochs", "3"])).await.unwrap();
-    let check = ["backup", "check", "--read-data"];
-    let mut reads = 0;
-    let refused = loop {
-        let lines = market.world.run_to_any("buyer", check, &[0, 5]).await.unwrap();
-        if lines.last().unwrap()["code"] == 5 {
-            break lines;
-        }
-        reads += 1;
-        assert!(reads < READS_MAX, "no hold is used up");
-    };
+    market
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_does_not_eat_up_what_keeping_costs() {
+    let market = backed_up().await;
+    let (reads, refused) = market.read_all_that_holds_pay().await;
     assert!(reads >= 2, "a hold pays for reading everything twice");
     let hint = refused.last().unwrap()["hint"].as_str().unwrap();
     assert!(hint.contains("fondaco contracts renew"), "{hint}");
-    let told = refused.iter().find(|line| line["event"] == "check").unwrap()["errors"].to_string();
-    assert!(told.contains("pays at most") && !told.contains("rustic_core"), "{told}");
+    let told = all(&refused, "check")[0]["errors"].to_string();
+    assert!(told.contains("is used up") && !told.contains("rustic_core"), "{told}");
+    assert!(!told.contains("units"), "{told}");
 
     // What keeping costs is still there: each contract pays on to its end, or to a new one.
     let renewed = market.world.run("buyer", ["contracts", "renew"]).await.unwrap();
-    assert_eq!(renewed.iter().filter(|line| line["event"] == "renewed").count(), 4, "{renewed:?}");
-    market.world.run("buyer", check).await.unwrap();
+    assert_eq!(all(&renewed, "renewed").len(), 4, "{renewed:?}");
+    market.world.run("buyer", CHECK).await.unwrap();
     market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
+
+/// A restore that was told what renewing may cost goes on by itself; one that was not, or that has too little, costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_goes_on_within_its_budget() {
+    let market = backed_up().await;
+    market.read_all_that_holds_pay().await;
+    let before = market.world.ask("buyer", ["balance"]).await.unwrap();
+    let to = market.world.home("restored");
+    let to = to.to_str().unwrap();
+    let restore = ["backup", "restore", "--no-cache", "--to", to];
+    let refused = market.world.run_to("buyer", restore, 5).await.unwrap();
+    let hint = refused.last().unwrap()["hint"].as_str().unwrap();
+    assert!(hint.contains("--renew"), "{hint}");
+    let poor = [&restore[..], &["--renew", "0.000001 TST"]].concat();
+    let refused = market.world.run_to("buyer", poor, 5).await.unwrap();
+    assert!(!all(&refused, "not_renewed").is_empty(), "{refused:?}");
+    let error = refused.last().unwrap()["error"].as_str().unwrap();
+    assert!(error.contains("of the budget 0.000001 TST are left"), "{error}");
+    let monthly = [&restore[..], &["--renew", "1 TST/month"]].concat();
+    market.world.run_to("buyer", monthly, 2).await.unwrap();
+    assert_eq!(market.world.ask("buyer", ["balance"]).await.unwrap(), before);
+
+    let rich = [&restore[..], &["--renew", "1 TST"]].concat();
+    let done = market.world.run("buyer", rich).await.unwrap();
+    assert!(!all(&done, "renewed").is_empty() && all(&done, "restore").len() == 1, "{done:?}");
+    compare::compare(&market.source, &market.world.home("restored"), None).unwrap();
+    market.world.end().await;
+}
+
+/// A repair that nobody watches renews what its own audits and others used up, within its budget; its hosts are audited again, and
+/// none is called lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_with_a_budget_renews_what_is_used_up() {
+    let market = backed_up().await;
+    market.read_all_that_holds_pay().await;
+    // Who was not told what it may cost names the hosts, and does no more.
+    let told = market.world.run_to("buyer", ["backup", "repair"], 5).await.unwrap();
+    let used_up = all(&told, "used_up").len();
+    assert!(used_up >= 3, "{told:?}");
+    assert_eq!(all(&told, "health")[0]["live"], 4, "{told:?}");
+    let poor = ["backup", "repair", "--budget", "0.000001 TST"];
+    let told = market.world.run_to("buyer", poor, 5).await.unwrap();
+    assert_eq!(all(&told, "not_renewed").len(), used_up, "{told:?}");
+    assert!(all(&told, "renewed").is_empty(), "{told:?}");
+    let unasked = market.audited("buyer").await;
+    assert_eq!(unasked.iter().filter(|(outcome, _)| outcome == "unasked").count(), used_up);
+
+    let rich = ["backup", "repair", "--budget", "1 TST"];
+    let done = market.world.run("buyer", rich).await.unwrap();
+    assert_eq!(all(&done, "renewed").len(), used_up, "{done:?}");
+    let health = all(&done, "health")[0];
+    assert!(health["live"] == 4 && health["due"] == false, "{health}");
+    assert!(all(&done, "used_up").is_empty() && all(&done, "repaired").is_empty(), "{done:?}");
+    let proven = market.audited("buyer").await;
+    let good = ("proven".to_owned(), "good".to_owned());
+    assert!(proven.len() == 4 && proven.iter().all(|one| *one == good), "{proven:?}");
+    // Nothing is renewed without need, and what is kept ends when it did.
+    let again = market.world.run("buyer", rich).await.unwrap();
+    assert!(all(&again, "renewed").is_empty(), "{again:?}");
+    let lines = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let open: Vec<_> = lines.iter().filter(|line| line["stage"] == "open").collect();
+    let ends: std::collections::BTreeSet<_> =
+        open.iter().map(|line| line["ends"].to_string()).collect();
+    assert_eq!((open.len(), ends.len()), (4, 1), "{lines:?}");
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
+
+/// A delegate's contracts, which only pay for reading, are used up by its audits alone; with a budget it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_goes_on_auditing_within_its_budget() {
+    let market = market(4).await;
+    std::fs::write(market.source.join("letter"), b"dear all".repeat(40_000)).unwrap();
+    std::fs::write(market.source.join("noise"), market::Noise::new().bytes(100_000)).unwrap();
+    market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let friend = market.world.ask("friend", ["init", "--no-passphrase"]).await.unwrap();
+    let friend = friend["entity"].as_str().unwrap();
+    market.world.ask("friend", ["wallet", "add", &market.issuer]).await.unwrap();
+    market.world.ask("issuer", ["issuer", "mint", "100", "--to", friend]).await.unwrap();
+    let file = market.world.home("entrusted");
+    let file = file.to_str().unwrap();
+    market.world.run("buyer", ["delegate", "entrust", friend, "--out", file]).await.unwrap();
+    market.world.run("friend", ["delegate", "accept", file]).await.unwrap();
+    market.world.run("friend", ["delegate", "tend"]).await.unwrap();
+    let mut audits = 0;
+    loop {
+        let lines = market.world.run("friend", ["audit"]).await.unwrap();
+        let is_proven = |line: &&Value| line["outcome"] == "proven";
+        if !all(&lines, "audit").iter().all(is_proven) {
+            assert!(audits > 1, "a hold pays for more than one audit: {lines:?}");
+            break;
+        }
+        audits += 1;
+        assert!(audits < READS_MAX, "no hold is used up");
+    }
+    let told = market.world.run_to("friend", ["delegate", "tend"], 5).await.unwrap();
+    assert!(!all(&told, "used_up").is_empty(), "{told:?}");
+    let tend = ["delegate", "tend", "--budget", "1 TST"];
+    let done = market.world.run("friend", tend).await.unwrap();
+    assert!(!all(&done, "renewed").is_empty(), "{done:?}");
+    assert_eq!(all(&done, "health")[0]["lost"], Value::Array(Vec::new()), "{done:?}");
+    let audited = market.world.run("friend", ["audit"]).await.unwrap();
+    for renewed in all(&done, "renewed") {
+        let is_it = |line: &&Value| line["contract"] == renewed["by"];
+        assert_eq!(audited.iter().find(is_it).unwrap()["outcome"], "proven", "{audited:?}");
+    }
+    // Others are used up later, and are renewed then; none is open twice.
+    for _ in 0..3 {
+        let done = market.world.run("friend", tend).await.unwrap();
+        assert!(all(&done, "used_up").is_empty(), "{done:?}");
+    }
+    let lines = market.world.run("friend", ["contracts", "list"]).await.unwrap();
+    let open = lines.iter().filter(|line| line["stage"] == "open").count();
+    assert_eq!(open, market.hosts.len(), "{lines:?}");
     market.world.end().await;
 }

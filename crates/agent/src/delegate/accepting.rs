@@ -257,7 +257,7 @@ impl Agent {
         round.has(needed, slots.len())?;
         for &(index, slot) in slots {
             let Some(list) = lists.get(&index) else { continue };
-            match self.open_watch(wallet, slot, list, share).await? {
+            match self.open_watch(wallet, slot, list, share, None).await? {
                 Ok(record) => drop(round.opened.insert(index, record.terms.id())),
                 Err(why) => {
                     round.left_out.insert(index, (slot.terms.prices.provider, why));
@@ -268,18 +268,19 @@ impl Agent {
         Ok(round)
     }
 
-    /// Opens a contract that pays for reading `share` bytes twice, until the owner's ends, with a host that asks for this;
-    /// or says what of the host's is in the way.
-    pub(super) async fn open_watch(
+    /// Opens a contract that pays for reading `share` bytes twice, until the owner's ends, with a host that asks for this, within
+    /// a budget if there is one; or says what of the host's is in the way.
+    pub(crate) async fn open_watch(
         &self,
         wallet: &Wallet,
         slot: &EntrustedSlot,
         list: &SignedPriceList,
         share: Bytes,
+        budget: Option<Amount>,
     ) -> Result<Result<ContractRecord, String>, AgentError> {
         let not = BTreeSet::new();
         let until = slot.terms.ends;
-        let (size_max, budget, rest) = (WATCH_SIZE, None, Rest::of_no_set()?);
+        let (size_max, rest) = (WATCH_SIZE, Rest::of_no_set()?);
         let wish = SlotWish { size_max, until, not: &not, budget, reads: share, rest };
         let hosts = [self.finder.now_at(&slot.address)];
         if let Err(error) = not_dearer(&list.prices, &slot.terms.prices) {
@@ -316,7 +317,7 @@ impl Agent {
     }
 
     /// Gives a slot to a contract that is open, at once: one that is meant for a slot and not in it would be opened again.
-    pub(super) fn replace(
+    pub(crate) fn replace(
         &self,
         set: u32,
         index: u8,

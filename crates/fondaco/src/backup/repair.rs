@@ -1,22 +1,28 @@
 //! `fondaco backup repair`: what hosts have lost is made anew on others.
 
-use super::create::BudgetText;
+use super::used_up::{self, Allowance};
 use super::{open_seeking, probability, state};
 use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers::Places;
-use crate::screen::{Bars, complain, say};
+use crate::screen::{Bars, complain, counted, say};
 use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
+use fondaco_agent::auditing::{Audited, Kind};
+use fondaco_agent::book::Stage;
 use fondaco_agent::repair::{Health, Repaired};
-use fondaco_agent::{AgentError, Objects, Trust, Wish};
+use fondaco_agent::{Agent, AgentError, Objects, Trust, Wish};
+use fondaco_contract::ContractId;
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// How often a repair of a set goes on after contracts were renewed.
+const RENEWALS_MAX: u32 = 4;
 
 pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<(), Failure> {
     again(args.every, json, || once(home, &args, json)).await
@@ -48,86 +54,158 @@ pub(super) async fn again<F: Future<Output = Result<(), Failure>>>(
 }
 
 pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(), Failure> {
-    let budget = args.budget.as_deref().map(BudgetText::parse).transpose()?;
-    if budget.is_some_and(|budget| budget.is_monthly) {
-        return Err(Failure::new("a repair is paid for once, and --budget is by the month")
-            .code(Code::Usage)
-            .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
-    }
+    let paid = "a repair is paid for once";
+    let allowance =
+        args.budget.as_deref().map(|text| Allowance::of("--budget", text, paid)).transpose()?;
     let mut places = Places::known(home, &args.find).await?;
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.
     let trust = Trust { newcomer: None, ..Trust::DEFAULT };
     let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
     places.heed_named(home, &agent, json).await?;
-    let mut objects = agent.objects();
-    let sets = agent.survey(&objects, args.samples).await?;
+    let objects = agent.objects();
+    let audits = agent.audit(&objects, Kind::Sampled, args.samples, |_| ()).await?;
+    let report = Report { json, ..Report::default() };
+    let mut round = Round { home, args, places, agent, objects, audits, allowance, report, json };
+    round.renew().await?;
+    let sets = round.survey().await?;
     if sets.is_empty() {
         return Err(Failure::new("nothing is stored that could be repaired").code(Code::NotFound));
     }
-    let looking = objects.spent();
-    let mut report = Report { json, ..Report::default() };
-    // What is left of the budget, by currency.
-    let mut left: BTreeMap<String, Amount> = BTreeMap::new();
+    let looking = round.objects.spent();
     for health in &sets {
         let issuer = health.currency.issuer().to_string();
         let currency = wallet_config.find(Some(&issuer))?;
-        report.show_health(health, args.now);
-        if !health.is_due(args.now) {
-            continue;
-        }
-        let limit = match (left.get(&issuer), budget) {
-            (Some(&left), _) => Some(left),
-            (None, Some(budget)) => {
-                if budget.symbol.is_some_and(|symbol| symbol != currency.symbol) {
-                    report.problem(format!(
-                        "set {} is paid for in {}, and --budget is in another currency",
-                        health.set, currency.symbol
-                    ));
-                    continue;
-                }
-                Some(budget.read(currency.scale()?)?.amount)
-            }
-            (None, None) => None,
-        };
-        // Each host is asked for its room and its prices again.
-        let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
-        let hosts = places.find(&agent, currency, &wish, json).await?;
-        let before = Sums::of(&objects);
-        let wallet = open_wallet(home, currency).await?;
-        let progress = Bars::new(json, Arc::new(String::new));
-        let done = agent.repair(&mut objects, &wallet, &hosts, health, limit, &*progress).await;
-        match done {
-            Ok(repaired) => {
-                if let Some(limit) = limit {
-                    left.insert(issuer, limit.saturating_sub(repaired.held));
-                }
-                let after = Sums::of(&objects);
-                report.show_repaired(health, &repaired, currency, before, after)?;
-            }
-            // Another set may have more luck.
-            Err(error @ (AgentError::Placement { .. } | AgentError::Unreadable { .. })) => {
-                report.problem(format!("set {}: {error}", health.set));
-                if limit.is_some() && matches!(error, AgentError::Unreadable { .. }) {
-                    left.insert(issuer, Amount::ZERO); // Contracts may have been opened before.
-                }
-                if json {
-                    let line = json!({
-                        "event": "unrepaired", "set": health.set, "why": error.to_string(), "hint": error.hint(),
-                    });
-                    say(&line.to_string());
-                }
-            }
-            Err(error) => {
-                let failure = Failure::from(error).during(&format!("set {}", health.set));
-                // What was opened must not be forgotten.
-                state::keep(home, &agent, &objects, json).await;
-                return Err(failure);
-            }
+        round.report.show_health(health, args.now);
+        if health.is_due(args.now)
+            && let Err(failure) = round.repair(health, currency).await
+        {
+            // What was opened must not be forgotten.
+            state::keep(home, &round.agent, &round.objects, json).await;
+            return Err(failure);
         }
     }
-    state::keep(home, &agent, &objects, json).await;
+    state::keep(home, &round.agent, &round.objects, json).await;
+    let Round { agent, objects, mut report, .. } = round;
+    report.show_used_up(&agent, &objects);
     report.end(looking, &wallet_config.currency)
+}
+
+/// One look at everything, and what is done about it.
+struct Round<'a> {
+    home: &'a Home,
+    args: &'a RepairArgs,
+    places: Places,
+    agent: Agent,
+    objects: Objects,
+    /// How the audits of this round came out.
+    audits: Vec<Audited>,
+    /// What may be spent, if that was said.
+    allowance: Option<Allowance<'a>>,
+    report: Report,
+    json: bool,
+}
+
+impl Round<'_> {
+    /// Says how every set stands, by the audits of this round.
+    async fn survey(&self) -> Result<Vec<Health>, Failure> {
+        Ok(self.agent.survey_after(&self.objects, self.audits.clone()).await?)
+    }
+
+    /// Renews contracts whose holds are used up, if it was said what that may cost, and audits their hosts again, since they were
+    /// not. Returns whether there were any.
+    async fn renew(&mut self) -> Result<bool, Failure> {
+        let Self { home, args, agent, objects, audits, allowance, json, .. } = self;
+        let Some(allowance) = allowance else { return Ok(false) };
+        let done = used_up::renew(home, agent, objects, allowance, *json).await?;
+        self.report.unrenewed.extend(done.failures.iter().map(Failure::ends_with));
+        if done.renewed.is_empty() {
+            return Ok(false);
+        }
+        agent.read_under_new(objects, &done.renewed);
+        let (old, new): (BTreeSet<ContractId>, BTreeSet<ContractId>) =
+            done.renewed.into_iter().unzip();
+        let is_new = |contract| new.contains(&contract);
+        let again = agent.audit_of(objects, is_new, Kind::Sampled, args.samples, |_| ()).await?;
+        audits.retain(|audited| !old.contains(&audited.contract));
+        audits.extend(again);
+        Ok(true)
+    }
+
+    /// Repairs a set. Where that comes to a hold which is used up and may be renewed, goes on after that.
+    async fn repair(&mut self, health: &Health, currency: &CurrencyConfig) -> Result<(), Failure> {
+        let mut health = health.clone();
+        for renewals in 0.. {
+            let limit = match &self.allowance {
+                None => None,
+                Some(allowance) => match allowance.left(currency)? {
+                    Some(left) => Some(left),
+                    None => {
+                        self.report.problem(format!(
+                            "set {} is paid for in {}, and --budget is in another currency",
+                            health.set, currency.symbol
+                        ));
+                        return Ok(());
+                    }
+                },
+            };
+            let Self { home, places, agent, objects, json, .. } = self;
+            // Each host is asked for its room and its prices again.
+            let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
+            let hosts = places.find(agent, currency, &wish, *json).await?;
+            let (before, known) = (Sums::of(objects), contracts(agent));
+            let done = {
+                let wallet = open_wallet(home, currency).await?;
+                let progress = Bars::new(*json, Arc::new(String::new));
+                agent.repair(objects, &wallet, &hosts, &health, limit, &*progress).await
+            };
+            let held = held_since(agent, &known);
+            if let Some(allowance) = &mut self.allowance {
+                allowance.take(currency, held)?;
+            }
+            let error = match done {
+                Ok(repaired) => {
+                    let after = Sums::of(&self.objects);
+                    return self.report.show_repaired(&health, &repaired, currency, before, after);
+                }
+                Err(error) => error,
+            };
+            let is_used_up = matches!(error, AgentError::Unreadable { spent: true, .. });
+            if is_used_up && renewals < RENEWALS_MAX && self.renew().await? {
+                let set = health.set;
+                let now = self.survey().await?.into_iter().find(|health| health.set == set);
+                let Some(now) = now else { return Ok(()) };
+                health = now;
+                continue;
+            }
+            return match error {
+                // Another set may have more luck.
+                AgentError::Placement { .. } | AgentError::Unreadable { .. } => {
+                    self.report.show_unrepaired(&health, &error);
+                    Ok(())
+                }
+                error => Err(Failure::from(error).during(&format!("set {}", health.set))),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The contracts that are in the book.
+fn contracts(agent: &Agent) -> BTreeSet<ContractId> {
+    agent.book().read(|book| book.contracts().map(|(contract, _)| contract).collect())
+}
+
+/// Returns what is held for contracts that were not known before.
+fn held_since(agent: &Agent, known: &BTreeSet<ContractId>) -> Amount {
+    agent.book().read(|book| {
+        let new = book.contracts().filter(|(contract, record)| {
+            !known.contains(contract) && !matches!(record.stage, Stage::Ended(_))
+        });
+        new.fold(Amount::ZERO, |sum, (_, record)| {
+            sum.checked_add(record.hold_max).unwrap_or(Amount::MAX)
+        })
+    })
 }
 
 /// What went over the wire and was signed for.
@@ -154,7 +232,11 @@ impl Sums {
 struct Report {
     json: bool,
     problems: Vec<String>,
-    hopeless: u32,
+    hopeless: usize,
+    /// How many contracts have holds that are used up, after all.
+    used_up: usize,
+    /// Why contracts were not renewed.
+    unrenewed: Vec<Code>,
 }
 
 impl Report {
@@ -168,7 +250,7 @@ impl Report {
     fn show_health(&mut self, health: &Health, now: bool) {
         let (k, n) = (health.code.k(), health.code.n());
         let (live, is_due) = (health.live(), health.is_due(now));
-        self.hopeless += u32::from(health.is_hopeless());
+        self.hopeless += usize::from(health.is_hopeless());
         let Health { durability, .. } = health;
         let (survive, assumed) = (probability(durability.survive), durability.assumed());
         if self.json {
@@ -215,6 +297,36 @@ impl Report {
         } else if !is_due && !health.lost.is_empty() {
             let threshold = health.threshold();
             say(&format!("  It is repaired when {threshold} or fewer live, or with --now."));
+        }
+    }
+
+    fn show_unrepaired(&mut self, health: &Health, error: &AgentError) {
+        self.problem(format!("set {}: {error}", health.set));
+        if self.json {
+            let line = json!({
+                "event": "unrepaired", "set": health.set, "why": error.to_string(), "hint": error.hint(),
+            });
+            say(&line.to_string());
+        }
+    }
+
+    /// Names the hosts that can be asked for nothing, by no fault of theirs.
+    fn show_used_up(&mut self, agent: &Agent, objects: &Objects) {
+        let used_up = agent.used_up(objects);
+        self.used_up = used_up.len();
+        for record in used_up {
+            let provider = record.terms.prices.provider;
+            if self.json {
+                let line = json!({
+                    "event": "used_up", "contract": record.terms.id().to_string(), "provider": provider.to_string(),
+                });
+                say(&line.to_string());
+            } else {
+                say(&format!(
+                    "{}… is neither audited nor read from: the hold of its contract is used up.",
+                    provider.short()
+                ));
+            }
         }
     }
 
@@ -287,9 +399,10 @@ impl Report {
             say(&format!("Looking whether all is there cost {}.", currency.show(looking)));
         }
         if self.hopeless > 0 {
+            let have = if self.hopeless == 1 { "has" } else { "have" };
             return Err(Failure::new(format!(
-                "{} sets have fewer slots left than rebuild an object",
-                self.hopeless
+                "{} {have} fewer slots left than rebuild an object",
+                counted(self.hopeless, "set")
             ))
             .code(Code::Unreachable)
             .hint(
@@ -297,6 +410,12 @@ impl Report {
             ));
         }
         match self.problems.first() {
+            None if self.used_up > 0 => Err(Failure::new(format!(
+                "{} cannot be audited or read from, because holds are used up",
+                counted(self.used_up, "contract")
+            ))
+            .code(Code::gravest(self.unrenewed.into_iter().chain([Code::Funds])))
+            .hint("say with --budget what renewing them may cost, or run `fondaco contracts renew`")),
             None => Ok(()),
             Some(first) => Err(Failure::new(format!("not every slot was repaired: {first}"))
                 .hint("name more hosts with --host ADDRESS, or a --broker; the same command goes on from here")),

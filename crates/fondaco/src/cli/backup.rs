@@ -40,7 +40,7 @@ pub(crate) enum BackupCommand {
     Cost(SeekArgs),
     /// Make what hosts have lost anew on others; also goes on with a repair that was cut off
     #[command(
-        after_help = "Examples:\n  fondaco backup repair\n  fondaco backup repair --every 6h\n  \
+        after_help = "Examples:\n  fondaco backup repair\n  fondaco backup repair --every 6h --budget \"1 CLR\"\n  \
                       fondaco backup repair --now --host fon1…@192.0.2.7:4433 --budget \"5 CLR\""
     )]
     Repair(RepairArgs),
@@ -152,6 +152,9 @@ pub(crate) struct RestoreArgs {
     pub(crate) to: PathBuf,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+    /// Let contracts be renewed whose holds are used up by reading, for so much in all, as "5 CLR", and go on
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) renew: Option<String>,
     /// How many steps a host may have been paid for nothing before it is asked no more
     #[arg(long, default_value_t = 1, value_name = "STEPS")]
     pub(crate) risk: u64,
@@ -242,7 +245,8 @@ pub(crate) struct RepairArgs {
     pub(crate) now: bool,
     #[command(flatten)]
     pub(crate) find: FindArgs,
-    /// The most that the contracts opened for this may cost, as "5 CLR"
+    /// The most that the contracts opened for this may cost, as "5 CLR", each time; with it, contracts whose holds are used up
+    /// by reading are renewed, too
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
     /// How many places of each host's shards to check first

@@ -174,6 +174,7 @@ const fn is_of_a_host(error: &AgentError) -> bool {
                 | Reason::Unpaid { .. }
         ),
         AgentError::HoldSpent { .. }
+        | AgentError::OverBudget { .. }
         | AgentError::ContractFull { .. }
         | AgentError::Placement { .. }
         | AgentError::Unreadable { .. }

@@ -1,0 +1,101 @@
+//! Why an object cannot be read: by the hosts that have shards of it, and by no other.
+
+use super::{Objects, show};
+use crate::AgentError;
+use crate::book::{ObjectId, ObjectRecord, Set};
+use crate::session::Session;
+use fondaco_contract::ContractId;
+use std::sync::Arc;
+
+impl Objects {
+    /// Returns the contracts whose holds were found to be used up.
+    pub(crate) fn used_up(&self) -> Vec<ContractId> {
+        let down = self.down.lock().expect("no panic under this lock");
+        down.iter().filter(|(_, down)| down.spent).map(|(contract, _)| *contract).collect()
+    }
+
+    /// Reads under the contract that follows on another.
+    pub(crate) fn follow(&mut self, from: ContractId, to: ContractId, session: Arc<Session>) {
+        self.sessions.remove(&from);
+        self.down.lock().expect("no panic under this lock").remove(&from);
+        self.sessions.insert(to, session);
+    }
+
+    /// Says that only these shards of an object could be read. Holds that are used up are to blame if the shards behind them would
+    /// do, as they do when those are renewed.
+    pub(super) fn unreadable(
+        &self,
+        object: ObjectId,
+        record: &ObjectRecord,
+        set: &Set,
+        known: &[u8],
+    ) -> AgentError {
+        let down = self.down.lock().expect("no panic under this lock");
+        let missing = (0_u8..).zip(&set.contracts).filter(|(index, _)| !known.contains(index));
+        let missing: Vec<_> = missing.filter_map(|(_, contract)| down.get(contract)).collect();
+        let (found, needed) = (known.len(), record.code.k());
+        let behind = missing.iter().filter(|down| down.spent).count();
+        let spent = behind > 0 && found + behind >= usize::from(needed);
+        let told = missing.iter().rev().find(|down| down.spent == spent).or(missing.last());
+        let last = told.map(|down| down.why.clone()).unwrap_or_default();
+        AgentError::Unreadable { object: show(object), needed, found, last, spent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BookFile;
+    use crate::book::tests::{intended, opened, set, terms};
+    use crate::book::{Event, ObjectKind};
+    use crate::objects::Down;
+    use fondaco_audit::ShardId;
+    use fondaco_codec::List;
+    use fondaco_crypto::Digest;
+    use fondaco_units::Bytes;
+    use std::collections::BTreeMap;
+
+    /// Nobody answers. Which hosts have a hold that is used up, and whether that is why the object cannot be read.
+    #[tokio::test]
+    async fn only_holds_of_hosts_that_have_shards_of_it_are_to_blame() {
+        let path = std::env::temp_dir().join(format!("fondaco-unreadable-{}", std::process::id()));
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        let object = ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([1; 32]) };
+        let shards = List::new(vec![ShardId::of(&[1]); 4]).unwrap();
+        let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
+        let contracts = (1..=6).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        let sets = [set(2, &[1, 2, 3, 4]), set(1, &[5, 6]), stored];
+        contracts.chain(sets).for_each(|event| book.record(&event).unwrap());
+        let table: [(&[u128], bool); 6] = [
+            (&[], false),
+            (&[5, 6], false), // they have nothing of it
+            (&[1], false),    // the others are missing, too, and one is too few
+            (&[1, 5, 6], false),
+            (&[1, 4], true),
+            (&[1, 2, 3, 4, 5], true),
+        ];
+        for (spent, expected) in table {
+            let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None);
+            for nonce in 1..=6 {
+                let is_spent = spent.contains(&nonce);
+                let why = if is_spent { "it is used up" } else { "it is away" }.to_owned();
+                let down = Down {
+                    why,
+                    may_return: false,
+                    replace: false,
+                    lost: false,
+                    spent: is_spent,
+                    until: None,
+                };
+                objects.down.lock().unwrap().insert(terms(nonce).id(), down);
+            }
+            let error = objects.read(object, 0..10).await.unwrap_err();
+            let AgentError::Unreadable { spent: is_spent, found: 0, last, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(is_spent, expected, "{spent:?}");
+            assert_eq!(last, if expected { "it is used up" } else { "it is away" }, "{spent:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

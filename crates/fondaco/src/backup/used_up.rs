@@ -1,0 +1,118 @@
+//! Contracts whose holds are used up by reading: renewed by commands that were told what that may cost.
+
+use super::contracts::Renewals;
+use super::create::BudgetText;
+use crate::failure::{Code, Failure};
+use crate::home::{CurrencyConfig, Home};
+use crate::screen::say;
+use crate::wallet::open as open_wallet;
+use fondaco_agent::{Agent, Objects, Renewal};
+use fondaco_units::Amount;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most that new contracts may cost in each currency, by the word of the owner.
+#[derive(Clone, Debug)]
+pub(super) struct Allowance<'a> {
+    budget: BudgetText<'a>,
+    /// What is left of it, by issuer.
+    left: BTreeMap<String, Amount>,
+}
+
+impl<'a> Allowance<'a> {
+    /// Reads what a flag says of something that is `paid for once`.
+    pub(super) fn of(flag: &'static str, text: &'a str, once: &str) -> Result<Self, Failure> {
+        let budget = BudgetText::parse_of(flag, text)?;
+        if budget.is_monthly {
+            return Err(Failure::new(format!("{once}, and {flag} is by the month"))
+                .code(Code::Usage)
+                .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
+        }
+        Ok(Self { budget, left: BTreeMap::new() })
+    }
+
+    /// Returns what is left of it in a currency; nothing if it is in another one.
+    pub(super) fn left(&self, currency: &CurrencyConfig) -> Result<Option<Amount>, Failure> {
+        if let Some(left) = self.left.get(&currency.issuer()?.entity().to_string()) {
+            return Ok(Some(*left));
+        }
+        match self.budget.symbol.is_some_and(|symbol| symbol != currency.symbol) {
+            true => Ok(None),
+            false => Ok(Some(self.budget.read(currency.scale()?)?.amount)),
+        }
+    }
+
+    /// Takes out what is held now.
+    pub(super) fn take(&mut self, currency: &CurrencyConfig, held: Amount) -> Result<(), Failure> {
+        if let Some(left) = self.left(currency)? {
+            let issuer = currency.issuer()?.entity().to_string();
+            self.left.insert(issuer, left.saturating_sub(held));
+        }
+        Ok(())
+    }
+}
+
+/// Renews what `objects` found to be used up, and says so. What is in the way of that is told, and in what is returned.
+pub(super) async fn renew(
+    home: &Home,
+    agent: &Agent,
+    objects: &Objects,
+    allowance: &mut Allowance<'_>,
+    json: bool,
+) -> Result<Renewals, Failure> {
+    let wallets = home.wallet()?;
+    let used_up = agent.used_up(objects);
+    let issuers: BTreeSet<String> =
+        used_up.iter().map(|record| record.terms.prices.currency.issuer().to_string()).collect();
+    let mut renewals = Renewals::default();
+    for issuer in issuers {
+        let currency = wallets.find(Some(&issuer))?;
+        let done = match renew_in(home, agent, objects, allowance, currency).await {
+            Ok(done) => done,
+            Err(failure) => {
+                tell(&failure, json);
+                renewals.failures.push(failure);
+                continue;
+            }
+        };
+        for renewal in done {
+            if let Ok(renewed) = &renewal.outcome {
+                allowance.take(currency, renewed.held)?;
+            }
+            renewals.add(renewal, currency, json)?;
+        }
+    }
+    Ok(renewals)
+}
+
+async fn renew_in(
+    home: &Home,
+    agent: &Agent,
+    objects: &Objects,
+    allowance: &Allowance<'_>,
+    currency: &CurrencyConfig,
+) -> Result<Vec<Renewal>, Failure> {
+    let Some(left) = allowance.left(currency)? else {
+        let (flag, symbol) = (allowance.budget.flag, &currency.symbol);
+        return Err(Failure::new(format!(
+            "holds in {symbol} are used up, and {flag} is in another currency"
+        ))
+        .code(Code::Funds)
+        .hint(format!("say what may be held in {symbol}, or run `fondaco contracts renew`")));
+    };
+    let wallet = open_wallet(home, currency).await?;
+    Ok(agent.renew_used_up(&wallet, objects, left).await?)
+}
+
+/// Says why nothing paid in a currency could be renewed.
+fn tell(failure: &Failure, json: bool) {
+    if json {
+        let line = json!({
+            "event": "not_renewed", "why": failure.what(), "hint": failure.what_to_do(),
+            "code": failure.ends_with() as u8,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!("not renewed: {}", failure.what()));
+    }
+}
