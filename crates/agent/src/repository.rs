@@ -14,11 +14,13 @@ mod looking;
 mod restoring;
 mod tending;
 mod view;
+mod walking;
 
 pub use looking::{Change, Difference, Entry, EntryKind};
 pub use restoring::RestoreReport;
 pub use tending::{CheckReport, Forget, ForgetReport, Keep, PruneReport};
 pub use view::{Attributes, EntryNumber, Special, TOP, View};
+pub use walking::Refused;
 
 use crate::AgentError;
 use crate::book::{Event, ObjectKind};

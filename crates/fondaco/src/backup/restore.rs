@@ -5,7 +5,7 @@ use super::{in_thread, open, repo, state};
 use crate::cli::RestoreArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::screen::say;
+use crate::screen::{complain, say};
 use fondaco_agent::{Agent, AgentError, Objects, RestoreReport};
 use fondaco_units::Bytes;
 use serde_json::json;
@@ -28,13 +28,15 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     let restore = Restore { home, agent, args: &args, to: &to, json };
     let (report, objects, rebuilt) = restore.run(allowance).await?;
     let seconds = began.elapsed().as_secs_f64();
+    let refused = &report.refused;
     if json {
         let line = json!({
             "event": "restore", "snapshot": report.snapshot, "entries": report.entries,
             "bytes": report.bytes, "seconds": seconds, "rebuilt": rebuilt, "problems": report.problems,
+            "refused": refused.named,
         });
         say(&line.to_string());
-        return Ok(());
+        return all_was_written(&report);
     }
     say(&format!(
         "Restored {} files and folders, {}, from snapshot {} into {} in {seconds:.1} s.",
@@ -46,13 +48,31 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     for problem in &report.problems {
         say(&format!("not as it was: {problem}"));
     }
+    for name in &refused.named {
+        complain(&format!("not written: {name}"));
+    }
     if rebuilt > 0 {
         say(&format!("{rebuilt} reads had to be rebuilt from other hosts' shards:"));
         for why in objects.down().values() {
             say(&format!("  {why}"));
         }
     }
-    Ok(())
+    all_was_written(&report)
+}
+
+/// Fails if the snapshot has what no folder has.
+fn all_was_written(report: &RestoreReport) -> Result<(), Failure> {
+    let RestoreReport { snapshot, refused, .. } = report;
+    let Some(first) = refused.named.first() else { return Ok(()) };
+    let others = match refused.count {
+        1 => String::new(),
+        count => format!(", and so with {} more", count - 1),
+    };
+    Err(Failure::new(format!(
+        "snapshot {snapshot} was not made of a folder: {first}{others}; nothing of that was written, the rest was"
+    ))
+    .code(Code::Verification)
+    .hint("somebody who has the key of this repository forged it: `fondaco backup list` shows the others"))
 }
 
 /// What stays the same while a restore goes on.
