@@ -211,6 +211,9 @@ proptest! {
         prop_assert!(other(|part| part.length += 1).is_err());
         let stranger = AuditKey::from_bytes(KEY).for_contract(&Digest::of(b"other"));
         prop_assert!(stranger.check(&NONCE, &parts(&kept), &proof).is_err());
+        // The same nonce, tags and shards under a contract that took them over: the old proof is none.
+        let renewed = Digest::of(b"renewed");
+        prop_assert!(key.check_under(&renewed, &NONCE, &parts(&kept), &proof).is_err());
         let stranger = AuditKey::from_bytes([8; 32]).for_contract(&contract());
         prop_assert!(stranger.check(&NONCE, &parts(&kept), &proof).is_err());
     }

@@ -1,5 +1,5 @@
 use super::*;
-use fondaco_audit::tagged_len;
+use fondaco_audit::{ProofChallenge, tagged_len};
 use fondaco_ports::market::{PROOF_CHARGED, PROOF_SAMPLES_MAX, ProvePart};
 
 const LENGTH: u64 = 40_000;
@@ -86,6 +86,43 @@ fn a_proof_is_metered_as_a_read() {
     fair.journal.push(event.to_record());
     assert_eq!(fair.contract().tab.meter.read, before + (16 << 10));
     assert!(matches!(fair.host.prove_commit(&other), Err(Reason::Unpaid { .. })));
+    fair.check();
+    fair.check_replay();
+}
+
+/// A nonce that was used before is the buyer's own fault: it is asked the same, and pays and counts as for another. Under
+/// another's contract the same nonce asks for other blocks, so what one buyer's proofs showed is of no use for the next.
+#[test]
+fn a_nonce_that_was_used_before_is_another_question_under_another_contract() {
+    let mut fair = tagged();
+    let parts = [(1, 3), (2, 4)];
+    let mut owed = Vec::new();
+    let mut plans = Vec::new();
+    for _ in 0..2 {
+        let voucher = fair.pay(Charge::Read { bytes: PROOF_CHARGED });
+        let plan = ask(&mut fair, NOON, &parts, &voucher).unwrap();
+        let event = fair.host.prove_commit(&plan).unwrap();
+        fair.journal.push(event.to_record());
+        owed.push(fair.contract().total());
+        plans.push(plan);
+    }
+    assert!(owed[0] < owed[1], "the same is paid for again");
+    assert_eq!((plans[0].challenge, &plans[0].shards), (plans[1].challenge, &plans[1].shards));
+    assert_eq!(fair.host.proofs[&fair.id()].1, 2);
+
+    // The next buyer's contract has the same nonce, and shards of the same names.
+    let other = ProofChallenge { contract: Digest::of(b"another contract"), ..plans[0].challenge };
+    let draws = |challenge: &ProofChallenge| -> Vec<_> {
+        plans[0].shards.iter().map(|one| challenge.draws(one.shard, one.length, 6)).collect()
+    };
+    assert_eq!(draws(&plans[0].challenge), draws(&plans[1].challenge));
+    assert_ne!(draws(&plans[0].challenge), draws(&other));
+    // And nobody asks under a contract that is not theirs, with whatever nonce.
+    let (id, voucher) = (fair.id(), fair.voucher(owed[1]));
+    let part = ProvePart { shard: shard(1), samples: 3 };
+    let stranger = EntityId::from_bytes([9; 32]);
+    let answer = fair.host.prove_begin(NOON, stranger, id, [5; 32], &[part], &voucher);
+    assert_eq!(answer, Err(Reason::NotYours));
     fair.check();
     fair.check_replay();
 }
