@@ -1,5 +1,6 @@
 //! How work is shown to a person, and where it is told what was left out.
 
+use fondaco_units::Amount;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub trait Stage: Debug + Send + Sync {
     fn set_length(&self, count: u64);
     /// Tells that so many more are done.
     fn advance(&self, count: u64);
+    /// Tells what this work has signed for so far, where whoever shows it cannot know.
+    fn spent(&self, amount: Amount);
     /// Ends the stage.
     fn finish(&self);
 }
@@ -46,5 +49,6 @@ impl Progress for Quiet {
 impl Stage for Quiet {
     fn set_length(&self, _count: u64) {}
     fn advance(&self, _count: u64) {}
+    fn spent(&self, _amount: Amount) {}
     fn finish(&self) {}
 }

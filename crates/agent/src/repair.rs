@@ -555,6 +555,7 @@ impl Agent {
             if slots.iter().all(|slot| slot.failed.is_some()) {
                 break;
             }
+            stage.spent(spent(objects, slots));
             stage.advance(record.share().get());
         }
         stage.finish();
@@ -660,6 +661,13 @@ impl Agent {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// What was signed for to those who have shards and to those who get them.
+fn spent(objects: &Objects, slots: &[Slot]) -> Amount {
+    let is_new = |slot: &&Slot| !objects.sessions().contains_key(&slot.contract);
+    let new = slots.iter().filter(is_new).map(|slot| slot.session.spent());
+    new.fold(objects.spent(), |sum, one| sum.checked_add(one).unwrap_or(Amount::MAX))
 }
 
 #[cfg(test)]

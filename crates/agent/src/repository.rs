@@ -12,6 +12,7 @@
 mod backend;
 mod looking;
 mod restoring;
+mod sparse;
 mod tending;
 mod view;
 mod walking;
@@ -29,10 +30,11 @@ use crate::progress::Progress;
 use backend::{Backend, Bars};
 use fondaco_crypto::{Digest, Domain, SecretKey};
 use rustic_core::{
-    BackupOptions, ConfigOptions, Credentials, KeyOptions, OpenStatus, PathList,
+    BackupOptions, ConfigOptions, Credentials, KeyOptions, LocalSource, OpenStatus,
     RepairIndexOptions, Repository, RepositoryBackends, RepositoryOptions, RusticError,
     SnapshotOptions, repofile::SnapshotFile,
 };
+use sparse::Source;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,11 +185,14 @@ impl Repo {
             }
             let repository = repository.to_indexed_ids().map_err(explain)?;
             let snapshot = SnapshotOptions::default().to_snapshot().map_err(explain)?;
-            let source = PathList::from_iter([PathBuf::from(path)]);
             let mut options = BackupOptions::default();
             options.ignore_filter_opts.exclude_if_present =
                 marks.iter().map(|&mark| mark.to_owned()).collect();
-            repository.backup(&options, &source, snapshot).map_err(explain)
+            let source = [PathBuf::from(path)];
+            let BackupOptions { ignore_save_opts, excludes, ignore_filter_opts, .. } = &options;
+            let walk = LocalSource::new(*ignore_save_opts, excludes, ignore_filter_opts, &source);
+            let walk = Source(walk.map_err(explain)?);
+            repository.archive(&options, &walk, snapshot, &source).map_err(explain)
         })?;
         self.objects.book().record(&Event::BackupFinished)?;
         let summary = snapshot.summary.clone().unwrap_or_default();

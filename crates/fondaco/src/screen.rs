@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use fondaco_agent::progress::{Progress, Quiet, Stage};
-use fondaco_units::Bytes;
+use fondaco_units::{Amount, Bytes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -92,11 +92,24 @@ type Spent = Arc<dyn Fn() -> String + Send + Sync>;
 pub(crate) struct Bars {
     json: bool,
     spent: Spent,
+    /// What the work itself says that it spent.
+    told: Arc<AtomicU64>,
 }
 
 impl Bars {
     pub(crate) fn new(json: bool, spent: Spent) -> Arc<Self> {
-        Arc::new(Self { json, spent })
+        Arc::new(Self { json, spent, told: Arc::default() })
+    }
+
+    /// Shows of the money what the work tells.
+    pub(crate) fn told(
+        json: bool,
+        show: impl Fn(Amount) -> String + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let told = Arc::new(AtomicU64::new(0));
+        let heard = Arc::clone(&told);
+        let spent: Spent = Arc::new(move || show(Amount::new(heard.load(Ordering::Relaxed))));
+        Arc::new(Self { json, spent, told })
     }
 
     fn bar(&self, title: &str, style: &str) -> Arc<dyn Stage> {
@@ -110,7 +123,7 @@ impl Bars {
         }
         bar.set_message(title.trim_end_matches('.').to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Arc::new(Bar(bar))
+        Arc::new(Bar { bar, told: Arc::clone(&self.told) })
     }
 }
 
@@ -123,7 +136,7 @@ impl std::fmt::Debug for Bars {
 impl Progress for Bars {
     fn begin(&self, title: &str) -> Arc<dyn Stage> {
         if self.json {
-            return Arc::new(Lines::new(title, Arc::clone(&self.spent)));
+            return Arc::new(Lines::new(title, Arc::clone(&self.spent), Arc::clone(&self.told)));
         }
         let style = "{msg:24} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {spent}";
         self.bar(title, style)
@@ -142,25 +155,32 @@ impl Progress for Bars {
 }
 
 #[derive(Debug)]
-struct Bar(ProgressBar);
+struct Bar {
+    bar: ProgressBar,
+    told: Arc<AtomicU64>,
+}
 
 impl Stage for Bar {
     fn set_length(&self, count: u64) {
-        self.0.set_length(count);
+        self.bar.set_length(count);
     }
 
     fn advance(&self, count: u64) {
-        self.0.inc(count);
+        self.bar.inc(count);
+    }
+
+    fn spent(&self, amount: Amount) {
+        self.told.store(amount.get(), Ordering::Relaxed);
     }
 
     fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -172,13 +192,14 @@ struct Lines {
     told: Mutex<Instant>,
     all: AtomicU64,
     done: AtomicU64,
+    heard: Arc<AtomicU64>,
 }
 
 impl Lines {
-    fn new(title: &str, spent: Spent) -> Self {
+    fn new(title: &str, spent: Spent, heard: Arc<AtomicU64>) -> Self {
         let (title, began) = (title.trim_end_matches('.').to_owned(), Instant::now());
         let (all, done) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { title, spent, began, told: Mutex::new(began), all, done }
+        Self { title, spent, began, told: Mutex::new(began), all, done, heard }
     }
 }
 
@@ -209,6 +230,10 @@ impl Stage for Lines {
             "seconds_left": left.map(f64::round), "spent": (self.spent)(),
         });
         say(&line.to_string());
+    }
+
+    fn spent(&self, amount: Amount) {
+        self.heard.store(amount.get(), Ordering::Relaxed);
     }
 
     fn finish(&self) {}

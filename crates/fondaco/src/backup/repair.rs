@@ -156,7 +156,8 @@ impl Round<'_> {
             let (before, known) = (Sums::of(objects), contracts(agent));
             let done = {
                 let wallet = open_wallet(home, currency).await?;
-                let progress = Bars::new(*json, Arc::new(String::new));
+                let shown = currency.clone();
+                let progress = Bars::told(*json, move |amount| shown.show(amount));
                 agent.repair(objects, &wallet, &hosts, &health, limit, &*progress).await
             };
             let held = held_since(agent, &known);

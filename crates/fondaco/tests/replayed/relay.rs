@@ -41,8 +41,7 @@ impl Relay {
         let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let front = Endpoint::bind(host, loopback, &[Protocol::Storage]).await.unwrap();
         let inner = Endpoint::bind(buyer, None, &[]).await.unwrap();
-        let memory =
-            Memory { habit: Habit::Honest, proofs: BTreeMap::new(), made: 0, replayed: 0 };
+        let memory = Memory { habit: Habit::Honest, proofs: BTreeMap::new(), made: 0, replayed: 0 };
         let relay = Self { memory: Arc::new(Mutex::new(memory)), address: front.address() };
         let serving = relay.clone();
         tokio::spawn(async move {
