@@ -17,7 +17,6 @@ use fondaco_contract::ContractId;
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! A host with a memory: what stands between a real one and the world, with its key, and keeps each proof that it gave.
+//! A villain's host: what stands between a real one and the world, with its key, and keeps each proof that it gave.
 
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Address;
-use fondaco_ports::market::{Frame as _, Payload, Request, Response, STEP_BYTES_MAX};
+use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, STEP_BYTES_MAX};
 use fondaco_transport::{Connection, Endpoint, Protocol, Stream};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +17,8 @@ pub(crate) enum Habit {
     Honest,
     /// It gives the one it made for the same nonce, or else any that it ever made, and reads nothing.
     Replays,
+    /// It says that it is busy, to proofs and reads alike, and counts nothing.
+    Refuses,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,7 @@ struct Memory {
     replayed: usize,
 }
 
-/// A host with a memory. Clones are the same.
+/// A host, and what it does when it is asked. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
     memory: Arc<Mutex<Memory>>,
@@ -93,6 +95,16 @@ impl Relay {
                 asked.finish();
                 return Some(());
             }
+            let is_read = matches!(
+                Request::from_frame(&frame),
+                Ok(Request::Get { .. } | Request::Prove { .. })
+            );
+            if is_read && self.memory().habit == Habit::Refuses {
+                let busy = Response::Refused { reason: Reason::Busy };
+                asked.send_bytes(&busy.to_frame()).await.ok()?;
+                asked.finish();
+                return Some(());
+            }
             answered.send_bytes(&frame).await.ok()?;
             let frame = answered.recv_bytes(FRAME_MAX).await.ok()??;
             if let (Some(nonce), Ok(Response::Proof { bytes })) =
@@ -110,7 +122,7 @@ impl Relay {
 
     fn replay(&self, nonce: [u8; 32]) -> Option<Vec<u8>> {
         let mut memory = self.memory();
-        if memory.habit == Habit::Honest {
+        if memory.habit != Habit::Replays {
             return None;
         }
         let old = memory.proofs.get(&nonce).or_else(|| memory.proofs.values().next()).cloned();
