@@ -86,7 +86,7 @@ use std::ops::Range;
 const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
 /// How long before a hold expires its voucher is posted, at most; a quarter of what the hold has left, if that is less.
 const POST_MARGIN_MAX: Duration = Duration::from_seconds(6 * 3600);
-/// How long an ended and paid contract is remembered, to answer its buyer.
+/// How long an ended and paid contract is remembered at least, to answer its buyer.
 const MEMORY: Duration = Duration::from_seconds(7 * 86_400);
 /// How far a buyer's clock may be off before that is what it is told: below it, its terms are early or late.
 const CLOCKS_APART_MAX: Duration = Duration::from_seconds(3600);
@@ -733,11 +733,16 @@ impl Host {
         finish(self).into()
     }
 
-    /// Forgets contracts that ended a week ago and were paid. Repeating it does nothing; it need not be journaled.
+    /// Forgets contracts that were paid and ended a week ago; of those that ended before their time, and not by their buyer,
+    /// a week after that time, as long as they are not very many: who does not know of it would take a host for a liar that
+    /// knows nothing of a contract which should go on. Repeating it does nothing; it need not be journaled.
     pub fn forget(&mut self, now: Timestamp) {
-        self.contracts.retain(|_, contract| match contract.state.ended_at() {
-            None => true,
-            Some(at) => contract.paid.is_none() || now < at.after(MEMORY),
+        let are_few = self.contracts.len() < CONTRACTS_MAX / 2;
+        self.contracts.retain(|_, contract| {
+            let Some(at) = contract.state.ended_at() else { return true };
+            let is_news = contract.state.why() != Some(Ending::Closed);
+            let from = if is_news && are_few { at.max(contract.terms.ends) } else { at };
+            contract.paid.is_none() || now < from.after(MEMORY)
         });
         self.proofs.retain(|id, _| self.contracts.contains_key(id));
         self.forget_mandates();

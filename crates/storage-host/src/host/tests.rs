@@ -688,6 +688,37 @@ fn contracts_come_due() {
     }
 }
 
+/// Whoever was away while a contract ended early, by a delegate or by itself, hears of it as long as it should have gone on.
+#[test]
+fn what_ended_before_its_time_is_remembered_to_that_time() {
+    const WEEK: u64 = 7 * 86_400;
+    // Why it ended, when, and when it is forgotten; it would have ended after 36,000 s.
+    let table = [
+        (Ending::Lapsed, 7200, 36_000 + WEEK),
+        (Ending::Renewed, 7200, 36_000 + WEEK),
+        (Ending::Over, 36_000, 36_000 + WEEK),
+        (Ending::Closed, 7200, 7200 + WEEK),
+    ];
+    for (why, ended, forgotten) in table {
+        let mut fair = Fair::opened();
+        let (peer, id) = (fair.peer(), fair.id());
+        let contract = fair.host.contracts.get_mut(&id).unwrap();
+        contract.state = State::ended(seconds(ended), why);
+        fair.host.forget(seconds(forgotten));
+        assert!(fair.host.contracts.contains_key(&id), "what is not paid is never forgotten");
+        fair.host.contracts.get_mut(&id).unwrap().paid = Some(Amount::ZERO);
+        fair.host.forget(seconds(forgotten - 1));
+        let Response::Status { state, .. } = fair.host.status(seconds(forgotten - 1), peer, id)
+        else {
+            panic!("{why:?} is forgotten too early");
+        };
+        assert_eq!(state.why(), Some(why));
+        fair.host.forget(seconds(forgotten));
+        let reason = Reason::UnknownContract;
+        assert_eq!(fair.host.status(NOON, peer, id), Response::Refused { reason }, "{why:?}");
+    }
+}
+
 #[test]
 fn status_and_list_tell_all() {
     let mut fair = Fair::stocked();

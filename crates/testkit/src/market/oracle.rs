@@ -19,6 +19,8 @@ use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
 use fondaco_transport::{Passing, Protocol, Tap};
 use tokio::time::Instant;
 
+/// What a right clock shows when a run begins.
+pub(super) const BEGAN: u64 = 1_800_000_000_000;
 /// Reads are charged by the whole unit.
 const UNIT: u64 = 16 << 10;
 /// In how many parts a unit of money is counted.
@@ -209,6 +211,8 @@ struct Exchange {
     contract: ContractId,
     put: Option<(Keep, u64)>,
     deletes: Option<ShardId>,
+    /// Whether it is about contracts of somebody else, whoever it is answered for.
+    admits: bool,
     /// What was asked for last.
     charge: Option<Charge>,
     /// Vouchers on their way.
@@ -466,7 +470,8 @@ impl State {
             _ => return None,
         };
         let (vouchers, answers) = (VecDeque::new(), VecDeque::new());
-        let exchange = Exchange { contract, put, deletes, charge, vouchers, answers };
+        let admits = matches!(request, Request::Admit { .. });
+        let exchange = Exchange { contract, put, deletes, admits, charge, vouchers, answers };
         self.exchanges.insert(at, exchange);
         Some(voucher)
     }
@@ -555,6 +560,7 @@ impl State {
         let (contract, charge) = (exchange.contract, exchange.charge);
         let account = self.accounts.get_mut(&contract)?;
         let (mut faults, mut moved) = (Vec::new(), None);
+        let at_now = BEGAN + elapsed(self.began);
         let response = *response?;
         match response {
             Response::Opened { .. }
@@ -631,6 +637,16 @@ impl State {
             }
             Response::Refused { reason: Reason::Ended { why: Ending::Renewed } } => {
                 account.renewed = true;
+            }
+            // It was told to nobody that it is over.
+            Response::Refused { reason: Reason::UnknownContract }
+                if account.served.used.opened && !account.closed && !exchange.admits =>
+            {
+                let (now, ends) = (at_now, account.terms.ends.milliseconds());
+                if now < ends {
+                    faults
+                        .push(format!("a contract is forgotten {} ms before its end", ends - now));
+                }
             }
             // As a status of each, told to who may not be its buyer.
             Response::Admitted { list } => {
@@ -713,11 +729,16 @@ impl State {
     }
 }
 
+/// How many milliseconds of the run went by.
+fn elapsed(began: Option<Instant>) -> u64 {
+    began.map_or(0, |began| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
 impl Tap for Oracle {
     fn sent(&self, passing: Passing<'_>) {
         let mut state = self.state();
         let Passing { from, to, connection, stream, protocol, frame } = passing;
-        let at = state.began.map_or(0, |began| began.elapsed().as_millis());
+        let at = elapsed(state.began);
         let head = format!("{at}{from}{to}{connection}/{stream}");
         state.frames += 1;
         state.trace(head.as_bytes());

@@ -21,7 +21,7 @@ use absent::Absent;
 use super::buyer::{Buyer, OBJECT_MAX, Plan as BuyerPlan, Process};
 use super::host::{HostNode, Plan as HostPlan};
 use super::issuer::IssuerNode;
-use super::oracle::Oracle;
+use super::oracle::{BEGAN, Oracle};
 use super::roles::Role;
 use super::villains::{
     CountsTwice, DoubleSpender, GarbageBuyer, Mischief, ServesUnpaid, VoucherReplayer,
@@ -78,7 +78,7 @@ impl World {
         let fabric = Fabric::new(rng.next_u64());
         let oracle = Oracle::begin();
         fabric.set_tap(Arc::new(oracle.clone()));
-        let clock = VirtualClock::new(Timestamp::from_milliseconds(1_800_000_000_000));
+        let clock = VirtualClock::new(Timestamp::from_milliseconds(BEGAN));
         let bank = SecretKey::from_bytes(&rng.array());
         let lying = planted == Planted::IssuerAnswersEarly;
         let issuer =
