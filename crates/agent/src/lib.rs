@@ -216,7 +216,8 @@ impl Agent {
         })
     }
 
-    /// Forgets the objects of which too few contracts are left to rebuild them: ended, or over. Returns how many.
+    /// Forgets the objects of which too few contracts are left to rebuild them: ended, or over; and all, if so the
+    /// configuration or the last key is lost. Returns how many.
     ///
     /// What they held must be stored anew, so a backup comes after this as if the last had been cut off. A clock alone
     /// ends no contract: of those that are over by this machine's, the hosts are asked first.
@@ -482,11 +483,18 @@ fn lost(book: &Book, over: &BTreeSet<ContractId>) -> Vec<ObjectId> {
             living < usize::from(record.code.k())
         })
     };
-    // Without the configuration or a key nothing else can be opened.
-    let is_there = |kind| book.objects().any(|(id, record)| id.kind == kind && !is_lost(record));
-    let all = !is_there(ObjectKind::Config) || !is_there(ObjectKind::Key);
+    // Without the configuration or a key nothing else can be opened. Where none was ever stored, as by a client that stores
+    // packs first, nothing is known of that: it may have it yet.
+    let is_gone = |kind| {
+        let mut all = book.objects().filter(|(id, _)| id.kind == kind).peekable();
+        all.peek().is_some() && all.all(|(_, record)| is_lost(record))
+    };
+    let all = is_gone(ObjectKind::Config) || is_gone(ObjectKind::Key);
     let lost = book.objects().filter(|(_, record)| all || is_lost(record));
-    lost.map(|(id, _)| id).collect()
+    let mut lost: Vec<_> = lost.map(|(id, _)| id).collect();
+    // By what all is lost goes last: whoever is cut off before begins again.
+    lost.sort_by_key(|id| matches!(id.kind, ObjectKind::Config | ObjectKind::Key));
+    lost
 }
 
 #[cfg(test)]
@@ -527,12 +535,19 @@ mod tests {
             (&[1], &[one]), // configuration and key need one shard of two
             (&[4], &[two]),
             (&[2, 3], &[one, two]),
-            (&[1, 2], &[config, key, one, two]), // nothing can be opened any more
-            (&[1, 2, 3, 4], &[config, key, one, two]),
+            (&[1, 2], &[one, two, config, key]), // nothing can be opened any more
+            (&[1, 2, 3, 4], &[one, two, config, key]),
         ];
         for (over, expected) in table {
             let over = over.iter().map(|&nonce| terms(nonce).id()).collect();
             assert_eq!(lost(&book, &over), expected, "{over:?}");
+        }
+        // Where there never was a configuration, or a key, each object counts for itself.
+        for object in [config, key] {
+            let mut book = book.clone();
+            book.apply(&Event::ObjectRemoved { object }).unwrap();
+            assert_eq!(lost(&book, &BTreeSet::new()), []);
+            assert_eq!(lost(&book, &[terms(4).id()].into()), [two]);
         }
         let (tab, paid) = (Tab::default(), Amount::ZERO);
         book.apply(&Event::ContractEnded { contract: terms(1).id(), tab, paid }).unwrap();

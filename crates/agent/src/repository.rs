@@ -164,9 +164,13 @@ impl Repo {
             let repository = if self.exists() {
                 repository.open(&self.credentials()).map_err(explain)?
             } else {
-                // A crash between the first key and the configuration leaves a key that opens nothing.
-                for (object, _) in self.objects.list(ObjectKind::Key) {
-                    self.backend.runtime.block_on(self.objects.remove(object))?;
+                // A crash between the first key and the configuration leaves a key that opens nothing; and what a client
+                // of a gateway stored before any configuration, the one to be made now would not open.
+                use ObjectKind::{Index, Key, Pack, Snapshot};
+                for kind in [Key, Snapshot, Index, Pack] {
+                    for (object, _) in self.objects.list(kind) {
+                        self.backend.runtime.block_on(self.objects.remove(object))?;
+                    }
                 }
                 let mut options = ConfigOptions::default();
                 // A pack and all its shards are in memory at once: they must not grow with the repository.
