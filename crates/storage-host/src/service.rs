@@ -658,18 +658,19 @@ impl Shared {
                 Err(reason) => return Some(Response::Refused { reason }),
             },
         };
-        if let Some(from) = terms.renews.filter(|_| renews) {
-            self.lock().give_up_of(from);
-        }
         let now = self.clock.now();
-        self.decide(|host| {
+        let signed = self.decide(|host| {
             if renews {
                 host.renew_finish(now, peer, terms, signature, voucher, hold.as_ref())
             } else {
                 host.open_finish(now, peer, terms, signature, voucher, hold.as_ref())
             }
-        })
-        .await
+        });
+        let signed = signed.await;
+        if let (Some(Response::Renewed { .. }), Some(from)) = (&signed, terms.renews) {
+            self.lock().give_up_of(from);
+        }
+        signed
     }
 
     /// Lets the core decide, and gives back its answer when what it changed is durable; nothing if it cannot be.

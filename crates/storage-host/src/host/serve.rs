@@ -40,6 +40,9 @@ impl Host {
         let (terms, tab) = (&contract.terms, &contract.tab);
         is_due(terms, tab, epoch, now)?;
         let puts = || self.puts.values().filter(|put| put.contract == id);
+        if self.is_putting(id, shard) {
+            return Err(Reason::Busy);
+        }
         if contract.shards.len() + puts().count() >= SHARDS_MAX as usize {
             return Err(Reason::TooManyShards { shards_max: SHARDS_MAX });
         }
@@ -50,14 +53,18 @@ impl Host {
             let all = Bytes::new(u64::try_from(all).unwrap_or(u64::MAX));
             return Err(Reason::OverSize { size: all, size_max });
         }
-        let is_full = self.puts.len() >= PUTS_MAX || puts().count() >= PUTS_PER_CONTRACT_MAX;
-        if is_full || puts().any(|put| put.shard == shard) {
+        if self.puts.len() >= PUTS_MAX || puts().count() >= PUTS_PER_CONTRACT_MAX {
             return Err(Reason::Busy);
         }
         let put = PutId(self.put_next);
         self.put_next += 1;
         self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
         Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
+    }
+
+    /// Returns whether a put of this shard is under way under a contract.
+    pub fn is_putting(&self, id: ContractId, shard: ShardId) -> bool {
+        self.puts.values().any(|put| (put.contract, put.shard) == (id, shard))
     }
 
     /// Takes up a put whose stream broke; returns it and where it goes on. Nothing if there is none of this shard and size.

@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 pub(super) const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
 /// How many puts whose streams broke are kept at most, each with an open file: half as many as may be under way.
 const PARKED_MAX: usize = 512;
+/// How many of them under one contract: a buyer puts one shard after the other, and may have a few devices.
+const PARKED_PER_CONTRACT_MAX: usize = 4;
 
 /// What a put is of.
 pub(super) type Key = (ContractId, ShardId);
@@ -40,14 +42,21 @@ pub(super) struct Parked {
 }
 
 impl State {
-    /// Keeps a put whose stream broke. It makes room for itself at its host's cost, so that no buyer can believe that it was
-    /// paid and thrown away.
+    /// Keeps a put whose stream broke. What its own contract has too much of is given up, and stays paid; for others it makes
+    /// room at its host's cost, so that no buyer can believe that it was paid and thrown away.
     fn park(&mut self, key: Key, put: Parked) {
         if let Some(before) = self.parked.insert(key, put) {
             self.host.put_refund(before.put);
         }
+        let since = |(_, parked): &(&Key, &Parked)| parked.since;
+        let own = || self.parked.iter().filter(|(of, _)| of.0 == key.0);
+        if own().count() > PARKED_PER_CONTRACT_MAX
+            && let Some((&oldest, _)) = own().min_by_key(since)
+        {
+            self.give_up(|of, _| *of == oldest);
+        }
         if self.parked.len() > PARKED_MAX
-            && let Some((&oldest, _)) = self.parked.iter().min_by_key(|(_, parked)| parked.since)
+            && let Some((&oldest, _)) = self.parked.iter().min_by_key(since)
             && let Some(parked) = self.parked.remove(&oldest)
         {
             self.host.put_refund(parked.put);
@@ -310,7 +319,8 @@ impl Shared {
         let now = self.clock.now();
         match state.host.put_begin(now, peer, contract, shard, size, epoch) {
             Err(Reason::Busy | Reason::OverSize { .. } | Reason::TooManyShards { .. })
-                if state.give_up(|(of, _), _| *of == contract) > 0 =>
+                if !state.host.is_putting(contract, shard)
+                    && state.give_up(|(of, _), _| *of == contract) > 0 =>
             {
                 state.host.put_begin(now, peer, contract, shard, size, epoch)
             }
