@@ -16,7 +16,7 @@
 
 use fondaco_audit::ShardId;
 use fondaco_codec::record;
-use fondaco_contract::{Bill, Item, PriceList, READ_UNIT, Tab};
+use fondaco_contract::{PriceList, READ_UNIT, Tab};
 use fondaco_units::{Amount, Bytes, Price};
 
 /// How many steps that were counted earn a provider another chance.
@@ -64,13 +64,16 @@ impl Loss {
 pub(crate) struct Losses {
     /// How many steps may be lost at first.
     risk: u64,
-    /// Below zero while the account is behind what was answered, as after a crash of the provider.
+    /// Never below zero.
     lost: i128,
+    /// How much of what the bytes of the put were charged was taken back, as after a crash of the provider.
+    behind: i128,
     /// The account as it was confirmed last.
     confirmed: Option<Tab>,
     /// Whether something that is paid for was asked, and not answered yet.
     asked: bool,
-    /// Whether such a request failed since, so that the next account is to be compared.
+    /// Whether such a request failed, and none was answered since: the provider has a voucher for it, and may count it at any
+    /// time.
     broke: bool,
     /// A put that was begun.
     put: Option<BrokenPut>,
@@ -97,7 +100,8 @@ impl Losses {
         let Loss { lost, behind, broke, put } = known;
         Self {
             risk,
-            lost: parts(lost).saturating_sub(parts(behind)),
+            lost: parts(lost),
+            behind: parts(behind),
             confirmed: broke,
             asked: false,
             broke: broke.is_some(),
@@ -111,8 +115,9 @@ impl Losses {
     pub(crate) fn known(&self) -> Loss {
         Loss {
             lost: self.lost.max(0).unsigned_abs(),
-            behind: self.lost.min(0).unsigned_abs(),
-            broke: self.confirmed.filter(|_| self.broke),
+            behind: self.behind.max(0).unsigned_abs(),
+            // While a put is open, too: what it was charged may be taken back.
+            broke: self.confirmed.filter(|_| self.broke || self.put_broke),
             put: self.put.filter(|_| self.put_broke),
         }
     }
@@ -142,24 +147,34 @@ impl Losses {
 
     /// A step was answered; the account is now `tab`, on both sides.
     pub(crate) fn answered(&mut self, tab: &Tab) {
-        self.asked = false;
+        (self.asked, self.broke) = (false, false);
         self.confirmed = Some(*tab);
-        if self.put.is_none() {
-            self.lost = self.lost.max(0);
-        }
     }
 
-    /// The provider shows its account.
+    /// The provider shows its account. What it counts more than before was not answered: nobody else pays for it.
     pub(crate) fn shown(&mut self, prices: &PriceList, tab: &Tab) {
-        if let Some(confirmed) = self.confirmed.filter(|_| self.broke) {
+        if let Some(confirmed) = self.confirmed {
+            let (new, old) = (&tab.meter, &confirmed.meter);
             let epochs = tab.epochs_paid.saturating_sub(confirmed.epochs_paid);
-            let advanced = parts(u128::from(prices.store.parts()))
-                .saturating_mul(parts(u128::from(confirmed.stored.get())))
-                .saturating_mul(i128::from(epochs));
-            let taken = sum(prices, tab) - sum(prices, &confirmed) - advanced;
-            self.lost = self.lost.saturating_add(taken);
+            let store = |byte_epochs: u128| {
+                parts(u128::from(prices.store.parts())).saturating_mul(parts(byte_epochs))
+            };
+            let advanced = store(u128::from(confirmed.stored.get()).saturating_mul(epochs.into()));
+            let kept = store(new.byte_epochs) - store(old.byte_epochs) - advanced;
+            let read =
+                parts(prices.read.parts_for(new.read)) - parts(prices.read.parts_for(old.read));
+            let written = parts(prices.write.parts_for(new.written))
+                - parts(prices.write.parts_for(old.written));
+            // What the bytes of a put that is open were charged makes up for them alone, and for nothing else that was lost.
+            let open = self.put.map_or(0, |put| parts(prices.write.parts_for(put.at.get())));
+            let back = written.min(0).saturating_neg().min(open.saturating_sub(self.behind));
+            self.behind = self.behind.saturating_add(back);
+            let taken = kept.saturating_add(read).saturating_add(written.saturating_add(back));
+            self.lost = self.lost.saturating_add(taken).max(0);
         }
-        (self.asked, self.broke) = (false, false);
+        // Whoever stopped waiting for an answer does not know either what became of it.
+        self.broke |= self.asked;
+        self.asked = false;
         self.confirmed = Some(*tab);
     }
 
@@ -199,8 +214,9 @@ impl Losses {
             }
             Start::Had { .. } => written(before),
         };
+        let owed = written(before).saturating_sub(std::mem::take(&mut self.behind)).max(0);
         // An account that is still behind is no credit for later.
-        self.lost = self.lost.saturating_add(written(before)).saturating_sub(explained).max(0);
+        self.lost = self.lost.saturating_add(owed).saturating_sub(explained).max(0);
         match start {
             Start::Had { .. } => self.put_broke = false,
             Start::Anew => self.put = Some(BrokenPut { shard, size, at: Bytes::ZERO }),
@@ -224,7 +240,7 @@ impl Losses {
 
     /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
     pub(crate) const fn forget_put(&mut self) {
-        (self.put, self.put_broke, self.unexplained) = (None, false, false);
+        (self.put, self.put_broke, self.unexplained, self.behind) = (None, false, false, 0);
     }
 
     /// Returns a put of another shard that broke off.
@@ -251,13 +267,6 @@ fn dearest(prices: &PriceList) -> u128 {
     let step = prices.step_max.get();
     let read = prices.read.parts_for(step + 2 * READ_UNIT.get());
     prices.write.parts_for(step).max(read)
-}
-
-/// What an account has come to without the price of opening.
-fn sum(prices: &PriceList, tab: &Tab) -> i128 {
-    let Some(bill) = Bill::of(prices, &tab.meter) else { return i128::MAX };
-    let lines = bill.lines().iter().filter(|line| line.item != Item::Open);
-    lines.fold(0, |sum: i128, line| sum.saturating_add(parts(line.cost.get())))
 }
 
 fn parts(parts: u128) -> i128 {
@@ -389,6 +398,56 @@ mod tests {
         panic!("paid six times");
     }
 
+    /// It shows its account as it was, and counts the step afterwards: the voucher is still good.
+    #[test]
+    fn who_counts_a_step_later_is_found_as_well() {
+        let mut game = Game::new();
+        for round in 0..6 {
+            game.begin(Start::Anew);
+            if game.is_over() {
+                assert_eq!(round, 4);
+                return;
+            }
+            let after = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) });
+            game.losses.asks();
+            game.losses.broke();
+            game.sync();
+            // Another process may ask next.
+            game.losses = Losses::new(game.losses.known(), 1);
+            game.host = after.unwrap();
+            game.sync();
+        }
+        panic!("paid six times");
+    }
+
+    /// A put broke, something else was answered, and the provider then forgot the put and its charge.
+    #[test]
+    fn a_put_that_was_forgotten_with_its_charge_is_no_loss() {
+        let mut game = Game::new();
+        game.begin(Start::Anew);
+        let before = game.host;
+        for _ in 0..20 {
+            game.write(true, true);
+        }
+        game.losses.broke();
+        game.sync();
+        let put = Bytes::new(20 * STEP);
+        game.read(true, true);
+        game.losses = Losses::new(game.losses.known(), 1);
+        game.host.meter.written = before.meter.written;
+        game.sync();
+        assert_eq!(game.losses.other_put(shard(2)).unwrap().at, put);
+        // It makes up for no other step.
+        let mut reading = Game { terms: game.terms, ..game };
+        for _ in 0..3 {
+            reading.read(true, false);
+        }
+        assert!(reading.is_over());
+        game.begin(Start::Anew);
+        assert_eq!(game.losses.lost, 0);
+        assert!(!game.is_over());
+    }
+
     #[test]
     fn breaks_that_cost_nothing_are_no_loss() {
         let mut game = Game::new();
@@ -475,6 +534,7 @@ mod tests {
             game.sync();
             again(&mut game);
         }
+        game.read(true, true);
         assert_eq!(game.losses.known(), Loss::default());
         // A put that goes on in another process, whose last step was counted.
         game.begin(Start::Anew);

@@ -443,6 +443,7 @@ impl Session {
             match receive(&mut stream).await? {
                 Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {
                     state.losses.put_answered(&tab, at);
+                    self.note(state)?;
                 }
                 Response::Stored if sent == bytes.len() => {
                     state.losses.put_done(&tab);
@@ -524,6 +525,7 @@ impl Session {
             Response::Proof { bytes } => {
                 state.tab = Some(tab);
                 state.losses.answered(&tab);
+                self.note(state)?;
                 Ok(bytes.into_vec())
             }
             other => Err(misanswer(self.provider(), &other)),
@@ -661,6 +663,7 @@ impl Session {
             }
             state.tab = Some(tab);
             state.losses.answered(&tab);
+            self.note(state)?;
         }
         Ok((connection, tab, epoch))
     }

@@ -72,14 +72,11 @@ impl Session {
         let start = match asked {
             Ok(Response::Have) => Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch) },
             Ok(Response::Resume { at }) if at < put.size => Start::At(at.get()),
-            // It would take no more than it has, so it has not this.
+            // It would take no more than it has, so it has not this. Busy is who has not noticed yet that the stream broke.
             Ok(Response::Ready)
             | Err(AgentError::Provider {
                 reason:
-                    Reason::Busy
-                    | Reason::OverSize { .. }
-                    | Reason::TooManyShards { .. }
-                    | Reason::WrongSize { .. },
+                    Reason::OverSize { .. } | Reason::TooManyShards { .. } | Reason::WrongSize { .. },
                 ..
             }) => Start::Anew,
             Ok(other) => return Err(misanswer(self.provider(), &other)),

@@ -28,18 +28,19 @@ impl Session {
     /// Asks a host, which said that the contract is over, how that came, and puts together what is known: where it says no
     /// more, the account is as it was confirmed to this process last.
     pub(crate) async fn last_word(&self, why: Ending) -> End {
-        let mut state = self.state.lock().await;
-        let asked = timeout(WORD_PATIENCE, self.sync(&mut state)).await;
-        let said = match asked {
-            Ok(done) => self.after(&mut state, done).ok().and(state.stands),
-            Err(_) => None,
-        };
+        let asked = timeout(WORD_PATIENCE, async {
+            let mut state = self.state.lock().await;
+            let done = self.sync(&mut state).await;
+            self.after(&mut state, done).ok().and(state.stands)
+        });
+        let said = asked.await.ok().flatten();
+        let known = self.state.try_lock().map(|state| (state.losses.account(), state.authorised));
+        let (tab, authorised) = known.unwrap_or((None, Amount::ZERO));
         let ended = said.and_then(|said| Some((said.ended_at()?, said.why()?)));
         let now = self.clock.now();
         let (at, why) = ended.unwrap_or((self.terms.ends, why));
-        let tab = state.losses.account();
-        let is_known = tab.is_some() || !state.authorised.is_zero();
-        let paid = is_known.then_some(state.authorised);
+        let is_known = tab.is_some() || !authorised.is_zero();
+        let paid = is_known.then_some(authorised);
         End { state: Some(State::ended(at.min(now), why)), tab, paid, settled: false }
     }
 

@@ -92,6 +92,7 @@ impl Session {
         };
         state.tab = Some(tab);
         state.losses.answered(&tab);
+        self.note(state)?;
         #[cfg(feature = "simulation")]
         if let Some(bytes) = crate::planted::unchecked(size, &range, &slice) {
             return Ok(bytes);
