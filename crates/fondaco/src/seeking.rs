@@ -102,22 +102,20 @@ pub(crate) async fn tell_named() {
 /// Says what became of a host that was named, and remembers it if it answered.
 pub(crate) fn tell(home: &Home, host: &Address, answer: &Answer, json: bool) {
     let who = host.entity().short();
-    if !matches!(answer, Answer::Not { .. })
-        && let Err(failure) = remember(home, host, true)
-    {
-        complain(&failure.to_string());
-    }
+    let is_news = !matches!(answer, Answer::Not { .. })
+        && remember(home, host, true).unwrap_or_else(|failure| {
+            complain(&failure.to_string());
+            false
+        });
     match answer {
-        Answer::Used => {
-            say_named(host, "used", None, json);
-            if !json {
-                complain(&format!("{who}… was dealt with where you say"));
-            }
-        }
+        Answer::Used => say_named(host, "used", None, json),
         Answer::There => {
             say_named(host, "there", None, json);
-            if !json {
-                complain(&format!("{who}… is where you say; this command did not need it"));
+            // Who names the same hosts each night hears nothing of those that are there.
+            if is_news && !json {
+                complain(&format!(
+                    "{who}… is where you say, and remembered; this command did not need it"
+                ));
             }
         }
         Answer::Not { why } => {
@@ -140,8 +138,8 @@ fn say_named(host: &Address, outcome: &str, why: Option<&str>, json: bool) {
     }
 }
 
-/// Writes down where a host is that is in `hosts.toml`, or comes into it.
-fn remember(home: &Home, found: &Address, comes: bool) -> Result<(), Failure> {
+/// Writes down where a host is that is in `hosts.toml`, or comes into it; returns whether that is news.
+fn remember(home: &Home, found: &Address, comes: bool) -> Result<bool, Failure> {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut hosts = home.hosts()?;
     let is_it = |text: &&mut String| {
@@ -149,10 +147,10 @@ fn remember(home: &Home, found: &Address, comes: bool) -> Result<(), Failure> {
     };
     let text = found.to_string();
     match hosts.host.iter_mut().find(is_it) {
-        Some(known) if *known == text => return Ok(()),
+        Some(known) if *known == text => return Ok(false),
         Some(known) => *known = text,
         None if comes => hosts.host.push(text),
-        None => return Ok(()),
+        None => return Ok(false),
     }
-    home.save_hosts(&hosts)
+    home.save_hosts(&hosts).map(|()| true)
 }
