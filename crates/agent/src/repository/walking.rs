@@ -247,11 +247,7 @@ mod tests {
             refused.add(Path::new(&format!("../{number}\n")), Why::Leaves);
         }
         assert_eq!((refused.count, refused.named.len()), (250, NAMED_MAX));
-        assert_eq!(
-            refused.named[0],
-            r#""../0
-" would leave the folder"#
-        );
+        assert_eq!(refused.named[0], r#""../0\n" would leave the folder"#);
     }
 
     #[test]
