@@ -170,7 +170,8 @@ fn on_link(place: &Path, node: &Node) -> Option<AgentError> {
     let is_link = (node.is_dir() || node.is_file()) && is_link();
     is_link.then(|| AgentError::Invalid {
         what: format!("{} is a link, and no link in the snapshot", place.display()),
-        hint: "restore into an empty folder, or remove the link: what it leads to would be                written over"
+        hint: "restore into an empty folder, or remove the link: what it leads to would be \
+               written over"
             .to_owned(),
     })
 }
