@@ -1,4 +1,5 @@
-//! A villain that has the key of a repository: its snapshot names what would be written outside of the restored folder.
+//! Snapshots that the command does not make: of a villain that has the key of a repository, and names what would be written
+//! outside of the restored folder; and of several folders, as clients of a gateway make them.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/demo/compare.rs"]
@@ -144,5 +145,42 @@ async fn a_forged_snapshot_writes_nothing_outside_and_the_rest_is_restored() {
     let names: Vec<&str> =
         names.iter().map(|path| path.strip_prefix(&to).unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["a", "d", "e", "e/in", "good", "v", "y", "y/in", "z"]);
+    market.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_two_folders_comes_back_with_both() {
+    let market = market(4).await;
+    let (source, other) = (market.source.clone(), market.world.home("other"));
+    fs::create_dir_all(&other).unwrap();
+    fs::write(source.join("a"), b"first").unwrap();
+    fs::write(other.join("b"), b"second").unwrap();
+    market.world.run("buyer", market.create_args(&[])).await.unwrap();
+    let forger = Forger::open(&market.world.home("buyer"), &source).await;
+    forger.back_up(vec![source.clone(), other.clone()]).await;
+
+    // Each under its whole path, and one of them by it.
+    let (to, part) = (market.world.home("to"), market.world.home("part"));
+    let below = |folder: &Path, name: &str| folder.strip_prefix("/").unwrap().join(name);
+    let (first, second) = (below(&source, "a"), below(&other, "b"));
+    let restore = ["restore", "latest", "--no-cache", "--to", to.to_str().unwrap()];
+    market.backup("buyer", &restore).await;
+    assert_eq!(fs::read(to.join(&first)).unwrap(), b"first");
+    assert_eq!(fs::read(to.join(&second)).unwrap(), b"second");
+    let (inside, part_name) = (other.to_str().unwrap(), part.to_str().unwrap());
+    market.backup("buyer", &["restore", "latest", inside, "--no-cache", "--to", part_name]).await;
+    assert_eq!(all(&part, Path::new("")), [part.join("b")]);
+
+    let paths_of = |lines: &[serde_json::Value], event: &str| -> Vec<PathBuf> {
+        let lines = lines.iter().filter(|line| line["event"] == event);
+        lines.map(|line| line["path"].as_str().unwrap().into()).collect()
+    };
+    let listed = market.backup("buyer", &["ls", "latest", "--recursive"]).await;
+    let listed = paths_of(&listed, "entry");
+    assert!(listed.contains(&first) && listed.contains(&second), "{listed:?}");
+    // With the folder that both snapshots have, nothing happened.
+    let differences = market.backup("buyer", &["diff", "latest~1", "latest"]).await;
+    let differing = paths_of(&differences, "difference");
+    assert!(differing.contains(&second) && !differing.contains(&first), "{differing:?}");
     market.world.end().await;
 }

@@ -129,12 +129,15 @@ impl Repo {
         let explain = |error: Box<RusticError>| self.explain(&error);
         self.guard(|| {
             let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
-            let top = |name: &str| {
-                let snapshot = repository.get_snapshot_from_str(name, |_| true)?;
-                let top = snapshot.paths.iter().next().map_or("/", String::as_str).to_owned();
-                Ok(repository.node_from_snapshot_and_path(&snapshot, &top)?.subtree)
+            let find = |name: &str| repository.get_snapshot_from_str(name, |_| true);
+            let (first, second) = (find(first).map_err(explain)?, find(second).map_err(explain)?);
+            // With several folders in either, only their whole paths tell which is which.
+            let are_whole = [&first, &second].into_iter().any(|snapshot| top(snapshot) == WHOLE);
+            let tree = |snapshot: &SnapshotFile| {
+                let top = if are_whole { WHOLE } else { top(snapshot) };
+                Ok(repository.node_from_snapshot_and_path(snapshot, top)?.subtree)
             };
-            let (one, other) = (top(first).map_err(explain)?, top(second).map_err(explain)?);
+            let (one, other) = (tree(&first).map_err(explain)?, tree(&second).map_err(explain)?);
             let mut open = vec![(PathBuf::new(), one, other)];
             while let Some((at, one, other)) = open.pop() {
                 if one == other {
@@ -171,9 +174,22 @@ impl Repo {
     }
 }
 
-/// Returns the path in a snapshot of what is at `inside`: a snapshot holds its folder under its whole path.
+/// The path of all that is in a snapshot.
+const WHOLE: &str = "/";
+
+/// Returns where in a snapshot its folder is, which it holds under its whole path. A client of a gateway may have put several
+/// there: then it is all of them, each under its path.
+fn top(snapshot: &SnapshotFile) -> &str {
+    let mut paths = snapshot.paths.iter();
+    match (paths.next(), paths.next()) {
+        (Some(path), None) => path,
+        _ => WHOLE,
+    }
+}
+
+/// Returns the path in a snapshot of what is at `inside`, a path below its [`top`].
 pub(super) fn within(snapshot: &SnapshotFile, inside: Option<&str>) -> Result<String, AgentError> {
-    let top = snapshot.paths.iter().next().map_or("/", String::as_str);
+    let top = top(snapshot);
     let Some(inside) = inside else { return Ok(top.to_owned()) };
     // Someone may name the place by the path that it had.
     let inside = Path::new(inside);
@@ -194,7 +210,7 @@ pub(super) fn within(snapshot: &SnapshotFile, inside: Option<&str>) -> Result<St
             }
         }
     }
-    Ok(if path.is_empty() { "/".to_owned() } else { path })
+    Ok(if path.is_empty() { WHOLE.to_owned() } else { path })
 }
 
 fn nodes(
@@ -220,4 +236,34 @@ fn compare(old: &Node, new: &Node) -> Option<Change> {
         && (one.uid, one.gid) == (other.uid, other.gid)
         && one.extended_attributes == other.extended_attributes;
     (!is_same).then_some(Change::Metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_several_folders_is_looked_at_as_a_whole() {
+        // One line for each: the folders, what is asked for, and where it is; nothing if it cannot be.
+        let table: [(&[&str], Option<&str>, Option<&str>); 12] = [
+            (&["/a/b"], None, Some("/a/b")),
+            (&["/a/b"], Some("c"), Some("/a/b/c")),
+            (&["/a/b"], Some("/a/b/c"), Some("/a/b/c")),
+            (&["/a/b"], Some("/c"), None),
+            (&["/a/b"], Some("../c"), None),
+            (&["/a/b", "/c"], None, Some("/")),
+            (&["/a/b", "/c"], Some("c"), Some("/c")),
+            (&["/a/b", "/c"], Some("/a/b/x"), Some("/a/b/x")),
+            (&["/a/b", "/c"], Some("/"), Some("/")),
+            (&["/a/b", "/c"], Some("../c"), None),
+            (&["/"], Some("etc"), Some("/etc")),
+            (&[], None, Some("/")),
+        ];
+        for (paths, inside, expected) in table {
+            let mut snapshot = SnapshotFile::default();
+            paths.iter().for_each(|path| snapshot.paths.add((*path).to_owned()));
+            let found = within(&snapshot, inside).ok();
+            assert_eq!(found.as_deref(), expected, "{paths:?}, {inside:?}");
+        }
+    }
 }

@@ -8,8 +8,8 @@ use fondaco_store::{KeyFile, SystemClock, read_key};
 use fondaco_transport::Endpoint;
 use rustic_core::repofile::{Metadata, Node, NodeType};
 use rustic_core::{
-    BackupOptions, BytesList, Credentials, FileType, Id, OpenStatus, ReadBackend, ReadSource,
-    ReadSourceEntry, Repository, RepositoryBackends, RepositoryOptions, RusticResult,
+    BackupOptions, BytesList, Credentials, FileType, Id, LocalSource, OpenStatus, ReadBackend,
+    ReadSource, ReadSourceEntry, Repository, RepositoryBackends, RepositoryOptions, RusticResult,
     SnapshotOptions, WriteBackend,
 };
 use std::ffi::OsStr;
@@ -73,6 +73,19 @@ impl Forger {
             repository.node_from_snapshot_and_path(&snapshot, path).unwrap()
         })
         .await
+    }
+
+    /// Stores a snapshot of several folders, as a client of a gateway may.
+    pub(crate) async fn back_up(self, folders: Vec<PathBuf>) {
+        self.with(move |repository| {
+            let repository = repository.to_indexed_ids().unwrap();
+            let snapshot = SnapshotOptions::default().to_snapshot().unwrap();
+            let options = BackupOptions::default();
+            let BackupOptions { ignore_save_opts, excludes, ignore_filter_opts, .. } = &options;
+            let walk = LocalSource::new(*ignore_save_opts, excludes, ignore_filter_opts, &folders);
+            repository.archive(&options, &walk.unwrap(), snapshot, &folders).unwrap();
+        })
+        .await;
     }
 
     /// Stores a snapshot of the source with these entries: each with the place in the walk that makes it, in order. What
