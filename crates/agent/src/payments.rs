@@ -93,6 +93,8 @@ pub struct PaidAll {
     pub results: Vec<StepResult>,
     /// Whether it is one of an earlier run.
     pub taken_up: bool,
+    /// Whether all were made or none: as that run said, if it is one of an earlier run.
+    pub linked: bool,
 }
 
 impl PaymentsFormat {
@@ -192,8 +194,8 @@ impl Payments {
 impl Wallet {
     /// Makes many payments by one command; with `linked` all of them or none, else each that can be made. `fee_max` is the
     /// most that each may cost on top. The same payments that are still without an answer from an earlier run, or whose
-    /// outcome nobody was told, are taken up instead: they are made once in all. Say [`Wallet::told`] when the outcome was
-    /// told.
+    /// outcome nobody was told, are taken up instead, linked as they were: they are made once in all. Say [`Wallet::told`]
+    /// when the outcome was told.
     ///
     /// # Errors
     ///
@@ -224,13 +226,14 @@ impl Wallet {
                 (Request::Batch { id, fee_max, steps }, false)
             }
         };
-        let (Some(id), Request::Batch { fee_max, .. }) = (request.id(), &request) else {
+        let (Some(id), Request::Batch { fee_max, steps, .. }) = (request.id(), &request) else {
             return Err(AgentError::Store("what was kept is no batch".to_owned()));
         };
-        let fee_max = *fee_max;
+        let (fee_max, linked) = (*fee_max, steps.as_slice().iter().any(|step| step.linked));
         match self.submit(request).await? {
             Response::Batched { balance, results } => {
-                Ok(PaidAll { id, fee_max, balance, results: results.into_vec(), taken_up })
+                let results = results.into_vec();
+                Ok(PaidAll { id, fee_max, balance, results, taken_up, linked })
             }
             _ => Err(self.misanswer("it does not say what became of the payments")),
         }

@@ -76,7 +76,7 @@ impl Wallet {
         Some(Paid { id, fee, balance, taken_up: true })
     }
 
-    /// Returns the last batch of these steps that is remembered, and whether nobody was told yet what became of it.
+    /// Returns the last batch of these payments that is remembered, however linked, and whether nobody was told yet what became of it.
     pub(crate) fn batch(&self, steps: &[Step]) -> Option<(Request, bool)> {
         let inner = self.inner.lock().expect("no panic under this lock");
         let (id, is_untold) = inner.outbox.batch(steps)?;

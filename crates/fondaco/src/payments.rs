@@ -55,6 +55,14 @@ pub(crate) async fn pay(
         Ok(paid) => paid,
         Err(error) => return Err(unpaid(&wallet, error, currency).await),
     };
+    if paid.linked != all_or_none && !json {
+        say(match paid.linked {
+            true => "They were asked for with --all-or-none, and all were made or none.",
+            false => {
+                "They were asked for without --all-or-none, and each was made or not by itself."
+            }
+        });
+    }
     let refused = tell(&payments, &paid, currency, json)?;
     if let Some(left) = &left {
         let list = refused.iter().copied();
@@ -72,7 +80,7 @@ pub(crate) async fn pay(
     let failure = Failure::new(format!("{} of {count} payments were not made", refused.len()));
     Err(failure.code(Code::Funds).hint(match left {
         Some(left) => format!("those are in {}: pay that file later", left.display()),
-        None if all_or_none => "none was made: mend or leave out what was refused".to_owned(),
+        None if paid.linked => "none was made: mend or leave out what was refused".to_owned(),
         None => "do not pay the whole file again: `--left FILE` takes those that were not made"
             .to_owned(),
     }))
@@ -133,7 +141,7 @@ fn tell<'a>(
             "event": "done", "paid": made, "not_paid": refused.len(),
             "sum": scale.show(sum).to_string(), "fee_max": scale.show(paid.fee_max).to_string(),
             "balance": scale.show(paid.balance).to_string(), "currency": currency.symbol,
-            "id": paid.id.to_string(), "taken_up": paid.taken_up,
+            "id": paid.id.to_string(), "taken_up": paid.taken_up, "all_or_none": paid.linked,
         });
         say(&line.to_string());
     } else {

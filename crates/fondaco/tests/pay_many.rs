@@ -15,7 +15,7 @@ use std::{
     process::Stdio,
     time::Duration,
 };
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use world::World;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fondaco");
@@ -74,6 +74,29 @@ fn is_in_wallet(home: &Path, bytes: &[u8]) -> bool {
     })
 }
 
+/// A run of this command that is never through with telling what became of the payments, since nobody reads what it says; its
+/// intent, in which is `order`, is saved.
+async fn unread(home: &Path, pay: &[&str], order: &str) -> Child {
+    let child = Command::new(PROGRAM)
+        .arg("--home")
+        .arg(home)
+        .arg("--json")
+        .args(pay)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let written = async {
+        while !is_in_wallet(home, order.as_bytes()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), written).await.expect("an intent is saved");
+    child
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_is_paid_once_whoever_is_killed() {
     let (mut world, alice) = town(&["alice"]).await;
@@ -86,24 +109,7 @@ async fn each_is_paid_once_whoever_is_killed() {
     for (round, delay) in [0, 1, 4, 10, 30, 200].into_iter().enumerate() {
         let order = format!("round-{round}-");
         wages(&file, &order, MANY);
-        // Nobody reads what it says, so that it is never through with telling what became of the payments.
-        let mut child = Command::new(PROGRAM)
-            .arg("--home")
-            .arg(&home)
-            .arg("--json")
-            .args(pay)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let written = async {
-            while !is_in_wallet(&home, order.as_bytes()) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), written).await.expect("an intent is saved");
+        let mut child = unread(&home, &pay, &order).await;
         tokio::time::sleep(Duration::from_millis(delay)).await;
         let is_issuer_killed = round % 2 == 1;
         if is_issuer_killed {
@@ -149,6 +155,34 @@ async fn each_is_paid_once_whoever_is_killed() {
     world.stop("issuer").await;
     let audit = world.ask("issuer", ["issuer", "audit"]).await.unwrap();
     assert_eq!(audit["balanced"], true);
+    world.end().await;
+}
+
+/// Whether all are made or none does not make them other payments.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_payments_linked_otherwise_are_the_same() {
+    let (world, alice) = town(&["alice"]).await;
+    world.ask("issuer", ["issuer", "mint", "1000", "--to", &alice[0]]).await.unwrap();
+    let (home, file) = (world.home("alice"), world.home("wages.csv"));
+    let plain = ["pay", "--file", file.to_str().unwrap()];
+    let linked = [&plain[..], &["--all-or-none"]].concat();
+    for (round, first, second) in [(0, &plain[..], &linked[..]), (1, &linked[..], &plain[..])] {
+        let order = format!("turn-{round}-");
+        wages(&file, &order, MANY);
+        let mut child = unread(&home, first, &order).await;
+        child.kill().await.unwrap();
+        let done = world.ask("alice", second.to_vec()).await.unwrap();
+        assert_eq!((&done["paid"], &done["taken_up"]), (&MANY.into(), &true.into()), "{done}");
+        assert_eq!(done["all_or_none"], first == linked, "{done}");
+        for again in [first, second] {
+            let refused = world.run_to("alice", again.to_vec(), 1).await.unwrap();
+            let error = refused.iter().find_map(|line| line["error"].as_str()).unwrap();
+            assert!(error.contains(done["id"].as_str().unwrap()), "{error}");
+        }
+        let cents = 100_000 - (round + 1) * MANY * 4;
+        let left = format!("{}.{:02}", cents / 100, cents % 100);
+        assert_eq!(balance(&world, "alice").await, left);
+    }
     world.end().await;
 }
 

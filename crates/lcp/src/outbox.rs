@@ -11,7 +11,7 @@
 //! Of those that are settled the newest [`SETTLED_MAX`] are kept. One that is forgotten and prepared again is sent again,
 //! and the issuer gives its first answer.
 
-use crate::{PENDING_MAX, Refusal, Request, RequestId, Response, SETTLED_MAX, Step};
+use crate::{PENDING_MAX, Refusal, Request, RequestId, Response, SETTLED_MAX, Step, StepResult};
 use fondaco_codec::{Decode, DecodeError, Encode, Reader, Text, choice};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ledger::HoldId;
@@ -166,17 +166,31 @@ impl Outbox {
         })
     }
 
-    /// Returns the batch of these steps that is pending, or else was done last, if it is not forgotten; and whether its owner
-    /// is still to be told what became of it. Not one that was refused as a whole.
+    /// Returns the batch of these payments that is pending, or whose owner is still to be told what became of it, or else was
+    /// done last, if it is not forgotten; and whether its owner is still to be told. Payees, amounts and orders say which
+    /// payments they are, and not how they are linked. Not one of which the owner knows that it made none.
     pub fn batch(&self, steps: &[Step]) -> Option<(RequestId, bool)> {
-        let same = self.intents.iter().filter(|(_, intent)| {
-            let is_refused = matches!(intent.outcome, Some(Response::Refused { .. }));
-            let Request::Batch { steps: known, .. } = &intent.request else { return false };
-            known.as_slice() == steps && !is_refused
-        });
+        let pays = |step: &Step, other: &Step| {
+            (step.to, step.amount, &step.order) == (other.to, other.amount, &other.order)
+        };
         let open = |intent: &Intent| intent.outcome.is_none() || !intent.told;
-        let last = same.max_by_key(|(_, intent)| (open(intent), intent.number));
-        last.map(|(id, intent)| (*id, open(intent)))
+        let same = self.intents.iter().filter_map(|(id, intent)| {
+            let made_none = match &intent.outcome {
+                Some(Response::Refused { .. }) => true,
+                Some(Response::Batched { results, .. }) => {
+                    intent.told && !results.as_slice().contains(&StepResult::Paid)
+                }
+                Some(_) | None => false,
+            };
+            let Request::Batch { steps: known, .. } = &intent.request else { return None };
+            let known = known.as_slice();
+            let is_same =
+                known.len() == steps.len() && known.iter().zip(steps).all(|(a, b)| pays(a, b));
+            // Of several that are open, the one that is linked as these are.
+            let rank = (open(intent), open(intent) && known == steps, intent.number);
+            (is_same && !made_none).then_some((rank, *id))
+        });
+        same.max_by_key(|(rank, _)| *rank).map(|((is_open, ..), id)| (id, is_open))
     }
 
     /// Takes note that the owner was told the outcome; the record to be saved. The same again is harmless.
