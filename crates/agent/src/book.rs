@@ -33,6 +33,7 @@
 
 mod event;
 mod giving;
+mod holds;
 mod keeping;
 mod records;
 mod unanswered;

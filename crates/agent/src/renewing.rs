@@ -29,6 +29,8 @@ pub struct Renewal {
     pub from: ContractId,
     /// With whom.
     pub provider: EntityId,
+    /// The most that is held for it now, whatever came of it: a host that withholds its answer has the new contract all the same.
+    pub held: Amount,
     /// What came of it.
     pub outcome: Result<Renewed, AgentError>,
 }
@@ -42,6 +44,16 @@ pub struct Renewed {
     pub held: Amount,
     /// When it ends.
     pub ends: Timestamp,
+}
+
+/// A renewal that is intended: what is still to be held, and signed.
+#[derive(Debug)]
+struct Begun {
+    record: ContractRecord,
+    given: Bytes,
+    /// The account of the old one, and what was signed for.
+    tab: Tab,
+    authorised: Amount,
 }
 
 /// What is agreed to by a renewal.
@@ -75,12 +87,9 @@ impl Agent {
         let opening = self.opening(wallet);
         let mut renewals = Vec::new();
         for old in due {
-            let (from, provider) = (old.terms.id(), old.terms.prices.provider);
-            let outcome = self.renew_one(&opening, &old, Span::Epochs(epochs), budget).await;
-            if let Ok(renewed) = &outcome {
-                budget = budget.map(|budget| budget.saturating_sub(renewed.held));
-            }
-            renewals.push(Renewal { from, provider, outcome });
+            let renewal = self.renew_one(&opening, &old, Span::Epochs(epochs), budget).await;
+            budget = budget.map(|budget| budget.saturating_sub(renewal.held));
+            renewals.push(renewal);
         }
         Ok(renewals)
     }
@@ -111,7 +120,28 @@ impl Agent {
         old: &ContractRecord,
         span: Span,
         budget: Option<Amount>,
-    ) -> Result<Renewed, AgentError> {
+    ) -> Renewal {
+        let (from, provider) = (old.terms.id(), old.terms.prices.provider);
+        let (held, outcome) = match self.begin_renewal(opening, old, span, budget).await {
+            Ok(begun) => {
+                let outcome = self.sign_renewal(opening, from, &begun).await;
+                // Also one of an earlier run, which may be held only now.
+                let to = begun.record.terms.id();
+                (self.book.read(|book| book.held_for(to)), outcome)
+            }
+            Err(error) => (Amount::ZERO, Err(error)),
+        };
+        Renewal { from, provider, held, outcome }
+    }
+
+    /// Finds out what is to be signed, within the budget; nothing is held yet.
+    async fn begin_renewal(
+        &self,
+        opening: &Opening<'_>,
+        old: &ContractRecord,
+        span: Span,
+        budget: Option<Amount>,
+    ) -> Result<Begun, AgentError> {
         let from = old.terms.id();
         let provider = old.terms.prices.provider;
         let given = self.book.read(|book| book.given(from));
@@ -154,18 +184,28 @@ impl Agent {
         if let Some(budget) = budget.filter(|budget| *budget < record.hold_max) {
             return Err(AgentError::OverBudget { wanted: record.hold_max, left: budget });
         }
-        match opening.secure_hold(&record).await {
+        Ok(Begun { record, given, tab, authorised })
+    }
+
+    async fn sign_renewal(
+        &self,
+        opening: &Opening<'_>,
+        from: ContractId,
+        begun: &Begun,
+    ) -> Result<Renewed, AgentError> {
+        let Begun { record, given, tab, authorised } = begun;
+        match opening.secure_hold(record).await {
             Ok(()) => {}
             Err(Blame::Host(error) | Blame::Other(error)) => return Err(error),
         }
-        let signed = self.session(&record, given).renew(tab.stored).await;
+        let signed = self.session(record, *given).renew(tab.stored).await;
         if let Err(AgentError::Provider { reason, .. }) = &signed
             && !reason.is_transient()
         {
             opening.give_up(record.terms.id())?;
         }
         let (provider_signature, tab) = signed?;
-        self.note_renewed(from, tab, authorised, &record, provider_signature)
+        self.note_renewed(from, tab, *authorised, record, provider_signature)
     }
 
     fn note_renewed(

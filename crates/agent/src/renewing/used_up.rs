@@ -53,15 +53,12 @@ impl Agent {
             if old.terms.prices.currency != wallet.currency() {
                 continue;
             }
-            let (from, provider) = (old.terms.id(), old.terms.prices.provider);
-            let outcome = match self.only_reads(&old) {
+            let renewal = match self.only_reads(&old) {
                 true => self.watch_on(wallet, objects, &old, budget).await,
                 false => self.renew_one(&opening, &old, Span::AsAgreed, Some(budget)).await,
             };
-            if let Ok(renewed) = &outcome {
-                budget = budget.saturating_sub(renewed.held);
-            }
-            renewals.push(Renewal { from, provider, outcome });
+            budget = budget.saturating_sub(renewal.held);
+            renewals.push(renewal);
         }
         Ok(renewals)
     }
@@ -91,6 +88,22 @@ impl Agent {
         objects: &Objects,
         old: &ContractRecord,
         budget: Amount,
+    ) -> Renewal {
+        let (from, provider) = (old.terms.id(), old.terms.prices.provider);
+        let known = self.book.read(Book::contract_ids);
+        let outcome = self.open_next_watch(wallet, objects, old, budget).await;
+        let new = self.book.read(|book| book.held_since(&known));
+        // One that an earlier run left half opened is not new.
+        let held = outcome.as_ref().map_or(new, |renewed| new.max(renewed.held));
+        Renewal { from, provider, held, outcome }
+    }
+
+    async fn open_next_watch(
+        &self,
+        wallet: &Wallet,
+        objects: &Objects,
+        old: &ContractRecord,
+        budget: Amount,
     ) -> Result<Renewed, AgentError> {
         let (from, provider) = (old.terms.id(), old.terms.prices.provider);
         let not_there = || AgentError::Store(format!("{from} has no slot"));
@@ -114,8 +127,11 @@ impl Agent {
         })?;
         let to = record.terms.id();
         self.replace(set, index, to)?;
-        if let Some(session) = objects.sessions().get(&from) {
-            self.end(from, session).await?;
+        if let Some(session) = objects.sessions().get(&from)
+            && let Err(error) = self.end(from, session).await
+        {
+            // What is open and in its slot serves, however the old one ends.
+            tracing::info!(%error, "a contract that was followed by another could not be ended");
         }
         Ok(Renewed { to, held: record.hold_max, ends: record.terms.ends })
     }

@@ -155,7 +155,7 @@ impl Renewals {
         currency: &CurrencyConfig,
         json: bool,
     ) -> Result<(), Failure> {
-        let Renewal { from, provider, outcome } = renewal;
+        let Renewal { from, provider, held, outcome } = renewal;
         let provider = provider.short();
         match outcome {
             Ok(renewed) => {
@@ -183,10 +183,17 @@ impl Renewals {
                     let line = json!({
                         "event": "not_renewed", "contract": from.to_string(), "provider": provider,
                         "why": why, "hint": failure.what_to_do(), "code": failure.ends_with() as u8,
+                        "held": currency.scale()?.show(held).to_string(),
                     });
                     say(&line.to_string());
                 } else {
                     say(&format!("{provider}…  not renewed: {why}"));
+                    if !held.is_zero() {
+                        say(&format!(
+                            "  It may have signed all the same: {} is held.",
+                            currency.show(held)
+                        ));
+                    }
                 }
                 self.failures.push(failure);
             }
@@ -211,7 +218,8 @@ impl Renewals {
             }
             let what = "nothing is renewed with it".to_owned();
             let outcome = Err(AgentError::Caught { provider, what });
-            self.add(Renewal { from, provider, outcome }, currency, json)?;
+            let held = Amount::ZERO;
+            self.add(Renewal { from, provider, held, outcome }, currency, json)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::screen::{Bars, complain, counted, say};
 use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
 use fondaco_agent::auditing::{Audited, Kind};
-use fondaco_agent::book::Stage;
+use fondaco_agent::book::Book;
 use fondaco_agent::repair::{Health, Repaired};
 use fondaco_agent::{Agent, AgentError, Objects, Trust, Wish};
 use fondaco_contract::ContractId;
@@ -152,14 +152,15 @@ impl Round<'_> {
             // Each host is asked for its room and its prices again.
             let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
             let hosts = places.find(agent, currency, &wish, *json).await?;
-            let (before, known) = (Sums::of(objects), contracts(agent));
+            let before = Sums::of(objects);
+            let known = agent.book().read(Book::contract_ids);
             let done = {
                 let wallet = open_wallet(home, currency).await?;
                 let shown = currency.clone();
                 let progress = Bars::told(*json, move |amount| shown.show(amount));
                 agent.repair(objects, &wallet, &hosts, &health, limit, &*progress).await
             };
-            let held = held_since(agent, &known);
+            let held = agent.book().read(|book| book.held_since(&known));
             if let Some(allowance) = &mut self.allowance {
                 allowance.take(currency, held)?;
             }
@@ -189,23 +190,6 @@ impl Round<'_> {
         }
         Ok(())
     }
-}
-
-/// The contracts that are in the book.
-fn contracts(agent: &Agent) -> BTreeSet<ContractId> {
-    agent.book().read(|book| book.contracts().map(|(contract, _)| contract).collect())
-}
-
-/// Returns what is held for contracts that were not known before.
-fn held_since(agent: &Agent, known: &BTreeSet<ContractId>) -> Amount {
-    agent.book().read(|book| {
-        let new = book.contracts().filter(|(contract, record)| {
-            !known.contains(contract) && !matches!(record.stage, Stage::Ended(_))
-        });
-        new.fold(Amount::ZERO, |sum, (_, record)| {
-            sum.checked_add(record.hold_max).unwrap_or(Amount::MAX)
-        })
-    })
 }
 
 /// What went over the wire and was signed for.

@@ -76,9 +76,7 @@ pub(super) async fn renew(
             }
         };
         for renewal in done {
-            if let Ok(renewed) = &renewal.outcome {
-                allowance.take(currency, renewed.held)?;
-            }
+            allowance.take(currency, renewal.held)?;
             renewals.add(renewal, currency, json)?;
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 const FRAME_MAX: usize = 2 * STEP_BYTES_MAX;
 
-/// What it does when it is asked for a proof.
+/// What it does when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
     /// It has its service make one.
@@ -19,6 +19,8 @@ pub(crate) enum Habit {
     Replays,
     /// It says that it is busy, to proofs and reads alike, and counts nothing.
     Refuses,
+    /// It has its service sign what renews a contract, and breaks off instead of saying so.
+    Withholds,
 }
 
 #[derive(Debug)]
@@ -106,7 +108,11 @@ impl Relay {
                 return Some(());
             }
             answered.send_bytes(&frame).await.ok()?;
+            let is_renewal = matches!(Request::from_frame(&frame), Ok(Request::Renew { .. }));
             let frame = answered.recv_bytes(FRAME_MAX).await.ok()??;
+            if is_renewal && self.memory().habit == Habit::Withholds {
+                return None;
+            }
             if let (Some(nonce), Ok(Response::Proof { bytes })) =
                 (nonce, Response::from_frame(&frame))
             {

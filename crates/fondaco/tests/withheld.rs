@@ -1,0 +1,103 @@
+//! Villains that sign what renews their contracts and never say so: what they hold is within the budget all the same.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/demo/compare.rs"]
+mod compare;
+#[path = "../src/failure.rs"]
+mod failure;
+mod market;
+#[path = "replayed/relay.rs"]
+mod relay;
+#[path = "../src/demo/world.rs"]
+mod world;
+
+use fondaco_crypto::SecretKey;
+use fondaco_store::{KeyFile, read_key};
+use market::{Market, market};
+use relay::{Habit, Relay};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// More often than any hold pays for reading everything.
+const READS_MAX: usize = 40;
+
+fn key_of(home: &Path) -> SecretKey {
+    let KeyFile::Plain(key) = read_key(&home.join("key")).unwrap() else { panic!("it is sealed") };
+    key
+}
+
+/// A sum in millionths of a coin, which is the scale of this market.
+fn millionths(text: &Value) -> u64 {
+    let (whole, rest) = text.as_str().unwrap().split_once('.').unwrap();
+    whole.parse::<u64>().unwrap() * 1_000_000 + rest.parse::<u64>().unwrap()
+}
+
+fn coins(millionths: u64) -> String {
+    format!("{}.{:06} TST", millionths / 1_000_000, millionths % 1_000_000)
+}
+
+/// The contracts that are not over, and the most that is held for each.
+async fn holds(market: &Market) -> BTreeMap<String, u64> {
+    let lines = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let stands = lines.iter().filter(|line| line["stage"] == "open" || line["stage"] == "intended");
+    stands.map(|line| (line["contract"].to_string(), millionths(&line["hold_max"]))).collect()
+}
+
+/// Renews by `args` with a budget that is enough for two hosts, and that four do not exceed, though none says that it signed.
+async fn renews_no_more_than_two(market: &Market, args: &[&str]) {
+    let before = holds(market).await;
+    let budget = before.values().max().unwrap() * 5 / 2;
+    let named = coins(budget);
+    let args = [args, &[&named]].concat();
+    let lines = market.world.run_to_any("buyer", args, &[5, 6]).await.unwrap();
+    let failed: Vec<_> = lines.iter().filter(|line| line["event"] == "not_renewed").collect();
+    let after = holds(market).await;
+    let new = after.iter().filter(|(contract, _)| !before.contains_key(*contract));
+    let more: u64 = new.map(|(_, held)| held).sum();
+    let told: u64 = failed.iter().map(|line| millionths(&line["held"])).sum();
+    assert!(more > 0 && more <= budget, "{more} of {budget}: {lines:?}");
+    assert_eq!(told, more, "what is in doubt is told: {lines:?}");
+    let over = failed.iter().filter(|line| line["why"].as_str().unwrap().contains("the budget"));
+    assert!(over.count() >= 1 && failed.len() >= 3, "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_withhold_their_answer_do_not_exceed_a_budget() {
+    let market = market(4).await;
+    market.write_noise(8);
+    let mut relays = Vec::new();
+    let buyer = key_of(&market.world.home("buyer"));
+    let mut args = market.create_args(&["--epochs", "3"]);
+    for host in &market.hosts {
+        let address = market.world.address(host).unwrap();
+        let key = key_of(&market.world.home(host));
+        let relay = Relay::start(&key, &buyer, address.parse().unwrap()).await;
+        for arg in args.iter_mut().filter(|arg| arg.as_str() == address) {
+            *arg = relay.address().to_string();
+        }
+        relays.push(relay);
+    }
+    market.world.run("buyer", args).await.unwrap();
+    let check = ["backup", "check", "--read-data"];
+    for reads in 0.. {
+        assert!(reads < READS_MAX, "no hold is used up");
+        let lines = market.world.run_to_any("buyer", check, &[0, 5]).await.unwrap();
+        if lines.last().unwrap()["code"] == 5 {
+            break;
+        }
+    }
+    relays.iter().for_each(|relay| relay.take_up(Habit::Withholds));
+    renews_no_more_than_two(&market, &["backup", "repair", "--budget"]).await;
+
+    // Who signed says so when asked again; with the others it is renewed then.
+    relays.iter().for_each(|relay| relay.take_up(Habit::Honest));
+    market.world.run("buyer", ["contracts", "renew"]).await.unwrap();
+    relays.iter().for_each(|relay| relay.take_up(Habit::Withholds));
+    let renew = ["contracts", "renew", "--within", "100", "--budget"];
+    renews_no_more_than_two(&market, &renew).await;
+    relays.iter().for_each(|relay| relay.take_up(Habit::Honest));
+    market.world.run("buyer", ["contracts", "renew", "--within", "100"]).await.unwrap();
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
