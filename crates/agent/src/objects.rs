@@ -13,8 +13,12 @@
 //! - Packs have the set's code; everything else needs half as many shards, so that it outlives them.
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
+mod blame;
+mod carrying;
 mod unreadable;
 mod waiting;
+
+pub use blame::Blame;
 
 use crate::AgentError;
 use crate::auditing::is_silence;
@@ -39,9 +43,10 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use waiting::{PATIENCE, in_time, is_full, only_takes_nothing};
+use waiting::{PATIENCE, in_time, is_full};
 
 /// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
@@ -105,6 +110,8 @@ pub struct Objects {
     /// Contracts that failed this process, and how.
     down: Mutex<BTreeMap<ContractId, Down>>,
     traffic: Arc<Traffic>,
+    /// Whose turn it is: those who remove something share it, and who stores something anew has it alone.
+    turn: RwLock<()>,
 }
 
 impl Objects {
@@ -115,7 +122,8 @@ impl Objects {
         writing: Option<u32>,
     ) -> Self {
         let (down, unknown) = (Mutex::default(), Mutex::default());
-        Self { book, sessions, writing, unknown, down, traffic: Arc::default() }
+        let (traffic, turn) = (Arc::default(), RwLock::default());
+        Self { book, sessions, writing, unknown, down, traffic, turn }
     }
 
     /// Returns the counters of what went over the wire.
@@ -149,6 +157,10 @@ impl Objects {
             let down = self.down.lock().expect("no panic under this lock");
             down.iter().filter(|(_, down)| down.lost).map(|(contract, _)| *contract).collect()
         };
+        self.record_lost(lost)
+    }
+
+    fn record_lost(&self, lost: impl IntoIterator<Item = ContractId>) -> Result<(), AgentError> {
         for contract in lost {
             if !self.book.read(|book| book.is_lost(contract)) {
                 self.book.record(&Event::ContractLost { contract })?;
@@ -167,6 +179,16 @@ impl Objects {
 
     /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
     pub async fn put(&self, object: ObjectId, bytes: Vec<u8>) -> Result<(), AgentError> {
+        self.put_or_blame(object, bytes, &mut Blame::default()).await
+    }
+
+    /// Stores an object as [`put`](Self::put) does, and adds to `blame` which hosts it failed for.
+    pub async fn put_or_blame(
+        &self,
+        object: ObjectId,
+        bytes: Vec<u8>,
+        blame: &mut Blame,
+    ) -> Result<(), AgentError> {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
                 what: "there are no contracts to store anything under".to_owned(),
@@ -219,7 +241,9 @@ impl Objects {
                 Ok(name) => names[index] = Some(name),
                 Err(error) => {
                     let contract = set.contracts[index];
-                    self.note_failure(contract, &*self.session(contract)?, &error).await?;
+                    let session = self.session(contract)?;
+                    blame.add(contract, session.provider(), &error);
+                    self.note_failure(contract, &session, &error).await?;
                     failed.get_or_insert(error);
                 }
             }
@@ -535,32 +559,15 @@ impl Objects {
         if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
             return Ok(()); // Its owner, whose delegate we are, has removed it.
         }
-        // A contract that is full, spent or over says nothing about its host.
         // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
         let is_renewed = matches!(
             error,
             AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
         );
         let over = ending::over(error);
-        let is_over = over.is_some();
-        let replace = !is_over
-            && !matches!(
-                error,
-                AgentError::HoldSpent { .. }
-                    | AgentError::ContractFull { .. }
-                    | AgentError::Store(_)
-                    | AgentError::Provider {
-                        reason: Reason::OverSize { .. }
-                            | Reason::TooManyShards { .. }
-                            | Reason::Unpaid { .. }
-                            | Reason::WrongEpoch { .. }
-                            | Reason::Late { .. },
-                        ..
-                    }
-            );
         let (may_return, until) = (is_transient(error), None);
-        let (lost, spent) =
-            (replace && !only_takes_nothing(error), matches!(error, AgentError::HoldSpent { .. }));
+        let (replace, lost) = (blame::replaces(error), blame::loses(error));
+        let spent = matches!(error, AgentError::HoldSpent { .. });
         let down = Down { why: error.to_string(), may_return, replace, lost, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         let is_open = |book: &Book| {
@@ -612,6 +619,7 @@ impl Objects {
     /// Forgets an object here and asks its hosts to delete its shards; hosts that cannot be reached
     /// keep them until the contract ends.
     pub async fn remove(&self, object: ObjectId) -> Result<(), AgentError> {
+        let _turn = self.turn.read().await;
         let Some(record) = self.book.read(|book| book.object(object).cloned()) else {
             return Ok(());
         };
@@ -653,23 +661,6 @@ impl Objects {
         self.book.record_all(&receipts)?;
         self.heed_given();
         Ok(())
-    }
-
-    /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
-    /// keys, indexes and snapshots nothing else can be read, so they must not end with an older set.
-    pub async fn carry_over(&self) -> Result<usize, AgentError> {
-        let Some(writing) = self.writing else { return Ok(0) };
-        let old: Vec<(ObjectId, Bytes)> = self.book.read(|book| {
-            book.objects()
-                .filter(|(id, record)| id.kind != ObjectKind::Pack && record.set != writing)
-                .map(|(id, record)| (id, record.length))
-                .collect()
-        });
-        for &(object, length) in &old {
-            let bytes = self.read(object, 0..length.get()).await?;
-            self.put(object, bytes).await?;
-        }
-        Ok(old.len())
     }
 
     /// Takes up the session of a contract that was opened after this was made.
