@@ -80,7 +80,7 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     }
     if agent.usable_set().is_none() || args.new_contracts {
         let contracts = market.contracts();
-        contracts.open(agent, BTreeSet::new()).await?;
+        contracts.open(agent, &BTreeSet::new()).await?;
         contracts.keep_books(agent, &agent.objects()).await;
     }
     market.renew().await;

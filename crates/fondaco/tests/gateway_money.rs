@@ -1,5 +1,5 @@
 //! A gateway whose contracts are full says so, serves what is there, and goes on with new ones; one whose owner has no
-//! money left opens none. One of whose hosts is away stores on others.
+//! money left opens none. One of whose hosts is away stores on others; one that nobody hears for a while blames none.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/demo/compare.rs"]
@@ -10,6 +10,8 @@ mod market;
 #[path = "../src/demo/world.rs"]
 mod world;
 
+use fondaco_agent::BookFile;
+use fondaco_agent::book::ObjectKind;
 use market::client::{Client, path};
 use market::{Market, Noise, market};
 use serde_json::Value;
@@ -109,5 +111,51 @@ async fn a_host_that_is_away_keeps_nothing_from_being_stored() {
     let new: Vec<usize> = before.iter().map(|who| of(&after, who) - of(&before, who)).collect();
     assert_eq!(new[0], 0, "{after:?}");
     assert!(new[1..].iter().all(|&count| count == 1), "one set, {new:?}: {after:?}");
+    market.world.end().await;
+}
+
+/// When all fail at once nobody is to blame: once they are back, only who then fails is replaced, and counted as lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_all_bars_none() {
+    let mut market = market(5).await;
+    let hosts = market.hosts_named();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let start = [&["--size", "8M", "--survive", "0.99"], &hosts[..]].concat();
+    let gateway = Client::start(&mut market, &start).await;
+    let mut noise = Noise::new();
+    gateway.begin(&mut noise);
+    let [first, second] = [(); 2].map(|()| noise.bytes(1 << 20));
+    assert_eq!(gateway.put(&first).0, 200);
+    let mut places = Vec::new();
+    for host in market.hosts.clone() {
+        let (entity, socket) = market.world.address(&host).unwrap().split_once('@').unwrap();
+        places.push((entity.to_owned(), socket.to_owned()));
+        market.world.stop(&host).await;
+    }
+    let (status, said) = gateway.put(&second);
+    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&said));
+    assert_eq!(gateway.ask("HEAD", &path(&second), b"").0, 404);
+
+    let away = places[0].0.clone();
+    for (host, (_, socket)) in market.hosts.clone().iter().zip(&places).skip(1) {
+        market.world.start(host, ["up", "--listen", socket]).await.unwrap();
+    }
+    let (status, said) = gateway.put(&second);
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&said));
+    for pack in [&first, &second] {
+        assert_eq!(gateway.ask("GET", &path(pack), b""), (200, pack.clone()));
+    }
+    market.world.stop("buyer").await;
+
+    let book = BookFile::open(&market.world.home("buyer").join("agent/journal")).unwrap();
+    book.read(|book| {
+        assert_eq!(book.set_count(), 2);
+        for (contract, record) in book.contracts() {
+            let is_away = record.terms.prices.provider.to_string() == away;
+            assert_eq!(book.is_lost(contract), is_away, "{contract}");
+        }
+        let small = book.objects().filter(|(id, _)| id.kind != ObjectKind::Pack);
+        assert!(small.map(|(_, record)| record.set).eq([1, 1]), "not all was carried over");
+    });
     market.world.end().await;
 }

@@ -75,11 +75,12 @@ impl NewContracts {
         self.json
     }
 
-    /// Opens contracts for a new set, with none of those that `failed`, now or before.
+    /// Opens contracts for a new set, with none of those that `failed`, now or before. Those that fail now are left alone from
+    /// then on only if others were found: where all fail at once, it may be this machine that nobody hears.
     pub(super) async fn open(
         &self,
         agent: &Agent,
-        failed: BTreeSet<EntityId>,
+        failed: &BTreeSet<EntityId>,
     ) -> Result<(), Failure> {
         let Wanted { size, survive, epochs, budget, currency } = &self.wanted;
         let bytes = size.ok_or_else(|| {
@@ -89,10 +90,9 @@ impl NewContracts {
         })?;
         let wallet = self.home.wallet()?;
         let currency = wallet.find(currency.as_deref())?;
-        let (held, failed) = {
-            let mut left = self.left();
-            left.failed.extend(failed);
-            (left.held, left.failed.clone())
+        let (held, without) = {
+            let left = self.left();
+            (left.held, left.failed.union(failed).copied().collect::<BTreeSet<EntityId>>())
         };
         let budget = match budget {
             None => None,
@@ -105,10 +105,11 @@ impl NewContracts {
         };
         let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
         let mut hosts = self.places.find(agent, currency, &wish, self.json).await?;
-        hosts.retain(|host| !failed.contains(&host.entity()));
+        hosts.retain(|host| !without.contains(&host.entity()));
         let held = open_contracts(&self.home, agent, currency, &hosts, wish, self.json).await?;
         let mut left = self.left();
         left.held = left.held.checked_add(held).unwrap_or(Amount::MAX);
+        left.failed.extend(failed);
         Ok(())
     }
 

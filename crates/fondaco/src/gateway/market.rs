@@ -9,13 +9,13 @@ use super::contracts::NewContracts;
 use crate::backup::say_progress;
 use crate::failure::Failure;
 use fondaco_agent::book::{ObjectId, ObjectKind};
-use fondaco_agent::{Agent, AgentError, Objects};
+use fondaco_agent::{Agent, AgentError, Blame, Objects};
 use fondaco_crypto::Digest;
 use fondaco_gateway::{Kind, Name, Object, Store, StoreError, Trouble};
 use fondaco_ports::market::Reason;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
@@ -38,6 +38,8 @@ pub(super) struct Market {
     agent: Agent,
     contracts: NewContracts,
     dealings: RwLock<Dealings>,
+    /// Whether small objects may lie under older contracts than the newest.
+    must_carry: AtomicBool,
 }
 
 /// The sessions with all hosts; one at a time, since the steps of a contract go one after the other.
@@ -69,7 +71,7 @@ impl Dealings {
 impl Market {
     pub(super) fn new(agent: Agent, contracts: NewContracts) -> Self {
         let dealings = RwLock::new(Dealings::begin(&agent, (0, 0)));
-        Self { agent, contracts, dealings }
+        Self { agent, contracts, dealings, must_carry: AtomicBool::new(true) }
     }
 
     pub(super) const fn contracts(&self) -> &NewContracts {
@@ -87,7 +89,16 @@ impl Market {
 
     /// Stores the small objects anew that lie under older contracts.
     pub(super) async fn carry_over(&self) -> Result<(), AgentError> {
-        self.objects().await.objects.carry_over().await.map(drop)
+        self.carry(&self.objects().await.objects, &mut Blame::default()).await
+    }
+
+    /// Does it if it is due; who calls this keeps the dealings from being renewed until it is done.
+    async fn carry(&self, objects: &Objects, blame: &mut Blame) -> Result<(), AgentError> {
+        if self.must_carry.load(Ordering::SeqCst) {
+            objects.carry_over_or_blame(blame).await?;
+            self.must_carry.store(false, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Returns how many bytes of shards were sent and received.
@@ -116,28 +127,42 @@ impl Market {
         for _ in 1..TRIES_MAX {
             let dealings = self.objects().await;
             let set = self.agent.usable_set();
-            let Err(error) = dealings.objects.put(object, content.clone()).await else {
-                return Ok(());
-            };
-            let objects = Arc::clone(&dealings.objects);
+            let mut blame = Blame::default();
+            let stored = self.store(&dealings.objects, object, content.clone(), &mut blame).await;
             drop(dealings);
-            if !is_of_a_host(&error) {
+            let Err(error) = stored else { return Ok(()) };
+            if !is_of_a_host(&error) || blame.hosts().is_empty() {
                 return Err(told(error));
             }
-            if let Err(failure) = self.go_on(set, &objects, &error).await {
+            if let Err(failure) = self.go_on(set, &blame, &error).await {
                 let StoreError { trouble, what, hint } = told(error);
                 let what = format!("{what}; and others cannot take its place: {}", failure.what());
                 return Err(StoreError { trouble, what, hint });
             }
         }
-        self.objects().await.objects.put(object, content).await.map_err(told)
+        let dealings = self.objects().await;
+        let stored = self.store(&dealings.objects, object, content, &mut Blame::default()).await;
+        stored.map_err(told)
     }
 
-    /// Opens contracts with others than those that failed what goes to this set, unless another write has done so.
+    /// Stores an object, after what must not be lost.
+    async fn store(
+        &self,
+        objects: &Objects,
+        object: ObjectId,
+        content: Vec<u8>,
+        blame: &mut Blame,
+    ) -> Result<(), AgentError> {
+        self.carry(objects, blame).await?;
+        objects.put_or_blame(object, content, blame).await
+    }
+
+    /// Opens contracts with others than those that failed what goes to this set, unless another write has done so. Nobody begins
+    /// sessions beside the new ones before the books are kept by these.
     async fn go_on(
         &self,
         set: Option<u32>,
-        objects: &Objects,
+        blame: &Blame,
         error: &AgentError,
     ) -> Result<(), Failure> {
         let mut dealings = self.dealings.write().await;
@@ -145,13 +170,19 @@ impl Market {
             return Ok(());
         }
         say_progress(self.contracts.json(), &format!("{error}; going on with new contracts"));
-        self.contracts.open(&self.agent, objects.to_be_replaced()).await?;
-        objects.count_lost()?;
+        // Before there is another set: one that was opened halfway is written to, too.
+        self.must_carry.store(true, Ordering::SeqCst);
+        if let Err(failure) = self.contracts.open(&self.agent, blame.hosts()).await {
+            if self.agent.usable_set() != set {
+                dealings.renew(&self.agent);
+            }
+            return Err(failure);
+        }
+        let counted = dealings.objects.count_lost_of(blame);
         dealings.renew(&self.agent);
-        let objects = Arc::clone(&dealings.objects);
-        drop(dealings);
-        self.contracts.keep_books(&self.agent, &objects).await;
-        Ok(self.carry_over().await?)
+        let dealings = dealings.downgrade();
+        self.contracts.keep_books(&self.agent, &dealings.objects).await;
+        Ok(counted?)
     }
 }
 
