@@ -88,7 +88,7 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_for_terminals_and_leaves_nothing_behind() {
-    let mut market = market(5).await;
+    let market = market(5).await;
     market.write_noise(16);
     let create = market.create_args(&[]);
     let said = on_terminal(&market, &[], &create);
@@ -119,7 +119,15 @@ async fn progress_is_for_terminals_and_leaves_nothing_behind() {
             }
         }
     }
+    market.world.end().await;
+}
 
+/// By itself: who read all of it so often has holds that are used up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_shows_what_it_spends() {
+    let mut market = market(5).await;
+    market.write_noise(16);
+    on_terminal(&market, &[], &market.create_args(&[]));
     market.world.kill("host-1").await.unwrap();
     let fresh = market.fresh_host("fresh").await;
     let repair = words(&["backup", "repair", "--now", "--host", &fresh]);
