@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! paid ──┬── answered: the account is confirmed
-//!        └── broke off ──► Status shows the account ──┬── as it was confirmed: nothing was taken
-//!                                                     └── higher: taken, unless a put goes on behind it
+//!        └── broke off ──► Status shows the account ──┬── as it was last: nothing was taken so far
+//!                              ▲                      └── higher: taken, unless a put goes on behind it
+//!                              └── again, until a step is answered: the provider still has the voucher
 //! ```
 //!
 //! A buyer resumes from the account that the provider shows (decision 1). What that account counts beyond what was
@@ -39,9 +40,10 @@ record!(BrokenPut { shard, size, at });
 pub struct Loss {
     /// What was paid for nothing.
     pub lost: u128,
-    /// By how much the account is behind what was answered, as after a crash of the provider.
+    /// How much of what the bytes of the put were charged was taken back, as after a crash of the provider.
     pub behind: u128,
-    /// The account as it was confirmed before a request of which nobody knows whether it was counted.
+    /// The account as it was last, if a request was not answered of which the provider may count the step at any time, or a
+    /// put is open.
     pub broke: Option<Tab>,
     /// A put that broke off, and was not gone on with.
     pub put: Option<BrokenPut>,

@@ -274,7 +274,7 @@ pub enum Event {
         contract: ContractId,
         /// How much, in all, in 10⁻¹² of a unit.
         lost: u128,
-        /// By how much its account is behind, in the same.
+        /// What it took back of what the put was charged, in the same.
         behind: u128,
         /// The account as it was confirmed before a request of which nobody knows whether it was counted.
         broke: Option<Tab>,
