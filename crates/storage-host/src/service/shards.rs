@@ -41,6 +41,33 @@ pub(super) struct Parked {
     since: Instant,
 }
 
+/// Which put gives way to one that was parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// One of the same contract: what it was charged stays paid.
+    GivenUp(Key),
+    /// One of any: what it was charged is taken back.
+    Refunded(Key),
+}
+
+/// Says which gives way, of `all` and since when each is parked, now that one of `contract` is among them.
+fn gives_way(
+    all: impl Iterator<Item = (Key, Instant)> + Clone,
+    contract: ContractId,
+    own_max: usize,
+    all_max: usize,
+) -> Option<Way> {
+    let own = all.clone().filter(|(key, _)| key.0 == contract);
+    let oldest = |(key, _): (Key, Instant)| key;
+    if own.clone().count() > own_max {
+        own.min_by_key(|(_, since)| *since).map(oldest).map(Way::GivenUp)
+    } else if all.clone().count() > all_max {
+        all.min_by_key(|(_, since)| *since).map(oldest).map(Way::Refunded)
+    } else {
+        None
+    }
+}
+
 impl State {
     /// Keeps a put whose stream broke. What its own contract has too much of is given up, and stays paid; for others it makes
     /// room at its host's cost, so that no buyer can believe that it was paid and thrown away.
@@ -48,18 +75,15 @@ impl State {
         if let Some(before) = self.parked.insert(key, put) {
             self.host.put_refund(before.put);
         }
-        let since = |(_, parked): &(&Key, &Parked)| parked.since;
-        let own = || self.parked.iter().filter(|(of, _)| of.0 == key.0);
-        if own().count() > PARKED_PER_CONTRACT_MAX
-            && let Some((&oldest, _)) = own().min_by_key(since)
-        {
-            self.give_up(|of, _| *of == oldest);
-        }
-        if self.parked.len() > PARKED_MAX
-            && let Some((&oldest, _)) = self.parked.iter().min_by_key(since)
-            && let Some(parked) = self.parked.remove(&oldest)
-        {
-            self.host.put_refund(parked.put);
+        let all = self.parked.iter().map(|(key, parked)| (*key, parked.since));
+        match gives_way(all, key.0, PARKED_PER_CONTRACT_MAX, PARKED_MAX) {
+            None => {}
+            Some(Way::GivenUp(oldest)) => _ = self.give_up(|of, _| *of == oldest),
+            Some(Way::Refunded(oldest)) => {
+                if let Some(parked) = self.parked.remove(&oldest) {
+                    self.host.put_refund(parked.put);
+                }
+            }
         }
     }
 
@@ -385,5 +409,34 @@ fn failed(error: &FileError) -> Reason {
         FileError::Full { .. } => Reason::DiskFull,
         FileError::ReadOnly { .. } => Reason::ReadOnly,
         _ => Reason::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who parks many drives out its own, and pays for them; others are driven out at the host's cost.
+    #[test]
+    fn a_contract_drives_out_its_own_first() {
+        let contract = |name: u8| ContractId::from_digest(Digest::from_bytes([name; 32]));
+        let began = Instant::now();
+        // Contract and shard, the oldest first.
+        let parked = |all: &[(u8, u8)]| -> Vec<(Key, Instant)> {
+            let at = |since: u64| began + Duration::from_secs(since);
+            let key = |(of, name): (u8, u8)| (contract(of), ShardId::of(&[name]));
+            (0..).zip(all).map(|(since, each)| (key(*each), at(since))).collect()
+        };
+        let key = |of, name| (contract(of), ShardId::of(&[name]));
+        for (all, newest, expected) in [
+            (&[(1, 1)][..], 1, None),
+            (&[(2, 9), (1, 1), (1, 2)], 1, None),
+            (&[(2, 9), (1, 1), (1, 2), (1, 3)], 1, Some(Way::GivenUp(key(1, 1)))),
+            (&[(2, 9), (3, 1), (1, 2), (1, 3), (4, 1)], 4, Some(Way::Refunded(key(2, 9)))),
+            (&[(2, 9), (1, 1), (1, 2), (3, 3), (1, 4)], 1, Some(Way::GivenUp(key(1, 1)))),
+        ] {
+            let parked = parked(all);
+            assert_eq!(gives_way(parked.iter().copied(), contract(newest), 2, 4), expected);
+        }
     }
 }
