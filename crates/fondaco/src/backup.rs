@@ -13,7 +13,7 @@ mod sums;
 mod tend;
 mod used_up;
 
-pub(crate) use contracts::contracts;
+pub(crate) use contracts::{budget_of, contracts};
 pub(crate) use create::open_contracts;
 pub(crate) use delegate::delegate;
 pub(crate) use state::keep as keep_books;

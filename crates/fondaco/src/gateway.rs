@@ -40,7 +40,7 @@ pub(crate) async fn run(home: &Home, command: GatewayCommand, json: bool) -> Res
 }
 
 async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure> {
-    let wanted = Wanted::checked(&args)?;
+    let wanted = Wanted::checked(home, &args)?;
     let stop = stop_switch()?;
     let mut places = Places::known(home, &args.find).await?;
     let agent = open_seeking(home, places.seek(home, json)).await?;

@@ -40,7 +40,8 @@ pub(crate) async fn contracts(
         }
         ContractsCommand::Renew { within, epochs, budget, currency, .. } => {
             let currency = wallet.find(currency.as_deref())?;
-            let budget = budget.as_deref().map(|text| budget_of(text, currency)).transpose()?;
+            let budget =
+                budget.as_deref().map(|text| budget_of(text, RENEWED, currency)).transpose()?;
             let within = within.unwrap_or(f64::INFINITY);
             if !agent.any_ends_within(within) && agent.caught_within(within).is_empty() {
                 return Err(Failure::new("there are no contracts to be renewed")
@@ -107,11 +108,18 @@ async fn learn_what_was_paid(home: &Home, agent: &Agent) {
     }
 }
 
-/// Reads what a renewal may cost in all.
-fn budget_of(text: &str, currency: &CurrencyConfig) -> Result<Amount, Failure> {
+/// What the budget of a renewal is for.
+const RENEWED: &str = "a renewal is for once";
+
+/// Reads what new contracts may cost in all, which are for `once`.
+pub(crate) fn budget_of(
+    text: &str,
+    once: &str,
+    currency: &CurrencyConfig,
+) -> Result<Amount, Failure> {
     let budget = BudgetText::parse(text)?;
     if budget.is_monthly {
-        return Err(Failure::new("a renewal is for once, and --budget is by the month")
+        return Err(Failure::new(format!("{once}, and --budget is by the month"))
             .code(Code::Usage)
             .hint("write it as \"5 CLR\": the most that the new contracts may cost in all"));
     }

@@ -1,6 +1,6 @@
 //! New contracts, at the start and when a host fails that is stored to.
 
-use crate::backup::{keep_books, open_contracts};
+use crate::backup::{budget_of, keep_books, open_contracts};
 use crate::cli::ResticArgs;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
@@ -25,7 +25,7 @@ pub(super) struct Wanted {
     pub(super) size: Option<Bytes>,
     survive: f64,
     epochs: u32,
-    budget: Option<String>,
+    budget: Option<Amount>,
     currency: Option<String>,
 }
 
@@ -39,7 +39,7 @@ struct Left {
 }
 
 impl Wanted {
-    pub(super) fn checked(args: &ResticArgs) -> Result<Self, Failure> {
+    pub(super) fn checked(home: &Home, args: &ResticArgs) -> Result<Self, Failure> {
         let size = match &args.size {
             None => None,
             Some(text) => Some(Bytes::parse(text).ok_or_else(|| {
@@ -56,7 +56,15 @@ impl Wanted {
             .code(Code::Usage)
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
         }
-        let (budget, currency) = (args.budget.clone(), args.currency.clone());
+        let currency = args.currency.clone();
+        let budget = match &args.budget {
+            None => None,
+            Some(text) => {
+                let wallet = home.wallet()?;
+                let once = "a gateway's contracts are paid for once";
+                Some(budget_of(text, once, wallet.find(currency.as_deref())?)?)
+            }
+        };
         Ok(Self { size, survive: args.survive, epochs: args.epochs, budget, currency })
     }
 }
@@ -94,15 +102,7 @@ impl NewContracts {
             let left = self.left();
             (left.held, left.failed.union(failed).copied().collect::<BTreeSet<EntityId>>())
         };
-        let budget = match budget {
-            None => None,
-            Some(text) => {
-                let all = currency.scale()?.parse(text).map_err(|error| {
-                    Failure::new(format!("--budget {text}: {error}")).code(Code::Usage)
-                })?;
-                Some(all.saturating_sub(held))
-            }
-        };
+        let budget = budget.map(|all| all.saturating_sub(held));
         let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
         let mut hosts = self.places.find(agent, currency, &wish, self.json).await?;
         hosts.retain(|host| !without.contains(&host.entity()));

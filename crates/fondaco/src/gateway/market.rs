@@ -195,15 +195,7 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Unpaid { .. }
         | AgentError::Overstated { .. }
         | AgentError::Caught { .. } => true,
-        AgentError::Provider { reason, .. } => !matches!(
-            reason,
-            Reason::Ended { .. }
-                | Reason::OverHold { .. }
-                | Reason::TooManyShards { .. }
-                | Reason::OverSize { .. }
-                | Reason::PaidToTheEnd { .. }
-                | Reason::Unpaid { .. }
-        ),
+        AgentError::Provider { reason, .. } => !is_of_the_contract(reason),
         AgentError::HoldSpent { .. }
         | AgentError::OverBudget { .. }
         | AgentError::ContractFull { .. }
@@ -218,6 +210,19 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Repository(_)
         | AgentError::Invalid { .. } => false,
     }
+}
+
+/// Whether a host refused because its contract is full, spent or over.
+const fn is_of_the_contract(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Ended { .. }
+            | Reason::OverHold { .. }
+            | Reason::TooManyShards { .. }
+            | Reason::OverSize { .. }
+            | Reason::PaidToTheEnd { .. }
+            | Reason::Unpaid { .. }
+    )
 }
 
 /// What the agent calls an object.
@@ -248,18 +253,12 @@ fn told(error: AgentError) -> StoreError {
         | AgentError::Placement { .. }
         | AgentError::Unpaid { .. }
         | AgentError::Overstated { .. }
-        | AgentError::Provider {
-            reason:
-                Reason::Ended { .. }
-                | Reason::OverHold { .. }
-                | Reason::TooManyShards { .. }
-                | Reason::OverSize { .. }
-                | Reason::PaidToTheEnd { .. }
-                | Reason::Unpaid { .. }
-                | Reason::DiskFull
-                | Reason::NoRoom { .. },
-            ..
-        } => (Trouble::Full, Some(MORE.to_owned())),
+        | AgentError::Provider { reason: Reason::DiskFull | Reason::NoRoom { .. }, .. } => {
+            (Trouble::Full, Some(MORE.to_owned()))
+        }
+        AgentError::Provider { reason, .. } if is_of_the_contract(reason) => {
+            (Trouble::Full, Some(MORE.to_owned()))
+        }
         AgentError::Transport(_)
         | AgentError::Unreadable { spent: false, .. }
         | AgentError::Late { .. } => (Trouble::Away, Some(AWAY.to_owned())),
