@@ -100,7 +100,8 @@ pub struct PaidAll {
 impl PaymentsFormat {
     /// Returns how this text is written: as JSON, if it begins as a list of that.
     pub fn of(text: &str) -> Self {
-        if text.trim_start().starts_with('[') { Self::Json } else { Self::Csv }
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.starts_with('[') { Self::Json } else { Self::Csv }
     }
 
     /// Writes payments so that they are read back as they are.
@@ -398,6 +399,7 @@ mod tests {
         for format in [PaymentsFormat::Csv, PaymentsFormat::Json] {
             let text = format.write(cents(), read.as_slice().iter());
             assert_eq!(PaymentsFormat::of(&text), format);
+            assert_eq!(PaymentsFormat::of(&format!("\u{feff}{text}")), format);
             assert_eq!(Payments::read(&text, cents()).as_ref(), Ok(&read), "{text}");
         }
     }

@@ -58,6 +58,8 @@ pub(super) fn replaces(error: &AgentError) -> bool {
                 | AgentError::Provider {
                     reason: Reason::OverSize { .. }
                         | Reason::TooManyShards { .. }
+                        | Reason::OverHold { .. }
+                        | Reason::PaidToTheEnd { .. }
                         | Reason::Unpaid { .. }
                         | Reason::UnknownShard
                         | Reason::WrongEpoch { .. }
@@ -76,7 +78,7 @@ pub(super) fn loses(error: &AgentError) -> bool {
 mod tests {
     use super::*;
     use fondaco_crypto::Digest;
-    use fondaco_units::Bytes;
+    use fondaco_units::{Amount, Bytes};
 
     /// One line for each: how a write failed; whether another host takes the place of this one, and whether what it has is lost.
     #[test]
@@ -92,6 +94,15 @@ mod tests {
             (refused(Reason::UnknownShard), false, false),
             (
                 refused(Reason::OverSize { size: Bytes::new(2), size_max: Bytes::new(1) }),
+                false,
+                false,
+            ),
+            (refused(Reason::PaidToTheEnd { epochs_paid: 3 }), false, false),
+            (
+                refused(Reason::OverHold {
+                    authorised: Amount::new(2),
+                    amount_max: Amount::new(1),
+                }),
                 false,
                 false,
             ),

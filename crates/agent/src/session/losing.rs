@@ -72,7 +72,7 @@ impl Session {
         let start = match asked {
             Ok(Response::Have) => Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch) },
             Ok(Response::Resume { at }) if at < put.size => Start::At(at.get()),
-            // It would take no more than it has, so it has not this. Busy is who has not noticed yet that the stream broke.
+            // It would take no more than it has, so it has not this.
             Ok(Response::Ready)
             | Err(AgentError::Provider {
                 reason:
@@ -80,6 +80,7 @@ impl Session {
                 ..
             }) => Start::Anew,
             Ok(other) => return Err(misanswer(self.provider(), &other)),
+            // Busy, too, which is who has not noticed yet that the stream broke: nothing is known, and nothing paid.
             Err(error) => return Err(error),
         };
         state.losses.put_begins(&self.terms.prices, put.shard, put.size, start);
