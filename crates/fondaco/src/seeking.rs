@@ -113,9 +113,7 @@ pub(crate) fn tell(home: &Home, host: &Address, answer: &Answer, json: bool) {
             say_named(host, "there", None, json);
             // Who names the same hosts each night hears nothing of those that are there.
             if is_news && !json {
-                complain(&format!(
-                    "{who}… is where you say, and remembered; this command did not need it"
-                ));
+                complain(&format!("{who}… is where you say, and remembered"));
             }
         }
         Answer::Not { why } => {

@@ -97,6 +97,25 @@ async fn a_restore_goes_on_within_its_budget() {
     market.world.end().await;
 }
 
+/// What is no sum in a currency that is held here is refused at once, and not when a hold is used up one day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_is_no_sum_is_refused_before_anything_is_done() {
+    let market = backed_up().await;
+    let to = market.world.home("restored");
+    let restore = ["backup", "restore", "--to", to.to_str().unwrap(), "--renew"];
+    let gateway = ["gateway", "restic", "--listen", "127.0.0.1:0", "--size", "20M", "--budget"];
+    for args in [&restore[..], &["backup", "repair", "--budget"], &gateway] {
+        for sum in ["lots", "1e3", "5 CLR", "0.0000001 TST", "1 TST/month"] {
+            let said = market.world.run_to("buyer", [args, &[sum]].concat(), 2).await.unwrap();
+            let error = said.last().unwrap();
+            let said = format!("{} {}", error["error"], error["hint"]);
+            assert!(said.contains("--renew") || said.contains("--budget"), "{said}");
+        }
+    }
+    assert!(!to.exists());
+    market.world.end().await;
+}
+
 /// A repair that nobody watches renews what its own audits and others used up, within its budget; its hosts are audited again, and
 /// none is called lost.
 #[tokio::test(flavor = "multi_thread")]

@@ -54,8 +54,11 @@ pub(super) async fn again<F: Future<Output = Result<(), Failure>>>(
 
 pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(), Failure> {
     let paid = "a repair is paid for once";
-    let allowance =
-        args.budget.as_deref().map(|text| Allowance::of("--budget", text, paid)).transpose()?;
+    let allowance = args
+        .budget
+        .as_deref()
+        .map(|text| Allowance::of(home, "--budget", text, paid))
+        .transpose()?;
     let mut places = Places::known(home, &args.find).await?;
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.

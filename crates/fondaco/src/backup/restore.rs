@@ -20,7 +20,7 @@ const RENEWALS_MAX: u32 = 8;
 pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Result<(), Failure> {
     let once = "a restore is paid for once";
     let allowance =
-        args.renew.as_deref().map(|text| Allowance::of("--renew", text, once)).transpose()?;
+        args.renew.as_deref().map(|text| Allowance::of(home, "--renew", text, once)).transpose()?;
     let agent = open(home, &args.read.seek, json).await?.with_risk(args.risk);
     let to = std::path::absolute(&args.to).map_err(|error| io("restore into", &args.to, &error))?;
     std::fs::create_dir_all(&to).map_err(|error| io("make the folder", &to, &error))?;

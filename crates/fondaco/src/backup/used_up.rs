@@ -20,15 +20,34 @@ pub(super) struct Allowance<'a> {
 }
 
 impl<'a> Allowance<'a> {
-    /// Reads what a flag says of something that is `paid for once`.
-    pub(super) fn of(flag: &'static str, text: &'a str, once: &str) -> Result<Self, Failure> {
+    /// Reads what a flag says of something that is `paid for once`, and sees that it is a sum in a currency that is held here:
+    /// before anything is done, and not when a hold is used up in the end.
+    pub(super) fn of(
+        home: &Home,
+        flag: &'static str,
+        text: &'a str,
+        once: &str,
+    ) -> Result<Self, Failure> {
         let budget = BudgetText::parse_of(flag, text)?;
         if budget.is_monthly {
             return Err(Failure::new(format!("{once}, and {flag} is by the month"))
                 .code(Code::Usage)
                 .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
         }
-        Ok(Self { budget, left: BTreeMap::new() })
+        let wallets = home.wallet()?;
+        let is_meant =
+            |known: &&CurrencyConfig| budget.symbol.is_none_or(|symbol| symbol == known.symbol);
+        let mut wrong = Failure::new(format!("{flag} {text:?} is in no currency of yours"))
+            .code(Code::Usage)
+            .hint("`fondaco balance` shows those that you have");
+        for currency in wallets.currency.iter().filter(is_meant) {
+            // A sum that is too fine for one of several may be good for another.
+            match budget.read(currency.scale()?) {
+                Ok(_) => return Ok(Self { budget, left: BTreeMap::new() }),
+                Err(error) => wrong = error,
+            }
+        }
+        Err(wrong)
     }
 
     /// Returns what is left of it in a currency; nothing if it is in another one.
