@@ -332,6 +332,14 @@ impl Book {
                 if let Some(read) = self.unanswered.remove(from) {
                     self.unanswered.insert(*to, read);
                 }
+                if let (Some(loss), Some(tab)) = (self.losses.remove(from), tab) {
+                    let (old, new) =
+                        (self.known(*from)?.terms.prices, self.known(*to)?.terms.prices);
+                    let carried = loss.carried(&old, &tab, &new);
+                    if carried != Loss::default() {
+                        self.losses.insert(*to, carried);
+                    }
+                }
                 self.signatures.insert(*to, *provider_signature);
                 let provider = self.known(*from)?.terms.prices.provider;
                 self.was_kept(provider, *from, paid.unwrap_or_default());
@@ -339,8 +347,9 @@ impl Book {
             Event::LossNoted { contract, lost } => {
                 self.losses.insert(*contract, Loss::of(*lost));
             }
-            Event::LossKept { contract, lost, behind, broke, put } => {
-                let loss = Loss { lost: *lost, behind: *behind, broke: *broke, put: *put };
+            Event::LossKept { contract, lost, behind, broke, put, read } => {
+                let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
+                let loss = Loss { lost, behind, broke, put, read };
                 if loss == Loss::default() {
                     self.losses.remove(contract);
                 } else {

@@ -69,7 +69,7 @@ pub use invoicing::{
     invoice_to_text, is_invoice, state_word,
 };
 pub use journal::BookFile;
-pub use losses::{BrokenPut, Loss};
+pub use losses::{BrokenPut, BrokenRead, Loss};
 pub use objects::{Blame, Objects, Traffic};
 pub use opening::{Opened, Opening, Trust, Wish};
 pub use payments::{

@@ -13,11 +13,15 @@
 //! that nothing more is paid for, so that a provider that takes a step and breaks off gains what may be lost and the step that
 //! shows it, however often it is asked (decision 18).
 //!
+//! A read that the account counts and that was not answered is not lost yet: it is asked for again, which an honest provider
+//! answers and does not charge (decision 49). Until that is done, or was tried in vain as often as it may be, nothing more is paid.
+//!
 //! All of it is in the book before anything more is paid ([`Loss`]), and so holds for as long as the contract does.
 
 use fondaco_audit::ShardId;
 use fondaco_codec::record;
-use fondaco_contract::{PriceList, READ_UNIT, Tab};
+use fondaco_contract::{PriceList, READ_UNIT, Tab, read_charged};
+use fondaco_ports::market::AGAIN_MAX;
 use fondaco_units::{Amount, Bytes, Price};
 
 /// How many steps that were counted earn a provider another chance.
@@ -35,6 +39,32 @@ pub struct BrokenPut {
 }
 record!(BrokenPut { shard, size, at });
 
+/// A read that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenRead {
+    /// Of which shard.
+    pub shard: ShardId,
+    /// Its length.
+    pub size: Bytes,
+    /// From where.
+    pub offset: Bytes,
+    /// How many bytes.
+    pub length: Bytes,
+    /// What the account counts of it, in 10⁻¹² of a unit: it is lost unless the provider sends it again.
+    pub counted: u128,
+    /// How often it was asked for again, and not answered.
+    pub tries: u32,
+}
+record!(BrokenRead { shard, size, offset, length, counted, tries });
+
+impl BrokenRead {
+    /// What it costs, in 10⁻¹² of a unit.
+    fn price(&self, prices: &PriceList) -> i128 {
+        let charged = read_charged(self.offset, self.length, self.size);
+        charged.map_or(0, |bytes| parts(prices.read.parts_for(bytes.get())))
+    }
+}
+
 /// What is known of the losses under one contract while nothing is under way. Sums are in 10⁻¹² of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
@@ -47,12 +77,32 @@ pub struct Loss {
     pub broke: Option<Tab>,
     /// A put that broke off, and was not gone on with.
     pub put: Option<BrokenPut>,
+    /// The read that was not answered, if that was what was asked for last.
+    pub read: Option<BrokenRead>,
 }
 
 impl Loss {
     /// Returns the loss of so many units, of which all is known.
     pub const fn of(lost: Amount) -> Self {
-        Self { lost: lost.get() as u128 * Price::PARTS, behind: 0, broke: None, put: None }
+        let lost = lost.get() as u128 * Price::PARTS;
+        Self { lost, behind: 0, broke: None, put: None, read: None }
+    }
+
+    /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
+    /// less those that were earned.
+    pub(crate) fn carried(&self, old: &PriceList, tab: &Tab, new: &PriceList) -> Self {
+        let lost = self.lost.saturating_add(self.read.map_or(0, |read| read.counted));
+        let earned = dearest(old).saturating_mul((steps_of(old, tab) / STEPS_PER_CHANCE).into());
+        let left = lost.saturating_sub(earned);
+        let lost = match dearest(old) {
+            0 => 0,
+            // Rounded down: a provider is held to no more than it had.
+            step => {
+                (left / step).saturating_mul(dearest(new))
+                    + (left % step).saturating_mul(dearest(new)) / step
+            }
+        };
+        Self { lost, ..Self::default() }
     }
 
     /// Returns whether it is more than the dearest step there is, which any host may have had.
@@ -81,6 +131,8 @@ pub(crate) struct Losses {
     put: Option<BrokenPut>,
     /// Whether it broke off at least once.
     put_broke: bool,
+    /// A read that was asked for, and not answered yet.
+    read: Option<BrokenRead>,
     /// Whether the account may count a step of it that only the provider's answer to another put explains.
     unexplained: bool,
 }
@@ -99,7 +151,7 @@ pub(crate) enum Start {
 impl Losses {
     /// Begins with what was known before, and with how many steps may be lost.
     pub(crate) fn new(known: Loss, risk: u64) -> Self {
-        let Loss { lost, behind, broke, put } = known;
+        let Loss { lost, behind, broke, put, read } = known;
         Self {
             risk,
             lost: parts(lost),
@@ -109,6 +161,7 @@ impl Losses {
             broke: broke.is_some(),
             put,
             put_broke: put.is_some(),
+            read,
             unexplained: put.is_some(),
         }
     }
@@ -121,6 +174,7 @@ impl Losses {
             // While a put is open, too: what it was charged may be taken back.
             broke: self.confirmed.filter(|_| self.broke || self.put_broke),
             put: self.put.filter(|_| self.put_broke),
+            read: self.read.filter(|_| self.broke),
         }
     }
 
@@ -134,9 +188,52 @@ impl Losses {
         self.asked = true;
     }
 
-    /// Nobody waits for the answer any more: by our own choice, so that nothing is held against the provider.
+    /// A part of a shard is asked for.
+    pub(crate) const fn asks_to_read(&mut self, shard: ShardId, size: Bytes, part: (Bytes, Bytes)) {
+        let (offset, length) = part;
+        self.read = Some(BrokenRead { shard, size, offset, length, counted: 0, tries: 0 });
+        self.asked = true;
+    }
+
+    /// Returns a read that was counted, and is to be sent again before anything more is paid.
+    pub(crate) fn counted_read(&self) -> Option<BrokenRead> {
+        self.read.filter(|read| read.counted > 0)
+    }
+
+    /// It was asked for again in vain: as often as it may be, and it is lost.
+    pub(crate) fn read_failed(&mut self) {
+        let tries = self.read.as_mut().map_or(0, |read| {
+            read.tries = read.tries.saturating_add(1);
+            read.tries
+        });
+        if tries >= AGAIN_MAX {
+            self.read_is_lost();
+        }
+    }
+
+    /// The provider does not send it again.
+    pub(crate) fn read_is_lost(&mut self) {
+        let counted = self.read.take().map_or(0, |read| parts(read.counted));
+        self.lost = self.lost.saturating_add(counted);
+    }
+
+    /// A shard was deleted: that it is not sent again is our own choice.
+    pub(crate) fn forget_read_of(&mut self, shard: ShardId) {
+        self.read = self.read.filter(|read| read.shard != shard);
+    }
+
+    /// Nobody waits for the answer any more: by our own choice. What was to be read can be sent again, and a put gone on with; of
+    /// anything else nothing is held against the provider.
     pub(crate) const fn ends(&mut self) {
+        if self.read.is_some() || self.put.is_some() {
+            self.broke();
+        }
         self.asked = false;
+    }
+
+    /// Returns whether an answer is waited for.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.asked
     }
 
     /// A request failed: if it was one that is paid for, what it took is not known.
@@ -149,7 +246,7 @@ impl Losses {
 
     /// A step was answered; the account is now `tab`, on both sides.
     pub(crate) fn answered(&mut self, tab: &Tab) {
-        (self.asked, self.broke) = (false, false);
+        (self.asked, self.broke, self.read) = (false, false, None);
         self.confirmed = Some(*tab);
     }
 
@@ -163,8 +260,15 @@ impl Losses {
             };
             let advanced = store(u128::from(confirmed.stored.get()).saturating_mul(epochs.into()));
             let kept = store(new.byte_epochs) - store(old.byte_epochs) - advanced;
-            let read =
+            let mut read =
                 parts(prices.read.parts_for(new.read)) - parts(prices.read.parts_for(old.read));
+            // What the read that was not answered comes to is not lost before it was asked for again.
+            if let Some(broken) = self.read.as_mut().filter(|_| self.broke || self.asked) {
+                let counted = parts(broken.counted);
+                let now = counted.saturating_add(read).clamp(0, broken.price(prices));
+                broken.counted = now.unsigned_abs();
+                read = read.saturating_sub(now - counted);
+            }
             let written = parts(prices.write.parts_for(new.written))
                 - parts(prices.write.parts_for(old.written));
             // What the bytes of a put that is open were charged makes up for them alone, and for nothing else that was lost.
@@ -253,15 +357,17 @@ impl Losses {
     /// Returns what was lost and what may be, in units, if no more is to be paid.
     pub(crate) fn over(&self, prices: &PriceList) -> Option<(Amount, Amount)> {
         let step = prices.step_max.get();
-        let counted = self.confirmed.map_or(0, |tab| {
-            let Tab { meter, .. } = tab;
-            meter.written.saturating_add(meter.read) / step.max(1)
-        });
+        let counted = self.confirmed.map_or(0, |tab| steps_of(prices, &tab));
         let chances = self.risk.saturating_add(counted / STEPS_PER_CHANCE);
         let limit = parts(dearest(prices)).saturating_mul(i128::from(chances));
         let open = if self.unexplained { parts(prices.write.parts_for(step)) } else { 0 };
         (self.lost > limit.saturating_add(open)).then(|| (units(self.lost), units(limit)))
     }
+}
+
+/// How many steps an account counts.
+fn steps_of(prices: &PriceList, tab: &Tab) -> u64 {
+    tab.meter.written.saturating_add(tab.meter.read) / prices.step_max.get().max(1)
 }
 
 /// What the dearest step there is costs: a read that begins and ends inside a unit is charged for both of them whole.
@@ -510,6 +616,62 @@ mod tests {
         assert!(game.is_over());
     }
 
+    /// A line that breaks costs an honest provider nothing: it sends again what it counted. Who does not has had a step.
+    #[test]
+    fn a_read_that_was_counted_is_lost_unless_it_is_sent_again() {
+        let price = parts(terms().prices.read.parts_for(STEP));
+        let broken = |game: &mut Game| {
+            game.losses.asks_to_read(shard(1), SIZE, (Bytes::ZERO, Bytes::new(STEP)));
+            let after = game.buyer.after(&game.terms, Charge::Read { bytes: Bytes::new(STEP) });
+            game.host = after.unwrap();
+            game.losses.broke();
+            game.losses = Losses::new(game.losses.known(), 1);
+            assert_eq!(game.losses.counted_read(), None, "it is not known yet");
+            game.sync();
+            game.losses = Losses::new(game.losses.known(), 1);
+            assert_eq!(parts(game.losses.counted_read().unwrap().counted), price);
+            assert_eq!(game.losses.lost, 0);
+        };
+        let mut game = Game::new();
+        for _ in 0..100 {
+            broken(&mut game);
+            game.sync();
+            game.losses.answered(&game.host);
+            assert_eq!(game.losses.known(), Loss::default());
+        }
+        // It refuses, or breaks off as often as may be.
+        broken(&mut game);
+        game.losses.read_is_lost();
+        assert_eq!((game.losses.lost, game.losses.counted_read()), (price, None));
+        assert!(!game.is_over(), "one step may be lost, and a hundred were counted");
+        game.losses.lost = 0;
+        broken(&mut game);
+        for tried in 1..=AGAIN_MAX {
+            game.losses.read_failed();
+            game.losses = Losses::new(game.losses.known(), 1);
+            assert_eq!(game.losses.lost, if tried < AGAIN_MAX { 0 } else { price });
+        }
+        // What it counts beyond the read is lost at once.
+        let mut game = Game::new();
+        broken(&mut game);
+        game.host = game.host.after(&game.terms, Charge::Read { bytes: Bytes::new(STEP) }).unwrap();
+        game.sync();
+        assert_eq!(game.losses.lost, price);
+        assert_eq!(parts(game.losses.counted_read().unwrap().counted), price);
+        // A crash that forgot both makes up for no other.
+        game.host = game.buyer;
+        game.host.meter.read = 0;
+        game.sync();
+        assert_eq!((game.losses.lost, game.losses.counted_read()), (0, None));
+        // A shard that its owner deleted is asked for no more.
+        let mut game = Game::new();
+        broken(&mut game);
+        game.losses.forget_read_of(shard(2));
+        assert!(game.losses.counted_read().is_some());
+        game.losses.forget_read_of(shard(1));
+        assert_eq!((game.losses.lost, game.losses.counted_read()), (0, None));
+    }
+
     #[test]
     fn what_is_known_outlives_the_process() {
         let again = |game: &mut Game| game.losses = Losses::new(game.losses.known(), 1);
@@ -567,6 +729,40 @@ mod tests {
         assert_eq!(game.losses.other_put(shard(2)), game.losses.known().put);
         game.begin(Start::Anew);
         assert!(game.is_over());
+    }
+
+    /// A renewal forgives nothing that was not earned, and counts in steps: prices may have changed.
+    #[test]
+    fn what_was_lost_is_lost_under_the_next_contract_too() {
+        let old = terms().prices;
+        let new = PriceList { read: Price::from_parts(1 << 41), ..old };
+        let step = dearest(&old);
+        let tab = |steps: u64| {
+            let mut tab = Tab::default();
+            tab.meter.read = steps * STEP;
+            tab
+        };
+        let counted = |counted| BrokenRead {
+            shard: shard(1),
+            size: SIZE,
+            offset: Bytes::ZERO,
+            length: Bytes::new(STEP),
+            counted,
+            tries: 0,
+        };
+        let known = |lost, read| Loss { lost, read, ..Loss::default() };
+        for (lost, read, steps, expected) in [
+            (0, None, 0, 0),
+            (step, None, 0, 1),
+            (2 * step, None, 64, 1),
+            (step, None, 64, 0),
+            (step, Some(counted(step)), 0, 2),
+            (9 * step, None, 128, 7),
+        ] {
+            let carried = known(lost, read).carried(&old, &tab(steps), &new);
+            assert_eq!(carried, known(expected * dearest(&new), None), "{lost} {steps}");
+        }
+        assert_eq!(known(step, None).carried(&old, &tab(0), &old), known(step, None));
     }
 
     #[test]

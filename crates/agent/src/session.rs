@@ -111,6 +111,8 @@ struct State {
     unanswered: bool,
     /// Where the contract stands, as the host said last.
     stands: Option<Standing>,
+    /// What was sent again, for who asks for it next.
+    again: Option<reading::Part>,
     losses: Losses,
     /// What the book has of them.
     noted: Loss,
@@ -126,6 +128,7 @@ impl Default for State {
             refused: None,
             unanswered: false,
             stands: None,
+            again: None,
             losses: Losses::new(Loss::default(), 1),
             noted: Loss::default(),
         }
@@ -210,6 +213,14 @@ async fn ask_to_put(
         stream.recv_bytes(Response::FRAME_MAX).await?;
     }
     Ok(response)
+}
+
+/// Whether it is this process that ends, which does not know whether an answer was on its way.
+const fn is_ours(error: &AgentError) -> bool {
+    matches!(
+        error,
+        AgentError::Transport(TransportError::EndpointClosed | TransportError::ClosedHere { .. })
+    )
 }
 
 fn misanswer(peer: EntityId, response: &Response) -> AgentError {
@@ -548,6 +559,8 @@ impl Session {
         if (of, named) != (contract, *shard.digest()) || receipt.verify(self.provider()).is_err() {
             return Err(self.doubt("its receipt is not of what it was to delete"));
         }
+        state.losses.forget_read_of(shard);
+        self.note(&mut state)?;
         Ok(receipt)
     }
 
@@ -603,14 +616,7 @@ impl Session {
         let done = done.map_err(|error| self.or_ended(error));
         if let Err(error) = &done {
             state.tab = None;
-            // A process that ends does not know whether an answer was on its way.
-            let is_ours = matches!(
-                error,
-                AgentError::Transport(
-                    TransportError::EndpointClosed | TransportError::ClosedHere { .. }
-                )
-            );
-            if is_ours {
+            if is_ours(error) {
                 state.losses.ends();
             } else {
                 state.losses.broke();
@@ -642,6 +648,7 @@ impl Session {
             Some(tab) => tab,
             None => self.sync(state).await?,
         };
+        self.explain_read(state, &connection, &tab).await?;
         self.check_losses(state)?;
         let epoch = self.terms.epoch_at(self.clock.now());
         while is_paid && tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {

@@ -3,13 +3,13 @@
 use fondaco_agent::auditing::{Kind, Outcome, audit};
 use fondaco_agent::book::{ContractRecord, Event, Stage};
 use fondaco_agent::{AgentError, BookFile, Loss, Objects, Session};
-use fondaco_audit::ShardId;
+use fondaco_audit::{Outboard, ShardId, prove};
 use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
 use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::Clock;
-use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
+use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
 use fondaco_transport::{Endpoint, Protocol, Stream};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 use std::net::SocketAddr;
@@ -58,6 +58,9 @@ struct Books {
     voucher: Option<SignedVoucher>,
     /// Whether it goes on with puts where they broke, as an honest one does.
     resumes: bool,
+    /// The shard whose reads it sends again, as an honest one does; and how often it did.
+    sends_again: Option<Vec<u8>>,
+    sent_again: u32,
     taken: u64,
     /// How often it was paid for one more epoch.
     advances: u64,
@@ -120,6 +123,19 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
             let bytes = read_charged(offset, length, Bytes::new(SIZE))?;
             books.lock().unwrap().take(voucher, Charge::Read { bytes });
             return None;
+        }
+        Request::Again { offset, length, .. } => {
+            let mut books = books.lock().unwrap();
+            let shard = books.sends_again.clone()?;
+            books.sent_again += 1;
+            let (_, outboard) = Outboard::read(&shard[..], SIZE).unwrap();
+            let read = |at: u64, buffer: &mut [u8]| {
+                let at = usize::try_from(at).unwrap();
+                buffer.copy_from_slice(&shard[at..at + buffer.len()]);
+                Ok(())
+            };
+            let slice = prove(read, &outboard, offset.get()..offset.get() + length.get()).unwrap();
+            Response::Slice { bytes: Payload::new(slice).unwrap() }
         }
         Request::Advance { voucher, .. } => {
             let mut books = books.lock().unwrap();
@@ -231,6 +247,30 @@ async fn a_put_that_goes_on_where_it_broke_pays_for_each_step_once() {
     assert_eq!(books.taken, 9 * STEP);
     let nine = Charge::Write { bytes: Bytes::new(9 * STEP) };
     assert_eq!(books.paid(), Tab::default().quote(&terms(), nine).unwrap());
+}
+
+/// Every read breaks, and is sent again: each byte is paid for once, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_sent_again_is_paid_for_once() {
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    let books = Books { sends_again: Some(bytes.clone()), ..Books::default() };
+    let (session, books) = game_at(NOON, books).await;
+    let mut read = Vec::new();
+    for _ in 0..100 {
+        let at = read.len() as u64;
+        if at == SIZE {
+            break;
+        }
+        if let Ok(part) = session.read(shard, SIZE, at..at + STEP).await {
+            read.extend(part);
+        }
+    }
+    assert!(read == bytes);
+    let books = books.lock().unwrap();
+    let all = Charge::Read { bytes: Bytes::new(SIZE) };
+    assert_eq!(books.paid(), Tab::default().quote(&terms(), all).unwrap());
+    assert_eq!(u64::from(books.sent_again), SIZE / STEP);
 }
 
 /// Reads, and again if all it found was that the host had closed the connection before.

@@ -11,6 +11,7 @@
 //!   Step{voucher, bytes} ─────────────────────────► Taken{at}
 //!   the last Step, its voucher also for keeping ──► Stored
 //! Get{contract, shard, offset, length, voucher} ──► Slice          an audit is a Get
+//! Again{contract, shard, offset, length} ─────────► Slice          of a Get whose answer was lost; nothing is charged
 //! Prove{contract, nonce, parts, voucher} ─────────► Proof          a deep audit
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
 //! Renew{terms, buyer_signature, voucher} ─────────► Renewed        the shards are the new contract's
@@ -74,6 +75,9 @@ pub const SLICE_BYTES_MAX: usize = slice_len_max(STEP_LIMIT.get()) as usize;
 
 /// The most blocks that one proof is about, and so the most shards.
 pub const PROOF_SAMPLES_MAX: usize = 512;
+
+/// How often one read is sent again: who asks more often than lines break wants a provider's uplink for nothing.
+pub const AGAIN_MAX: u32 = 3;
 
 /// What a proof is charged as: a read of its bytes, rounded up as reads are.
 pub const PROOF_CHARGED: Bytes = Bytes::new((PROOF_BYTES as u64).next_multiple_of(READ_UNIT.get()));
@@ -287,6 +291,18 @@ pub enum Request {
         /// Pays for [`PROOF_CHARGED`] bytes read.
         voucher: SignedVoucher,
     },
+    /// Send again what the Get asked for that was counted last under this contract, and whose answer was lost: nothing is
+    /// charged, [`AGAIN_MAX`] times.
+    Again {
+        /// Under which contract.
+        contract: ContractId,
+        /// Of which shard.
+        shard: ShardId,
+        /// From where.
+        offset: Bytes,
+        /// How much.
+        length: Bytes,
+    },
     /// Let a delegate do what its mandate says, and tell what it is about. Either of the two it names may ask.
     Admit {
         /// The mandate; one that came later already stays instead.
@@ -308,6 +324,7 @@ choice!(Request {
     24 => Mark { mark },
     10 => Prove { contract, nonce, parts, voucher },
     25 => Admit { mandate },
+    26 => Again { contract, shard, offset, length },
 });
 
 impl Frame for Request {
@@ -409,7 +426,7 @@ pub enum Response {
     },
     /// To the last [`Step`]: the shard is whole, durable, and what its name says.
     Stored,
-    /// To [`Request::Get`].
+    /// To [`Request::Get`] and [`Request::Again`].
     Slice {
         /// To be given to [`check`](fondaco_audit::check) with the range that was asked for.
         bytes: Payload<SLICE_BYTES_MAX>,
@@ -591,6 +608,7 @@ mod tests {
                 voucher,
             },
             Request::Admit { mandate: mandate() },
+            Request::Again { contract, shard, offset: size, length: size },
         ]
     }
 
@@ -701,7 +719,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "eb1e4dad6e3eae0eb71d7596097fc79851e7a21618db90fa9881d6f9028fbeb4"
+            "3fd2723cf45f66b5b45ce672a7e9204b55f26131df39edb78e6a02f0e783434c"
         );
     }
 

@@ -110,6 +110,21 @@ pub enum Event {
         /// Whom its buyer has it from, if it was another's.
         had_by: Option<EntityId>,
     },
+    /// A part of a shard went out, which is sent again if its buyer did not get it.
+    Read {
+        /// Under which contract.
+        contract: ContractId,
+        /// The account after it.
+        tab: Tab,
+        /// The highest voucher.
+        voucher: SignedVoucher,
+        /// Of which shard.
+        shard: ShardId,
+        /// From where.
+        offset: Bytes,
+        /// How much.
+        length: Bytes,
+    },
     /// The provider announced that it leaves.
     Leaving {
         /// Which contract ends by that.
@@ -130,6 +145,7 @@ choice!(Event {
     11 => Admitted { contract, mandate },
     12 => Began { contract, at, had_by },
     15 => Marked { mark },
+    16 => Read { contract, tab, voucher, shard, offset, length },
 });
 
 impl Event {
@@ -165,6 +181,7 @@ impl Event {
             Self::Marked { mark } => mark.mark.contract,
             Self::Stored { contract, .. }
             | Self::Metered { contract, .. }
+            | Self::Read { contract, .. }
             | Self::Deleted { contract, .. }
             | Self::Ended { contract, .. }
             | Self::Posted { contract, .. }

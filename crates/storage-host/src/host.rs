@@ -9,7 +9,7 @@
 //! get_begin ── read and prove ── get_commit       prove_begin ── add blocks up ── prove_commit
 //! close_begin, due ── post the voucher, or void the hold ── close_finish
 //! renew_begin ── ask the issuer for the hold ── renew_finish
-//! advance, delete, mark, mine, admit, status, list, prices: at once
+//! get_again, advance, delete, mark, mine, admit, status, list, prices: at once
 //! leave, lose: all contracts at once
 //! ```
 //!
@@ -50,6 +50,7 @@
 //! assert_eq!(list.prices.capacity, host.free());
 //! ```
 
+mod again;
 mod contract;
 mod mandates;
 mod marks;
@@ -66,6 +67,7 @@ mod tests;
 
 pub use prove::{PROOFS_PER_EPOCH_MAX, ProvePlan, ProveShard};
 
+use again::LastRead;
 use contract::{Contract, check_hold};
 
 use crate::{Event, ReplayError};
@@ -206,6 +208,7 @@ pub struct ReadPlan {
     /// What to prove of it.
     pub range: Range<u64>,
     charge: Charge,
+    is_proof: bool,
     voucher: SignedVoucher,
 }
 
@@ -415,6 +418,7 @@ impl Host {
                 shards,
                 state,
                 paid,
+                read,
                 mark,
                 since,
                 had_by,
@@ -422,8 +426,11 @@ impl Host {
             let id = *id;
             let (amount_max, expires, voucher, tab) = (*amount_max, *expires, *voucher, *tab);
             let opened = Event::Opened { terms: *terms, voucher, amount_max, expires };
-            let metered = self.durable(Event::Metered { contract: id, tab, voucher });
-            let Event::Metered { tab, .. } = metered else { unreachable!("it is of that kind") };
+            let tab = self.durable_tab(id, tab);
+            let metered = match read {
+                Some(read) => read.event(id, tab, voucher),
+                None => Event::Metered { contract: id, tab, voucher },
+            };
             let stored = shards.iter().map(move |(shard, size)| Event::Stored {
                 contract: id,
                 shard: *shard,
@@ -461,6 +468,7 @@ impl Host {
                 shards: BTreeMap::new(),
                 state: State::Open,
                 paid: None,
+                read: None,
                 mark: None,
                 since: terms.begins,
                 had_by: None,
@@ -485,6 +493,10 @@ impl Host {
                 contract.raise(tab, voucher);
             }
             Event::Metered { tab, voucher, .. } => contract.raise(tab, voucher),
+            Event::Read { tab, voucher, shard, offset, length, .. } => {
+                contract.raise(tab, voucher);
+                contract.read = Some(LastRead::new(*shard, *offset, *length));
+            }
             Event::Deleted { shard, .. } => {
                 if let Some(size) = contract.shards.remove(shard) {
                     contract.tab.delete(size);

@@ -579,7 +579,7 @@ impl Shared {
             Request::Mark { mark } => self.decide(|host| host.mark(now, peer, &mark)).await,
             Request::Admit { mandate } => self.decide(|host| host.admit(now, peer, &mandate)).await,
             Request::Put { .. } => Some(Response::Refused { reason: Reason::Malformed }),
-            Request::Get { offset, length, .. }
+            Request::Get { offset, length, .. } | Request::Again { offset, length, .. }
                 if self.serves_audits_only.load(Ordering::Relaxed)
                     && offset.get() % GROUP + length.get() > GROUP =>
             {
@@ -608,6 +608,17 @@ impl Shared {
                 }
                 state.counts.read(now, length);
                 Some(Response::Slice { bytes: slice })
+            }
+            Request::Again { contract, shard, offset, length } => {
+                let range = self.lock().host.get_again(now, peer, contract, shard, offset, length);
+                let again = range.and_then(|range| block_in_place(|| self.slice(shard, range)));
+                Some(match again {
+                    Ok(_) if self.refuses_reads.load(Ordering::Relaxed) => {
+                        Response::Refused { reason: Reason::Busy }
+                    }
+                    Ok(bytes) => Response::Slice { bytes },
+                    Err(reason) => Response::Refused { reason },
+                })
             }
             Request::Prove { contract, nonce, parts, voucher } => {
                 Some(self.prove(peer, contract, nonce, parts.as_slice(), &voucher))

@@ -1,6 +1,6 @@
 //! What happened to a buyer, as its journal keeps it: the format of each record is in `docs/formats/agent.md`.
 
-use crate::losses::BrokenPut;
+use crate::losses::{BrokenPut, BrokenRead};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Label, SignedDeletion, State, Tab, Terms};
@@ -280,6 +280,8 @@ pub enum Event {
         broke: Option<Tab>,
         /// A put that broke off.
         put: Option<BrokenPut>,
+        /// A read that was not answered.
+        read: Option<BrokenRead>,
     },
     /// How surely an object of a set was to survive an epoch when it was formed.
     SetPromised {
@@ -417,7 +419,7 @@ choice!(Event {
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
-    55 => LossKept { contract, lost, behind, broke, put },
+    55 => LossKept { contract, lost, behind, broke, put, read },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },
     42 => HandedBack { sequence },

@@ -67,8 +67,8 @@ impl Book {
         for (&provider, operator) in &self.operators {
             events.push(Event::OperatorSaid { provider, operator: operator.clone() });
         }
-        for (&contract, &Loss { lost, behind, broke, put }) in &self.losses {
-            events.push(Event::LossKept { contract, lost, behind, broke, put });
+        for (&contract, &Loss { lost, behind, broke, put, read }) in &self.losses {
+            events.push(Event::LossKept { contract, lost, behind, broke, put, read });
         }
         for (&(set, index), &contract) in &self.repairs {
             events.push(Event::SlotIntended { set, index, contract });

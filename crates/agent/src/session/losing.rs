@@ -39,8 +39,9 @@ impl Session {
             return Ok(());
         }
         if let Some(book) = &self.book {
-            let Loss { lost, behind, broke, put } = known;
-            book.record(&Event::LossKept { contract: self.contract(), lost, behind, broke, put })?;
+            let contract = self.contract();
+            let Loss { lost, behind, broke, put, read } = known;
+            book.record(&Event::LossKept { contract, lost, behind, broke, put, read })?;
         }
         state.noted = known;
         Ok(())

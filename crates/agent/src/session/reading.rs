@@ -1,17 +1,52 @@
 //! Reading, step by step. A step that is paid for is waited for whether or not somebody still wants it: who races several
-//! hosts drops the slower reads, and must know which of them were answered.
+//! hosts drops the slower reads, and must know which of them were answered. What a host counts of a read that was not is
+//! asked for again before anything more is paid.
 
-use super::{Purpose, Session, State, misanswer};
+use super::{Purpose, Session, State, ask, is_ours, misanswer};
 use crate::AgentError;
+use crate::losses::BrokenRead;
 use fondaco_audit::{ShardId, check};
 use fondaco_contract::{Charge, Tab, read_charged};
-use fondaco_ports::market::{Request, Response};
+use fondaco_ports::market::{Reason, Request, Response};
 use fondaco_transport::{Connection, TransportError};
 use fondaco_units::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
+
+/// What was read, and of which part of which shard.
+#[derive(Debug)]
+pub(super) struct Part {
+    shard: ShardId,
+    range: Range<u64>,
+    bytes: Vec<u8>,
+}
+
+/// How a step begins.
+enum Begun {
+    /// It was sent again just now.
+    Had(Vec<u8>),
+    /// It is to be asked for.
+    Ask(Asking),
+}
+
+/// A step that is waited for. Where its process stops waiting, that it was asked for is noted.
+struct UnderWay {
+    session: Arc<Session>,
+    state: OwnedMutexGuard<State>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.state.losses.is_asked() {
+            self.state.losses.ends();
+            // Where the book cannot be written to any more, nobody knows what became of this step.
+            let _ = self.session.note(&mut self.state);
+        }
+    }
+}
 
 /// A step that is about to be asked for.
 struct Asking {
@@ -41,24 +76,71 @@ impl Session {
             if let Some((_, error)) = state.failed.as_ref().filter(|(when, _)| *when > asked) {
                 return Err(error.clone().into());
             }
-            let asking = self.begin_read(&mut state, shard, size, start..end).await;
-            let asking = self.after(&mut state, asking)?;
-            let session = Arc::clone(self);
-            let step = tokio::spawn(async move {
-                let done = session.read_step(&mut state, asking).await;
-                session.after(&mut state, done)
-            });
-            bytes.extend(match step.await {
-                Ok(done) => done?,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => return Err(TransportError::EndpointClosed.into()),
-                },
+            let begun = self.begin_read(&mut state, shard, size, start..end).await;
+            bytes.extend(match self.after(&mut state, begun)? {
+                Begun::Had(bytes) => bytes,
+                Begun::Ask(asking) => self.wait_for(state, asking).await?,
             });
             self.answers.fetch_add(1, Ordering::Relaxed);
             start = end;
         }
         Ok(bytes)
+    }
+
+    async fn wait_for(
+        self: &Arc<Self>,
+        state: OwnedMutexGuard<State>,
+        asking: Asking,
+    ) -> Result<Vec<u8>, AgentError> {
+        let mut step = UnderWay { session: Arc::clone(self), state };
+        let step = tokio::spawn(async move {
+            let UnderWay { session, state } = &mut step;
+            let done = session.read_step(state, asking).await;
+            session.after(state, done)
+        });
+        match step.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(TransportError::EndpointClosed.into()),
+            },
+        }
+    }
+
+    /// Has a read sent again that was counted and not answered; what is not sent again is lost.
+    pub(super) async fn explain_read(
+        &self,
+        state: &mut State,
+        connection: &Connection,
+        tab: &Tab,
+    ) -> Result<(), AgentError> {
+        let Some(read) = state.losses.counted_read() else { return Ok(()) };
+        let BrokenRead { shard, size, offset, length, .. } = read;
+        let request = Request::Again { contract: self.contract(), shard, offset, length };
+        match ask(connection, &request).await {
+            Ok(Response::Slice { bytes }) => {
+                let range = offset.get()..offset.get().saturating_add(length.get());
+                let bytes = self.checked(shard, size.get(), range.clone(), bytes.as_slice())?;
+                state.losses.answered(tab);
+                state.again = Some(Part { shard, range, bytes });
+            }
+            Ok(other) => return Err(misanswer(self.provider(), &other)),
+            Err(
+                error @ AgentError::Provider {
+                    reason: Reason::Ended { .. } | Reason::UnknownContract,
+                    ..
+                },
+            ) => return Err(error),
+            Err(AgentError::Provider { .. }) => state.losses.read_is_lost(),
+            // Nothing is paid meanwhile.
+            Err(error) => {
+                if !is_ours(&error) {
+                    state.losses.read_failed();
+                }
+                return Err(error);
+            }
+        }
+        self.note(state)
     }
 
     async fn begin_read(
@@ -67,8 +149,11 @@ impl Session {
         shard: ShardId,
         size: u64,
         range: Range<u64>,
-    ) -> Result<Asking, AgentError> {
+    ) -> Result<Begun, AgentError> {
         let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
+        if let Some(part) = state.again.take_if(|part| part.shard == shard && part.range == range) {
+            return Ok(Begun::Had(part.bytes));
+        }
         self.check_losses(state)?;
         let offset = Bytes::new(range.start);
         let length = Bytes::new(range.end - range.start);
@@ -79,9 +164,9 @@ impl Session {
         let voucher = self.voucher_for(state, &tab)?;
         // Until the answer is here, or for good if this process ends before: only the host knows.
         state.tab = None;
-        state.losses.asks();
+        state.losses.asks_to_read(shard, Bytes::new(size), (offset, length));
         let request = Request::Get { contract: self.contract(), shard, offset, length, voucher };
-        Ok(Asking { connection, request, tab, shard, size, range })
+        Ok(Begun::Ask(Asking { connection, request, tab, shard, size, range }))
     }
 
     async fn read_step(&self, state: &mut State, asking: Asking) -> Result<Vec<u8>, AgentError> {
@@ -93,11 +178,21 @@ impl Session {
         state.tab = Some(tab);
         state.losses.answered(&tab);
         self.note(state)?;
+        self.checked(shard, size, range, &slice)
+    }
+
+    fn checked(
+        &self,
+        shard: ShardId,
+        size: u64,
+        range: Range<u64>,
+        slice: &[u8],
+    ) -> Result<Vec<u8>, AgentError> {
         #[cfg(feature = "simulation")]
-        if let Some(bytes) = crate::planted::unchecked(size, &range, &slice) {
+        if let Some(bytes) = crate::planted::unchecked(size, &range, slice) {
             return Ok(bytes);
         }
-        check(shard, size, range, &slice).map_err(|error| {
+        check(shard, size, range, slice).map_err(|error| {
             self.caught(format!("what it sent is not the shard it was given: {error}"))
         })
     }

@@ -178,6 +178,12 @@ pub enum Reason {
         /// The running total of the highest voucher.
         authorised: Amount,
     },
+    /// The read asked for again is not the one that was counted last, or was sent again as often as it is.
+    #[error("that is not the read that was counted last, or it was sent again {again_max} times")]
+    NotAgain {
+        /// How often one read is sent again.
+        again_max: u32,
+    },
 
     /// The provider is doing as much as it can, or the same for this buyer already.
     #[error("the provider is busy")]
@@ -258,6 +264,7 @@ choice!(Reason {
     52 => PaidToTheEnd { epochs_paid },
     53 => Overflow,
     54 => Unpaid { owed, authorised },
+    55 => NotAgain { again_max },
     60 => Busy,
     61 => WrongContent,
     62 => DiskFull,
@@ -317,6 +324,7 @@ impl Reason {
             | Self::WrongStep { .. }
             | Self::PaidToTheEnd { .. }
             | Self::Overflow
+            | Self::NotAgain { .. }
             | Self::WrongContent
             | Self::Damaged
             | Self::WrongSamples { .. }
@@ -369,8 +377,8 @@ pub(crate) mod tests {
     #[test]
     fn every_reason_says_something_of_its_own() {
         let sentences: BTreeSet<String> = reasons().map(|reason| reason.to_string()).collect();
-        assert_eq!(reasons().count(), 42);
-        assert_eq!(sentences.len(), 42);
+        assert_eq!(reasons().count(), 43);
+        assert_eq!(sentences.len(), 43);
         assert!(reasons().any(Reason::is_transient));
     }
 

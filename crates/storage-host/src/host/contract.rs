@@ -1,6 +1,7 @@
 //! One contract, as its provider keeps it: what its vouchers authorise, what room it takes, and when its money must be got.
 
 use super::POST_MARGIN_MAX;
+use super::again::LastRead;
 use fondaco_audit::ShardId;
 use fondaco_contract::{Bill, Ending, State, Tab, Terms};
 use fondaco_crypto::EntityId;
@@ -24,6 +25,8 @@ pub(super) struct Contract {
     pub(super) state: State,
     /// What was paid out, once that is done.
     pub(super) paid: Option<Amount>,
+    /// The read that was counted last.
+    pub(super) read: Option<LastRead>,
     /// What the buyer finds everything by.
     pub(super) mark: Option<SignedMark>,
     /// When the first of the contracts that it follows on began: a mandate that is older is not about it.

@@ -81,7 +81,8 @@ impl Host {
         let shards: Vec<ProveShard> = shards.collect::<Result<_, Reason>>()?;
         self.proofs.insert(id, (epoch, begun + 1));
         let shard = shards[0].shard;
-        let paid = ReadPlan { contract: id, shard, range: 0..PROOF_CHARGED.get(), charge, voucher };
+        let range = 0..PROOF_CHARGED.get();
+        let paid = ReadPlan { contract: id, shard, range, charge, is_proof: true, voucher };
         let challenge = ProofChallenge { nonce, contract: *id.digest() };
         Ok(ProvePlan { challenge, shards, paid })
     }

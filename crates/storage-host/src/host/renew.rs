@@ -134,6 +134,7 @@ impl Host {
             shards,
             state: State::Open,
             paid: None,
+            read: None,
             mark,
             since,
             had_by,

@@ -104,14 +104,27 @@ impl Host {
     /// Returns an event as it is made durable: without what puts under way were charged. A crash forgets their bytes, and
     /// must forget what was paid for them, or the buyer would pay for them twice.
     pub(super) fn durable(&self, mut event: Event) -> Event {
-        if let Event::Stored { contract, tab, .. } | Event::Metered { contract, tab, .. } =
-            &mut event
+        if let Event::Stored { contract, tab, .. }
+        | Event::Metered { contract, tab, .. }
+        | Event::Read { contract, tab, .. } = &mut event
         {
-            let of = |put: &&Put| put.contract == *contract;
-            let taken: u64 = self.puts.values().filter(of).map(|put| put.taken).sum();
-            tab.meter.written = tab.meter.written.saturating_sub(taken);
+            *tab = self.durable_tab(*contract, *tab);
         }
-        event
+        match event {
+            // It may take the place of an event that counted a read, and was not written yet.
+            Event::Metered { contract, tab, voucher } => {
+                let read = self.contracts.get(&contract).and_then(|contract| contract.read);
+                read.map_or(event, |read| read.event(contract, tab, voucher))
+            }
+            event => event,
+        }
+    }
+
+    pub(super) fn durable_tab(&self, id: ContractId, mut tab: Tab) -> Tab {
+        let of = |put: &&Put| put.contract == id;
+        let taken: u64 = self.puts.values().filter(of).map(|put| put.taken).sum();
+        tab.meter.written = tab.meter.written.saturating_sub(taken);
+        tab
     }
 
     /// Charges for the next `length` bytes of a put, and sees that keeping it all is paid for if they are the last.
@@ -226,7 +239,7 @@ impl Host {
         let mut tab = contract.tab;
         tab.admit(&contract.terms, charge, voucher.voucher.cumulative)?;
         let range = offset.get()..offset.get() + length.get(); // within the shard, so it does not wrap
-        Ok(ReadPlan { contract: id, shard, range, charge, voucher })
+        Ok(ReadPlan { contract: id, shard, range, charge, is_proof: false, voucher })
     }
 
     /// Charges for a read whose slice is in hand; returns what to make durable in time; the provider alone
@@ -244,7 +257,7 @@ impl Host {
         };
         let mut tab = contract.tab;
         tab.admit(&contract.terms, plan.charge, highest.voucher.cumulative)?;
-        let event = Event::Metered { contract: plan.contract, tab, voucher: highest };
+        let event = plan.event(tab, highest);
         self.apply(&event).map_err(|_| Reason::Failed)?;
         Ok(self.durable(event))
     }

@@ -1,3 +1,4 @@
+mod again;
 mod mandates;
 mod proofs;
 mod properties;

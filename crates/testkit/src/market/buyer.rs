@@ -54,6 +54,8 @@ pub(super) struct Buyer {
     /// What was acknowledged, and not removed or ended since.
     pub(super) stored: BTreeSet<ObjectId>,
     pub(super) crashes: u64,
+    /// Whether the process before this one was killed.
+    pub(super) was_killed: bool,
     rng: Rng,
     next: u64,
 }
@@ -86,6 +88,7 @@ impl Buyer {
             bytes: BTreeMap::new(),
             stored: BTreeSet::new(),
             crashes: 0,
+            was_killed: false,
             rng,
             next: 0,
         }
@@ -119,6 +122,7 @@ impl Buyer {
     pub(super) fn crash(&mut self, process: Process) {
         process.endpoint.kill();
         drop(process);
+        self.was_killed = true;
         self.lose_power();
     }
 
@@ -130,8 +134,13 @@ impl Buyer {
     }
 
     /// Ends its process in order.
-    pub(super) async fn stop(&self, process: Process) {
+    pub(super) async fn stop(&mut self, process: Process) {
         process.endpoint.close().await;
+        for session in process.objects.sessions().values() {
+            // A step that was under way is noted when its task knows that it has no connection any more.
+            session.stands().await;
+        }
+        self.was_killed = false;
     }
 
     pub(super) fn is_dead(&self) -> bool {

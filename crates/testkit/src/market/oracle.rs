@@ -168,6 +168,8 @@ struct Account {
     longest: u64,
     /// A read that was paid for.
     last_read: Option<Request>,
+    /// The part of a shard that was paid for last, as it is charged, until it comes.
+    unread: Option<((ShardId, u64, u64), u64)>,
     /// The shards that the buyer sent to the end and has no receipt for, whatever the host says.
     handed: BTreeMap<ShardId, u64>,
     /// Whether somebody else was its buyer before, whose shards were not told of.
@@ -197,6 +199,7 @@ impl Account {
             renewed: false,
             longest: 0,
             last_read: None,
+            unread: None,
             handed: BTreeMap::new(),
             was_anothers: false,
             is_waiting: false,
@@ -210,6 +213,8 @@ impl Account {
 struct Exchange {
     contract: ContractId,
     put: Option<(Keep, u64)>,
+    /// The part of a shard that is to be sent again.
+    again: Option<(ShardId, u64, u64)>,
     deletes: Option<ShardId>,
     /// Whether it is about contracts of somebody else, whoever it is answered for.
     admits: bool,
@@ -406,7 +411,8 @@ impl State {
     /// A stream begins.
     fn begins(&mut self, at: (u64, u64), to: EntityId, frame: &[u8]) -> Option<Option<u64>> {
         let request = Request::from_frame(frame).ok()?;
-        let (mut put, mut deletes, mut charge, mut voucher) = (None, None, None, None);
+        let (mut put, mut again, mut deletes) = (None, None, None);
+        let (mut charge, mut voucher) = (None, None);
         let contract = match &request {
             Request::Open { terms, voucher: signed, .. } => {
                 charge = Some(Charge::Open);
@@ -441,9 +447,15 @@ impl State {
                 let size = *self.sizes.get(shard).unwrap_or(&u64::MAX);
                 let start = offset.get() / UNIT * UNIT;
                 let end = (offset.get() + length.get()).div_ceil(UNIT) * UNIT;
-                charge = Some(Charge::Read { bytes: end.min(size).saturating_sub(start) });
+                let bytes = end.min(size).saturating_sub(start);
+                charge = Some(Charge::Read { bytes });
                 voucher = Some(signed.voucher.cumulative.get());
+                account.unread = Some(((*shard, offset.get(), length.get()), bytes));
                 account.last_read = Some(request.clone());
+                *contract
+            }
+            Request::Again { contract, shard, offset, length } => {
+                again = Some((*shard, offset.get(), length.get()));
                 *contract
             }
             Request::Advance { contract, voucher: signed } => {
@@ -471,7 +483,8 @@ impl State {
         };
         let (vouchers, answers) = (VecDeque::new(), VecDeque::new());
         let admits = matches!(request, Request::Admit { .. });
-        let exchange = Exchange { contract, put, deletes, admits, charge, vouchers, answers };
+        let exchange =
+            Exchange { contract, put, again, deletes, admits, charge, vouchers, answers };
         self.exchanges.insert(at, exchange);
         Some(voucher)
     }
@@ -694,6 +707,10 @@ impl State {
         if let Some((Keep { shard, size, .. }, _)) = exchange.put {
             account.hears_of_put(shard, size, &response);
         }
+        if let (Some(part), Response::Slice { .. }) = (exchange.again, &*response) {
+            account.is_waiting = false;
+            account.hears_again(part);
+        }
         match *response {
             Response::Opened { .. }
             | Response::Taken { .. }
@@ -703,6 +720,9 @@ impl State {
             | Response::Advanced { .. } => {
                 let charge = exchange.charge?;
                 account.is_waiting = false;
+                if matches!(charge, Charge::Read { .. }) {
+                    account.unread = None;
+                }
                 let is_new = !matches!(charge, Charge::Renew { .. }) || !account.known.used.opened;
                 if is_new {
                     let used = account.known.add(charge);

@@ -358,7 +358,7 @@ impl World {
     }
 
     fn start(&mut self) -> Result<Process, String> {
-        self.oracle.process_ended(self.buyer.entity());
+        self.oracle.process_ended(self.buyer.entity(), self.buyer.was_killed);
         let process = loop {
             match self.buyer.start() {
                 Ok(process) => break process,

@@ -1,7 +1,8 @@
 //! What providers have taken: paid for by their buyers, and not served.
 //!
 //! What is lost under one contract is bounded by its steps: one, and one more for every 64 that were counted, whatever process
-//! of the buyer pays. A process that ends with a step under way cannot know what became of that one.
+//! of the buyer pays. A process that is killed with a step under way cannot know what became of that one; one that ends in order
+//! writes down what it has asked for.
 //!
 //! It is bounded twice more, as the owner says how much a newcomer may have: by what a contract would have its provider be ahead
 //! by, when it is opened, and by what its provider has in the end taken under it, whatever broke off meanwhile. A provider earns
@@ -26,10 +27,10 @@ impl Oracle {
 
 impl Oracle {
     /// A process of a buyer has ended, in order or not.
-    pub(in super::super) fn process_ended(&self, buyer: EntityId) {
+    pub(in super::super) fn process_ended(&self, buyer: EntityId, was_killed: bool) {
         for account in self.state().accounts.values_mut() {
             if account.terms.buyer == buyer && std::mem::take(&mut account.is_waiting) {
-                account.cut_short += 1;
+                account.cut_short += u64::from(was_killed);
             }
         }
     }
@@ -41,6 +42,13 @@ impl Account {
         let told = Used::of(tab);
         self.came.opened |= told.opened;
         (self.came.kept, self.came.advanced) = (told.kept, told.advanced);
+    }
+
+    /// A part of a shard has come that was not answered when it was paid for.
+    pub(super) fn hears_again(&mut self, part: (ShardId, u64, u64)) {
+        if let Some((_, bytes)) = self.unread.take_if(|(asked, _)| *asked == part) {
+            self.came.read += bytes;
+        }
     }
 
     /// Its provider says how much it has of a shard: a step whose answer was lost has come all the same.

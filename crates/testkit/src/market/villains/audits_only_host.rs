@@ -53,9 +53,11 @@ impl Mischief for AuditsOnlyHost {
                 sizes.insert(shard, size.get());
                 Act::Pass
             }
-            Ok(Request::Get { shard, offset, length, .. })
-                if !self.looks_like_an_audit(shard, offset.get(), length.get())
-                    && !self.rng.chance(self.percent) =>
+            Ok(
+                Request::Get { shard, offset, length, .. }
+                | Request::Again { shard, offset, length, .. },
+            ) if !self.looks_like_an_audit(shard, offset.get(), length.get())
+                && !self.rng.chance(self.percent) =>
             {
                 Act::Fall
             }

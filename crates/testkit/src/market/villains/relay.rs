@@ -138,6 +138,7 @@ fn contract_of(frame: &[u8]) -> Option<ContractId> {
         Request::Open { terms, .. } | Request::Renew { terms, .. } => Some(terms.id()),
         Request::Put { contract, .. }
         | Request::Get { contract, .. }
+        | Request::Again { contract, .. }
         | Request::Prove { contract, .. }
         | Request::Advance { contract, .. }
         | Request::Status { contract }

@@ -34,7 +34,7 @@ impl World {
         if dies {
             friend.power_off_in(operations);
         }
-        self.oracle.process_ended(friend.entity());
+        self.oracle.process_ended(friend.entity(), friend.was_killed);
         let mut theirs = start(friend)?;
         let done = match choice {
             0..=3 => accept(friend, &theirs).await,
@@ -66,7 +66,7 @@ impl World {
         if friend.entrusted.is_none() {
             return Ok(());
         }
-        self.oracle.process_ended(friend.entity());
+        self.oracle.process_ended(friend.entity(), friend.was_killed);
         let theirs = start(friend)?;
         let failed = |error: AgentError| format!("giving back failed: {error}");
         let watched = watch(friend, &theirs, 5).await.map_err(failed)?;
@@ -92,7 +92,7 @@ impl World {
     /// The delegate ends its contracts.
     pub(super) async fn friend_ends(&mut self) -> Result<(), String> {
         let Some(friend) = &mut self.friend else { return Ok(()) };
-        self.oracle.process_ended(friend.entity());
+        self.oracle.process_ended(friend.entity(), friend.was_killed);
         let theirs = start(friend)?;
         friend.resume(&theirs).await.map_err(|error| format!("a delegate's wallet: {error}"))?;
         drop(friend.end(&theirs).await);
