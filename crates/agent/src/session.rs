@@ -648,6 +648,13 @@ impl Session {
             Some(tab) => tab,
             None => self.sync(state).await?,
         };
+        if let Some(why) = state.stands.and_then(|stands| stands.why()) {
+            // It would take the voucher, and serve nothing.
+            return Err(AgentError::Provider {
+                provider: self.provider(),
+                reason: Reason::Ended { why },
+            });
+        }
         self.explain_read(state, &connection, &tab).await?;
         self.check_losses(state)?;
         let epoch = self.terms.epoch_at(self.clock.now());

@@ -347,6 +347,29 @@ fn signed(cumulative: Amount) -> SignedVoucher {
     Voucher { currency, hold, cumulative }.sign(&key(2))
 }
 
+/// A host that says that the contract is over gets no voucher that it did not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_is_over_is_paid_no_more() {
+    let shard = ShardId::of(b"bytes");
+    for why in [Ending::Over, Ending::Lapsed, Ending::HoldOver, Ending::Closed] {
+        let tab = Tab::default().after(&terms(), Charge::Open).unwrap();
+        let books = Books { tab, ended: Some(why), ..Books::default() };
+        let (session, books) = game_at(NOON.after(Duration::from_seconds(5400)), books).await;
+        let before = signed(tab.owed(&terms()).unwrap());
+        books.lock().unwrap().voucher = Some(before);
+        let done = [
+            session.read(shard, SIZE, 0..STEP).await.map(drop),
+            session.put(shard, b"bytes").await.map(drop),
+        ];
+        for done in done {
+            let Err(AgentError::Provider { reason, .. }) = done else { panic!("{done:?}") };
+            assert_eq!(reason, Reason::Ended { why });
+        }
+        let books = books.lock().unwrap();
+        assert_eq!((books.voucher, books.taken, books.advances), (Some(before), 0, 0));
+    }
+}
+
 /// Who forgot a contract after its end says that it is over; before, that it has lost it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contract_that_was_forgotten_after_its_end_is_over() {

@@ -25,6 +25,7 @@ pub(super) struct Part {
 }
 
 /// How a step begins.
+#[allow(clippy::large_enum_variant)] // one at a time, and soon taken apart
 enum Begun {
     /// It was sent again just now.
     Had(Vec<u8>),

@@ -168,6 +168,8 @@ struct Account {
     longest: u64,
     /// A read that was paid for.
     last_read: Option<Request>,
+    /// Whether its buyer was told that it is over.
+    is_over: bool,
     /// The part of a shard that was paid for last, as it is charged, until it comes.
     unread: Option<((ShardId, u64, u64), u64)>,
     /// The shards that the buyer sent to the end and has no receipt for, whatever the host says.
@@ -199,6 +201,7 @@ impl Account {
             renewed: false,
             longest: 0,
             last_read: None,
+            is_over: false,
             unread: None,
             handed: BTreeMap::new(),
             was_anothers: false,
@@ -539,6 +542,9 @@ impl State {
             self.faults.push(format!("more than a step was risked: {charge:?}"));
         }
         let is_new = cumulative > account.signed;
+        if is_new && account.is_over {
+            self.faults.push(format!("a buyer paid on under a contract that is over: {charge:?}"));
+        }
         if is_new {
             account.signed = cumulative;
             account.taken += 1;
@@ -737,7 +743,8 @@ impl State {
                 account.known.delete(exchange.deletes?);
                 account.handed.remove(&exchange.deletes?);
             }
-            Response::Status { tab, .. } => {
+            Response::Status { tab, state, .. } => {
+                account.is_over = state.has_ended();
                 account.is_waiting = false; // it is compared with what was known before
                 account.known.used = Used::of(&tab);
                 account.known.stored = tab.stored.get();
