@@ -15,6 +15,7 @@
 
 mod blame;
 mod carrying;
+mod meeting;
 mod unreadable;
 mod waiting;
 
@@ -82,10 +83,8 @@ struct Down {
     why: String,
     /// Whether it may do better: then it is asked again when nothing else is left.
     may_return: bool,
-    /// Whether another host should take its place in the next set.
+    /// Whether another host should be given what it was to have.
     replace: bool,
-    /// Whether what it keeps counts as lost then.
-    lost: bool,
     /// Whether it is the hold that is used up.
     spent: bool,
     /// When it is to be tried again, if by itself.
@@ -109,6 +108,10 @@ pub struct Objects {
     unknown: Mutex<BTreeSet<(ContractId, ShardId)>>,
     /// Contracts that failed this process, and how.
     down: Mutex<BTreeMap<ContractId, Down>>,
+    /// Contracts whose hosts have answered this process before they were sent anything.
+    met: Mutex<BTreeSet<ContractId>>,
+    /// The hosts that writes failed for.
+    blamed: Mutex<Blame>,
     traffic: Arc<Traffic>,
     /// Whose turn it is: those who remove something share it, and who stores something anew has it alone.
     turn: RwLock<()>,
@@ -122,8 +125,9 @@ impl Objects {
         writing: Option<u32>,
     ) -> Self {
         let (down, unknown) = (Mutex::default(), Mutex::default());
+        let (met, blamed) = (Mutex::default(), Mutex::default());
         let (traffic, turn) = (Arc::default(), RwLock::default());
-        Self { book, sessions, writing, unknown, down, traffic, turn }
+        Self { book, sessions, writing, unknown, down, met, blamed, traffic, turn }
     }
 
     /// Returns the counters of what went over the wire.
@@ -143,30 +147,11 @@ impl Objects {
         down.iter().map(|(contract, down)| (*contract, down.why.clone())).collect()
     }
 
-    /// Returns the hosts that others should take the place of.
+    /// Returns the hosts that failed this process, in whatever it was, so that no other slot is given to them.
     pub fn to_be_replaced(&self) -> BTreeSet<EntityId> {
         let down = self.down.lock().expect("no panic under this lock");
         let replace = down.iter().filter(|(_, down)| down.replace);
         replace.filter_map(|(contract, _)| Some(self.sessions.get(contract)?.provider())).collect()
-    }
-
-    /// Counts as lost what the hosts keep that others take the place of, but for those that only take nothing new; it is in their
-    /// record from then on.
-    pub fn count_lost(&self) -> Result<(), AgentError> {
-        let lost: Vec<ContractId> = {
-            let down = self.down.lock().expect("no panic under this lock");
-            down.iter().filter(|(_, down)| down.lost).map(|(contract, _)| *contract).collect()
-        };
-        self.record_lost(lost)
-    }
-
-    fn record_lost(&self, lost: impl IntoIterator<Item = ContractId>) -> Result<(), AgentError> {
-        for contract in lost {
-            if !self.book.read(|book| book.is_lost(contract)) {
-                self.book.record(&Event::ContractLost { contract })?;
-            }
-        }
-        Ok(())
     }
 
     /// Returns the names and lengths of the objects of a kind.
@@ -199,6 +184,7 @@ impl Objects {
         let code = code(set.code, object.kind);
         let length = Bytes::of(&bytes);
         let layout = layout(code, length, object)?;
+        self.meet(&set, blame).await?;
         let tagged = object_tag(object, &bytes, index, code);
         // Before the first byte: what a host has, and may be paid for keeping, is never more than the book knows of.
         let share =
@@ -240,10 +226,7 @@ impl Objects {
             match put {
                 Ok(name) => names[index] = Some(name),
                 Err(error) => {
-                    let contract = set.contracts[index];
-                    let session = self.session(contract)?;
-                    blame.add(contract, session.provider(), &error);
-                    self.note_failure(contract, &session, &error).await?;
+                    self.blame(set.contracts[index], &error, blame).await?;
                     failed.get_or_insert(error);
                 }
             }
@@ -510,8 +493,8 @@ impl Objects {
     fn note_slow(&self, contract: ContractId, shard: ShardId, rows: &Range<u64>) {
         let why = format!("a host said nothing for {} s", PATIENCE.as_secs());
         let until = Some(Instant::now() + SLOW_SPAN);
-        let (may_return, replace, lost, spent) = (true, false, false, false);
-        let down = Down { why, may_return, replace, lost, spent, until };
+        let (may_return, replace, spent) = (true, false, false);
+        let down = Down { why, may_return, replace, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         self.note_unanswered(contract, shard, rows);
     }
@@ -566,9 +549,9 @@ impl Objects {
         );
         let over = ending::over(error);
         let (may_return, until) = (is_transient(error), None);
-        let (replace, lost) = (blame::replaces(error), blame::loses(error));
+        let replace = blame::replaces(error);
         let spent = matches!(error, AgentError::HoldSpent { .. });
-        let down = Down { why: error.to_string(), may_return, replace, lost, spent, until };
+        let down = Down { why: error.to_string(), may_return, replace, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);
         let is_open = |book: &Book| {
             book.contract(contract).is_some_and(|record| record.stage == BookStage::Open)
@@ -746,10 +729,18 @@ pub(crate) async fn put_patiently(
     shard: ShardId,
     bytes: &[u8],
 ) -> Result<Put, AgentError> {
+    patiently(session, || session.put(shard, bytes)).await
+}
+
+/// Asks a host again and again for a while, if it may do better.
+async fn patiently<T, F>(session: &Session, ask: impl Fn() -> F) -> Result<T, AgentError>
+where
+    F: Future<Output = Result<T, AgentError>>,
+{
     let mut pauses = PUT_PAUSES_SECONDS.into_iter().map(Duration::from_secs);
     loop {
         let began = Instant::now();
-        match session.put(shard, bytes).await {
+        match ask().await {
             Err(error) if is_transient(&error) && !is_full(&error) => {
                 let Some(pause) = pauses.next() else { return Err(error) };
                 tracing::info!(provider = %session.provider(), %error, "a host is away; trying again");

@@ -9,6 +9,7 @@ mod market;
 #[path = "../src/demo/world.rs"]
 mod world;
 
+use fondaco_agent::BookFile;
 use market::{Noise, market};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -217,4 +218,56 @@ fn give(path: &Path, user: u32) {
 /// What all hosts together keep.
 fn stored(lines: &[Value]) -> u64 {
     find(lines, "cost")["stored"].as_u64().unwrap()
+}
+
+/// It is away for one backup, and comes back: nothing was sent in vain, nothing counts as lost, and nothing is done again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_away_for_one_backup_has_lost_nothing() {
+    // More than the books and the small objects come to; less than a shard of what is backed up.
+    const LITTLE: u64 = 512 << 10;
+    let mut market = market(5).await;
+    market.write_noise(4);
+    let made = market.world.run("buyer", market.create_args(&["--survive", "0.99"])).await.unwrap();
+    assert!(find(&made, "contracts")["n"].as_u64().unwrap() < 5, "one host is left over");
+    let before = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let away = market.host_of(before[0]["provider"].as_str().unwrap());
+    let socket = market.world.address(&away).unwrap().rsplit('@').next().unwrap().to_owned();
+    market.world.stop(&away).await;
+
+    market.write_noise(5);
+    let source = market.source.to_str().unwrap().to_owned();
+    let create = ["backup", "create", &source, "--survive", "0.99"];
+    let without = market.world.run("buyer", create).await.unwrap();
+    let (contracts, backup) = (find(&without, "contracts"), find(&without, "backup"));
+    let (k, n) = (contracts["k"].as_u64().unwrap(), contracts["n"].as_u64().unwrap());
+    let (sent, new) = (backup["sent"].as_u64().unwrap(), backup["added"].as_u64().unwrap());
+    assert!((4 << 20..5 << 20).contains(&new), "only the fifth file is new: {backup}");
+    assert!(sent < new * n / k + LITTLE, "it is sent once, {k} of {n}: {backup}");
+    market.world.start(&away, ["up", "--listen", &socket]).await.unwrap();
+    let written = |lines: &[Value], contract: &Value| {
+        let line = lines.iter().find(|line| line["contract"] == *contract).unwrap();
+        line["written"].as_u64().unwrap()
+    };
+    let after = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    for line in &before {
+        let more = written(&after, &line["contract"]) - line["written"].as_u64().unwrap();
+        assert!(more < LITTLE, "{more} bytes were written in vain: {line}");
+    }
+
+    let book = BookFile::open(&market.world.home("buyer").join("agent/journal")).unwrap();
+    book.read(|book| {
+        let mut contracts = book.contracts();
+        assert!(contracts.all(|(contract, _)| !book.is_lost(contract)));
+        assert!(book.records().all(|(_, record)| record.losses().0.is_zero()));
+    });
+    drop(book);
+    let looked = market.backup("buyer", &["repair", "--now"]).await;
+    let sets: Vec<_> = looked.iter().filter(|line| line["event"] == "health").collect();
+    assert!(sets.iter().all(|set| set["live"] == set["n"]), "{looked:?}");
+    assert!(!looked.iter().any(|line| line["event"] == "repaired"), "{looked:?}");
+    let again = market.world.run("buyer", create).await.unwrap();
+    assert!(!again.iter().any(|line| line["event"] == "contracts"), "{again:?}");
+    assert!(find(&again, "backup")["sent"].as_u64().unwrap() < LITTLE, "{again:?}");
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
 }

@@ -79,14 +79,8 @@ mod tests {
             for nonce in 1..=6 {
                 let is_spent = spent.contains(&nonce);
                 let why = if is_spent { "it is used up" } else { "it is away" }.to_owned();
-                let down = Down {
-                    why,
-                    may_return: false,
-                    replace: false,
-                    lost: false,
-                    spent: is_spent,
-                    until: None,
-                };
+                let down =
+                    Down { why, may_return: false, replace: false, spent: is_spent, until: None };
                 objects.down.lock().unwrap().insert(terms(nonce).id(), down);
             }
             let error = objects.read(object, 0..10).await.unwrap_err();

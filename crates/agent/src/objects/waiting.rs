@@ -27,11 +27,6 @@ pub(super) const fn is_full(error: &AgentError) -> bool {
     )
 }
 
-/// Whether a host takes nothing new, and keeps what it has.
-pub(super) const fn only_takes_nothing(error: &AgentError) -> bool {
-    is_full(error) || matches!(error, AgentError::Provider { reason: Reason::ReadOnly, .. })
-}
-
 /// Waits for a read while `answers` goes up at least once in [`PATIENCE`], and for [`PATIENCE_MAX`] at most.
 pub(super) async fn in_time<T>(
     answers: impl Fn() -> u64,
@@ -87,19 +82,19 @@ mod tests {
         }
     }
 
-    /// One line for each: what a host refused with; whether another try within a minute is in vain, and whether it has what it had.
+    /// One line for each: what a host refused with; whether another try within a minute is in vain.
     #[test]
-    fn who_has_no_room_is_not_waited_for_and_has_lost_nothing() {
+    fn who_has_no_room_is_not_waited_for() {
         let (free, reserve) = (Bytes::new(1), Bytes::new(2));
-        for (reason, full, keeps) in [
-            (Reason::DiskFull, true, true),
-            (Reason::Reserve { free, reserve }, true, true),
-            (Reason::ReadOnly, false, true),
-            (Reason::Busy, false, false),
-            (Reason::Failed, false, false),
+        for (reason, full) in [
+            (Reason::DiskFull, true),
+            (Reason::Reserve { free, reserve }, true),
+            (Reason::ReadOnly, false),
+            (Reason::Busy, false),
+            (Reason::Failed, false),
         ] {
             let error = AgentError::Provider { provider: EntityId::from_bytes([1; 32]), reason };
-            assert_eq!((is_full(&error), only_takes_nothing(&error)), (full, keeps), "{error}");
+            assert_eq!(is_full(&error), full, "{error}");
         }
     }
 }

@@ -189,8 +189,7 @@ impl Create<'_> {
                     | AgentError::Overstated { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
-                    failed.extend(objects.to_be_replaced());
-                    objects.count_lost()?;
+                    failed.extend(objects.failed_writes());
                     let Places { hosts, brokers, .. } = &self.places;
                     if brokers.is_empty() && hosts.iter().all(|it| failed.contains(&it.entity())) {
                         return Err(error.into());

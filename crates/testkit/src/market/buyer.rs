@@ -202,7 +202,7 @@ impl Buyer {
                 Ok(()) => return Ok(tries),
                 Err(error) if tries < TRIES_MAX => {
                     let is_our_own = matches!(error, AgentError::Store(_));
-                    let gone = process.objects.to_be_replaced();
+                    let gone = process.objects.failed_writes();
                     hosts.retain(|host| !gone.contains(&host.entity()));
                     if is_our_own || hosts.is_empty() {
                         return Err(error);
