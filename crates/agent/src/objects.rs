@@ -13,13 +13,13 @@
 //! - Packs have the set's code; everything else needs half as many shards, so that it outlives them.
 //! - What is read was checked against the shard's own name; who sent anything else is not asked again.
 
-mod blame;
 mod carrying;
+mod failed;
 mod meeting;
 mod unreadable;
 mod waiting;
 
-pub use blame::Blame;
+pub use failed::FailedHosts;
 
 use crate::AgentError;
 use crate::auditing::is_silence;
@@ -111,7 +111,7 @@ pub struct Objects {
     /// Contracts whose hosts have answered this process before they were sent anything.
     met: Mutex<BTreeSet<ContractId>>,
     /// The hosts that writes failed for.
-    blamed: Mutex<Blame>,
+    blamed: Mutex<FailedHosts>,
     traffic: Arc<Traffic>,
     /// Whose turn it is: those who remove something share it, and who stores something anew has it alone.
     turn: RwLock<()>,
@@ -164,7 +164,7 @@ impl Objects {
 
     /// Stores an object: when this returns, each of its shards is on the disk of a host of its own.
     pub async fn put(&self, object: ObjectId, bytes: Vec<u8>) -> Result<(), AgentError> {
-        self.put_or_blame(object, bytes, &mut Blame::default()).await
+        self.put_or_blame(object, bytes, &mut FailedHosts::default()).await
     }
 
     /// Stores an object as [`put`](Self::put) does, and adds to `blame` which hosts it failed for.
@@ -172,7 +172,7 @@ impl Objects {
         &self,
         object: ObjectId,
         bytes: Vec<u8>,
-        blame: &mut Blame,
+        blame: &mut FailedHosts,
     ) -> Result<(), AgentError> {
         let Some(index) = self.writing else {
             return Err(AgentError::Invalid {
@@ -549,7 +549,7 @@ impl Objects {
         );
         let over = ending::over(error);
         let (may_return, until) = (is_transient(error), None);
-        let replace = blame::replaces(error);
+        let replace = failed::replaces(error);
         let spent = matches!(error, AgentError::HoldSpent { .. });
         let down = Down { why: error.to_string(), may_return, replace, spent, until };
         self.down.lock().expect("no panic under this lock").insert(contract, down);

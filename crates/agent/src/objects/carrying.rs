@@ -1,6 +1,6 @@
 //! Store anew what must not end with an older set, also while others read, store and remove.
 
-use super::{Blame, Objects};
+use super::{FailedHosts, Objects};
 use crate::AgentError;
 use crate::book::{ObjectId, ObjectKind};
 
@@ -8,11 +8,11 @@ impl Objects {
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
     /// keys, indexes and snapshots nothing else can be read, so they must not end with an older set.
     pub async fn carry_over(&self) -> Result<usize, AgentError> {
-        self.carry_over_or_blame(&mut Blame::default()).await
+        self.carry_over_or_blame(&mut FailedHosts::default()).await
     }
 
     /// Does as [`carry_over`](Self::carry_over), and adds to `blame` which hosts it failed for.
-    pub async fn carry_over_or_blame(&self, blame: &mut Blame) -> Result<usize, AgentError> {
+    pub async fn carry_over_or_blame(&self, blame: &mut FailedHosts) -> Result<usize, AgentError> {
         let Some(writing) = self.writing else { return Ok(0) };
         let old: Vec<ObjectId> = self.book.read(|book| {
             let small = book.objects().filter(|(id, _)| id.kind != ObjectKind::Pack);
@@ -31,7 +31,7 @@ impl Objects {
         &self,
         object: ObjectId,
         writing: u32,
-        blame: &mut Blame,
+        blame: &mut FailedHosts,
     ) -> Result<bool, AgentError> {
         let _turn = self.turn.write().await;
         let record = self.book.read(|book| book.object(object).cloned());

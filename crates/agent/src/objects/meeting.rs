@@ -1,7 +1,7 @@
 //! See that every host of a set is there before any is sent something: what the others are paid for is worth nothing while one of
 //! them is missing.
 
-use super::{Blame, Objects, patiently};
+use super::{FailedHosts, Objects, patiently};
 use crate::AgentError;
 use crate::book::Set;
 use fondaco_contract::ContractId;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 impl Objects {
     /// Waits, as long as a put does, for each host of a set that did not answer this process yet, or could not be dialled lately.
-    pub(super) async fn meet(&self, set: &Set, blame: &mut Blame) -> Result<(), AgentError> {
+    pub(super) async fn meet(&self, set: &Set, blame: &mut FailedHosts) -> Result<(), AgentError> {
         let mut meeting = FuturesUnordered::new();
         for &contract in &set.contracts {
             let session = self.session(contract)?;
@@ -42,7 +42,7 @@ impl Objects {
         &self,
         contract: ContractId,
         error: &AgentError,
-        blame: &mut Blame,
+        blame: &mut FailedHosts,
     ) -> Result<(), AgentError> {
         let session = self.session(contract)?;
         let host = session.provider();

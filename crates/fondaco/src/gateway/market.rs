@@ -9,7 +9,7 @@ use super::contracts::NewContracts;
 use crate::backup::say_progress;
 use crate::failure::Failure;
 use fondaco_agent::book::{ObjectId, ObjectKind};
-use fondaco_agent::{Agent, AgentError, Blame, Objects};
+use fondaco_agent::{Agent, AgentError, FailedHosts, Objects};
 use fondaco_crypto::Digest;
 use fondaco_gateway::{Kind, Name, Object, Store, StoreError, Trouble};
 use fondaco_ports::market::Reason;
@@ -89,11 +89,11 @@ impl Market {
 
     /// Stores the small objects anew that lie under older contracts.
     pub(super) async fn carry_over(&self) -> Result<(), AgentError> {
-        self.carry(&self.objects().await.objects, &mut Blame::default()).await
+        self.carry(&self.objects().await.objects, &mut FailedHosts::default()).await
     }
 
     /// Does it if it is due; who calls this keeps the dealings from being renewed until it is done.
-    async fn carry(&self, objects: &Objects, blame: &mut Blame) -> Result<(), AgentError> {
+    async fn carry(&self, objects: &Objects, blame: &mut FailedHosts) -> Result<(), AgentError> {
         if self.must_carry.load(Ordering::SeqCst) {
             objects.carry_over_or_blame(blame).await?;
             self.must_carry.store(false, Ordering::SeqCst);
@@ -127,7 +127,7 @@ impl Market {
         for _ in 1..TRIES_MAX {
             let dealings = self.objects().await;
             let set = self.agent.usable_set();
-            let mut blame = Blame::default();
+            let mut blame = FailedHosts::default();
             let stored = self.store(&dealings.objects, object, content.clone(), &mut blame).await;
             drop(dealings);
             let Err(error) = stored else { return Ok(()) };
@@ -141,7 +141,8 @@ impl Market {
             }
         }
         let dealings = self.objects().await;
-        let stored = self.store(&dealings.objects, object, content, &mut Blame::default()).await;
+        let stored =
+            self.store(&dealings.objects, object, content, &mut FailedHosts::default()).await;
         stored.map_err(told)
     }
 
@@ -151,7 +152,7 @@ impl Market {
         objects: &Objects,
         object: ObjectId,
         content: Vec<u8>,
-        blame: &mut Blame,
+        blame: &mut FailedHosts,
     ) -> Result<(), AgentError> {
         self.carry(objects, blame).await?;
         objects.put_or_blame(object, content, blame).await
@@ -162,7 +163,7 @@ impl Market {
     async fn go_on(
         &self,
         set: Option<u32>,
-        blame: &Blame,
+        blame: &FailedHosts,
         error: &AgentError,
     ) -> Result<(), Failure> {
         let mut dealings = self.dealings.write().await;

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 /// The hosts that writes failed for.
 #[derive(Debug, Default)]
-pub struct Blame {
+pub struct FailedHosts {
     hosts: BTreeSet<EntityId>,
 }
 
-impl Blame {
+impl FailedHosts {
     /// Returns the hosts that others should take the place of.
     pub const fn hosts(&self) -> &BTreeSet<EntityId> {
         &self.hosts
@@ -78,7 +78,7 @@ mod tests {
             (AgentError::Unpaid { provider: host }, true),
             (AgentError::Store("a task failed".to_owned()), false),
         ] {
-            let mut blame = Blame::default();
+            let mut blame = FailedHosts::default();
             blame.add(host, &error);
             assert_eq!(blame.hosts().contains(&host), replaced, "{error}");
         }
