@@ -6,6 +6,7 @@
 //! ```text
 //! init ─► backup, check, restore ─► the same again ─► another, forget --prune, check ─► wrong token
 //!      ─► append-only: backup yes, forget no ─► what `fondaco backup` made ─► a host is killed, restore
+//!      ─► a relative path, which `fondaco backup` restores
 //! ```
 
 use std::{
@@ -104,8 +105,21 @@ pub(super) fn step(workspace: &Workspace) -> Result<Done, Failed> {
     market.up("other", &with_hosts(&[&gateway[..], &["--password-file", &password]].concat()))?;
     expect(other.snapshots()? == 1, "restic sees what `fondaco backup` made")?;
     other.run(&["check", "--read-data"])?;
+    // Of a path from where it stands restic notes the whole path, and stores what lies there under that path alone.
+    other.run(&["backup", "sample/nested"])?;
     market.kill("host-1");
     other.restore_all("other")?;
+    market.stop("other");
+
+    let restore = |inside: &[&str], to: &str| {
+        let to = market.folder.join(to);
+        let words = [&["backup", "restore", "latest"], inside, &["--to", &to.to_string_lossy()]];
+        market.run("other", &words.concat()).map(|_| to)
+    };
+    let nested = restore(&[], "nested")?;
+    same(&sample.join("nested"), &nested.join("sample/nested"))?;
+    let part = restore(&["sample/nested/a"], "part")?;
+    same(&sample.join("nested/a"), &part)?;
     Ok(Done::Passed)
 }
 
@@ -278,6 +292,13 @@ fn bytes_in(path: &Path) -> u64 {
     below.sum()
 }
 
+/// Compares two folders byte for byte.
+fn same(one: &Path, other: &Path) -> Result<(), Failed> {
+    let mut diff = shell::command("diff --recursive --no-dereference");
+    diff.arg(one).arg(other);
+    shell::run(diff).map(|_| ())
+}
+
 /// restic, with the repository that the gateway of a buyer serves.
 struct Restic {
     folder: PathBuf,
@@ -349,16 +370,15 @@ impl Restic {
 
     /// The same for a snapshot that has it under its whole path.
     fn restore_all(&self, to: &str) -> Result<(), Failed> {
-        let to = self.folder.join(to);
-        self.run(&["restore", "latest", "--target", &to.to_string_lossy()])?;
+        let (to, sample) = (self.folder.join(to), self.sample.to_string_lossy());
+        let latest = ["restore", "latest", "--path", &sample];
+        self.run(&[&latest[..], &["--target", &to.to_string_lossy()]].concat())?;
         let below = self.sample.strip_prefix("/").unwrap_or(&self.sample);
         self.compare(&to.join(below))
     }
 
     fn compare(&self, restored: &Path) -> Result<(), Failed> {
-        let mut diff = shell::command("diff --recursive --no-dereference");
-        diff.arg(&self.sample).arg(restored);
-        shell::run(diff).map(|_| ())
+        same(&self.sample, restored)
     }
 
     /// Shows another token, and is refused.

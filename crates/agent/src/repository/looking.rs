@@ -107,7 +107,8 @@ impl Repo {
         self.guard(|| {
             let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
             let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
-            let top = within(&snapshot, inside)?;
+            let top = top(&repository, &snapshot).map_err(explain)?;
+            let top = within(&top, inside)?;
             let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
             let mut options = LsOptions::default();
             options.recursive = recursive;
@@ -131,13 +132,16 @@ impl Repo {
             let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
             let find = |name: &str| repository.get_snapshot_from_str(name, |_| true);
             let (first, second) = (find(first).map_err(explain)?, find(second).map_err(explain)?);
+            let top = |snapshot: &SnapshotFile| top(&repository, snapshot);
+            let (one, other) = (top(&first).map_err(explain)?, top(&second).map_err(explain)?);
             // With several folders in either, only their whole paths tell which is which.
-            let are_whole = [&first, &second].into_iter().any(|snapshot| top(snapshot) == WHOLE);
-            let tree = |snapshot: &SnapshotFile| {
-                let top = if are_whole { WHOLE } else { top(snapshot) };
+            let are_whole = one == WHOLE || other == WHOLE;
+            let tree = |snapshot: &SnapshotFile, top: &str| {
+                let top = if are_whole { WHOLE } else { top };
                 Ok(repository.node_from_snapshot_and_path(snapshot, top)?.subtree)
             };
-            let (one, other) = (tree(&first).map_err(explain)?, tree(&second).map_err(explain)?);
+            let (one, other) = (tree(&first, &one), tree(&second, &other));
+            let (one, other) = (one.map_err(explain)?, other.map_err(explain)?);
             let mut open = vec![(PathBuf::new(), one, other)];
             while let Some((at, one, other)) = open.pop() {
                 if one == other {
@@ -178,18 +182,34 @@ impl Repo {
 const WHOLE: &str = "/";
 
 /// Returns where in a snapshot its folder is, which it holds under its whole path. A client of a gateway may have put several
-/// there: then it is all of them, each under its path.
-fn top(snapshot: &SnapshotFile) -> &str {
+/// there, or named one by a path from where it stood, and restic then holds it under that path alone and notes the whole one: then
+/// it is all of them, each under its path.
+pub(super) fn top(
+    repository: &Repository<impl IndexedTree>,
+    snapshot: &SnapshotFile,
+) -> Result<String, Box<RusticError>> {
+    let whole = || Ok(WHOLE.to_owned());
     let mut paths = snapshot.paths.iter();
-    match (paths.next(), paths.next()) {
-        (Some(path), None) => path,
-        _ => WHOLE,
+    let (Some(path), None) = (paths.next(), paths.next()) else { return whole() };
+    let mut tree = Some(snapshot.tree);
+    for part in Path::new(path).components() {
+        let name = match part {
+            Component::RootDir => continue,
+            Component::Normal(name) => name,
+            Component::CurDir | Component::ParentDir | Component::Prefix(_) => return whole(),
+        };
+        let Some(open) = tree else { return whole() };
+        // Anything beside it would be left out.
+        match repository.get_tree(&open)?.nodes.as_slice() {
+            [node] if *node.name() == *name => tree = node.subtree,
+            _ => return whole(),
+        }
     }
+    Ok(path.clone())
 }
 
 /// Returns the path in a snapshot of what is at `inside`, a path below its [`top`].
-pub(super) fn within(snapshot: &SnapshotFile, inside: Option<&str>) -> Result<String, AgentError> {
-    let top = top(snapshot);
+pub(super) fn within(top: &str, inside: Option<&str>) -> Result<String, AgentError> {
     let Some(inside) = inside else { return Ok(top.to_owned()) };
     // Someone may name the place by the path that it had.
     let inside = Path::new(inside);
@@ -243,27 +263,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_of_several_folders_is_looked_at_as_a_whole() {
-        // One line for each: the folders, what is asked for, and where it is; nothing if it cannot be.
-        let table: [(&[&str], Option<&str>, Option<&str>); 12] = [
-            (&["/a/b"], None, Some("/a/b")),
-            (&["/a/b"], Some("c"), Some("/a/b/c")),
-            (&["/a/b"], Some("/a/b/c"), Some("/a/b/c")),
-            (&["/a/b"], Some("/c"), None),
-            (&["/a/b"], Some("../c"), None),
-            (&["/a/b", "/c"], None, Some("/")),
-            (&["/a/b", "/c"], Some("c"), Some("/c")),
-            (&["/a/b", "/c"], Some("/a/b/x"), Some("/a/b/x")),
-            (&["/a/b", "/c"], Some("/"), Some("/")),
-            (&["/a/b", "/c"], Some("../c"), None),
-            (&["/"], Some("etc"), Some("/etc")),
-            (&[], None, Some("/")),
+    fn a_path_is_found_below_the_top() {
+        // One line for each: the top, what is asked for, and where it is; nothing if it cannot be.
+        let table = [
+            ("/a/b", None, Some("/a/b")),
+            ("/a/b", Some("c"), Some("/a/b/c")),
+            ("/a/b", Some("/a/b/c"), Some("/a/b/c")),
+            ("/a/b", Some("/c"), None),
+            ("/a/b", Some("../c"), None),
+            (WHOLE, None, Some("/")),
+            (WHOLE, Some("c"), Some("/c")),
+            (WHOLE, Some("/a/b/x"), Some("/a/b/x")),
+            (WHOLE, Some("/"), Some("/")),
+            (WHOLE, Some("../c"), None),
         ];
-        for (paths, inside, expected) in table {
-            let mut snapshot = SnapshotFile::default();
-            paths.iter().for_each(|path| snapshot.paths.add((*path).to_owned()));
-            let found = within(&snapshot, inside).ok();
-            assert_eq!(found.as_deref(), expected, "{paths:?}, {inside:?}");
+        for (top, inside, expected) in table {
+            let found = within(top, inside).ok();
+            assert_eq!(found.as_deref(), expected, "{top}, {inside:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Restoring a snapshot, or what is below a path in it, into a folder, and never outside of it.
 
 use super::walking::{Refused, Walk};
-use super::{Repo, short};
+use super::{Repo, looking, short};
 use crate::AgentError;
 use rustic_core::{LocalDestination, RestoreOptions, RusticError};
 use std::path::Path;
@@ -36,7 +36,8 @@ impl Repo {
             let repository = self.opened()?;
             let repository = repository.to_indexed().map_err(explain)?;
             let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
-            let top = super::looking::within(&snapshot, inside)?;
+            let top = looking::top(&repository, &snapshot).map_err(explain)?;
+            let top = looking::within(&top, inside)?;
             let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
             let is_folder = node.is_dir();
             let to = if is_folder { folder.to_owned() } else { folder.join(node.name()) };

@@ -1,6 +1,6 @@
 //! A snapshot as a tree of numbered entries, opened as far as somebody looks: what a mounted folder shows.
 
-use super::{EntryKind, Repo};
+use super::{EntryKind, Repo, looking};
 use crate::AgentError;
 use bytes::Bytes as Buffer;
 use rustic_core::{
@@ -111,7 +111,8 @@ impl Repo {
         let (repository, node) = self.guard(|| {
             let repository = self.opened()?.to_indexed().map_err(explain)?;
             let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
-            let top = super::looking::within(&snapshot, inside)?;
+            let top = looking::top(&repository, &snapshot).map_err(explain)?;
+            let top = looking::within(&top, inside)?;
             let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
             Ok((repository, node))
         })?;
