@@ -110,15 +110,22 @@ async fn progress_is_for_terminals_and_leaves_nothing_behind() {
         assert!(output.status.success() && told.is_empty(), "{told}");
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert!(!stdout.contains("B/s") && !stdout.contains('\u{1b}'), "{stdout}");
+    }
+    // What takes no second is not told of.
+    market.write_noise(40);
+    let mut told = 0;
+    for args in [&create, &restore, &check] {
         let said = on_terminal(&market, &["--json"], args);
         assert_eq!(said.terminal, "");
         for line in said.stdout.lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             if line["event"] == "progress" && line["done"].is_u64() {
                 assert!(line["spent"].as_str().unwrap().contains("TST"), "{line}");
+                told += 1;
             }
         }
     }
+    assert!(told > 0, "nothing was told of 160 MiB that were sent, and read twice");
     market.world.end().await;
 }
 
