@@ -47,9 +47,9 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use waiting::{PATIENCE, in_time, is_full};
+use waiting::{PATIENCE, SILENCE_MAX, in_time, is_full, is_unheard};
 
-/// How often a shard is offered to a host that cannot be reached, and how long there is from one time to the next.
+/// How often a shard is offered to a host that is busy, or comes and goes, and how long there is from one time to the next.
 const PUT_PAUSES_SECONDS: [u64; 6] = [1, 2, 4, 8, 8, 8];
 
 /// How long a host that was too slow is passed over.
@@ -634,6 +634,9 @@ impl Objects {
                 continue;
             }
             let Some(session) = self.sessions.get(&contract) else { continue };
+            if session.away().is_some() {
+                continue; // Who removes much does not wait for it each time.
+            }
             match session.delete(shard).await {
                 Ok(receipt) => receipts.push(Event::ShardDeleted { receipt }),
                 Err(error) => {
@@ -738,10 +741,17 @@ where
     F: Future<Output = Result<T, AgentError>>,
 {
     let mut pauses = PUT_PAUSES_SECONDS.into_iter().map(Duration::from_secs);
+    let mut silent: Option<Instant> = None;
     loop {
         let began = Instant::now();
         match ask().await {
             Err(error) if is_transient(&error) && !is_full(&error) => {
+                let before = silent.unwrap_or(began);
+                let since = session.heard().map_or(before, |heard| heard.max(before));
+                silent = is_unheard(&error).then_some(since);
+                if silent.is_some_and(|since| since.elapsed() >= SILENCE_MAX) {
+                    return Err(error);
+                }
                 let Some(pause) = pauses.next() else { return Err(error) };
                 tracing::info!(provider = %session.provider(), %error, "a host is away; trying again");
                 // Dialling in vain took its time, and was a pause.

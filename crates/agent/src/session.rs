@@ -19,6 +19,7 @@ mod marking;
 mod over;
 mod reaching;
 mod reading;
+mod silence;
 
 pub(crate) use away::Away;
 pub(crate) use marking::mine;
@@ -45,6 +46,7 @@ use fondaco_ports::market::{
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
 use fondaco_units::{Amount, Bytes, Timestamp};
+use silence::Heard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
@@ -91,6 +93,8 @@ pub struct Session {
     tag_key: OnceLock<TagKey>,
     /// Who could not be dialled lately, of all that this process deals with.
     away: Arc<Away>,
+    /// When the host was heard of last.
+    heard: Heard,
     /// Where what is lost is noted.
     book: Option<Arc<BookFile>>,
     state: Arc<Mutex<State>>,
@@ -264,6 +268,7 @@ impl Session {
             passed_on: AtomicBool::new(false),
             tag_key,
             away,
+            heard: Heard::default(),
             book: None,
             state,
         }
@@ -382,7 +387,14 @@ impl Session {
     /// Stores a shard: when this returns, it is on the host's disk.
     pub async fn put(&self, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
         let mut state = self.lock().await?;
-        let done = self.put_steps(&mut state, shard, bytes).await;
+        let done = async {
+            let open = state.connection.clone().filter(|open| !open.is_closed());
+            let ready = self.ready(&mut state, Purpose::Keeping);
+            let ready = self.while_heard(open, ready).await?;
+            let over = Some(ready.0.clone());
+            self.while_heard(over, self.put_steps(&mut state, ready, shard, bytes)).await
+        };
+        let done = done.await;
         self.after(&mut state, done)
     }
 
@@ -404,10 +416,10 @@ impl Session {
     async fn put_steps(
         &self,
         state: &mut State,
+        (connection, mut tab, epoch): (Connection, Tab, u64),
         shard: ShardId,
         bytes: &[u8],
     ) -> Result<Put, AgentError> {
-        let (connection, mut tab, epoch) = self.ready(state, Purpose::Keeping).await?;
         let (contract, size) = (self.contract(), Bytes::of(bytes));
         self.explain_other(state, &connection, &tab, epoch, shard).await?;
         let mut stream = connection.open().await?;

@@ -110,6 +110,15 @@ impl Connection {
         }
     }
 
+    /// Returns how many datagrams have come from the peer: one that is slow to answer still acknowledges what it is sent, and one
+    /// that is gone does not. Nothing where none are counted, in memory.
+    pub fn received(&self) -> Option<u64> {
+        match &self.way {
+            Way::Quic(quic) => Some(quic.stats().udp_rx.datagrams),
+            Way::Fabric(_) => None,
+        }
+    }
+
     /// Closes the connection at once: what is under way, in either direction, is dropped.
     pub fn close(&self, reason: CloseReason) {
         match &self.way {

@@ -2,6 +2,7 @@
 
 use crate::AgentError;
 use fondaco_ports::market::Reason;
+use fondaco_transport::TransportError;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -12,6 +13,22 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long one read may take at most before the others are asked, however busy its host is.
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long nothing may be heard of a host that is given a shard: three dials in vain, or a connection on which nothing comes and
+/// one dial. A service that is started again is back by then.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// Whether a host has not been heard of, which says no more than that it is not there.
+pub(super) const fn is_unheard(error: &AgentError) -> bool {
+    matches!(
+        error,
+        AgentError::Transport(
+            TransportError::Unreachable { .. }
+                | TransportError::Lost { .. }
+                | TransportError::TimedOut { .. }
+        )
+    )
+}
 
 /// Whether a host has no room for what it was sent: another try may find some, but not for as long as a put waits.
 pub(super) const fn is_full(error: &AgentError) -> bool {

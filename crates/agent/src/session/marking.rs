@@ -1,5 +1,6 @@
 //! Marks: telling a host what to find everything by, and finding it again with nothing but the key.
 
+use super::silence::Heard;
 use super::{Session, ask, misanswer};
 use crate::AgentError;
 use fondaco_audit::ShardId;
@@ -71,6 +72,7 @@ impl Session {
             passed_on: AtomicBool::new(false),
             tag_key,
             away,
+            heard: Heard::default(),
             book: None,
             state,
         }

@@ -38,6 +38,7 @@ impl Session {
             Ok(connection) => {
                 state.failed = None;
                 self.away.is_back(self.provider());
+                self.heard.now();
                 state.connection = Some(connection.clone());
                 Ok(connection)
             }
