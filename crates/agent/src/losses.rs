@@ -105,9 +105,9 @@ impl Loss {
         Self { lost, ..Self::default() }
     }
 
-    /// Returns whether it is more than the dearest step there is, which any host may have had.
-    pub fn is_over_a_step(&self, prices: &PriceList) -> bool {
-        self.lost > dearest(prices)
+    /// Returns whether nothing more is paid under the contract, where one step may be lost at first.
+    pub fn is_over(&self, prices: &PriceList) -> bool {
+        Losses::new(*self, 1).over(prices).is_some()
     }
 }
 

@@ -312,10 +312,10 @@ impl World {
     }
 }
 
-/// Whether more than a step was paid for nothing under a contract.
+/// Whether nothing more is paid under a contract, for what was paid for nothing.
 fn is_paid_no_more(process: &Process, contract: ContractId) -> bool {
     process.agent.book().read(|book| {
         let prices = book.contract(contract).map(|record| record.terms.prices);
-        prices.is_some_and(|prices| book.loss(contract).is_over_a_step(&prices))
+        prices.is_some_and(|prices| book.loss(contract).is_over(&prices))
     })
 }
