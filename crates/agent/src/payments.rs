@@ -10,7 +10,10 @@
 use crate::{AgentError, Wallet, entropy};
 use fondaco_codec::{List, Text};
 use fondaco_crypto::{EntityId, parse_entity};
-use fondaco_lcp::{Refusal, Request, RequestId, Response, STEPS_MAX, Step, StepResult};
+use fondaco_lcp::{
+    ENTRIES_PER_PAGE_MAX, Entry, EntryKind, Refusal, Request, RequestId, Response, STEPS_MAX, Step,
+    StepResult,
+};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::Clock;
 use fondaco_units::{Amount, Scale};
@@ -20,6 +23,9 @@ use std::collections::BTreeMap;
 /// The most payments of one command.
 pub const PAYMENTS_MAX: usize = 8000;
 const _: () = assert!(PAYMENTS_MAX <= STEPS_MAX, "they are steps of one batch");
+
+/// How many pages of what happened after a batch are looked through for it.
+const LATER_PAGES_MAX: usize = 8;
 
 /// The longest file of payments that is read.
 pub const PAYMENTS_BYTES_MAX: usize = 4 << 20;
@@ -238,6 +244,33 @@ impl Wallet {
             }
             _ => Err(self.misanswer("it does not say what became of the payments")),
         }
+    }
+
+    /// Returns what a batch of which so many payments were made was charged in fees, by the history of this account; nothing if so
+    /// much happened since that they are not among its newest entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wallet::history`].
+    pub async fn fees_of(&self, id: RequestId, made: usize) -> Result<Option<Amount>, AgentError> {
+        let (mut before, mut found, mut fees) = (0, 0, Amount::ZERO);
+        for _ in 0..made.div_ceil(ENTRIES_PER_PAGE_MAX) + LATER_PAGES_MAX {
+            if found >= made {
+                break;
+            }
+            let count = u16::try_from(ENTRIES_PER_PAGE_MAX).unwrap_or(u16::MAX);
+            let (list, more) = self.history(before, count).await?;
+            let of_it = |entry: &&Entry| entry.id == Some(id) && entry.kind == EntryKind::Sent;
+            for entry in list.iter().filter(of_it) {
+                found += 1;
+                fees = fees.checked_add(entry.fee).unwrap_or(Amount::MAX);
+            }
+            match list.last() {
+                Some(last) if more => before = last.number,
+                _ => break,
+            }
+        }
+        Ok((found == made).then_some(fees))
     }
 
     /// Looks, before anything is sent, whether it can all be paid.

@@ -63,7 +63,12 @@ pub(crate) async fn pay(
             }
         });
     }
-    let refused = tell(&payments, &paid, currency, json)?;
+    let made = paid.results.iter().filter(|result| **result == StepResult::Paid).count();
+    let fees = wallet.fees_of(paid.id, made).await.unwrap_or_else(|error| {
+        tracing::info!(%error, "what the fees came to is not known");
+        None
+    });
+    let refused = tell(&payments, &paid, fees, currency, json)?;
     if let Some(left) = &left {
         let list = refused.iter().copied();
         let text = PaymentsFormat::of(&text).write(scale, list);
@@ -99,10 +104,11 @@ fn read(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Tells what became of each payment; those that were not made.
+/// Tells what became of each payment, and what the fees came to, if that is known; those that were not made.
 fn tell<'a>(
     payments: &'a Payments,
     paid: &PaidAll,
+    fees: Option<Amount>,
     currency: &CurrencyConfig,
     json: bool,
 ) -> Result<Vec<&'a Payment>, Failure> {
@@ -139,17 +145,19 @@ fn tell<'a>(
     if json {
         let line = json!({
             "event": "done", "paid": made, "not_paid": refused.len(),
-            "sum": scale.show(sum).to_string(), "fee_max": scale.show(paid.fee_max).to_string(),
+            "sum": scale.show(sum).to_string(), "fees": fees.map(|fees| scale.show(fees).to_string()),
+            "fee_max": scale.show(paid.fee_max).to_string(),
             "balance": scale.show(paid.balance).to_string(), "currency": currency.symbol,
             "id": paid.id.to_string(), "taken_up": paid.taken_up, "all_or_none": paid.linked,
         });
         say(&line.to_string());
     } else {
-        say(&format!(
-            "Made {made} payments of {} in all; you have {} left.",
-            currency.show(sum),
-            currency.show(paid.balance)
-        ));
+        let (sum, left) = (currency.show(sum), currency.show(paid.balance));
+        let fees = fees.map(|fees| format!(", with fees of {}", currency.show(fees)));
+        let fees = fees.unwrap_or_else(|| {
+            format!(", each with a fee of {} at most", currency.show(paid.fee_max))
+        });
+        say(&format!("Made {made} payments of {sum} in all{fees}; you have {left} left."));
         say(&format!("They are {}: `fondaco receipt get` proves them.", paid.id));
     }
     Ok(refused)

@@ -124,6 +124,7 @@ async fn each_is_paid_once_whoever_is_killed() {
         let done = lines.last().unwrap();
         assert_eq!(done["taken_up"], true, "{round}: {done}");
         assert_eq!((&done["paid"], &done["not_paid"]), (&MANY.into(), &0.into()), "{done}");
+        assert_eq!(done["fees"], "20.00", "{done}");
         let told = lines.iter().filter(|line| line["outcome"] == "paid");
         assert_eq!(told.count() as u64, MANY);
         ids.push(done["id"].clone());
@@ -148,7 +149,7 @@ async fn each_is_paid_once_whoever_is_killed() {
     let with_receipt = [&pay[..], &["--receipt", receipt.to_str().unwrap()]].concat();
     let lines = world.run("alice", with_receipt).await.unwrap();
     let done = lines.iter().find(|line| line["event"] == "done").unwrap();
-    assert_eq!(done["paid"], 8000);
+    assert_eq!((&done["paid"], &done["fees"]), (&8000.into(), &"80.00".into()));
     let shown = world.ask("alice", ["receipt", "verify", receipt.to_str().unwrap()]).await.unwrap();
     assert_eq!(shown["valid"], true);
     assert_eq!(balance(&world, "alice").await, has(100_000 - spent - MANY * 4 - 8000 * 4));
@@ -222,10 +223,14 @@ async fn one_in_the_midst_is_refused() {
     let all = [&pay[..], &["--all-or-none"]].concat();
     let lines = world.run_to("alice", all, 5).await.unwrap();
     assert_eq!(outcomes(&lines), ["undone", "refused", "undone"]);
+    let fees =
+        |lines: &[Value]| lines.iter().find_map(|line| line["fees"].as_str().map(str::to_owned));
+    assert_eq!(fees(&lines).unwrap(), "0.00");
     assert_eq!(balance(&world, "alice").await, "10.00");
     let with_left = [&pay[..], &["--left", &left_named]].concat();
     let lines = world.run_to("alice", with_left, 5).await.unwrap();
     assert_eq!(outcomes(&lines), ["paid", "refused", "paid"]);
+    assert_eq!(fees(&lines).unwrap(), "0.02");
     assert!(lines.iter().any(|line| line["why"].as_str().is_some_and(|why| why.contains("500"))));
     assert_eq!(balance(&world, "alice").await, "7.98");
     world.run_to("alice", pay, 1).await.unwrap();
