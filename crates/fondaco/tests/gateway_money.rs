@@ -12,7 +12,7 @@ mod world;
 
 use fondaco_agent::BookFile;
 use fondaco_agent::book::ObjectKind;
-use market::client::{Client, path};
+use market::client::{Client, WISH, path};
 use market::{Market, Noise, market};
 use serde_json::Value;
 
@@ -81,20 +81,15 @@ async fn providers(market: &Market) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_away_keeps_nothing_from_being_stored() {
     let mut market = market(5).await;
-    let hosts = market.hosts_named();
-    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    let start = [&["--size", "8M", "--survive", "0.99"], &hosts[..]].concat();
-    let gateway = Client::start(&mut market, &start).await;
     let mut noise = Noise::new();
-    gateway.begin(&mut noise);
-    let [first, second, third] = [(); 3].map(|()| noise.bytes(1 << 20));
-    assert_eq!(gateway.put(&first).0, 200);
+    let (_, first) = Client::with_a_pack(&mut market, &mut noise).await;
+    let [second, third] = [(); 2].map(|()| noise.bytes(1 << 20));
     market.world.stop("buyer").await;
     let before = providers(&market).await;
     let away = market.host_of(&before[0]);
     market.world.kill(&away).await.unwrap();
 
-    let gateway = Client::start(&mut market, &start[..4]).await;
+    let gateway = Client::start(&mut market, &WISH).await;
     // Two at once find the same, and open one set.
     let packs = std::thread::scope(|scope| {
         let puts = [&second, &third].map(|pack| scope.spawn(|| gateway.put(pack).0));
@@ -118,14 +113,9 @@ async fn a_host_that_is_away_keeps_nothing_from_being_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_all_bars_none() {
     let mut market = market(5).await;
-    let hosts = market.hosts_named();
-    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    let start = [&["--size", "8M", "--survive", "0.99"], &hosts[..]].concat();
-    let gateway = Client::start(&mut market, &start).await;
     let mut noise = Noise::new();
-    gateway.begin(&mut noise);
-    let [first, second] = [(); 2].map(|()| noise.bytes(1 << 20));
-    assert_eq!(gateway.put(&first).0, 200);
+    let (gateway, first) = Client::with_a_pack(&mut market, &mut noise).await;
+    let second = noise.bytes(1 << 20);
     let mut places = Vec::new();
     for host in market.hosts.clone() {
         let (entity, socket) = market.world.address(&host).unwrap().split_once('@').unwrap();

@@ -13,18 +13,11 @@ mod world;
 
 use fondaco_agent::Agent;
 use fondaco_agent::auditing::{Audited, Kind, Outcome, audit};
-use fondaco_crypto::SecretKey;
-use fondaco_store::{KeyFile, SystemClock, read_key};
+use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
-use market::{Market, market};
+use market::{Market, key_of, market};
 use relay::{Habit, Relay};
-use std::path::Path;
 use std::sync::Arc;
-
-fn key_of(home: &Path) -> SecretKey {
-    let KeyFile::Plain(key) = read_key(&home.join("key")).unwrap() else { panic!("it is sealed") };
-    key
-}
 
 /// A deep audit as the buyer's command makes it, in a process that has no entropy: its nonce is given.
 async fn audit_with(market: &Market, nonce: [u8; 32]) -> Vec<Audited> {
@@ -47,11 +40,7 @@ async fn an_old_proof_answers_its_own_question_and_no_other() {
     let keys = ["buyer", villain].map(|who| key_of(&market.world.home(who)));
     let relay = Relay::start(&keys[1], &keys[0], service).await;
     let mut args = market.create_args(&[]);
-    for arg in &mut args {
-        if Some(arg.as_str()) == market.world.address(villain) {
-            *arg = relay.address().to_string();
-        }
-    }
+    market.stand_in(&mut args, villain, relay.address());
     market.world.run("buyer", args).await.unwrap();
     let is_villain = |audited: &&Audited| audited.provider == keys[1].entity();
     let outcome = |audited: &[Audited]| audited.iter().find(is_villain).unwrap().outcome.clone();

@@ -9,33 +9,17 @@ mod market;
 #[path = "../src/demo/world.rs"]
 mod world;
 
-use market::{Market, market};
+use market::{CHECK, Market, market};
 use serde_json::Value;
-
-/// More often than any hold pays for reading everything.
-const READS_MAX: usize = 40;
 
 /// More often than a delegate's hold pays for audits of little data: between 37 and 40 times, as the places fall.
 const AUDITS_MAX: usize = 80;
-
-const CHECK: [&str; 3] = ["backup", "check", "--read-data"];
 
 fn all<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["event"] == event).collect()
 }
 
 impl Market {
-    /// Reads everything until holds end that; returns how often that went, and what was said when it did no more.
-    async fn read_all_that_holds_pay(&self) -> (usize, Vec<Value>) {
-        for reads in 0..READS_MAX {
-            let lines = self.world.run_to_any("buyer", CHECK, &[0, 5]).await.unwrap();
-            if lines.last().unwrap()["code"] == 5 {
-                return (reads, lines);
-            }
-        }
-        panic!("no hold is used up");
-    }
-
     /// How the audits of all contracts come out, and how their hosts stand then.
     async fn audited(&self, who: &str) -> Vec<(String, String)> {
         let lines = self.world.run(who, ["audit"]).await.unwrap();

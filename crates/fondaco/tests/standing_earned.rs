@@ -11,20 +11,12 @@ mod relay;
 #[path = "../src/demo/world.rs"]
 mod world;
 
-use fondaco_crypto::SecretKey;
-use fondaco_store::{KeyFile, read_key};
-use market::{Market, market};
+use market::{Market, key_of, market};
 use relay::{Habit, Relay};
 use serde_json::Value;
 
 /// More audits than any standing takes.
 const AUDITS_MAX: usize = 60;
-
-fn key_of(market: &Market, who: &str) -> SecretKey {
-    let key = read_key(&market.world.home(who).join("key")).unwrap();
-    let KeyFile::Plain(key) = key else { panic!("it is sealed") };
-    key
-}
 
 /// Audits once; returns the line of this host.
 async fn audit(market: &Market, entity: &str) -> Value {
@@ -41,15 +33,11 @@ async fn who_answers_no_audit_is_warned_unpaid_and_replaced() {
     market.write_noise(1);
     let villain = "host-2";
     let service = market.world.address(villain).unwrap().parse().unwrap();
-    let key = key_of(&market, villain);
-    let relay = Relay::start(&key, &key_of(&market, "buyer"), service).await;
+    let [key, buyer] = [villain, "buyer"].map(|who| key_of(&market.world.home(who)));
+    let relay = Relay::start(&key, &buyer, service).await;
     let entity = key.entity().to_string();
     let mut args = market.create_args(&[]);
-    for arg in &mut args {
-        if Some(arg.as_str()) == market.world.address(villain) {
-            *arg = relay.address().to_string();
-        }
-    }
+    market.stand_in(&mut args, villain, relay.address());
     market.world.run("buyer", &args).await.unwrap();
     let good = audit(&market, &entity).await;
     assert_eq!((&good["outcome"], &good["standing"]), (&"proven".into(), &"good".into()));

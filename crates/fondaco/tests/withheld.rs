@@ -11,21 +11,10 @@ mod relay;
 #[path = "../src/demo/world.rs"]
 mod world;
 
-use fondaco_crypto::SecretKey;
-use fondaco_store::{KeyFile, read_key};
-use market::{Market, market};
+use market::{Market, key_of, market};
 use relay::{Habit, Relay};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
-
-/// More often than any hold pays for reading everything.
-const READS_MAX: usize = 40;
-
-fn key_of(home: &Path) -> SecretKey {
-    let KeyFile::Plain(key) = read_key(&home.join("key")).unwrap() else { panic!("it is sealed") };
-    key
-}
 
 /// A sum in millionths of a coin, which is the scale of this market.
 fn millionths(text: &Value) -> u64 {
@@ -70,23 +59,13 @@ async fn hosts_that_withhold_their_answer_do_not_exceed_a_budget() {
     let buyer = key_of(&market.world.home("buyer"));
     let mut args = market.create_args(&["--epochs", "3"]);
     for host in &market.hosts {
-        let address = market.world.address(host).unwrap();
-        let key = key_of(&market.world.home(host));
-        let relay = Relay::start(&key, &buyer, address.parse().unwrap()).await;
-        for arg in args.iter_mut().filter(|arg| arg.as_str() == address) {
-            *arg = relay.address().to_string();
-        }
+        let service = market.world.address(host).unwrap().parse().unwrap();
+        let relay = Relay::start(&key_of(&market.world.home(host)), &buyer, service).await;
+        market.stand_in(&mut args, host, relay.address());
         relays.push(relay);
     }
     market.world.run("buyer", args).await.unwrap();
-    let check = ["backup", "check", "--read-data"];
-    for reads in 0.. {
-        assert!(reads < READS_MAX, "no hold is used up");
-        let lines = market.world.run_to_any("buyer", check, &[0, 5]).await.unwrap();
-        if lines.last().unwrap()["code"] == 5 {
-            break;
-        }
-    }
+    market.read_all_that_holds_pay().await;
     relays.iter().for_each(|relay| relay.take_up(Habit::Withholds));
     renews_no_more_than_two(&market, &["backup", "repair", "--budget"]).await;
 

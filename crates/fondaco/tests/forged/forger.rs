@@ -1,10 +1,11 @@
 //! Writes a snapshot of entries that no folder has, with a buyer's own key and contracts.
 
+use crate::market::key_of;
 use bytes::Bytes as Buffer;
 use fondaco_agent::book::{ObjectId, ObjectKind};
 use fondaco_agent::{Agent, Objects, repository_password};
 use fondaco_crypto::Digest;
-use fondaco_store::{KeyFile, SystemClock, read_key};
+use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
 use rustic_core::repofile::{Metadata, Node, NodeType};
 use rustic_core::{
@@ -39,7 +40,7 @@ pub(crate) struct Forger {
 
 impl Forger {
     pub(crate) async fn open(home: &Path, source: &Path) -> Self {
-        let KeyFile::Plain(key) = read_key(&home.join("key")).unwrap() else { panic!("sealed") };
+        let key = key_of(home);
         let password = repository_password(&key);
         let endpoint = Endpoint::bind(&key, None, &[]).await.unwrap();
         let agent = Agent::open(&home.join("agent"), key, endpoint, Arc::new(SystemClock)).unwrap();

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The status and the body of an answer.
 pub(crate) type Answer = (u16, Vec<u8>);
 
+/// What a gateway is told that is to open contracts, with fewer than all of five hosts.
+pub(crate) const WISH: [&str; 4] = ["--size", "8M", "--survive", "0.99"];
+
 /// How a client reaches the gateway.
 pub(crate) struct Client {
     address: String,
@@ -24,6 +27,17 @@ impl Client {
         let url = market.world.told("buyer", "url").unwrap();
         let token = url.split_once("fondaco:").unwrap().1.split_once('@').unwrap().0.to_owned();
         Self { address, token }
+    }
+
+    /// Starts the gateway of the buyer as one that opens contracts, and goes on with others if hosts fail; stores a pack by it.
+    pub(crate) async fn with_a_pack(market: &mut Market, noise: &mut Noise) -> (Self, Vec<u8>) {
+        let hosts = market.hosts_named();
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let gateway = Self::start(market, &[&WISH[..], &hosts].concat()).await;
+        gateway.begin(noise);
+        let pack = noise.bytes(1 << 20);
+        assert_eq!(gateway.put(&pack).0, 200);
+        (gateway, pack)
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answer {

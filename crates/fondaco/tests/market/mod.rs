@@ -7,11 +7,26 @@ pub(crate) use noise::Noise;
 
 use crate::compare;
 use crate::world::World;
+use fondaco_crypto::SecretKey;
+use fondaco_ports::Address;
+use fondaco_store::{KeyFile, read_key};
 use serde_json::Value;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// More often than any hold pays for reading everything.
+const READS_MAX: usize = 40;
+
+/// What reads everything.
+pub(crate) const CHECK: [&str; 3] = ["backup", "check", "--read-data"];
+
+/// The key in a home, which has no passphrase.
+pub(crate) fn key_of(home: &Path) -> SecretKey {
+    let KeyFile::Plain(key) = read_key(&home.join("key")).unwrap() else { panic!("it is sealed") };
+    key
+}
 
 /// An issuer, some hosts, and a buyer with a hundred coins.
 pub(crate) struct Market {
@@ -60,6 +75,25 @@ impl Market {
         }
         args.extend(more.iter().map(|&word| word.to_owned()));
         args
+    }
+
+    /// Names another address in place of a host's.
+    pub(crate) fn stand_in(&self, args: &mut [String], host: &str, other: &Address) {
+        let address = self.world.address(host);
+        for arg in args.iter_mut().filter(|arg| Some(arg.as_str()) == address) {
+            *arg = other.to_string();
+        }
+    }
+
+    /// Reads everything until holds end that; returns how often that went, and what was said when it did no more.
+    pub(crate) async fn read_all_that_holds_pay(&self) -> (usize, Vec<Value>) {
+        for reads in 0..READS_MAX {
+            let lines = self.world.run_to_any("buyer", CHECK, &[0, 5]).await.unwrap();
+            if lines.last().unwrap()["code"] == 5 {
+                return (reads, lines);
+            }
+        }
+        panic!("no hold is used up");
     }
 
     /// The words that name all hosts.
