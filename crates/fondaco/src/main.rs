@@ -13,6 +13,7 @@ mod entities;
 mod failure;
 mod folders;
 mod gateway;
+mod hearing;
 mod history;
 mod holdings;
 mod home;

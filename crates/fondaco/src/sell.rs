@@ -2,10 +2,11 @@
 
 use crate::cli::{Misbehaviour, SellCommand, SellStorageArgs, UpArgs};
 use crate::failure::{Code, Failure, io};
+use crate::hearing::{self, Hearing};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers;
 use crate::screen::{complain, say};
-use crate::selling::{self, OfferToml};
+use crate::selling::{self, Offer, OfferToml};
 use crate::services::{announce, announce_locally, listen_failure, stop_switch};
 use crate::status::{Seen, Teller};
 use fondaco_agent::posting::Told;
@@ -13,7 +14,7 @@ use fondaco_contract::{STEP_LIMIT, STEP_MIN};
 use fondaco_crypto::CurrencyId;
 use fondaco_mdns::Role;
 use fondaco_ports::Clock as _;
-use fondaco_storage_host::{HostConfig, HostService, PriceBoard};
+use fondaco_storage_host::{HostConfig, HostService};
 use fondaco_store::SystemClock;
 use fondaco_transport::{Endpoint, LcpClient, Protocol};
 use fondaco_units::{Bytes, Duration, Price, Scale, Timestamp};
@@ -21,10 +22,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What is sold, as `HOME/host/host.toml` keeps it: in the words of the command line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostToml {
     pub(crate) path: PathBuf,
@@ -47,7 +49,7 @@ pub(crate) struct HostToml {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) leaves: Option<u64>,
     #[serde(default)]
-    offer: OfferToml,
+    pub(crate) offer: OfferToml,
 }
 
 fn no_reserve() -> String {
@@ -55,9 +57,6 @@ fn no_reserve() -> String {
 }
 
 const GIB: Bytes = Bytes::new(1 << 30);
-
-/// How often a service looks whether it was announced that it stops.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn usage(what: String) -> Failure {
     Failure::new(what).code(Code::Usage)
@@ -225,30 +224,9 @@ fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Fa
             .to_string());
     } else {
         say(&format!("You offer {} in {} for {}.", checked.size, path.display(), currency.symbol));
-        say("Serve it with `fondaco up`.");
+        say("Serve it with `fondaco up`; one that runs hears it now.");
     }
     Ok(())
-}
-
-/// Hears of `fondaco sell stop` while the service runs, each time that it is said.
-async fn until_it_leaves(home: Home, mut known: Option<u64>, board: PriceBoard, json: bool) {
-    let mut tick = tokio::time::interval(LOOK);
-    loop {
-        tick.tick().await;
-        // What else was changed, or is being written, is for the next start.
-        let said = host_toml(&home).ok().and_then(|host| host.leaves);
-        let Some(leaves) = said.filter(|_| said != known) else { continue };
-        known = said;
-        let at = Timestamp::from_milliseconds(leaves);
-        board.leave(at);
-        if json {
-            say(&json!({ "event": "leaving", "at": at.to_string() }).to_string());
-        } else {
-            say(&format!(
-                "You stop {at}: your buyers are told, and nothing is taken that lasts longer."
-            ));
-        }
-    }
 }
 
 pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Failure> {
@@ -294,47 +272,39 @@ pub(crate) async fn up(home: &Home, args: UpArgs, json: bool) -> Result<(), Fail
     announce("host", &endpoint.address(), json);
     let _neighbours = announce_locally(args.local, &endpoint.address(), Role::Host);
     let over = stop.child_token();
-    let hearing = until_it_leaves(home.clone(), host.leaves, service.price_board(), json);
-    let ends = over.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = hearing => {}
-            () = ends.cancelled() => {}
-        }
-    });
     let telling = tokio::spawn(teller.go_on(over.clone()));
     let (_, known) = offers::named(home, &[], &[])?;
     if offer.follows_nobody(&known, args.local) {
         selling::say_nobody_to_follow(json);
     }
-    let around = (known, args.local);
-    let posting = offer.posting(key, endpoint.clone(), service.price_board(), around);
-    let Some(posting) = posting else {
-        let served = service.serve(endpoint, stop).await;
-        over.cancel();
-        drop(telling.await);
-        return Ok(served?);
-    };
-    // The brokers are told of the end while there still is an endpoint to tell them from.
-    let (ended, serving) = (CancellationToken::new(), CancellationToken::new());
     let (scale, symbol) = (currency.scale()?, currency.symbol.clone());
-    let until = {
-        let ended = ended.clone();
-        async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = ended.cancelled() => {}
-            }
-        }
+    let board = service.price_board();
+    let around = (known, args.local);
+    let (changed, offers) = watch::channel(offer);
+    let hearing = Hearing {
+        home: home.clone(),
+        currency: currency.clone(),
+        board: board.clone(),
+        offers: changed,
+        around: around.clone(),
+        known: host,
+        json,
     };
+    let ends = over.clone();
+    tokio::spawn(async move { ends.run_until_cancelled(hearing.go_on()).await });
+    // The brokers are told of the end while there still is an endpoint to tell them from.
+    let (ended, serving) = (stop.child_token(), CancellationToken::new());
     let showing = {
-        let serving = serving.clone();
+        let (ended, serving, endpoint) = (ended.clone(), serving.clone(), endpoint.clone());
         tokio::spawn(async move {
+            let posting = |offer: Offer| {
+                offer.posting(key.clone(), endpoint.clone(), board.clone(), around.clone())
+            };
             let tell = |told: Told| {
                 seen.note(&told);
                 selling::say_told(&told, scale, &symbol, json);
             };
-            posting.run(until, tell).await;
+            hearing::show(offers, posting, ended, tell).await;
             serving.cancel();
         })
     };

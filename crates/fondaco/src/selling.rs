@@ -21,7 +21,7 @@ use std::sync::Arc;
 const GIB: Bytes = Bytes::new(1 << 30);
 
 /// The part of `HOME/host/host.toml` about being found: in the words of the command line.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OfferToml {
     #[serde(default)]
@@ -39,7 +39,7 @@ pub(crate) struct OfferToml {
 }
 
 /// The same, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Offer {
     brokers: Vec<Address>,
     auto: Option<AutoPrice>,
@@ -101,6 +101,11 @@ impl OfferToml {
 }
 
 impl Offer {
+    /// Whether the prices follow others at all.
+    pub(crate) const fn follows(&self) -> bool {
+        self.auto.is_some()
+    }
+
     /// Whether the prices follow others, and none are in sight: no broker named, none `known`, and nobody nearby.
     pub(crate) const fn follows_nobody(&self, known: &[Address], local: bool) -> bool {
         self.auto.is_some() && self.brokers.is_empty() && known.is_empty() && !local

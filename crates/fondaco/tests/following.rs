@@ -1,4 +1,5 @@
-//! A host that knows no broker prices itself by its neighbours, and its status says where that brings it.
+//! A host that knows no broker prices itself by its neighbours, and its status says where that brings it. One that serves hears of
+//! other prices.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/demo/compare.rs"]
@@ -96,5 +97,65 @@ async fn audits_are_counted_apart_from_reads() {
     let sampled =
         status(&market, "host-0", |status| status["served"]["reads"] != before["served"]["reads"]);
     assert_eq!(sampled.await["served"]["proofs"], 1);
+    market.world.end().await;
+}
+
+/// What is said of one of the hosts by a dry run, and by what its contract costs.
+async fn quoted(market: &Market, host: &str) -> (Value, Value) {
+    let entity = market.world.address(host).unwrap().split('@').next().unwrap().to_owned();
+    let of = |lines: Vec<Value>, event: &str| {
+        let is_it = |line: &Value| line["event"] == event && line["provider"] == entity.as_str();
+        lines.into_iter().find(is_it).unwrap()
+    };
+    let dry = market.create_args(&["--survive", "0.99", "--dry-run"]);
+    let quote = of(market.world.run("buyer", dry).await.unwrap(), "quote");
+    (quote, of(market.backup("buyer", &["cost"]).await, "contract-cost"))
+}
+
+/// The service goes on: new contracts are asked for by what was said last, and those that are signed cost what they did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_serves_hears_of_other_prices_and_brokers() {
+    let mut market = market(4).await;
+    market.write_noise(1);
+    market.world.run("buyer", market.create_args(&["--survive", "0.99"])).await.unwrap();
+    let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let host = &market.host_of(contracts[0]["provider"].as_str().unwrap());
+    let broker = market.broker("broker").await;
+    let (_, cost) = quoted(&market, host).await;
+    let pid = market.world.pid(host);
+    let path = market.world.home(host).join("shards");
+    let sell = ["sell", "storage", "--path", path.to_str().unwrap()];
+    let terms = ["--size", "3G", "--store", "0.001", "--broker", &broker];
+    market.world.ask(host, [&sell[..], &terms].concat()).await.unwrap();
+    market.are_shown(&broker, 1).await;
+    let (quote, same) = quoted(&market, host).await;
+    assert!(quote["store"].as_str().unwrap().starts_with("0.00100"), "{quote}");
+    let capacity = quote["capacity"].as_u64().unwrap();
+    assert!(capacity > 1 << 30, "it had no more than that before: {quote}");
+    assert_eq!(cost["per_epoch"], same["per_epoch"], "what is signed stays as it was");
+
+    // Less room than is sold is none, and what is kept is served. The broker shows it no more.
+    market.world.ask(host, [&sell[..], &["--size", "1M"]].concat()).await.unwrap();
+    let began = Instant::now();
+    loop {
+        let (quote, _) = quoted(&market, host).await;
+        let shown = market.world.ask("buyer", ["broker", "status", &broker]).await.unwrap();
+        if quote["chosen"] == false && shown["offers"] == 0 {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{quote} {shown}");
+    }
+    let audited = market.world.run("buyer", ["audit"]).await.unwrap();
+    let audits: Vec<_> = audited.iter().filter(|line| line["event"] == "audit").collect();
+    assert_eq!(audits.len(), contracts.len());
+    assert!(audits.iter().all(|line| line["outcome"] == "proven"), "{audits:?}");
+
+    // Another folder is for the next start, and nothing of what was said with it is heard before.
+    let elsewhere = market.world.home("elsewhere");
+    let moved = ["sell", "storage", "--size", "3G", "--path", elsewhere.to_str().unwrap()];
+    market.world.ask(host, moved).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(quoted(&market, host).await.0["chosen"], false);
+    assert_eq!(market.world.pid(host), pid);
     market.world.end().await;
 }

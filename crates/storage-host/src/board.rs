@@ -1,11 +1,12 @@
-//! The prices of a host that serves, to be read and moved; and when it leaves.
+//! What a host that serves sells, at which prices, and until when: to be read and changed.
 
+use crate::HostConfig;
 use crate::service::Shared;
 use fondaco_contract::{Factor, PriceList, SignedPriceList};
 use fondaco_units::Timestamp;
 use std::sync::Arc;
 
-/// Where the prices of a host hang. Clones are the same board.
+/// Where the offer of a host hangs. Clones are the same board.
 #[derive(Clone, Debug)]
 pub struct PriceBoard {
     shared: Arc<Shared>,
@@ -34,6 +35,12 @@ impl PriceBoard {
     /// Multiplies them from now on. See [`Host::set_factor`](crate::Host::set_factor).
     pub fn set_factor(&self, factor: Factor) {
         self.shared.with(|host, _| host.set_factor(factor));
+    }
+
+    /// Sells by another configuration from now on. See [`Host::set_config`](crate::Host::set_config); of one that leaves, what
+    /// [`leave`](Self::leave) does is not done.
+    pub fn sell(&self, config: HostConfig) {
+        self.shared.sell(config);
     }
 
     /// Announces that the provider leaves: as [`HostConfig::leaves`](crate::HostConfig::leaves) does at the start.

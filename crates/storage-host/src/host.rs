@@ -339,6 +339,12 @@ impl Host {
         self.config.leaves = Some(at);
     }
 
+    /// Sells by another configuration from now on, in the same currency. Contracts stay as they were signed, and a list that was
+    /// signed before stays good until it expires. Less room than is sold is no room.
+    pub const fn set_config(&mut self, config: HostConfig) {
+        self.config = HostConfig { currency: self.config.currency, ..config };
+    }
+
     /// Returns by what the prices are multiplied.
     pub const fn factor(&self) -> Factor {
         self.factor

@@ -40,7 +40,7 @@ use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, Tr
 use fondaco_units::{Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -127,8 +127,8 @@ pub(crate) struct Shared {
     folder: Arc<dyn Blobs>,
     issuer: LcpClient,
     clock: Arc<dyn Clock>,
-    /// What is to stay free on the disk.
-    reserve: Bytes,
+    /// How many bytes are to stay free on the disk.
+    reserve: AtomicU64,
     /// When the service was opened.
     up_since: Timestamp,
     /// Whether a round of settling is under way.
@@ -310,7 +310,7 @@ impl HostService {
             folder,
             issuer,
             clock,
-            reserve: config.reserve,
+            reserve: AtomicU64::new(config.reserve.get()),
             up_since: now,
             settling: AtomicBool::new(false),
             refuses_reads: AtomicBool::new(false),
@@ -487,6 +487,15 @@ impl Shared {
     }
 
     /// Takes nothing new from now on that lasts longer, and tells every contract.
+    fn reserve(&self) -> Bytes {
+        Bytes::new(self.reserve.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn sell(&self, config: HostConfig) {
+        self.reserve.store(config.reserve.get(), Ordering::Relaxed);
+        self.lock().host.set_config(config);
+    }
+
     pub(crate) fn leave(&self, at: Timestamp) {
         let now = self.clock.now();
         let mut state = self.lock();

@@ -109,7 +109,7 @@ impl HostWatch {
             lost: state.lost.len() as u64,
             parked: state.parked.len() as u64,
             disk_free,
-            reserve: shared.reserve,
+            reserve: shared.reserve(),
             peers: state.peers.len() as u64,
         })
     }

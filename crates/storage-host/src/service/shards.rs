@@ -366,7 +366,7 @@ impl Shared {
     fn has_space(&self, size: Bytes) -> Result<(), Reason> {
         // If the system does not tell, writing will.
         let Ok(free) = self.folder.available() else { return Ok(()) };
-        let reserve = self.reserve;
+        let reserve = self.reserve();
         if free < size {
             return Err(Reason::DiskFull);
         }
