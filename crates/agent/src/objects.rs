@@ -19,6 +19,7 @@ mod meeting;
 mod unreadable;
 mod waiting;
 
+pub use carrying::CarryOver;
 pub use failed::FailedHosts;
 
 use crate::AgentError;

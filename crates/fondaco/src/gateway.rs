@@ -6,6 +6,7 @@
 //! HOME/gateway/locks/      restic's locks
 //! ```
 
+mod carrying;
 mod contracts;
 mod market;
 
@@ -84,7 +85,7 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
         contracts.keep_books(agent, &agent.objects()).await;
     }
     market.renew().await;
-    market.carry_over().await?;
+    market.carry_over().await;
     let address = server.address();
     let url = format!("rest:http://{USER}:{}@{address}/", token.secret());
     let repository = folder.join("repository");
@@ -114,7 +115,10 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
         }
         say("Stop it with Ctrl-C.");
     }
-    server.serve(stop).await;
+    tokio::select! {
+        () = server.serve(stop) => {}
+        () = market.carry_later() => {}
+    }
     let (sent, received) = market.traffic().await;
     if sent > 0 {
         keep_books(home, agent, &agent.objects(), json).await;

@@ -3,26 +3,78 @@
 use super::{FailedHosts, Objects};
 use crate::AgentError;
 use crate::book::{ObjectId, ObjectKind};
+use std::collections::{BTreeSet, VecDeque};
+
+/// The small objects that are to be stored anew, one after the other. What cannot be read stays where it is, and with it what else
+/// lies in its set: each would be waited for in vain. The next time, these come first.
+#[derive(Debug, Default)]
+pub struct CarryOver {
+    waiting: VecDeque<ObjectId>,
+    /// Sets of which one object could not be read.
+    unreadable: BTreeSet<u32>,
+    /// The last that could not.
+    last: Option<ObjectId>,
+    left: usize,
+    why: Option<AgentError>,
+}
+
+impl CarryOver {
+    /// Returns how many stay under older contracts.
+    pub const fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Returns the last that could not be read: another time, one begins after it.
+    pub const fn last(&self) -> Option<ObjectId> {
+        self.last
+    }
+
+    /// Returns why the first of them could not be read.
+    pub const fn why(&self) -> Option<&AgentError> {
+        self.why.as_ref()
+    }
+}
 
 impl Objects {
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
     /// keys, indexes and snapshots nothing else can be read, so they must not end with an older set.
-    pub async fn carry_over(&self) -> Result<usize, AgentError> {
-        self.carry_over_or_blame(&mut FailedHosts::default()).await
+    ///
+    /// # Errors
+    ///
+    /// Not all can be read; those that can are stored anew. Or they cannot be stored.
+    pub async fn carry_over(&self) -> Result<(), AgentError> {
+        let mut over = self.to_carry(None);
+        while self.carry_next(&mut over, &mut FailedHosts::default()).await? {}
+        over.why.map_or(Ok(()), Err)
     }
 
-    /// Does as [`carry_over`](Self::carry_over), and adds to `blame` which hosts it failed for.
-    pub async fn carry_over_or_blame(&self, blame: &mut FailedHosts) -> Result<usize, AgentError> {
-        let Some(writing) = self.writing else { return Ok(0) };
+    /// Returns what [`carry_over`](Self::carry_over) would store anew; last of all `after` and what comes before it.
+    pub fn to_carry(&self, after: Option<ObjectId>) -> CarryOver {
+        let Some(writing) = self.writing else { return CarryOver::default() };
         let old: Vec<ObjectId> = self.book.read(|book| {
             let small = book.objects().filter(|(id, _)| id.kind != ObjectKind::Pack);
             small.filter(|(_, record)| record.set != writing).map(|(id, _)| id).collect()
         });
-        let mut carried = 0;
-        for object in old {
-            carried += usize::from(self.carry(object, writing, blame).await?);
-        }
-        Ok(carried)
+        let (before, behind): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|&object| after.is_some_and(|after| object <= after));
+        CarryOver { waiting: behind.into_iter().chain(before).collect(), ..CarryOver::default() }
+    }
+
+    /// Stores the next of them anew; returns whether there was one. Others may read, store and remove in between.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be stored, and `blame` has which hosts it failed for. That it cannot be read is no error.
+    pub async fn carry_next(
+        &self,
+        over: &mut CarryOver,
+        blame: &mut FailedHosts,
+    ) -> Result<bool, AgentError> {
+        let (Some(writing), Some(object)) = (self.writing, over.waiting.pop_front()) else {
+            return Ok(false);
+        };
+        self.carry(object, writing, over, blame).await?;
+        Ok(true)
     }
 
     /// Stores one object anew; not one that was removed or carried since it was listed. What is removed from its reading to its
@@ -31,16 +83,27 @@ impl Objects {
         &self,
         object: ObjectId,
         writing: u32,
+        over: &mut CarryOver,
         blame: &mut FailedHosts,
-    ) -> Result<bool, AgentError> {
+    ) -> Result<(), AgentError> {
         let _turn = self.turn.write().await;
         let record = self.book.read(|book| book.object(object).cloned());
-        let Some(record) = record.filter(|record| record.set != writing) else {
-            return Ok(false);
-        };
-        let bytes = self.read(object, 0..record.length.get()).await?;
-        self.put_or_blame(object, bytes, blame).await?;
-        Ok(true)
+        let Some(record) = record.filter(|record| record.set != writing) else { return Ok(()) };
+        if over.unreadable.contains(&record.set) {
+            over.left += 1;
+            return Ok(());
+        }
+        match self.read(object, 0..record.length.get()).await {
+            Ok(bytes) => self.put_or_blame(object, bytes, blame).await,
+            Err(error) => {
+                tracing::warn!(object = %super::show(object), %error, "it stays under older contracts");
+                over.unreadable.insert(record.set);
+                over.last = Some(object);
+                over.left += 1;
+                over.why.get_or_insert(error);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -57,18 +120,33 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
+    fn key(name: u8) -> ObjectId {
+        ObjectId { kind: ObjectKind::Key, name: Digest::from_bytes([name; 32]) }
+    }
+
+    fn stored(object: ObjectId, set: u32) -> Event {
+        let shards = List::new(vec![ShardId::of(&[1]); 2]).unwrap();
+        Event::ObjectStored { object, length: Bytes::new(10), set, shards }
+    }
+
+    /// A book of three sets of two contracts each, with these objects; and objects that go to the last set.
+    fn of_nobody(test: &str, all: &[Event]) -> (Arc<BookFile>, Objects) {
+        let path = std::env::temp_dir().join(format!("fondaco-{test}-{}", std::process::id()));
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let contracts = (1..=6).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        let sets = [set(1, &[1, 2]), set(1, &[3, 4]), set(1, &[5, 6])];
+        contracts.chain(sets).for_each(|event| book.record(&event).unwrap());
+        all.iter().for_each(|event| book.record(event).unwrap());
+        let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), Some(2));
+        (book, objects)
+    }
+
     /// Nobody answers, so what is read fails. What is removed while it waits for its turn is not read, and not there again.
     #[tokio::test]
     async fn what_is_removed_is_not_carried() {
-        let path = std::env::temp_dir().join(format!("fondaco-carrying-{}", std::process::id()));
-        let book = Arc::new(BookFile::open(&path).unwrap());
-        let object = ObjectId { kind: ObjectKind::Key, name: Digest::from_bytes([1; 32]) };
-        let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
-        let shards = List::new(vec![ShardId::of(&[1]); 2]).unwrap();
-        let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
-        let sets = [set(1, &[1, 2]), set(1, &[3, 4]), stored];
-        contracts.chain(sets).for_each(|event| book.record(&event).unwrap());
-        let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), Some(1));
+        let object = key(1);
+        let (book, objects) = of_nobody("removed", &[stored(object, 0)]);
         assert!(objects.carry_over().await.is_err(), "nobody answers");
 
         let removing = objects.turn.read().await;
@@ -79,8 +157,49 @@ mod tests {
             book.record(&Event::ObjectRemoved { object }).unwrap();
             drop(removing);
         }, objects.carry_over());
-        assert_eq!(carried.unwrap(), 0);
+        carried.unwrap();
+    }
 
-        std::fs::remove_file(&path).unwrap();
+    /// One of each set is read in vain, the rest of the set waits; and the next time, what was not tried comes first.
+    #[tokio::test]
+    async fn what_cannot_be_read_is_left_and_comes_last_the_next_time() {
+        let all = [(1, 0), (2, 0), (3, 1), (4, 0), (5, 2), (6, 1)];
+        let all = all.map(|(name, set)| stored(key(name), set));
+        let (book, objects) = of_nobody("unreadable-carried", &all);
+        // One line for each: after which object one begins; in which order they come, and which are read in vain, the last of
+        // them last.
+        let table: [(Option<u8>, &[u8], u8); 4] = [
+            (None, &[1, 2, 3, 4, 6], 3),
+            (Some(3), &[4, 6, 1, 2, 3], 6),
+            (Some(6), &[1, 2, 3, 4, 6], 3),
+            (Some(1), &[2, 3, 4, 6, 1], 3),
+        ];
+        for (after, order, last) in table {
+            let mut over = objects.to_carry(after.map(key));
+            let listed: Vec<ObjectId> = over.waiting.iter().copied().collect();
+            assert_eq!(listed, order.iter().map(|&name| key(name)).collect::<Vec<_>>());
+            while objects.carry_next(&mut over, &mut FailedHosts::default()).await.unwrap() {}
+            assert_eq!((over.left(), over.last()), (5, Some(key(last))), "{after:?}");
+            assert!(matches!(over.why(), Some(AgentError::Unreadable { .. })));
+        }
+        for name in [1, 2, 3, 4, 6] {
+            assert_ne!(book.read(|book| book.object(key(name)).unwrap().set), 2, "{name}");
+        }
+    }
+
+    /// What can be read and not be stored is an error: the write that comes next would fail for the same hosts.
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_an_error() {
+        let empty = Event::ObjectStored {
+            object: key(1),
+            length: Bytes::ZERO,
+            set: 0,
+            shards: List::new(vec![ShardId::of(&[]); 2]).unwrap(),
+        };
+        let (_, objects) = of_nobody("unstorable", &[empty]);
+        let mut over = objects.to_carry(None);
+        let next = objects.carry_next(&mut over, &mut FailedHosts::default()).await;
+        assert!(next.is_err(), "{next:?}");
+        assert_eq!((over.left(), over.last()), (0, None));
     }
 }

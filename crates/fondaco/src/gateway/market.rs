@@ -5,6 +5,7 @@
 //!              └── one fails ──► others in its place: new contracts, and what must not be lost ──► the same write again
 //! ```
 
+use super::carrying::Carrying;
 use super::contracts::NewContracts;
 use crate::backup::say_progress;
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use fondaco_gateway::{Kind, Name, Object, Store, StoreError, Trouble};
 use fondaco_ports::market::Reason;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
@@ -38,13 +39,12 @@ pub(super) struct Market {
     agent: Agent,
     contracts: NewContracts,
     dealings: RwLock<Dealings>,
-    /// Whether small objects may lie under older contracts than the newest.
-    must_carry: AtomicBool,
+    carrying: Carrying,
 }
 
 /// The sessions with all hosts; one at a time, since the steps of a contract go one after the other.
-struct Dealings {
-    objects: Arc<Objects>,
+pub(super) struct Dealings {
+    pub(super) objects: Arc<Objects>,
     since: Instant,
     /// Bytes of shards that were sent and received by sessions before these.
     before: (u64, u64),
@@ -71,11 +71,15 @@ impl Dealings {
 impl Market {
     pub(super) fn new(agent: Agent, contracts: NewContracts) -> Self {
         let dealings = RwLock::new(Dealings::begin(&agent, (0, 0)));
-        Self { agent, contracts, dealings, must_carry: AtomicBool::new(true) }
+        Self { agent, contracts, dealings, carrying: Carrying::default() }
     }
 
     pub(super) const fn contracts(&self) -> &NewContracts {
         &self.contracts
+    }
+
+    pub(super) const fn carrying(&self) -> &Carrying {
+        &self.carrying
     }
 
     pub(super) const fn agent(&self) -> &Agent {
@@ -87,27 +91,13 @@ impl Market {
         self.dealings.write().await.renew(&self.agent);
     }
 
-    /// Stores the small objects anew that lie under older contracts.
-    pub(super) async fn carry_over(&self) -> Result<(), AgentError> {
-        self.carry(&self.objects().await.objects, &mut FailedHosts::default()).await
-    }
-
-    /// Does it if it is due; who calls this keeps the dealings from being renewed until it is done.
-    async fn carry(&self, objects: &Objects, blame: &mut FailedHosts) -> Result<(), AgentError> {
-        if self.must_carry.load(Ordering::SeqCst) {
-            objects.carry_over_or_blame(blame).await?;
-            self.must_carry.store(false, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-
     /// Returns how many bytes of shards were sent and received.
     pub(super) async fn traffic(&self) -> (u64, u64) {
         self.dealings.read().await.traffic()
     }
 
     /// Returns the objects; after a failure and some time, and when nobody uses them, new ones.
-    async fn objects(&self) -> RwLockReadGuard<'_, Dealings> {
+    pub(super) async fn objects(&self) -> RwLockReadGuard<'_, Dealings> {
         if let Ok(mut dealings) = self.dealings.try_write()
             && dealings.since.elapsed() > GRUDGE
             && !dealings.objects.down().is_empty()
@@ -172,7 +162,7 @@ impl Market {
         }
         say_progress(self.contracts.json(), &format!("{error}; going on with new contracts"));
         // Before there is another set: one that was opened halfway is written to, too.
-        self.must_carry.store(true, Ordering::SeqCst);
+        self.carrying.begin();
         if let Err(failure) = self.contracts.open(&self.agent, blame.hosts()).await {
             if self.agent.usable_set() != set {
                 dealings.renew(&self.agent);

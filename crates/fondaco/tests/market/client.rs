@@ -41,6 +41,11 @@ impl Client {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.try_ask(method, path, body).expect("an answer")
+    }
+
+    /// The answer; nothing if the gateway dies before it is sent.
+    pub(crate) fn try_ask(&self, method: &str, path: &str, body: &[u8]) -> Option<Answer> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let user = BASE64.encode(format!("fondaco:{}", self.token).as_bytes());
@@ -52,10 +57,10 @@ impl Client {
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body).unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        stream.read_to_end(&mut answer).ok()?;
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
         let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
-        (status, answer[end + 4..].to_vec())
+        Some((status, answer[end + 4..].to_vec()))
     }
 
     /// Sends what `restic init` does; without it nothing else would be of use.
@@ -72,5 +77,10 @@ impl Client {
 }
 
 pub(crate) fn path(pack: &[u8]) -> String {
-    format!("/data/{}", HEXLOWER.encode(&Sha256::digest(pack)))
+    path_in("data", pack)
+}
+
+/// Where an object of some kind is.
+pub(crate) fn path_in(folder: &str, content: &[u8]) -> String {
+    format!("/{folder}/{}", HEXLOWER.encode(&Sha256::digest(content)))
 }
