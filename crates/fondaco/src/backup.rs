@@ -17,6 +17,7 @@ pub(crate) use contracts::{budget_of, contracts};
 pub(crate) use create::open_contracts;
 pub(crate) use delegate::delegate;
 pub(crate) use state::keep as keep_books;
+pub(crate) use used_up::{Renewing, renew_within};
 
 use crate::cli::{BackupCommand, SeekArgs};
 use crate::endpoints;

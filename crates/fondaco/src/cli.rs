@@ -646,7 +646,7 @@ pub(crate) struct ResticArgs {
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,
-    /// The most that new contracts may cost in all
+    /// The most that new contracts may cost in all; with it, contracts whose holds are used up by reading are renewed, too
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
     /// The currency to pay in; may be left out when you accept only one

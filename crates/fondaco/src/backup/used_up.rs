@@ -102,6 +102,35 @@ pub(super) async fn renew(
     Ok(renewals)
 }
 
+/// What came of renewing for who goes on by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Renewing {
+    /// The most that is held for it now.
+    pub(crate) held: Amount,
+    /// Whether anything was renewed.
+    pub(crate) any: bool,
+    /// What was in the way of the rest; the first of it.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Renews what `objects` found to be used up and is paid in one currency, for `left` in all at most, and says so.
+pub(crate) async fn renew_within(
+    home: &Home,
+    agent: &Agent,
+    objects: &Objects,
+    (currency, left): (&CurrencyConfig, Amount),
+    json: bool,
+) -> Result<Renewing, Failure> {
+    let wallet = open_wallet(home, currency).await?;
+    let (mut renewals, mut held) = (Renewals::default(), Amount::ZERO);
+    for renewal in agent.renew_used_up(&wallet, objects, left).await? {
+        held = held.checked_add(renewal.held).unwrap_or(Amount::MAX);
+        renewals.add(renewal, currency, json)?;
+    }
+    let any = !renewals.renewed.is_empty();
+    Ok(Renewing { held, any, failure: renewals.failures.into_iter().next() })
+}
+
 async fn renew_in(
     home: &Home,
     agent: &Agent,

@@ -12,7 +12,7 @@ use super::market::Market;
 use crate::backup::say_progress;
 use fondaco_agent::book::ObjectId;
 use fondaco_agent::{AgentError, CarryOver, FailedHosts, Objects};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -96,7 +96,17 @@ impl Market {
             let carried = self.carry_between(after).await;
             let is_still = *self.carrying().due() == due;
             match carried {
-                Ok(over) if is_still => self.heed(&over, left),
+                Ok(over) if is_still => {
+                    self.heed(&over, left);
+                    let is_spent =
+                        matches!(over.why(), Some(AgentError::Unreadable { spent: true, .. }));
+                    if is_spent && self.contracts().may_renew() {
+                        let objects = Arc::clone(&self.objects().await.objects);
+                        if let Err(why) = self.renew_used_up(&objects).await {
+                            tracing::warn!(why = why.what(), "holds are used up, and not renewed");
+                        }
+                    }
+                }
                 Ok(_) => {}
                 // The next write finds out for itself, and goes on with others.
                 Err(error) => tracing::warn!(%error, "an object could not be stored anew"),

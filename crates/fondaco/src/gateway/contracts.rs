@@ -1,6 +1,6 @@
-//! New contracts, at the start and when a host fails that is stored to.
+//! New contracts: at the start, when a host fails that is stored to, and in place of those whose holds are used up.
 
-use crate::backup::{budget_of, keep_books, open_contracts};
+use crate::backup::{Renewing, budget_of, keep_books, open_contracts, renew_within};
 use crate::cli::ResticArgs;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
@@ -10,6 +10,10 @@ use fondaco_crypto::EntityId;
 use fondaco_units::{Amount, Bytes};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long nothing is renewed after it was tried in vain: whoever reads on would have it tried again each time.
+const REST: Duration = Duration::from_secs(60);
 
 /// What new contracts are to be like, if some are needed, and where hosts for them are found.
 pub(super) struct NewContracts {
@@ -36,6 +40,8 @@ struct Left {
     held: Amount,
     /// Who failed, and is not taken again.
     failed: BTreeSet<EntityId>,
+    /// When nothing could be renewed, and why.
+    in_vain: Option<(Instant, Failure)>,
 }
 
 impl Wanted {
@@ -77,6 +83,47 @@ impl NewContracts {
     /// Whether contracts may be opened at all: somebody said how much room they are to have.
     pub(super) const fn may_be(&self) -> bool {
         self.wanted.size.is_some()
+    }
+
+    /// Whether contracts whose holds are used up may be followed by others: somebody said what that may cost.
+    pub(super) const fn may_renew(&self) -> bool {
+        self.wanted.budget.is_some()
+    }
+
+    /// Renews the contracts of which `objects` found the holds to be used up, within what is left of the budget.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was renewed, now or a short while ago.
+    pub(super) async fn renew(&self, agent: &Agent, objects: &Objects) -> Result<(), Failure> {
+        if let Some((when, why)) = &self.left().in_vain
+            && when.elapsed() < REST
+        {
+            return Err(why.clone());
+        }
+        let done = self.try_to_renew(agent, objects).await;
+        let mut left = self.left();
+        let done = done.and_then(|Renewing { held, any, failure }| {
+            left.held = left.held.checked_add(held).unwrap_or(Amount::MAX);
+            match (any, failure) {
+                (true, _) => Ok(()),
+                (false, Some(failure)) => Err(failure),
+                (false, None) => {
+                    let what = "there is nothing to be renewed in the currency of --budget";
+                    Err(Failure::new(what).code(Code::Funds))
+                }
+            }
+        });
+        left.in_vain = done.as_ref().err().map(|why| (Instant::now(), why.clone()));
+        done
+    }
+
+    async fn try_to_renew(&self, agent: &Agent, objects: &Objects) -> Result<Renewing, Failure> {
+        let Wanted { budget, currency, .. } = &self.wanted;
+        let wallet = self.home.wallet()?;
+        let currency = wallet.find(currency.as_deref())?;
+        let left = budget.unwrap_or(Amount::ZERO).saturating_sub(self.left().held);
+        renew_within(&self.home, agent, objects, (currency, left), self.json).await
     }
 
     pub(super) const fn json(&self) -> bool {

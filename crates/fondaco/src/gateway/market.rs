@@ -3,6 +3,8 @@
 //! ```text
 //! write ──► all n hosts of the newest contracts ──► stored
 //!              └── one fails ──► others in its place: new contracts, and what must not be lost ──► the same write again
+//! read  ──► any k hosts of the contracts that it lies under
+//!              └── their holds are used up ──► others follow on them, within the budget ──► the same read again
 //! ```
 
 use super::carrying::Carrying;
@@ -29,7 +31,10 @@ const GRUDGE: Duration = Duration::from_secs(60);
 /// What to do when nothing more can be stored.
 const MORE: &str = "stop the gateway and start it again with --new-contracts --size SIZE";
 /// What to do when what is there cannot be paid for any more.
-const SPENT: &str = "stop the gateway, run `fondaco contracts renew`, and start it again";
+const SPENT: &str = "stop the gateway, run `fondaco contracts renew`, and start it again; one that is started with --budget SUM renews by \
+                     itself";
+/// The same, when the budget does not pay for it.
+const POOR: &str = "stop the gateway and start it again with a higher --budget, or run `fondaco contracts renew` before";
 /// What to do when hosts are away.
 const AWAY: &str =
     "start the hosts again; a gateway that is started with --size SIZE stores on others by itself";
@@ -111,17 +116,23 @@ impl Market {
 impl Market {
     /// Stores an object. When a host fails, and new contracts may be opened, it goes to others, as a backup does.
     async fn put(&self, object: ObjectId, content: Vec<u8>) -> Result<(), StoreError> {
-        if !self.contracts.may_be() {
+        if !self.contracts.may_be() && !self.contracts.may_renew() {
             return self.objects().await.objects.put(object, content).await.map_err(told);
         }
         for _ in 1..TRIES_MAX {
             let dealings = self.objects().await;
+            let objects = Arc::clone(&dealings.objects);
             let set = self.agent.usable_set();
             let mut blame = FailedHosts::default();
-            let stored = self.store(&dealings.objects, object, content.clone(), &mut blame).await;
+            let stored = self.store(&objects, object, content.clone(), &mut blame).await;
             drop(dealings);
             let Err(error) = stored else { return Ok(()) };
-            if !is_of_a_host(&error) || blame.hosts().is_empty() {
+            if matches!(error, AgentError::HoldSpent { .. }) && self.contracts.may_renew() {
+                let renewed = self.renew_used_up(&objects).await;
+                renewed.map_err(|why| not_renewed(error, &why))?;
+                continue;
+            }
+            if !self.contracts.may_be() || !is_of_a_host(&error) || blame.hosts().is_empty() {
                 return Err(told(error));
             }
             if let Err(failure) = self.go_on(set, &blame, &error).await {
@@ -134,6 +145,39 @@ impl Market {
         let stored =
             self.store(&dealings.objects, object, content, &mut FailedHosts::default()).await;
         stored.map_err(told)
+    }
+
+    /// Reads an object. When holds are used up, and may be renewed, it is read under the contracts that follow.
+    async fn get(&self, object: ObjectId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        for _ in 1..TRIES_MAX {
+            let dealings = self.objects().await;
+            let objects = Arc::clone(&dealings.objects);
+            let read = objects.read(object, range.clone()).await;
+            drop(dealings);
+            match read {
+                Err(error @ AgentError::Unreadable { spent: true, .. })
+                    if self.contracts.may_renew() =>
+                {
+                    let renewed = self.renew_used_up(&objects).await;
+                    renewed.map_err(|why| not_renewed(error, &why))?;
+                }
+                done => return done.map_err(told),
+            }
+        }
+        self.objects().await.objects.read(object, range).await.map_err(told)
+    }
+
+    /// Has others follow on the contracts of which `objects` found the holds to be used up, unless other sessions were begun since.
+    pub(super) async fn renew_used_up(&self, objects: &Arc<Objects>) -> Result<(), Failure> {
+        let mut dealings = self.dealings.write().await;
+        if !Arc::ptr_eq(&dealings.objects, objects) {
+            return Ok(());
+        }
+        self.contracts.renew(&self.agent, objects).await?;
+        dealings.renew(&self.agent);
+        let dealings = dealings.downgrade();
+        self.contracts.keep_books(&self.agent, &dealings.objects).await;
+        Ok(())
     }
 
     /// Stores an object, after what must not be lost.
@@ -234,6 +278,13 @@ const fn kind_of(kind: Kind) -> ObjectKind {
     }
 }
 
+/// Says that holds are used up, and why they were not renewed.
+fn not_renewed(error: AgentError, why: &Failure) -> StoreError {
+    let StoreError { trouble, what, .. } = told(error);
+    let what = format!("{what}; and it was not renewed: {}", why.what());
+    StoreError { trouble, what, hint: Some(POOR.to_owned()) }
+}
+
 /// What went wrong, as a gateway tells it.
 fn told(error: AgentError) -> StoreError {
     let (trouble, hint) = match &error {
@@ -288,7 +339,7 @@ impl Store for Market {
     }
 
     async fn read(&self, object: Object, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        self.objects().await.objects.read(id(object), range).await.map_err(told)
+        self.get(id(object), range).await
     }
 
     async fn write(&self, object: Object, content: Vec<u8>) -> Result<(), StoreError> {
