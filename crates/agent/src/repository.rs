@@ -149,13 +149,65 @@ impl Repo {
         !self.objects.list(ObjectKind::Config).is_empty()
     }
 
+    /// Returns how many objects there are, keys aside, that no configuration opens: a client of a gateway has stored them.
+    pub fn unopened(&self) -> usize {
+        use ObjectKind::{Index, Pack, Snapshot};
+        if self.exists() {
+            return 0;
+        }
+        [Snapshot, Index, Pack].map(|kind| self.objects.list(kind).len()).iter().sum()
+    }
+
+    /// Removes what is [unopened](Self::unopened), and says how much that was.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub fn discard_unopened(&self) -> Result<usize, AgentError> {
+        use ObjectKind::{Index, Pack, Snapshot};
+        let count = self.unopened();
+        if count > 0 {
+            self.remove_all(&[Snapshot, Index, Pack])?;
+        }
+        Ok(count)
+    }
+
+    fn remove_all(&self, kinds: &[ObjectKind]) -> Result<(), AgentError> {
+        for kind in kinds {
+            for (object, _) in self.objects.list(*kind) {
+                self.backend.runtime.block_on(self.objects.remove(object))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Backs `folder` up into a new snapshot, making the repository first if there is none. Folders with one of
     /// the `marks` in them are left out, as caches are by `CACHEDIR.TAG`.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::Invalid`], and nothing is done, if there are [unopened](Self::unopened) objects: who stored them may be about
+    /// to store the configuration that opens them, and could not, once there is another.
     pub fn backup(&self, folder: &Path, marks: &[&str]) -> Result<BackupReport, AgentError> {
         let path = folder.to_str().ok_or_else(|| AgentError::Invalid {
             what: format!("the path {} is not UTF-8", folder.display()),
             hint: "name the folder by a path that is; names inside it may be anything".to_owned(),
         })?;
+        let unopened = self.unopened();
+        if unopened > 0 {
+            let objects = match unopened {
+                1 => "1 object".to_owned(),
+                more => format!("{more} objects"),
+            };
+            return Err(AgentError::Invalid {
+                what: format!(
+                    "a client of `fondaco gateway restic` has stored {objects}, and no configuration that opens them; \
+                     a backup would have one of its own, and they could never be opened"
+                ),
+                hint: "let it store the rest; or remove them with --discard-unopened; or back up from another identity"
+                    .to_owned(),
+            });
+        }
         let explain = |error: Box<RusticError>| self.explain(&error);
         let unfinished = self.objects.book().read(|book| book.unfinished());
         self.objects.book().record(&Event::BackupStarted)?;
@@ -164,14 +216,8 @@ impl Repo {
             let repository = if self.exists() {
                 repository.open(&self.credentials()).map_err(explain)?
             } else {
-                // A crash between the first key and the configuration leaves a key that opens nothing; and what a client
-                // of a gateway stored before any configuration, the one to be made now would not open.
-                use ObjectKind::{Index, Key, Pack, Snapshot};
-                for kind in [Key, Snapshot, Index, Pack] {
-                    for (object, _) in self.objects.list(kind) {
-                        self.backend.runtime.block_on(self.objects.remove(object))?;
-                    }
-                }
+                // A crash between the first key and the configuration leaves a key that opens nothing.
+                self.remove_all(&[ObjectKind::Key])?;
                 let mut options = ConfigOptions::default();
                 // A pack and all its shards are in memory at once: they must not grow with the repository.
                 options.set_datapack_size_limit = PACK_SIZE_MAX.parse().ok();

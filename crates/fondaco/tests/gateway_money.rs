@@ -70,6 +70,41 @@ async fn full_contracts_and_an_empty_wallet() {
     market.world.end().await;
 }
 
+/// A backup makes no configuration where a client's objects wait for theirs, but for who says that they are to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_removes_nothing_that_a_client_stored_unless_it_is_told_to() {
+    let mut market = market(4).await;
+    market.write_noise(1);
+    let hosts = market.hosts_named();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let gateway = Client::start(&mut market, &[&["--size", "20M"], &hosts[..]].concat()).await;
+    let pack = Noise::new().bytes(1 << 20);
+    assert_eq!(gateway.put(&pack).0, 200);
+    market.world.stop("buyer").await;
+    let refused = market.world.run_to("buyer", market.create_args(&[]), 1).await.unwrap();
+    let refused = refused.last().unwrap();
+    let said = format!("{} {}", refused["error"], refused["hint"]);
+    assert!(
+        said.contains("stored 1 object, and no configuration")
+            && said.contains("--discard-unopened"),
+        "{said}"
+    );
+    let gateway = Client::start(&mut market, &[]).await;
+    assert_eq!(gateway.ask("GET", &path(&pack), b""), (200, pack.clone()));
+    market.world.stop("buyer").await;
+
+    let done = market.world.run("buyer", market.create_args(&["--discard-unopened"])).await;
+    let done = done.unwrap();
+    assert!(
+        done.iter().any(|line| line["what"].to_string().contains("removed 1 object")),
+        "{done:?}"
+    );
+    market.restored_equals_the_source("buyer", "restored").await;
+    let gateway = Client::start(&mut market, &[]).await;
+    assert_eq!(gateway.ask("HEAD", &path(&pack), b"").0, 404);
+    market.world.end().await;
+}
+
 /// All providers with contracts, one for each contract.
 async fn providers(market: &Market) -> Vec<String> {
     let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();

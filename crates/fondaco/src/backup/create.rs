@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::Places;
-use crate::screen::say;
+use crate::screen::{counted, say};
 use crate::wallet::client;
 use fondaco_agent::{Agent, AgentError, BackupReport, Durability, Objects, Quote, Wallet, Wish};
 use fondaco_crypto::EntityId;
@@ -284,7 +284,14 @@ impl Create<'_> {
         let repo = repo(self.home, &self.agent, objects, false, self.json);
         let folder = self.folder.clone();
         let marks: &[&str] = if self.args.exclude_caches { &[folders::CACHE_MARK] } else { &[] };
-        let work = tokio::task::spawn_blocking(move || repo.backup(&folder, marks));
+        let (discards, json) = (self.args.discard_unopened, self.json);
+        let work = tokio::task::spawn_blocking(move || {
+            if discards && repo.unopened() > 0 {
+                let removed = counted(repo.discard_unopened()?, "object");
+                say_progress(json, &format!("removed {removed} that no configuration opened"));
+            }
+            repo.backup(&folder, marks)
+        });
         let every = (std::time::Duration::from_secs(self.args.keep_books_every), self.json);
         state::keep_during(self.home, &self.agent, objects, every, work)
             .await

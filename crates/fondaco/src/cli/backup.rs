@@ -101,6 +101,9 @@ pub(crate) struct CreateArgs {
     /// Leave out folders that are caches, by the file CACHEDIR.TAG in them
     #[arg(long)]
     pub(crate) exclude_caches: bool,
+    /// Remove what a client of `fondaco gateway restic` stored without a configuration that opens it
+    #[arg(long)]
+    pub(crate) discard_unopened: bool,
     /// How many epochs new contracts last; each is paid for by the first `backup create` or `audit` in it, and a
     /// contract lapses when a whole epoch goes by unpaid
     #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
