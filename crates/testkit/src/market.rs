@@ -124,8 +124,6 @@ pub struct Report {
     pub taken_over: u64,
     /// Steps that were paid for and not served, as far as the buyer learnt.
     pub taken: u64,
-    /// Contracts with honest hosts under which nothing more was paid at the end, for what lines had lost.
-    pub given_up: u64,
     /// Units of money that were paid out.
     pub paid: u64,
     /// Virtual hours.
@@ -154,7 +152,6 @@ impl Report {
         self.replaced += other.replaced;
         self.taken_over += other.taken_over;
         self.taken += other.taken;
-        self.given_up += other.given_up;
         self.paid += other.paid;
         self.hours += other.hours;
         self.frames += other.frames;

@@ -66,7 +66,7 @@ impl World {
         let process = process.ok_or("no buyer")?;
         self.liars_are_named(&process)?;
         self.who_does_not_serve_is_named(&process)?;
-        self.report.given_up = self.given_up(&process);
+        self.none_is_given_up(&process)?;
         self.all_is_there(&process).await?;
         self.nobody_ended_early(&process)?;
         self.look(Some(&process))?;
@@ -117,16 +117,25 @@ impl World {
         Ok(())
     }
 
-    /// Counts the open contracts with honest hosts under which nothing more is paid, for what lines and crashes have lost.
-    fn given_up(&self, process: &Process) -> u64 {
+    /// Sees that no honest host is paid no more for what lines and crashes have lost.
+    fn none_is_given_up(&self, process: &Process) -> Result<(), String> {
         let contracts: Vec<(ContractId, EntityId)> = process.agent.book().read(|book| {
             let open = book.contracts().filter(|(_, record)| record.stage == Stage::Open);
             open.map(|(id, record)| (id, record.terms.prices.provider)).collect()
         });
         let given_up = contracts
             .iter()
-            .filter(|(id, who)| self.is_honest(*who) && is_paid_no_more(process, *id));
-        given_up.count() as u64
+            .find(|(id, who)| self.is_honest(*who) && is_paid_no_more(process, *id));
+        match given_up {
+            None => Ok(()),
+            Some((contract, who)) => {
+                let (who, lost) =
+                    (who.short(), process.agent.book().read(|book| book.loss(*contract)));
+                Err(format!(
+                    "an honest host, {who}, is paid no more for what lines have lost: {lost:?}"
+                ))
+            }
+        }
     }
 
     fn has_passed(&self, contract: ContractId) -> bool {
