@@ -70,7 +70,7 @@ pub use invoicing::{
 };
 pub use journal::BookFile;
 pub use losses::{BrokenPut, BrokenRead, Loss};
-pub use objects::{CarryOver, FailedHosts, Objects, Traffic};
+pub use objects::{CarryOver, FailedHosts, Objects, Renews, Traffic};
 pub use opening::{Opened, Opening, Trust, Wish};
 pub use payments::{
     PAYMENTS_BYTES_MAX, PAYMENTS_MAX, PaidAll, Payment, Payments, PaymentsError, PaymentsFormat,

@@ -16,11 +16,14 @@
 mod carrying;
 mod failed;
 mod meeting;
+mod reading_on;
 mod unreadable;
 mod waiting;
 
 pub use carrying::CarryOver;
 pub use failed::FailedHosts;
+pub(crate) use reading_on::Renewing;
+pub use reading_on::Renews;
 
 use crate::AgentError;
 use crate::auditing::is_silence;
@@ -103,6 +106,8 @@ impl Down {
 pub struct Objects {
     book: Arc<BookFile>,
     sessions: BTreeMap<ContractId, Arc<Session>>,
+    /// The contracts that follow on others since this was made: they are read under, and nothing else.
+    following: Mutex<BTreeMap<ContractId, Arc<Session>>>,
     /// The set that new objects go to.
     writing: Option<u32>,
     /// Shards that hosts say they do not have: another's, who may have removed them.
@@ -127,8 +132,8 @@ impl Objects {
     ) -> Self {
         let (down, unknown) = (Mutex::default(), Mutex::default());
         let (met, blamed) = (Mutex::default(), Mutex::default());
-        let (traffic, turn) = (Arc::default(), RwLock::default());
-        Self { book, sessions, writing, unknown, down, met, blamed, traffic, turn }
+        let (following, traffic, turn) = (Mutex::default(), Arc::default(), RwLock::default());
+        Self { book, sessions, following, writing, unknown, down, met, blamed, traffic, turn }
     }
 
     /// Returns the counters of what went over the wire.
@@ -138,7 +143,7 @@ impl Objects {
 
     /// Returns what this process signed for, over what its hosts had before.
     pub fn spent(&self) -> Amount {
-        let spent = self.sessions.values().map(|session| session.spent());
+        let spent = self.all_sessions().into_iter().map(|session| session.spent());
         spent.fold(Amount::ZERO, |sum, one| sum.checked_add(one).unwrap_or(Amount::MAX))
     }
 
@@ -456,7 +461,7 @@ impl Objects {
             return Ok(None);
         }
         // A contract that has ended keeps nothing any more.
-        let Some(session) = self.sessions.get(&contract) else { return Ok(None) };
+        let Some(session) = self.reading(contract) else { return Ok(None) };
         if self.book.read(|book| book.distrusted(session.provider()).is_some()) {
             return Ok(None);
         }
@@ -474,7 +479,7 @@ impl Objects {
                 if is_silence(&error) || matches!(error, AgentError::Misanswer { .. }) {
                     self.note_unanswered(contract, name, &rows);
                 }
-                self.note_failure(contract, session, &error).await?;
+                self.note_failure(contract, &session, &error).await?;
                 Ok(None)
             }
         }
@@ -486,8 +491,8 @@ impl Objects {
         contract: ContractId,
         read: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        let session = self.sessions.get(&contract);
-        in_time(|| session.map_or(0, |session| session.answers()), read).await
+        let session = self.reading(contract);
+        in_time(|| session.as_ref().map_or(0, |session| session.answers()), read).await
     }
 
     /// Remembers that a host was too slow, for a while.
@@ -578,8 +583,8 @@ impl Objects {
     /// Lets the sessions know whose keeping is paid for, as the book has it now.
     pub(crate) fn heed_standings(&self) {
         self.book.read(|book| {
-            self.sessions
-                .values()
+            self.all_sessions()
+                .iter()
                 .for_each(|session| session.pay(book.is_paid(session.provider())));
         });
     }
@@ -587,9 +592,9 @@ impl Objects {
     /// Lets the sessions know how much their hosts can have, as the book has it now.
     pub(crate) fn heed_given(&self) {
         self.book.read(|book| {
-            self.sessions
+            self.all_sessions()
                 .iter()
-                .for_each(|(contract, session)| session.gives(book.given(*contract)));
+                .for_each(|session| session.gives(book.given(session.contract())));
         });
     }
 

@@ -25,7 +25,7 @@ pub use walking::Refused;
 
 use crate::AgentError;
 use crate::book::{Event, ObjectKind};
-use crate::objects::Objects;
+use crate::objects::{Objects, Renewing, Renews};
 use crate::progress::Progress;
 use backend::{Backend, Bars};
 use fondaco_crypto::{Digest, Domain, SecretKey};
@@ -112,12 +112,19 @@ impl Repo {
         runtime: Handle,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        let backend = Backend::new(Arc::clone(&objects), runtime);
+        let backend = Backend::new(Arc::clone(&objects), runtime, Renewing::default());
         let mut options = RepositoryOptions::default();
         options.no_cache = cache.is_none();
         options.cache_dir = cache.map(Path::to_owned);
         let password = repository_password(key);
         Self { objects, backend: Arc::new(backend), password, options, progress }
+    }
+
+    /// Has holds renewed that reading uses up, and goes on reading.
+    #[must_use]
+    pub fn renewing(self, by: Arc<dyn Renews>) -> Self {
+        let (objects, runtime) = (Arc::clone(&self.objects), self.backend.runtime.clone());
+        Self { backend: Arc::new(Backend::new(objects, runtime, Renewing::by(by))), ..self }
     }
 
     fn repository(&self) -> Result<Repository<()>, AgentError> {

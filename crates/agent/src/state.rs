@@ -190,13 +190,13 @@ impl Agent {
         self.book.read(|book| {
             for (contract, record) in book.contracts() {
                 let (provider, ends) = (record.terms.prices.provider, record.terms.ends);
-                let Some(session) = objects.sessions().get(&contract) else { continue };
+                let Some(session) = objects.reading(contract) else { continue };
                 let is_open = record.stage == Stage::Open && ends > now;
                 if !is_open || !book.is_paid(provider) {
                     continue;
                 }
                 if sessions.get(&provider).is_none_or(|(other, _)| *other < ends) {
-                    sessions.insert(provider, (ends, Arc::clone(session)));
+                    sessions.insert(provider, (ends, session));
                 }
             }
         });

@@ -6,6 +6,7 @@ mod create;
 mod delegate;
 mod look;
 mod mount;
+mod reading;
 mod repair;
 mod restore;
 mod state;

@@ -11,6 +11,8 @@ mod world;
 
 use market::{CHECK, Market, market};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// More often than a delegate's hold pays for audits of little data: between 37 and 40 times, as the places fall.
 const AUDITS_MAX: usize = 80;
@@ -20,6 +22,13 @@ fn all<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
 }
 
 impl Market {
+    /// The contracts that are open.
+    async fn open(&self) -> BTreeSet<String> {
+        let lines = self.world.run("buyer", ["contracts", "list"]).await.unwrap();
+        let open = lines.iter().filter(|line| line["stage"] == "open");
+        open.map(|line| line["contract"].to_string()).collect()
+    }
+
     /// How the audits of all contracts come out, and how their hosts stand then.
     async fn audited(&self, who: &str) -> Vec<(String, String)> {
         let lines = self.world.run(who, ["audit"]).await.unwrap();
@@ -84,6 +93,87 @@ async fn a_restore_goes_on_within_its_budget() {
     market.world.end().await;
 }
 
+/// A check and a mount that were told what renewing may cost go on by themselves, without beginning again; a check that was not, or
+/// that has too little, costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_and_a_mount_go_on_within_their_sums() {
+    let mut market = backed_up().await;
+    let (_, refused) = market.read_all_that_holds_pay().await;
+    let hint = refused.last().unwrap()["hint"].as_str().unwrap();
+    assert!(hint.contains("--renew"), "{hint}");
+    let before = market.world.ask("buyer", ["balance"]).await.unwrap();
+    let poor = [&CHECK[..], &["--renew", "0.000001 TST"]].concat();
+    let refused = market.world.run_to("buyer", poor, 5).await.unwrap();
+    let told = refused.last().unwrap();
+    assert!(told["error"].as_str().unwrap().contains("of the budget 0.000001 TST are left"));
+    assert!(told["hint"].as_str().unwrap().contains("--renew"), "{told}");
+    let tried = all(&refused, "not_renewed");
+    let hosts: BTreeSet<_> = tried.iter().map(|line| line["provider"].to_string()).collect();
+    assert!(!tried.is_empty() && hosts.len() == tried.len(), "each once: {refused:?}");
+    assert_eq!(market.world.ask("buyer", ["balance"]).await.unwrap(), before);
+
+    let rich = [&CHECK[..], &["--no-cache", "--renew", "1 TST"]].concat();
+    let done = market.world.run("buyer", rich).await.unwrap();
+    assert!(!all(&done, "renewed").is_empty() && all(&done, "not_renewed").is_empty(), "{done:?}");
+    assert_eq!(all(&done, "check")[0]["errors"], Value::Array(Vec::new()), "{done:?}");
+
+    if !Path::new("/dev/fuse").exists() {
+        return market.world.end().await;
+    }
+    market.read_all_that_holds_pay().await;
+    let before = market.open().await;
+    let mounted = market.world.home("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let mount = ["backup", "mount", "latest", mounted.to_str().unwrap(), "--renew", "1 TST"];
+    market.world.start("buyer", mount).await.unwrap();
+    let source = market.source.clone();
+    let compare = move || compare::compare(&source, &mounted, None);
+    tokio::task::spawn_blocking(compare).await.unwrap().unwrap();
+    market.world.stop("buyer").await;
+    let after = market.open().await;
+    assert!(after.len() == 4 && after != before, "{after:?}");
+    // The books that hosts keep have it, too: they were given them while the folder was read.
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
+
+/// A backup that has its indexes to read, and no cache, renews within its budget, and stores under the contracts that there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_renews_what_it_needs_to_read() {
+    let market = market(4).await;
+    market.write_noise(8);
+    let mut noise = market::Noise::new();
+    for number in 0..2000 {
+        std::fs::write(market.source.join(format!("small-{number}")), noise.bytes(100)).unwrap();
+    }
+    market.world.run("buyer", market.create_args(&["--epochs", "3"])).await.unwrap();
+    market.read_all_that_holds_pay().await;
+    let mut audits = 0;
+    while market.audited("buyer").await.iter().any(|(outcome, _)| outcome != "unasked") {
+        audits += 1;
+        assert!(audits < AUDITS_MAX, "not every hold is used up");
+    }
+    let forget = || std::fs::remove_dir_all(market.world.home("buyer").join("cache")).unwrap();
+    forget();
+    std::fs::write(market.source.join("new"), b"dear all").unwrap();
+    let before = market.open().await;
+    let refused = market.world.run_to("buyer", market.create_args(&[]), 5).await.unwrap();
+    let hint = refused.last().unwrap()["hint"].as_str().unwrap();
+    assert!(hint.contains("--budget"), "{hint}");
+    forget();
+    let poor = market.create_args(&["--budget", "0.000001 TST"]);
+    let refused = market.world.run_to("buyer", poor, 5).await.unwrap();
+    assert!(!all(&refused, "not_renewed").is_empty(), "{refused:?}");
+    assert_eq!(market.open().await, before);
+    forget();
+    let rich = market.create_args(&["--budget", "1 TST"]);
+    let done = market.world.run("buyer", rich).await.unwrap();
+    assert!(!all(&done, "renewed").is_empty() && all(&done, "contracts").is_empty(), "{done:?}");
+    assert_eq!(market.open().await.len(), 4);
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
+
 /// What is no sum in a currency that is held here is refused at once, and not when a hold is used up one day.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_no_sum_is_refused_before_anything_is_done() {
@@ -91,7 +181,8 @@ async fn a_budget_that_is_no_sum_is_refused_before_anything_is_done() {
     let to = market.world.home("restored");
     let restore = ["backup", "restore", "--to", to.to_str().unwrap(), "--renew"];
     let gateway = ["gateway", "restic", "--listen", "127.0.0.1:0", "--size", "20M", "--budget"];
-    for args in [&restore[..], &["backup", "repair", "--budget"], &gateway] {
+    let check = ["backup", "check", "--renew"];
+    for args in [&restore[..], &check, &["backup", "repair", "--budget"], &gateway] {
         for sum in ["lots", "1e3", "5 CLR", "0.0000001 TST", "1 TST/month"] {
             let said = market.world.run_to("buyer", [args, &[sum]].concat(), 2).await.unwrap();
             let error = said.last().unwrap();

@@ -76,6 +76,19 @@ impl Agent {
         }
     }
 
+    /// The same for objects that are being read meanwhile: they are read on under what follows.
+    pub fn read_on(&self, objects: &Objects, renewed: &[(ContractId, ContractId)]) {
+        for &(from, to) in renewed {
+            let session = self.book.read(|book| {
+                let record = book.contract(to)?;
+                Some(self.session_in(book, to, record))
+            });
+            if let Some(session) = session {
+                objects.read_on(from, session);
+            }
+        }
+    }
+
     /// Whether a contract of a delegate pays for reading what its owner keeps there, and for nothing else.
     fn only_reads(&self, record: &ContractRecord) -> bool {
         self.audit_key.is_some() && record.terms.size_max <= WATCH_SIZE

@@ -2,7 +2,7 @@
 
 use crate::AgentError;
 use crate::book::{ObjectId, ObjectKind};
-use crate::objects::{Objects, show};
+use crate::objects::{Objects, Renewing, show};
 use crate::progress::{Progress, Stage};
 use bytes::Bytes as Buffer;
 use fondaco_crypto::Digest;
@@ -23,6 +23,8 @@ const READ_UNIT: u32 = 64 << 10;
 pub(super) struct Backend {
     objects: Arc<Objects>,
     pub(super) runtime: Handle,
+    /// Renews what reading uses up.
+    renewing: Renewing,
     /// The first failure, in our own words: the library wraps or panics over what it is told.
     failure: Mutex<Option<AgentError>>,
     /// Room for what is read, in units.
@@ -42,9 +44,9 @@ impl AsRef<[u8]> for Held {
 }
 
 impl Backend {
-    pub(super) fn new(objects: Arc<Objects>, runtime: Handle) -> Self {
+    pub(super) fn new(objects: Arc<Objects>, runtime: Handle, renewing: Renewing) -> Self {
         let room = Arc::new(Semaphore::new((READ_BYTES_MAX / READ_UNIT) as usize));
-        Self { objects, runtime, failure: Mutex::default(), room }
+        Self { objects, runtime, renewing, failure: Mutex::default(), room }
     }
 
     pub(super) fn take_failure(&self) -> Option<AgentError> {
@@ -102,7 +104,7 @@ impl ReadBackend for Backend {
         let length =
             self.objects.book().read(|book| book.object(object).map(|record| record.length));
         let range = 0..length.unwrap_or_default().get();
-        let read = self.runtime.block_on(self.objects.read(object, range));
+        let read = self.runtime.block_on(self.renewing.read(&self.objects, object, range));
         self.refuse(&format!("reading {}", show(object)), read).map(Buffer::from)
     }
 
@@ -120,7 +122,7 @@ impl ReadBackend for Backend {
         let read = self.runtime.block_on(async {
             // Closed never; and what has room is given back by who reads it, without reading more.
             let _room = Arc::clone(&self.room).acquire_many_owned(units).await.ok();
-            let bytes = self.objects.read(object, range).await?;
+            let bytes = self.renewing.read(&self.objects, object, range).await?;
             Ok(Held { bytes, _room })
         });
         self.refuse(&format!("reading {}", show(object)), read).map(Buffer::from_owner)

@@ -123,7 +123,7 @@ pub(crate) fn budget_of(
             .code(Code::Usage)
             .hint("write it as \"5 CLR\": the most that the new contracts may cost in all"));
     }
-    if budget.symbol.is_some_and(|symbol| symbol != currency.symbol) {
+    if !budget.is_in(currency) {
         return Err(Failure::new(format!(
             "--budget {text} is not in {}, in which the contracts are paid",
             currency.symbol

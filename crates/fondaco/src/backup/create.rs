@@ -1,6 +1,7 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
-use super::contracts::renew;
+use super::contracts::{Renewals, renew};
+use super::used_up::{self, Allowance};
 use super::{open_seeking, owed, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
@@ -13,7 +14,8 @@ use fondaco_agent::{Agent, AgentError, BackupReport, Durability, Objects, Quote,
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Refusal;
 use fondaco_ledger::Refusal as LedgerRefusal;
-use fondaco_ports::Address;
+use fondaco_ports::{Address, Clock as _};
+use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Bytes, Duration, Scale};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -45,21 +47,21 @@ impl Budget {
 }
 
 /// A budget as it is written: `5`, `5 CLR`, `5 CLR/month`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BudgetText<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BudgetText {
     /// How it was said.
-    pub(super) flag: &'static str,
-    amount: &'a str,
-    pub(super) symbol: Option<&'a str>,
+    flag: &'static str,
+    amount: String,
+    symbol: Option<String>,
     pub(super) is_monthly: bool,
 }
 
-impl<'a> BudgetText<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Failure> {
+impl BudgetText {
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         Self::parse_of("--budget", text)
     }
 
-    pub(super) fn parse_of(flag: &'static str, text: &'a str) -> Result<Self, Failure> {
+    pub(super) fn parse_of(flag: &'static str, text: &str) -> Result<Self, Failure> {
         let wrong = || {
             Failure::new(format!("{flag} {text:?} is no sum of money"))
                 .code(Code::Usage)
@@ -72,13 +74,21 @@ impl<'a> BudgetText<'a> {
         };
         let mut words = sum.split_whitespace();
         match (words.next(), words.next(), words.next()) {
-            (Some(amount), symbol, None) => Ok(Self { flag, amount, symbol, is_monthly }),
+            (Some(amount), symbol, None) => {
+                let (amount, symbol) = (amount.to_owned(), symbol.map(str::to_owned));
+                Ok(Self { flag, amount, symbol, is_monthly })
+            }
             _ => Err(wrong()),
         }
     }
 
-    pub(super) fn read(self, scale: Scale) -> Result<Budget, Failure> {
-        let Self { flag, amount, is_monthly, .. } = self;
+    /// Whether it may be meant in a currency: it names that, or none.
+    pub(super) fn is_in(&self, currency: &CurrencyConfig) -> bool {
+        self.symbol.as_ref().is_none_or(|symbol| *symbol == currency.symbol)
+    }
+
+    pub(super) fn read(&self, scale: Scale) -> Result<Budget, Failure> {
+        let &Self { flag, ref amount, is_monthly, .. } = self;
         let amount = scale
             .parse(amount)
             .map_err(|error| Failure::new(format!("{flag} {amount}: {error}")).code(Code::Usage))?;
@@ -102,9 +112,8 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
     let folder = existing_folder(&args.folder)?;
     let mut places = Places::known(home, &args.find).await?;
     let wallet_config: WalletConfig = home.wallet()?;
-    let text = args.budget.clone();
-    let budget = text.as_deref().map(BudgetText::parse).transpose()?;
-    let symbol = budget.and_then(|budget| budget.symbol);
+    let budget = args.budget.as_deref().map(BudgetText::parse).transpose()?;
+    let symbol = budget.as_ref().and_then(|budget| budget.symbol.as_deref());
     let currency = wallet_config.find(args.currency.as_deref().or(symbol))?;
     if symbol.is_some_and(|symbol| symbol != currency.symbol) {
         return Err(Failure::new(format!(
@@ -115,7 +124,7 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
         .code(Code::Usage)
         .hint("say both in one currency"));
     }
-    let budget = match budget {
+    let budget = match &budget {
         None => None,
         Some(budget) => Some(budget.read(currency.scale()?)?),
     };
@@ -163,8 +172,9 @@ impl Create<'_> {
             say_progress(*json, &what);
         }
         let mut objects = Arc::new(agent.objects());
+        let (mut anew, mut held_again) = (false, Amount::ZERO);
         for attempt in 1..=TRIES_MAX {
-            if agent.usable_set().is_none() || attempt > 1 {
+            if agent.usable_set().is_none() || anew {
                 let hosts = self.hosts(&failed).await?;
                 let held = self.open_contracts(&hosts, budget).await?;
                 take(&mut budget, held);
@@ -176,6 +186,31 @@ impl Create<'_> {
                 Ok(done) => {
                     report = Some(done);
                     break;
+                }
+                // What this backup and others read used holds up.
+                Err(
+                    error @ (AgentError::Unreadable { spent: true, .. }
+                    | AgentError::HoldSpent { .. }),
+                ) if attempt < TRIES_MAX
+                    && let Some(budget) = &mut budget =>
+                {
+                    let done = self.renew_used_up(&objects, budget, &mut held_again).await?;
+                    anew = done.renewed.is_empty();
+                    match error {
+                        _ if !anew => objects = Arc::new(agent.objects()),
+                        AgentError::HoldSpent { .. } => {
+                            self.give_up_those_of(&objects, &mut failed, error)?;
+                        }
+                        error => {
+                            return Err(used_up::not_renewed(error, done.failures, "--budget"));
+                        }
+                    }
+                }
+                Err(error @ AgentError::Unreadable { spent: true, .. }) => {
+                    return Err(Failure::from(error).hint(
+                        "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there; with \
+                         --budget \"5 CLR\" a backup does so itself, and goes on",
+                    ));
                 }
                 // Hosts that fail for good, and contracts that are used up, are replaced by new ones.
                 Err(
@@ -189,18 +224,15 @@ impl Create<'_> {
                     | AgentError::Overstated { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
-                    failed.extend(objects.failed_writes());
-                    let Places { hosts, brokers, .. } = &self.places;
-                    if brokers.is_empty() && hosts.iter().all(|it| failed.contains(&it.entity())) {
-                        return Err(error.into());
-                    }
-                    say_progress(*json, &format!("{error}; going on with new contracts"));
+                    self.give_up_those_of(&objects, &mut failed, error)?;
+                    anew = true;
                 }
                 // Hosts ended their contracts before we knew.
                 Err(error @ AgentError::Unreadable { .. }) if attempt < TRIES_MAX => {
                     if agent.forget_lost().await? == 0 {
                         return Err(error.into());
                     }
+                    anew = true;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -277,6 +309,50 @@ impl Create<'_> {
             None => None,
         };
         open_contracts(self.home, agent, currency, addresses, wish, *json).await
+    }
+
+    /// Goes on without the hosts that failed, and with new contracts, if any other hosts may be known.
+    fn give_up_those_of(
+        &self,
+        objects: &Objects,
+        failed: &mut BTreeSet<EntityId>,
+        error: AgentError,
+    ) -> Result<(), Failure> {
+        failed.extend(objects.failed_writes());
+        let Places { hosts, brokers, .. } = &self.places;
+        if brokers.is_empty() && hosts.iter().all(|it| failed.contains(&it.entity())) {
+            return Err(error.into());
+        }
+        say_progress(self.json, &format!("{error}; going on with new contracts"));
+        Ok(())
+    }
+
+    /// Renews what is used up, within what is left of the budget. Of one by the month that is what it comes to until the contracts
+    /// end; `spent` is what was held for the like of it before.
+    async fn renew_used_up(
+        &self,
+        objects: &Objects,
+        budget: &mut Budget,
+        spent: &mut Amount,
+    ) -> Result<Renewals, Failure> {
+        let Self { home, agent, currency, json, .. } = self;
+        let now = SystemClock.now();
+        let ends = agent.used_up(objects).into_iter().map(|record| record.terms.ends).max();
+        let most = match (budget.is_monthly, ends) {
+            (true, Some(ends)) => budget.over(ends.since(now)).saturating_sub(*spent),
+            _ => budget.amount,
+        };
+        let mut allowance = Allowance::in_one("--budget", currency, most)?;
+        let done = used_up::renew(home, agent, objects, &mut allowance, *json).await?;
+        let held = most.saturating_sub(allowance.left(currency)?.unwrap_or_default());
+        *spent = spent.checked_add(held).unwrap_or(Amount::MAX);
+        if !budget.is_monthly {
+            budget.amount = budget.amount.saturating_sub(held);
+        }
+        if !done.renewed.is_empty() {
+            state::keep(home, agent, &agent.objects(), *json).await;
+        }
+        Ok(done)
     }
 
     async fn back_up(&self, objects: &Arc<Objects>) -> Result<BackupReport, AgentError> {
@@ -537,6 +613,7 @@ mod tests {
                 .and_then(|budget| Ok((budget.read(scale)?, budget.symbol.unwrap_or_default())))
                 .ok()
                 .map(|(budget, symbol)| (budget.amount.get(), symbol, budget.is_monthly));
+            let expected = expected.map(|(sum, symbol, monthly)| (sum, symbol.to_owned(), monthly));
             assert_eq!(read, expected, "{text}");
         }
     }

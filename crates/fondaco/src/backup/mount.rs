@@ -1,12 +1,13 @@
 //! `fondaco backup mount`: a snapshot as a folder, read from the hosts as far as somebody looks.
 
-use super::{blocking, open, repo};
+use super::reading::Reading;
+use super::{in_thread, open};
 use crate::cli::MountArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::screen::say;
 use crate::services;
-use fondaco_agent::{Attributes, EntryKind, Special, TOP, View};
+use fondaco_agent::{AgentError, Attributes, EntryKind, Special, TOP, View};
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner,
     MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, Request,
@@ -27,7 +28,8 @@ const THREADS: usize = 4;
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<(), Failure> {
-    let MountArgs { snapshot, folder, path, read } = args;
+    let MountArgs { snapshot, folder, path, renew, read } = args;
+    let allowance = Reading::allowed(home, "mount", renew.as_deref())?;
     let is_folder = std::fs::metadata(&folder).map_err(|error| io("mount on", &folder, &error))?;
     if !is_folder.is_dir() {
         return Err(Failure::new(format!("{} is not a folder", folder.display()))
@@ -37,9 +39,11 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
     let stop = services::stop_switch()?;
     let agent = open(home, &read.seek, json).await?;
     let objects = Arc::new(agent.objects());
+    let reading = Reading::new(home, agent, "mount", allowance, json);
     // No bars: who reads in the folder does not look here.
-    let repo = repo(home, &agent, &objects, read.no_cache, true);
-    let view = blocking(move || repo.view(&snapshot, path.as_deref())).await?;
+    let repo = reading.repo(&objects, read.no_cache, true);
+    let view = in_thread(move || repo.view(&snapshot, path.as_deref())).await?;
+    let view = view.map_err(|error| reading.ended(error))?;
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::RO,
@@ -50,7 +54,7 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
         MountOption::Subtype("fondaco".to_owned()),
     ];
     config.n_threads = Some(THREADS);
-    let session = fuser::spawn_mount(Mounted(view), &folder, &config).map_err(|error| {
+    let session = fuser::spawn_mount(Mounted { view, reading }, &folder, &config).map_err(|error| {
         io("mount on", &folder, &error)
             .hint("mounting needs /dev/fuse, and `fusermount3` unless you are root; `restore` needs neither")
     })?;
@@ -74,19 +78,24 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
 }
 
 /// A view, as the kernel asks for it.
-struct Mounted(View);
+struct Mounted {
+    view: View,
+    reading: Arc<Reading>,
+}
 
 impl Mounted {
     fn attributes(&self, number: INodeNo) -> Result<FileAttr, Errno> {
-        let attributes = self.0.attributes(number.into()).ok_or(Errno::ENOENT)?;
+        let attributes = self.view.attributes(number.into()).ok_or(Errno::ENOENT)?;
         Ok(file_attr(number, &attributes))
     }
-}
 
-/// A host that is away, or a shard that is lost, is an error of input to who reads; here it is told.
-fn failed(error: fondaco_agent::AgentError) -> Errno {
-    tracing::error!(%error, "the mounted snapshot cannot be read");
-    Errno::EIO
+    /// A host that is away, or a shard that is lost, is an error of input to who reads; here it is told.
+    fn failed(&self, error: AgentError) -> Errno {
+        let failure = self.reading.ended(error);
+        let hint = failure.what_to_do().unwrap_or_default();
+        tracing::error!(error = failure.what(), hint, "the mounted snapshot cannot be read");
+        Errno::EIO
+    }
 }
 
 fn kind(attributes: &Attributes) -> (FileType, u32) {
@@ -130,10 +139,10 @@ fn file_attr(ino: INodeNo, attributes: &Attributes) -> FileAttr {
 
 impl Filesystem for Mounted {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = match self.0.child(parent.into(), name) {
+        let found = match self.view.child(parent.into(), name) {
             Ok(Some(number)) => self.attributes(INodeNo(number)),
             Ok(None) => Err(Errno::ENOENT),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(self.failed(error)),
         };
         match found {
             Ok(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
@@ -155,7 +164,7 @@ impl Filesystem for Mounted {
     }
 
     fn readlink(&self, _request: &Request, number: INodeNo, reply: ReplyData) {
-        let target = self.0.attributes(number.into()).and_then(|attributes| attributes.target);
+        let target = self.view.attributes(number.into()).and_then(|attributes| attributes.target);
         match target {
             Some(target) => reply.data(target.as_os_str().as_bytes()),
             None => reply.error(Errno::EINVAL),
@@ -173,10 +182,10 @@ impl Filesystem for Mounted {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.0.read(number.into(), offset, size) {
+        match self.view.read(number.into(), offset, size) {
             Ok(Some(bytes)) => reply.data(&bytes),
             Ok(None) => reply.error(Errno::EINVAL),
-            Err(error) => reply.error(failed(error)),
+            Err(error) => reply.error(self.failed(error)),
         }
     }
 
@@ -190,7 +199,7 @@ impl Filesystem for Mounted {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.0.release(number.into());
+        self.view.release(number.into());
         reply.ok();
     }
 
@@ -202,17 +211,17 @@ impl Filesystem for Mounted {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let children = match self.0.children(number.into()) {
+        let children = match self.view.children(number.into()) {
             Ok(Some(children)) => children,
             Ok(None) => return reply.error(Errno::ENOTDIR),
-            Err(error) => return reply.error(failed(error)),
+            Err(error) => return reply.error(self.failed(error)),
         };
-        let parent = self.0.parent(number.into()).unwrap_or(TOP);
+        let parent = self.view.parent(number.into()).unwrap_or(TOP);
         let dots = [(OsStr::new("."), number.into()), (OsStr::new(".."), parent)];
         let named = children.iter().map(|(name, number)| (name.as_os_str(), *number));
         let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
         for (place, (name, number)) in dots.into_iter().chain(named).enumerate().skip(skipped) {
-            let Some(attributes) = self.0.attributes(number) else { continue };
+            let Some(attributes) = self.view.attributes(number) else { continue };
             // True when there is no more room in this answer; the kernel asks again from here.
             if reply.add(INodeNo(number), place as u64 + 1, kind(&attributes).0, name) {
                 break;

@@ -103,7 +103,7 @@ struct Round<'a> {
     /// How the audits of this round came out.
     audits: Vec<Audited>,
     /// What may be spent, if that was said.
-    allowance: Option<Allowance<'a>>,
+    allowance: Option<Allowance>,
     report: Report,
     json: bool,
 }

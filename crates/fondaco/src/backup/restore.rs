@@ -1,32 +1,33 @@
 //! `fondaco backup restore`.
 
-use super::used_up::{self, Allowance};
-use super::{in_thread, open, repo, state};
+use super::reading::Reading;
+use super::{in_thread, open};
 use crate::cli::RestoreArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::screen::{complain, say};
-use fondaco_agent::{Agent, AgentError, Objects, RestoreReport};
+use fondaco_agent::RestoreReport;
 use fondaco_units::Bytes;
 use serde_json::json;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// How often a restore goes on after contracts were renewed: each pays for reading all of it twice.
-const RENEWALS_MAX: u32 = 8;
-
 pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Result<(), Failure> {
-    let once = "a restore is paid for once";
-    let allowance =
-        args.renew.as_deref().map(|text| Allowance::of(home, "--renew", text, once)).transpose()?;
+    let allowance = Reading::allowed(home, "restore", args.renew.as_deref())?;
     let agent = open(home, &args.read.seek, json).await?.with_risk(args.risk);
     let to = std::path::absolute(&args.to).map_err(|error| io("restore into", &args.to, &error))?;
     std::fs::create_dir_all(&to).map_err(|error| io("make the folder", &to, &error))?;
     let began = Instant::now();
-    let restore = Restore { home, agent, args: &args, to: &to, json };
-    let (report, objects, rebuilt) = restore.run(allowance).await?;
+    let objects = Arc::new(agent.objects());
+    let reading = Reading::new(home, agent, "restore", allowance, json);
+    let repo = reading.repo(&objects, args.read.no_cache, json);
+    let report = {
+        let (snapshot, path, to) = (args.snapshot, args.path, to.clone());
+        in_thread(move || repo.restore(&snapshot, path.as_deref(), &to)).await?
+    };
+    let report = report.map_err(|error| reading.ended(error))?;
+    let rebuilt = objects.traffic().rebuilt.load(Ordering::Relaxed);
     let seconds = began.elapsed().as_secs_f64();
     let refused = &report.refused;
     if json {
@@ -73,64 +74,4 @@ fn all_was_written(report: &RestoreReport) -> Result<(), Failure> {
     ))
     .code(Code::Verification)
     .hint("somebody who has the key of this repository forged it: `fondaco backup list` shows the others"))
-}
-
-/// What stays the same while a restore goes on.
-struct Restore<'a> {
-    home: &'a Home,
-    agent: Agent,
-    args: &'a RestoreArgs,
-    to: &'a Path,
-    json: bool,
-}
-
-impl Restore<'_> {
-    /// Restores; where holds are used up that may be renewed, does so, and goes on with what is not there yet.
-    async fn run(
-        &self,
-        mut allowance: Option<Allowance<'_>>,
-    ) -> Result<(RestoreReport, Arc<Objects>, u64), Failure> {
-        let Self { home, agent, args, json, .. } = self;
-        let (mut rebuilt, mut renewals) = (0, 0);
-        loop {
-            let objects = Arc::new(agent.objects());
-            let repo = repo(home, agent, &objects, args.read.no_cache, *json);
-            let (snapshot, path) = (args.snapshot.clone(), args.path.clone());
-            let to = self.to.to_owned();
-            let done = in_thread(move || repo.restore(&snapshot, path.as_deref(), &to)).await?;
-            rebuilt += objects.traffic().rebuilt.load(Ordering::Relaxed);
-            let error = match done {
-                Ok(report) => return Ok((report, objects, rebuilt)),
-                Err(error @ AgentError::Unreadable { spent: true, .. }) => error,
-                Err(error) => return Err(error.into()),
-            };
-            let Some(allowance) = &mut allowance else {
-                return Err(Failure::from(error).hint(
-                    "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there; with \
-                     --renew \"5 CLR\" a restore does so itself, and goes on",
-                ));
-            };
-            renewals += 1;
-            let done = used_up::renew(home, agent, &objects, allowance, *json).await?;
-            if !done.renewed.is_empty() {
-                // What was opened must not be forgotten.
-                state::keep(home, agent, &agent.objects(), *json).await;
-            }
-            if done.renewed.is_empty() || renewals == RENEWALS_MAX {
-                return Err(not_renewed(error, done.failures));
-            }
-        }
-    }
-}
-
-/// Says why a restore does not go on: something was in the way of renewing.
-fn not_renewed(error: AgentError, failures: Vec<Failure>) -> Failure {
-    let code = Code::gravest(failures.iter().map(Failure::ends_with));
-    match failures.into_iter().find(|failure| failure.ends_with() == code) {
-        None => error.into(),
-        Some(why) => {
-            let what = format!("{error}; it was not renewed: {}", why.what());
-            why.saying(what)
-        }
-    }
 }

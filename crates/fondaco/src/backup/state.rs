@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::offers;
 use crate::screen::say;
 use crate::seeking::will_tell;
-use fondaco_agent::{Agent, Note, Objects, StateReport, recover as recover_book};
+use fondaco_agent::{Agent, AgentError, Note, Objects, StateReport, recover as recover_book};
 use fondaco_codec::Text;
 use fondaco_ports::Clock;
 use fondaco_store::SystemClock;
@@ -37,7 +37,16 @@ pub(crate) async fn keep(home: &Home, agent: &Agent, objects: &Objects, json: bo
     if home.join("delegate").join("entrusted").exists() {
         return;
     }
-    let report = match agent.save_state(objects, notes(home)).await {
+    tell(agent.save_state(objects, notes(home)).await, json);
+}
+
+/// The same while the hosts are read from: the books wait their turn.
+pub(super) async fn keep_meanwhile(home: &Home, agent: &Agent, objects: &Objects, json: bool) {
+    tell(agent.save_state_meanwhile(objects, notes(home)).await, json);
+}
+
+fn tell(kept: Result<Option<StateReport>, AgentError>, json: bool) {
+    let report = match kept {
         Ok(Some(report)) => report,
         Ok(None) => return,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! `fondaco backup check`, `forget` and `prune`.
 
-use super::{blocking, look, open, repo, state};
+use super::reading::Reading;
+use super::{blocking, in_thread, look, open, repo, state};
 use crate::cli::{CheckArgs, ForgetArgs, PruneArgs};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
@@ -13,11 +14,14 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<(), Failure> {
-    let CheckArgs { read_data, read } = args;
+    let CheckArgs { read_data, renew, read } = args;
+    let allowance = Reading::allowed(home, "check", renew.as_deref())?;
     let agent = open(home, &read.seek, json).await?;
     let objects = Arc::new(agent.objects());
-    let repo = repo(home, &agent, &objects, read.no_cache, json);
-    let report = blocking(move || repo.check(read_data)).await?;
+    let reading = Reading::new(home, agent, "check", allowance, json);
+    let repo = reading.repo(&objects, read.no_cache, json);
+    let report = in_thread(move || repo.check(read_data)).await?;
+    let report = report.map_err(|error| reading.ended(error))?;
     if json {
         let line = json!({
             "event": "check", "snapshots": report.snapshots, "read_data": read_data, "errors": report.errors,
@@ -43,7 +47,7 @@ pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<()
             let told = format!("the check found {}", counted(count, "error"));
             match report.failure {
                 Some(error @ AgentError::Unreadable { spent: true, .. }) => {
-                    Err(Failure::from(error).saying(told))
+                    Err(reading.ended(error).during(&told))
                 }
                 _ => Err(Failure::new(told).code(Code::Verification).hint(
                     "start the missing hosts again, then check again; `fondaco audit` says who fails",

@@ -6,26 +6,29 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet::open as open_wallet;
-use fondaco_agent::{Agent, Objects, Renewal};
+use fondaco_agent::{Agent, AgentError, Objects, Renewal};
 use fondaco_units::Amount;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most that new contracts may cost in each currency, by the word of the owner.
 #[derive(Clone, Debug)]
-pub(super) struct Allowance<'a> {
-    budget: BudgetText<'a>,
+pub(super) struct Allowance {
+    /// How it was said.
+    flag: &'static str,
+    /// The sum; nothing if there is no more than what is left.
+    budget: Option<BudgetText>,
     /// What is left of it, by issuer.
     left: BTreeMap<String, Amount>,
 }
 
-impl<'a> Allowance<'a> {
+impl Allowance {
     /// Reads what a flag says of something that is `paid for once`, and sees that it is a sum in a currency that is held here:
     /// before anything is done, and not when a hold is used up in the end.
     pub(super) fn of(
         home: &Home,
         flag: &'static str,
-        text: &'a str,
+        text: &str,
         once: &str,
     ) -> Result<Self, Failure> {
         let budget = BudgetText::parse_of(flag, text)?;
@@ -35,19 +38,31 @@ impl<'a> Allowance<'a> {
                 .hint("write it as \"5 CLR\": the most that all contracts opened now may cost"));
         }
         let wallets = home.wallet()?;
-        let is_meant =
-            |known: &&CurrencyConfig| budget.symbol.is_none_or(|symbol| symbol == known.symbol);
+        let is_meant = |known: &&CurrencyConfig| budget.is_in(known);
         let mut wrong = Failure::new(format!("{flag} {text:?} is in no currency of yours"))
             .code(Code::Usage)
             .hint("`fondaco balance` shows those that you have");
         for currency in wallets.currency.iter().filter(is_meant) {
             // A sum that is too fine for one of several may be good for another.
             match budget.read(currency.scale()?) {
-                Ok(_) => return Ok(Self { budget, left: BTreeMap::new() }),
+                Ok(_) => {
+                    let (budget, left) = (Some(budget), BTreeMap::new());
+                    return Ok(Self { flag, budget, left });
+                }
                 Err(error) => wrong = error,
             }
         }
         Err(wrong)
+    }
+
+    /// So much in one currency, and nothing in any other.
+    pub(super) fn in_one(
+        flag: &'static str,
+        currency: &CurrencyConfig,
+        amount: Amount,
+    ) -> Result<Self, Failure> {
+        let issuer = currency.issuer()?.entity().to_string();
+        Ok(Self { flag, budget: None, left: BTreeMap::from([(issuer, amount)]) })
     }
 
     /// Returns what is left of it in a currency; nothing if it is in another one.
@@ -55,9 +70,9 @@ impl<'a> Allowance<'a> {
         if let Some(left) = self.left.get(&currency.issuer()?.entity().to_string()) {
             return Ok(Some(*left));
         }
-        match self.budget.symbol.is_some_and(|symbol| symbol != currency.symbol) {
-            true => Ok(None),
-            false => Ok(Some(self.budget.read(currency.scale()?)?.amount)),
+        match self.budget.as_ref().filter(|budget| budget.is_in(currency)) {
+            None => Ok(None),
+            Some(budget) => Ok(Some(budget.read(currency.scale()?)?.amount)),
         }
     }
 
@@ -76,7 +91,7 @@ pub(super) async fn renew(
     home: &Home,
     agent: &Agent,
     objects: &Objects,
-    allowance: &mut Allowance<'_>,
+    allowance: &mut Allowance,
     json: bool,
 ) -> Result<Renewals, Failure> {
     let wallets = home.wallet()?;
@@ -135,11 +150,11 @@ async fn renew_in(
     home: &Home,
     agent: &Agent,
     objects: &Objects,
-    allowance: &Allowance<'_>,
+    allowance: &Allowance,
     currency: &CurrencyConfig,
 ) -> Result<Vec<Renewal>, Failure> {
     let Some(left) = allowance.left(currency)? else {
-        let (flag, symbol) = (allowance.budget.flag, &currency.symbol);
+        let (flag, symbol) = (allowance.flag, &currency.symbol);
         return Err(Failure::new(format!(
             "holds in {symbol} are used up, and {flag} is in another currency"
         ))
@@ -148,6 +163,21 @@ async fn renew_in(
     };
     let wallet = open_wallet(home, currency).await?;
     Ok(agent.renew_used_up(&wallet, objects, left).await?)
+}
+
+/// Says why reading does not go on: something was in the way of renewing, for which `flag` names a sum.
+pub(super) fn not_renewed(error: AgentError, failures: Vec<Failure>, flag: &str) -> Failure {
+    let code = Code::gravest(failures.iter().map(Failure::ends_with));
+    match failures.into_iter().find(|failure| failure.ends_with() == code) {
+        None => error.into(),
+        Some(why) => {
+            let what = format!("{error}; it was not renewed: {}", why.what());
+            let is_short = why.ends_with() == Code::Funds;
+            let why = why.saying(what);
+            let hint = format!("let {flag} name a larger sum, or run `fondaco contracts renew`");
+            if is_short { why.hint(hint) } else { why }
+        }
+    }
 }
 
 /// Says why nothing paid in a currency could be renewed.

@@ -168,6 +168,9 @@ pub(crate) struct CheckArgs {
     /// Also read every byte of every snapshot, which hosts are paid for
     #[arg(long)]
     pub(crate) read_data: bool,
+    /// Let contracts be renewed whose holds are used up by reading, for so much in all, as "5 CLR", and go on
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) renew: Option<String>,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
@@ -234,6 +237,9 @@ pub(crate) struct MountArgs {
     /// What of it, below the folder that was backed up
     #[arg(long)]
     pub(crate) path: Option<String>,
+    /// Let contracts be renewed whose holds are used up by reading, for so much in all, as "5 CLR", and go on
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) renew: Option<String>,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
