@@ -39,6 +39,8 @@ mod records;
 mod unanswered;
 
 pub use event::{Coding, Event, ObjectId, ObjectKind, SHARDS_MAX, Verdict};
+pub use holds::HoldsBefore;
+pub(crate) use holds::counts_on;
 pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
 mod standing;
 

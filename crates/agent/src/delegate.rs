@@ -44,7 +44,7 @@ use fondaco_contract::{ContractId, Ending, Mandate, PriceList, Takes};
 use fondaco_crypto::{EntityId, Signature};
 use fondaco_ports::Address;
 use fondaco_ports::market::{Admitted, Reason};
-use fondaco_units::{Bytes, Timestamp};
+use fondaco_units::{Amount, Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The room in a contract that only pays for reading; one that keeps shards has more, [`SLACK`](crate::opening::SLACK) at least.
@@ -165,7 +165,8 @@ impl Agent {
         Ok(true)
     }
 
-    /// Shows the mandate to every host, and renews in the own name what it lets be taken over, for `epochs`.
+    /// Shows the mandate to every host, and renews in the own name what it lets be taken over, for `epochs`; all that is opened
+    /// for it may cost at most `budget`.
     ///
     /// # Errors
     ///
@@ -175,8 +176,13 @@ impl Agent {
         wallet: &Wallet,
         entrusted: &Entrusted,
         epochs: u32,
+        budget: Option<Amount>,
     ) -> Result<Vec<Watched>, AgentError> {
         self.check_mandate(entrusted.mandate.mandate)?;
+        if budget.is_some() {
+            self.ask_idle_holds(wallet).await;
+        }
+        let before = self.book.read(Book::holds_before);
         let mut watched = Vec::new();
         let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());
         for set in entrusted.sets.as_slice().iter().filter(is_paid) {
@@ -184,7 +190,9 @@ impl Agent {
             for (slot, index) in set.slots.as_slice().iter().zip(0..) {
                 let provider = slot.terms.prices.provider;
                 let (of, at) = ((set, slot), (own, index));
-                let taken = self.watch_slot(wallet, entrusted, of, at, epochs).await;
+                let held = self.book.read(|book| book.held_since(&before, self.clock.now()));
+                let left = budget.map(|budget| budget.saturating_sub(held));
+                let taken = self.watch_slot(wallet, entrusted, of, at, (epochs, left)).await;
                 watched.push(Watched { slot: at, provider, taken });
             }
         }
@@ -198,7 +206,7 @@ impl Agent {
         entrusted: &Entrusted,
         (set, slot): (&EntrustedSet, &EntrustedSlot),
         (own, index): (u32, u8),
-        epochs: u32,
+        (epochs, budget): (u32, Option<Amount>),
     ) -> Result<Option<ContractId>, AgentError> {
         let Some(record) = self.slot_record(own, index) else { return Ok(None) };
         let place = Place { set: own, index, address: record.address.clone() };
@@ -230,7 +238,7 @@ impl Agent {
         };
         if is_kept {
             // The owner has it again, and may be gone again: reading is to be paid for.
-            self.watch_anew(wallet, set, slot, place, line).await?;
+            self.watch_anew(wallet, set, slot, place, (line, budget)).await?;
             return Ok(None);
         }
         let now = self.clock.now();
@@ -239,7 +247,7 @@ impl Agent {
             // It did not answer when this was accepted, and is back before a repair.
             let is_unsigned = !self.book.read(|book| book.was_signed(record.terms.id()));
             if is_unsigned && !self.is_filled(own, index) {
-                self.watch_anew(wallet, set, slot, place, line).await?;
+                self.watch_anew(wallet, set, slot, place, (line, budget)).await?;
             }
             return Ok(None);
         }
@@ -248,7 +256,7 @@ impl Agent {
             size_max: slot.terms.size_max,
             stored_max: set.share().checked_add(UNKNOWN_BYTES_MAX).unwrap_or(Bytes::MAX),
         };
-        let contract = self.take_over_from(wallet, &place, line, &bounds, epochs).await?;
+        let contract = self.take_over_from(wallet, &place, line, &bounds, (epochs, budget)).await?;
         self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
         Ok(Some(contract))
     }
@@ -260,12 +268,12 @@ impl Agent {
         set: &EntrustedSet,
         slot: &EntrustedSlot,
         place: Place,
-        line: &Admitted,
+        (line, budget): (&Admitted, Option<Amount>),
     ) -> Result<(), AgentError> {
         let Place { set: own, index, address } = place;
         let list = offer_of(&self.finder, &address).await?;
         let slot = EntrustedSlot { origin: slot.origin, terms: line.terms, address };
-        match self.open_watch(wallet, &slot, &list, set.share(), None).await? {
+        match self.open_watch(wallet, &slot, &list, set.share(), budget).await? {
             Ok(record) => self.replace(own, index, record.terms.id()),
             Err(why) => Err(AgentError::Placement {
                 what: format!(
@@ -310,7 +318,7 @@ impl Agent {
         place: &Place,
         line: &Admitted,
         bounds: &Bounds,
-        epochs: u32,
+        (epochs, budget): (u32, Option<Amount>),
     ) -> Result<ContractId, AgentError> {
         bounds.hold(line)?;
         let opening = self.opening(wallet);
@@ -321,6 +329,7 @@ impl Agent {
             Some(record) => record,
             None => self.intend_to_take(&opening, &place.address, line, bounds, epochs).await?,
         };
+        self.within(budget, &record)?;
         let contract = record.terms.id();
         if self.book.read(|book| book.contract(contract).is_none()) {
             self.book.record_all(&[

@@ -9,10 +9,11 @@
 //! A host may say nothing more of a contract that it has forgotten. Then the account is what this process saw last, if it
 //! saw one, and what was paid is the issuer's to say: it keeps every hold.
 
-use crate::book::{Book, ContractRecord, End, Event, Stage};
+use crate::book::{Book, ContractRecord, End, Event, Stage, counts_on};
+use crate::opening::open_by;
 use crate::session::{Closed, Session};
 use crate::{Agent, AgentError, BookFile, Wallet};
-use fondaco_contract::{ContractId, Ending, State};
+use fondaco_contract::{ContractId, Ending, SKEW_MAX, State, Tab};
 use fondaco_lcp::{Refusal, Request, Response};
 use fondaco_ledger::{HoldId, HoldState, Refusal as Refused};
 use fondaco_ports::market::Reason;
@@ -86,6 +87,50 @@ impl Agent {
         let mut ended = ending.join_all().await;
         ended.sort_by_key(|(contract, _)| *contract);
         ended
+    }
+
+    /// Asks the issuer about holds of renewals, and of contracts that only pay for reading, that did not come about: what it has no
+    /// more is not counted any more. An issuer that does not answer leaves them counted.
+    pub(crate) async fn ask_idle_holds(&self, wallet: &Wallet) {
+        let (currency, now) = (wallet.currency(), self.clock.now());
+        if self.book().read(|book| book.idle(currency, now)).is_zero() {
+            return;
+        }
+        let asked = async {
+            self.give_up_without_hold(wallet).await?;
+            self.ask_holds(wallet).await
+        };
+        if let Err(error) = asked.await {
+            tracing::info!(%error, "it is not known which holds are there yet");
+        }
+    }
+
+    /// Gives up what was intended and never came to a hold, which cannot be opened any more.
+    async fn give_up_without_hold(&self, wallet: &Wallet) -> Result<(), AgentError> {
+        let (currency, now) = (wallet.currency(), self.clock.now());
+        let late: Vec<(ContractId, HoldId)> = self.book().read(|book| {
+            let late = book.contracts().filter(|(_, record)| {
+                let until = open_by(record.hold_request).after(SKEW_MAX);
+                let is_late = record.stage == Stage::Intended && until < now;
+                is_late && counts_on(record) && record.terms.prices.currency == currency
+            });
+            late.take(HOLDS_AT_ONCE).map(|(id, record)| (id, record.hold())).collect()
+        });
+        for (contract, hold) in late {
+            let asked = wallet.ask(&Request::HoldInfo { hold }).await;
+            let Err(AgentError::Issuer(Refusal::Ledger { refusal: Refused::UnknownHold { .. } })) =
+                asked
+            else {
+                continue;
+            };
+            let state = State::Cancelled { at: now };
+            let (tab, paid) = (Some(Tab::default()), Some(Amount::ZERO));
+            self.book().record_all(&[
+                Event::ContractOver { contract, state, tab, paid, kept: false },
+                Event::HoldClosed { contract, paid: Amount::ZERO },
+            ])?;
+        }
+        Ok(())
     }
 
     /// Asks the issuer what the holds of contracts that are over have paid, and writes it down; one whose voucher its host

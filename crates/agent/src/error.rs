@@ -125,6 +125,8 @@ pub enum AgentError {
         wanted: Amount,
         /// What is left of the budget.
         left: Amount,
+        /// What of it is held for contracts that did not come about, until that expires.
+        idle: Amount,
     },
     /// A contract has no room or time for more.
     #[error("{contract} takes no more: {why}")]

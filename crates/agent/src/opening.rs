@@ -19,7 +19,7 @@ pub use trust::Trust;
 pub(crate) use slot::{OpenedSlot, SlotWish};
 
 use crate::AgentError;
-use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::book::{Book, Coding, ContractRecord, Event, HoldsBefore, Stage};
 use crate::choosing::{Durability, Records, choose};
 use crate::ending;
 use crate::entropy;
@@ -133,12 +133,12 @@ impl Opening<'_> {
     /// that has no room or does not sign is passed over, and the choice is made again among the others.
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
-        let asked = prices_of(&offers);
+        let (asked, before) = (prices_of(&offers), self.book.read(Book::holds_before));
         loop {
             let records = self.book.read(Records::of);
             let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
-            match self.open_chosen((&offers, &asked), &placement, share, wish).await? {
+            match self.open_chosen((&offers, &asked), &placement, (share, &before), wish).await? {
                 Ok((code, held, size_max)) => {
                     for (index, offer) in offers.iter().enumerate() {
                         if !placement.providers.contains(&index) {
@@ -162,7 +162,7 @@ impl Opening<'_> {
         &self,
         (offers, asked): (&[Offer], &[PriceList]),
         placement: &Placement,
-        share: Bytes,
+        (share, before): (Bytes, &HoldsBefore),
         wish: Wish,
     ) -> Result<Result<(Code, Amount, Bytes), (usize, String)>, AgentError> {
         let size_max = size_max(share);
@@ -184,10 +184,16 @@ impl Opening<'_> {
         }
         let strays_hold = self.close_strays(&records).await?;
         held = held.checked_add(strays_hold).unwrap_or(Amount::MAX);
-        if let Some(budget) = wish.budget
-            && held > budget
+        // What hosts that were chosen before refused is held as well.
+        let idle = self.book.read(|book| {
+            let chosen: BTreeSet<ContractId> = records.iter().map(|one| one.terms.id()).collect();
+            let is_new = |one: &ContractRecord| !before.knew(one);
+            book.idle_where(self.now, |one| is_new(one) && !chosen.contains(&one.terms.id()))
+        });
+        if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
+            && held > left
         {
-            return Err(AgentError::OverBudget { wanted: held, left: budget });
+            return Err(AgentError::OverBudget { wanted: held, left, idle });
         }
         self.afford(&records).await?;
         for (record, &index) in records.iter().zip(&placement.providers) {
@@ -488,6 +494,8 @@ impl Opening<'_> {
             Err(error) => {
                 if matches!(&error, AgentError::Issuer(refusal) if !refusal.is_transient()) {
                     self.give_up(contract)?;
+                    // There is no hold.
+                    self.book.record(&Event::HoldClosed { contract, paid: Amount::ZERO })?;
                 }
                 Err(error.into())
             }
@@ -569,7 +577,7 @@ fn at_risk(prices: &PriceList, size_max: Bytes) -> Amount {
 }
 
 /// The last moment at which the hold of a contract may yet be opened: some time after its command was made.
-fn open_by(request: RequestId) -> Timestamp {
+pub(crate) fn open_by(request: RequestId) -> Timestamp {
     request.made_at().after(OPEN_SPAN)
 }
 

@@ -11,7 +11,7 @@
 
 mod used_up;
 
-use crate::book::{Book, ContractRecord, Event, Stage};
+use crate::book::{Book, ContractRecord, Event, Stage, counts_on};
 use crate::delegate::not_dearer;
 use crate::opening::{Blame, Offer, Opening, good_now};
 use crate::session::offer_of;
@@ -29,10 +29,19 @@ pub struct Renewal {
     pub from: ContractId,
     /// With whom.
     pub provider: EntityId,
-    /// The most that is held for it now, whatever came of it: a host that withholds its answer has the new contract all the same.
+    /// The most that is held for it now, whatever came of it: a host that withholds its answer may have the new contract all the
+    /// same, and what one refused is held until it expires. Only what was renewed goes off the budget of its command: the rest is
+    /// [counted](Book::idle) by each command.
     pub held: Amount,
     /// What came of it.
     pub outcome: Result<Renewed, AgentError>,
+}
+
+impl Renewal {
+    /// Returns the most that the contract that was opened may cost, if one was.
+    pub fn opened(&self) -> Amount {
+        self.outcome.as_ref().map_or(Amount::ZERO, |renewed| renewed.held)
+    }
 }
 
 /// A contract that follows on another.
@@ -77,8 +86,11 @@ impl Agent {
         mut budget: Option<Amount>,
     ) -> Result<Vec<Renewal>, AgentError> {
         self.finish_renewals().await?;
+        if budget.is_some() {
+            self.ask_idle_holds(wallet).await;
+        }
         let now = self.clock.now();
-        let due: Vec<ContractRecord> = self.book.read(|book| {
+        let mut due: Vec<ContractRecord> = self.book.read(|book| {
             let due = due(book, now, within);
             let in_currency =
                 due.filter(|record| record.terms.prices.currency == wallet.currency());
@@ -86,12 +98,45 @@ impl Agent {
         });
         let opening = self.opening(wallet);
         let mut renewals = Vec::new();
+        self.put_those_who_refused_last(&mut due);
         for old in due {
             let renewal = self.renew_one(&opening, &old, Span::Epochs(epochs), budget).await;
-            budget = budget.map(|budget| budget.saturating_sub(renewal.held));
+            budget = budget.map(|budget| budget.saturating_sub(renewal.opened()));
             renewals.push(renewal);
         }
         Ok(renewals)
+    }
+
+    /// What is held in vain for one contract must not be in the way of others.
+    fn put_those_who_refused_last(&self, due: &mut [ContractRecord]) {
+        let now = self.clock.now();
+        self.book.read(|book| {
+            due.sort_by_key(|old| {
+                let from = Some(old.terms.id());
+                book.idle_where(now, |record| record.terms.renews == from)
+            });
+        });
+    }
+
+    /// Sees that a contract is within what is left of a budget, if there is one.
+    pub(crate) fn within(
+        &self,
+        budget: Option<Amount>,
+        record: &ContractRecord,
+    ) -> Result<(), AgentError> {
+        let Some(budget) = budget else { return Ok(()) };
+        let (contract, currency) = (record.terms.id(), record.terms.prices.currency);
+        let now = self.clock.now();
+        let is_another = |other: &ContractRecord| {
+            let is_paid_so = other.terms.prices.currency == currency;
+            is_paid_so && counts_on(other) && other.terms.id() != contract
+        };
+        let idle = self.book.read(|book| book.idle_where(now, is_another));
+        let left = budget.saturating_sub(idle);
+        match record.hold_max <= left {
+            true => Ok(()),
+            false => Err(AgentError::OverBudget { wanted: record.hold_max, left, idle }),
+        }
     }
 
     /// Returns whether there is a contract that [`Agent::renew`] would renew.
@@ -127,7 +172,7 @@ impl Agent {
                 let outcome = self.sign_renewal(opening, from, &begun).await;
                 // Also one of an earlier run, which may be held only now.
                 let to = begun.record.terms.id();
-                (self.book.read(|book| book.held_for(to)), outcome)
+                (self.book.read(|book| book.held_for(to, self.clock.now())), outcome)
             }
             Err(error) => (Amount::ZERO, Err(error)),
         };
@@ -181,9 +226,7 @@ impl Agent {
                 opening.intend(&offer, old.terms.size_max, epochs, renews, given)?
             }
         };
-        if let Some(budget) = budget.filter(|budget| *budget < record.hold_max) {
-            return Err(AgentError::OverBudget { wanted: record.hold_max, left: budget });
-        }
+        self.within(budget, &record)?;
         Ok(Begun { record, given, tab, authorised })
     }
 

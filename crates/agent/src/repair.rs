@@ -352,12 +352,14 @@ impl Agent {
             opening: Amount::ZERO,
             held: Amount::ZERO,
         };
+        let before = self.book.read(Book::holds_before);
         let mut slots = Vec::new();
         for (&index, &contract) in &health.begun {
             slots.extend(Slot::resumed(index, contract, objects));
         }
         for lost in health.lost.iter().filter(|lost| !health.begun.contains_key(&lost.index)) {
-            let left = budget.map(|budget| budget.saturating_sub(repaired.held));
+            let held = self.book.read(|book| book.held_since(&before, self.clock.now()));
+            let left = budget.map(|budget| budget.saturating_sub(held));
             let taken = slots.iter().map(|slot| (slot.index, slot.contract)).collect();
             let opened = self.open_for(objects, wallet, hosts, (health, &taken), lost, left).await;
             let OpenedSlot { record, short_of_promise } = match opened {

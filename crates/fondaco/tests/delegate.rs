@@ -176,9 +176,24 @@ async fn what_the_owner_cannot_pay_for_is_taken_over_and_given_back() {
     let to = friend(&market).await;
     entrust(&market, &to, &["--take-over"]).await;
 
-    let tended = run(&market, "friend", &["delegate", "tend", "--now", "--epochs", "2"]).await;
-    let n = all(&tended, "taken_over").len();
-    assert!(n >= 2, "{tended:?}");
+    // What ends soon is renewed within the budget, too: nothing, then one, then all.
+    let tend = ["delegate", "tend", "--now", "--epochs", "2", "--budget"];
+    let before = run(&market, "friend", &["balance"]).await;
+    let poor = [&tend[..], &["0.000001 TST"]].concat();
+    let poor = market.world.run_to("friend", poor, 5).await.unwrap();
+    let refused = all(&poor, "not_taken_over");
+    let n = refused.len();
+    assert!(n >= 2 && all(&poor, "taken_over").is_empty(), "{poor:?}");
+    let why = refused[0]["why"].as_str().unwrap();
+    assert!(why.contains("of the budget 0.000001 TST are left"), "{why}");
+    assert_eq!(run(&market, "friend", &["balance"]).await, before);
+    let one = why.strip_prefix("it may cost up to ").unwrap().split(' ').next().unwrap();
+    let one = format!("{one} TST");
+    let for_one = [&tend[..], &[&one]].concat();
+    let tended = market.world.run_to("friend", for_one, 5).await.unwrap();
+    assert_eq!(all(&tended, "taken_over").len(), 1, "{tended:?}");
+    let tended = run(&market, "friend", &[&tend[..], &["50 TST"]].concat()).await;
+    assert_eq!(all(&tended, "taken_over").len(), n - 1, "{tended:?}");
     assert_eq!(all(&tended, "health")[0]["live"], n as u64);
     let open = |lines: &[Value]| {
         let is_open = |line: &&Value| line["state"] == "open" && line["byte_epochs"] != 0;

@@ -51,8 +51,8 @@ async fn renews_no_more_than_two(market: &Market, args: &[&str]) {
     assert!(over.count() >= 1 && failed.len() >= 3, "{lines:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_withhold_their_answer_do_not_exceed_a_budget() {
+/// A market whose hosts are villains, as soon as they are told to, and whose holds are used up.
+async fn used_up() -> (Market, Vec<Relay>) {
     let market = market(4).await;
     market.write_noise(8);
     let mut relays = Vec::new();
@@ -66,6 +66,16 @@ async fn hosts_that_withhold_their_answer_do_not_exceed_a_budget() {
     }
     market.world.run("buyer", args).await.unwrap();
     market.read_all_that_holds_pay().await;
+    (market, relays)
+}
+
+async fn available(market: &Market) -> u64 {
+    millionths(&market.world.ask("buyer", ["balance"]).await.unwrap()["available"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_withhold_their_answer_do_not_exceed_a_budget() {
+    let (market, relays) = used_up().await;
     relays.iter().for_each(|relay| relay.take_up(Habit::Withholds));
     renews_no_more_than_two(&market, &["backup", "repair", "--budget"]).await;
 
@@ -77,6 +87,39 @@ async fn hosts_that_withhold_their_answer_do_not_exceed_a_budget() {
     renews_no_more_than_two(&market, &renew).await;
     relays.iter().for_each(|relay| relay.take_up(Habit::Honest));
     market.world.run("buyer", ["contracts", "renew", "--within", "100"]).await.unwrap();
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}
+
+/// Who refuses for good has a hold all the same, until it expires. However often the same is tried, in one command or in
+/// several, all of them together are within the sum that was named.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_refuse_for_good_do_not_exceed_a_budget_however_often() {
+    let (market, relays) = used_up().await;
+    let hold = *holds(&market).await.values().max().unwrap();
+    let before = available(&market).await;
+    relays.iter().for_each(|relay| relay.take_up(Habit::Declines));
+    let budget = coins(hold * 5 / 2);
+    let rounds = ["backup", "repair", "--every", "1s", "--budget", &budget];
+    let lines = market.rounds("buyer", &rounds, 2);
+    let refused = lines.iter().filter(|line| line["event"] == "not_renewed");
+    let of_it = |line: &&Value| line["why"].as_str().unwrap().contains("came to nothing");
+    assert!(refused.filter(of_it).count() >= 2, "it is said what is in the way: {lines:?}");
+    let held = before - available(&market).await;
+    assert!(held > 0 && held <= hold * 5 / 2, "{held} of {budget}: {lines:?}");
+    for command in [&rounds[..2], &["contracts", "renew"], &["backup", "check", "--read-data"]] {
+        let flag = if command[1] == "check" { "--renew" } else { "--budget" };
+        let args = [command, &[flag, &budget]].concat();
+        market.world.run_to_any("buyer", args, &[1, 5]).await.unwrap();
+        let held = before - available(&market).await;
+        assert!(held <= hold * 5 / 2, "{held} of {budget}: {command:?}");
+    }
+
+    // Who names more gets more, and the others are renewed with.
+    relays.iter().for_each(|relay| relay.take_up(Habit::Honest));
+    let more = coins(hold * 8);
+    market.world.run("buyer", ["backup", "repair", "--budget", &more]).await.unwrap();
+    assert!(before - available(&market).await <= hold * 8);
     market.restored_equals_the_source("buyer", "restored").await;
     market.world.end().await;
 }

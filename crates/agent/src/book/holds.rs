@@ -1,33 +1,178 @@
 //! What is held for contracts, by which a budget goes down.
+//!
+//! ```text
+//! intended ──► open: held until it is over ──► what it paid
+//!     ├──► no answer: its host may have signed      ┐ idle: the issuer keeps the hold until it expires, or its
+//!     └──► refused for good, after the hold was made ┘ payee voids it; the payer cannot
+//! ```
 
-use super::{Book, ContractRecord, Stage};
-use fondaco_contract::ContractId;
-use fondaco_units::Amount;
+use super::{Book, ContractRecord, End, Stage};
+use crate::delegate::WATCH_SIZE;
+use fondaco_contract::{ContractId, State};
+use fondaco_crypto::CurrencyId;
+use fondaco_units::{Amount, Timestamp};
 use std::collections::BTreeSet;
 
-impl Book {
-    /// Returns the ids of all contracts, to be compared with those of [later](Self::held_since).
-    pub fn contract_ids(&self) -> BTreeSet<ContractId> {
-        self.contracts.keys().copied().collect()
-    }
+/// The contracts that there were when something began.
+#[derive(Clone, Debug, Default)]
+pub struct HoldsBefore {
+    known: BTreeSet<ContractId>,
+    open: BTreeSet<ContractId>,
+}
 
-    /// Returns the most that is held for contracts that were not among `known`: open, or in doubt.
-    pub fn held_since(&self, known: &BTreeSet<ContractId>) -> Amount {
-        let new = self.contracts.iter().filter(|(contract, _)| !known.contains(contract));
-        new.map(|(_, record)| held(record))
-            .fold(Amount::ZERO, |sum, held| sum.checked_add(held).unwrap_or(Amount::MAX))
-    }
-
-    /// Returns the most that is held for a contract: nothing if it is over, or was never intended.
-    pub(crate) fn held_for(&self, contract: ContractId) -> Amount {
-        self.contracts.get(&contract).map_or(Amount::ZERO, held)
+impl HoldsBefore {
+    pub(crate) fn knew(&self, record: &ContractRecord) -> bool {
+        self.known.contains(&record.terms.id())
     }
 }
 
-/// A host that withholds its answer may have signed, so that an intent holds as much as a contract.
-const fn held(record: &ContractRecord) -> Amount {
-    match record.stage {
-        Stage::Intended | Stage::Open => record.hold_max,
-        Stage::Ended(_) => Amount::ZERO,
+impl Book {
+    /// Returns which contracts there are, to be compared with those of [later](Self::held_since).
+    pub fn holds_before(&self) -> HoldsBefore {
+        let open = self.contracts.iter().filter(|(_, record)| record.stage == Stage::Open);
+        let open = open.map(|(contract, _)| *contract).collect();
+        HoldsBefore { known: self.contracts.keys().copied().collect(), open }
+    }
+
+    /// Returns the most that is held for what was opened since, and for what was tried since and did not come about; but for what
+    /// [counts until it expires](Self::idle), whenever it was tried.
+    pub fn held_since(&self, before: &HoldsBefore, now: Timestamp) -> Amount {
+        let opened = self.contracts.iter().filter(|(contract, record)| {
+            record.stage == Stage::Open && !before.open.contains(*contract)
+        });
+        let opened = sum(opened.map(|(_, record)| record.hold_max));
+        let is_new = |record: &ContractRecord| !before.knew(record) && !counts_on(record);
+        sum([opened, self.idle_where(now, is_new)])
+    }
+
+    /// Returns the most that is held for renewals and for contracts that only pay for reading and that did not come about: whoever
+    /// said what those may cost meant this, too, however often it is said.
+    pub fn idle(&self, currency: CurrencyId, now: Timestamp) -> Amount {
+        self.idle_where(now, |record| counts_on(record) && record.terms.prices.currency == currency)
+    }
+
+    /// Returns the most that is held for those of the contracts that did not come about for which `is_it` says so.
+    pub(crate) fn idle_where(
+        &self,
+        now: Timestamp,
+        is_it: impl Fn(&ContractRecord) -> bool,
+    ) -> Amount {
+        let idle = self.contracts.values().filter(|record| is_idle(record, now) && is_it(record));
+        sum(idle.map(|record| record.hold_max))
+    }
+
+    /// Returns the most that is held for a contract: nothing if it is over, but for a hold that is idle.
+    pub(crate) fn held_for(&self, contract: ContractId, now: Timestamp) -> Amount {
+        self.contracts.get(&contract).map_or(Amount::ZERO, |record| match record.stage {
+            Stage::Open => record.hold_max,
+            _ if is_idle(record, now) => record.hold_max,
+            Stage::Intended | Stage::Ended(_) => Amount::ZERO,
+        })
+    }
+}
+
+/// Whether a hold counts against every later budget until it expires: those of what is kept are renewed again and again.
+pub(crate) fn counts_on(record: &ContractRecord) -> bool {
+    record.terms.renews.is_some() || record.terms.size_max <= WATCH_SIZE
+}
+
+/// Whether there may be a hold at the issuer, and no contract. A host that withholds its answer may have signed.
+fn is_idle(record: &ContractRecord, now: Timestamp) -> bool {
+    let may_be_held = match record.stage {
+        Stage::Intended => true,
+        Stage::Open => false,
+        Stage::Ended(End { state, settled, .. }) => {
+            !settled && matches!(state, Some(State::Cancelled { .. }))
+        }
+    };
+    may_be_held && record.hold_expires > now
+}
+
+fn sum(amounts: impl IntoIterator<Item = Amount>) -> Amount {
+    let add = |sum: Amount, more| sum.checked_add(more).unwrap_or(Amount::MAX);
+    amounts.into_iter().fold(Amount::ZERO, add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::Event;
+    use crate::book::tests::{intended, opened, terms};
+    use fondaco_codec::{Decode as _, Encode as _};
+    use fondaco_contract::{Tab, Terms};
+    use fondaco_crypto::Signature;
+    use fondaco_units::Bytes;
+
+    const NOW: Timestamp = Timestamp::from_milliseconds(1);
+    const EXPIRES: Timestamp = Timestamp::from_milliseconds(100);
+
+    fn renewing(nonce: u128, of: u128) -> (ContractId, Event) {
+        let terms = terms(nonce).renewing(terms(of).id());
+        (terms.id(), tried(terms))
+    }
+
+    fn tried(terms: Terms) -> Event {
+        let Event::ContractIntended { address, hold_request, hold_max, .. } = intended(1) else {
+            unreachable!("it is one");
+        };
+        let hold_expires = EXPIRES;
+        Event::ContractIntended { terms, address, hold_request, hold_max, hold_expires }
+    }
+
+    fn refused(contract: ContractId) -> Event {
+        let (state, tab) = (State::Cancelled { at: NOW }, Some(Tab::default()));
+        Event::ContractOver { contract, state, tab, paid: Some(Amount::ZERO), kept: false }
+    }
+
+    /// What becomes of a renewal: what counts against every budget, and what a command that began before it has held.
+    #[test]
+    fn a_hold_counts_until_the_issuer_has_it_no_more() {
+        let (contract, renewal) = renewing(2, 1);
+        let currency = terms(1).prices.currency;
+        let mut book = Book::default();
+        [intended(1), opened(1)].iter().for_each(|event| book.apply(event).unwrap());
+        let before = book.holds_before();
+        let held = |book: &Book, now| {
+            (
+                book.idle(currency, now).get(),
+                book.held_since(&before, now).get(),
+                book.held_for(contract, now).get(),
+            )
+        };
+        assert_eq!(held(&book, NOW), (0, 0, 0));
+        book.apply(&renewal).unwrap();
+        assert_eq!(held(&book, NOW), (100, 0, 100), "its host may have signed");
+        let mut signed = book.clone();
+        let provider_signature = Signature::from_bytes([5; 64]);
+        let (from, tab, paid) = (terms(1).id(), Tab::default(), Amount::ZERO);
+        let event = Event::ContractRenewed { from, tab, paid, to: contract, provider_signature };
+        signed.apply(&event).unwrap();
+        assert_eq!(held(&signed, NOW), (0, 100, 100));
+        book.apply(&refused(contract)).unwrap();
+        assert_eq!(held(&book, NOW), (100, 0, 100), "it refused, and the hold is there");
+        let bytes: Vec<Vec<u8>> = book.events().iter().map(|event| event.to_bytes()).collect();
+        let mut kept = Book::default();
+        bytes.iter().for_each(|bytes| kept.apply(&Event::from_bytes(bytes).unwrap()).unwrap());
+        assert_eq!(held(&kept, NOW), (100, 0, 100), "also in the book that the hosts kept");
+        assert_eq!(held(&book, EXPIRES), (0, 0, 0), "it expires");
+        book.apply(&Event::HoldClosed { contract, paid: Amount::ZERO }).unwrap();
+        assert_eq!(held(&book, NOW), (0, 0, 0), "the issuer has it no more");
+    }
+
+    /// A contract of its own counts for the command that tried it.
+    #[test]
+    fn what_is_no_renewal_counts_for_its_command() {
+        let mut book = Book::default();
+        book.apply(&large(1)).unwrap();
+        let before = book.holds_before();
+        book.apply(&large(2)).unwrap();
+        let currency = terms(1).prices.currency;
+        assert_eq!(book.idle(currency, NOW), Amount::ZERO);
+        assert_eq!(book.held_since(&before, NOW), Amount::new(100));
+    }
+
+    /// One that keeps more than is only read.
+    fn large(nonce: u128) -> Event {
+        tried(Terms { size_max: Bytes::new(2 << 20), ..terms(nonce) })
     }
 }

@@ -140,7 +140,7 @@ impl Agent {
                         size_max: own.terms.size_max,
                         stored_max: given.checked_add(UNKNOWN_BYTES_MAX).unwrap_or(Bytes::MAX),
                     };
-                    self.take_over_from(wallet, place, line, &bounds, epochs).await?
+                    self.take_over_from(wallet, place, line, &bounds, (epochs, None)).await?
                 }
             },
         };

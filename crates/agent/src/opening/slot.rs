@@ -3,7 +3,7 @@
 
 use super::{Blame, Opening, Wish, period, prices_of};
 use crate::AgentError;
-use crate::book::{ContractRecord, Stage};
+use crate::book::{Book, ContractRecord, Stage, counts_on};
 use crate::choosing::{Ranked, Ranking, Records, Rest, rank};
 use fondaco_contract::PriceList;
 use fondaco_crypto::EntityId;
@@ -81,6 +81,7 @@ impl Opening<'_> {
             u32::try_from(left).unwrap_or(u32::MAX).max(1)
         };
         let (asked, records) = (prices_of(&offers), self.book.read(Records::of));
+        let before = self.book.read(Book::holds_before);
         let Ranking { fit, out } = rank(&offers, &records, &wish.rest, epochs_of)?;
         for (index, why) in out {
             passed_over.push((offers[index].list.prices.provider, why));
@@ -104,14 +105,22 @@ impl Opening<'_> {
                     self.intend(offer, wish.size_max, epochs, None, wish.reads)?
                 }
             };
-            let held = record.hold_max;
-            if let Some(budget) = wish.budget
-                && held > budget
+            let (held, contract) = (record.hold_max, record.terms.id());
+            // Those that were tried and refused, now or before, hold money all the same.
+            let idle = self.book.read(|book| {
+                book.idle_where(self.now, |one| {
+                    let counts = counts_on(one) || !before.knew(one);
+                    let is_paid_so = one.terms.prices.currency == self.currency;
+                    counts && is_paid_so && one.terms.id() != contract
+                })
+            });
+            if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
+                && held > left
             {
                 pass_over(format!(
-                    "its contract may cost up to {} units, the budget is {}",
+                    "its contract may cost up to {} units, and of the budget {} are left",
                     held.get(),
-                    budget.get()
+                    left.get()
                 ));
                 continue;
             }

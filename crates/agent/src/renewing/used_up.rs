@@ -9,7 +9,7 @@
 //! in its place. Decision 37.
 
 use super::{Renewal, Renewed, Span};
-use crate::book::{Book, ContractRecord, Stage};
+use crate::book::{Book, ContractRecord, Stage, counts_on};
 use crate::delegate::{EntrustedSlot, WATCH_SIZE};
 use crate::session::offer_of;
 use crate::{Agent, AgentError, Objects, Wallet};
@@ -47,17 +47,18 @@ impl Agent {
         objects: &Objects,
         mut budget: Amount,
     ) -> Result<Vec<Renewal>, AgentError> {
+        self.ask_idle_holds(wallet).await;
         let opening = self.opening(wallet);
         let mut renewals = Vec::new();
-        for old in self.used_up(objects) {
-            if old.terms.prices.currency != wallet.currency() {
-                continue;
-            }
+        let mut used_up = self.used_up(objects);
+        used_up.retain(|old| old.terms.prices.currency == wallet.currency());
+        self.put_those_who_refused_last(&mut used_up);
+        for old in used_up {
             let renewal = match self.only_reads(&old) {
                 true => self.watch_on(wallet, objects, &old, budget).await,
                 false => self.renew_one(&opening, &old, Span::AsAgreed, Some(budget)).await,
             };
-            budget = budget.saturating_sub(renewal.held);
+            budget = budget.saturating_sub(renewal.opened());
             renewals.push(renewal);
         }
         Ok(renewals)
@@ -103,11 +104,17 @@ impl Agent {
         budget: Amount,
     ) -> Renewal {
         let (from, provider) = (old.terms.id(), old.terms.prices.provider);
-        let known = self.book.read(Book::contract_ids);
         let outcome = self.open_next_watch(wallet, objects, old, budget).await;
-        let new = self.book.read(|book| book.held_since(&known));
-        // One that an earlier run left half opened is not new.
-        let held = outcome.as_ref().map_or(new, |renewed| new.max(renewed.held));
+        // Also what an earlier run left half opened.
+        let of_it = |record: &ContractRecord| {
+            let terms = &record.terms;
+            terms.prices.provider == provider
+                && terms.prices.currency == old.terms.prices.currency
+                && terms.renews.is_none()
+                && counts_on(record)
+        };
+        let idle = self.book.read(|book| book.idle_where(self.clock.now(), of_it));
+        let held = outcome.as_ref().map_or(idle, |renewed| renewed.held);
         Renewal { from, provider, held, outcome }
     }
 

@@ -185,6 +185,10 @@ impl Renewals {
                 }
             }
             Err(error) => {
+                let is_refused = matches!(
+                    &error,
+                    AgentError::Provider { reason, .. } if !reason.is_transient()
+                );
                 let failure = in_currency(error, currency);
                 let why = failure.what();
                 if json {
@@ -197,10 +201,11 @@ impl Renewals {
                 } else {
                     say(&format!("{provider}…  not renewed: {why}"));
                     if !held.is_zero() {
-                        say(&format!(
-                            "  It may have signed all the same: {} is held.",
-                            currency.show(held)
-                        ));
+                        let held = currency.show(held);
+                        say(&match is_refused {
+                            true => format!("  {held} is held for it until that expires."),
+                            false => format!("  It may have signed all the same: {held} is held."),
+                        });
                     }
                 }
                 self.failures.push(failure);

@@ -500,7 +500,7 @@ pub(super) fn unaffordable(error: AgentError, currency: &CurrencyConfig) -> Fail
         ))
         .code(Code::Funds)
         .hint("get more of it, or ask for less: a smaller size, fewer --epochs, a lower --survive"),
-        AgentError::OverBudget { wanted, left } => Failure::new(format!(
+        AgentError::OverBudget { wanted, left, .. } => Failure::new(format!(
             "these contracts may cost up to {}, the budget is {}",
             currency.show(wanted),
             currency.show(left)

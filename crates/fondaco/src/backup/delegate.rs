@@ -1,5 +1,7 @@
 //! `fondaco delegate`: somebody else audits, repairs and renews while the owner is away.
 
+use super::sums::in_currency;
+use super::used_up::Allowance;
 use super::{contracts, open, open_seeking, open_with, repair, say_progress, state};
 use crate::cli::{
     AcceptArgs, DelegateCommand, EntrustArgs, HandBackArgs, ReclaimArgs, RevokeArgs, SeekArgs,
@@ -11,14 +13,16 @@ use crate::home::{CurrencyConfig, Home};
 use crate::offers::Places;
 use crate::screen::{counted, say};
 use crate::wallet;
+use fondaco_agent::book::{Book, HoldsBefore};
 use fondaco_agent::delegate::{
     DELEGATE_FILE_BYTES_MAX, DelegateFileError, Entrusted, LeftOut, SignedHandedBack, Watched,
 };
+use fondaco_agent::{Agent, AgentError};
 use fondaco_contract::Takes;
 use fondaco_crypto::CurrencyId;
 use fondaco_ports::Clock as _;
 use fondaco_store::SystemClock;
-use fondaco_units::{Duration, Timestamp};
+use fondaco_units::{Amount, Duration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -211,22 +215,73 @@ async fn tend(home: &Home, args: TendArgs, json: bool) -> Result<(), Failure> {
 async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failure> {
     let entrusted = is_delegate(home)?;
     let currencies = currencies(home, &entrusted)?;
+    let mut allowance = repair::allowed(home, &args.repair)?;
+    let mut short = None;
     {
         let places = Places::known(home, &args.repair.find).await?;
         let agent = open_seeking(home, places.seek(home, json)).await?;
         for currency in &currencies {
+            let left = left_in(&allowance, currency)?;
+            let before = agent.book().read(Book::holds_before);
             let wallet = wallet::open(home, currency).await?;
-            let watched = agent.watch(&wallet, &entrusted, args.epochs).await?;
+            let watched = agent.watch(&wallet, &entrusted, args.epochs, left).await?;
             drop(wallet);
-            tell(&watched, "taken_over", "was taken over before it ended", json);
-            contracts::renew(home, &agent, currency, RENEW_WITHIN, args.epochs, None, json).await?;
+            let is_short = |one: &Watched| matches!(one.taken, Err(AgentError::OverBudget { .. }));
+            let is_too_little = watched.iter().any(is_short);
+            tell(watched, "taken_over", "was taken over before it ended", currency, json);
+            take_held(&agent, &mut allowance, currency, &before)?;
+            let before = agent.book().read(Book::holds_before);
+            let most = left_in(&allowance, currency)?;
+            let (within, epochs) = (RENEW_WITHIN, args.epochs);
+            let done = contracts::renew(home, &agent, currency, within, epochs, most, json).await?;
+            take_held(&agent, &mut allowance, currency, &before)?;
+            let is_funds = |failure: &Failure| failure.ends_with() == Code::Funds;
+            if allowance.is_some() && (is_too_little || done.failures.iter().any(is_funds)) {
+                short = short.or(Some(&currency.symbol));
+            }
         }
     }
-    repair::once(home, &args.repair, json).await
+    repair::once(home, &args.repair, allowance, json).await?;
+    match short {
+        None => Ok(()),
+        Some(symbol) => Err(Failure::new(format!(
+            "not all that ends soon was renewed in {symbol}: --budget names too little for that"
+        ))
+        .code(Code::Funds)
+        .hint("name a larger sum with --budget; a contract that ends takes what is kept under it along")),
+    }
 }
 
-/// Tells of each slot that changed hands, or could not.
-fn tell(watched: &[Watched], event: &str, what: &str, json: bool) {
+/// What is left in a currency of what may be spent, if that was said; a sum in another currency is none in this one.
+fn left_in(
+    allowance: &Option<Allowance>,
+    currency: &CurrencyConfig,
+) -> Result<Option<Amount>, Failure> {
+    let Some(allowance) = allowance else { return Ok(None) };
+    Ok(Some(allowance.left(currency)?.unwrap_or_default()))
+}
+
+/// Takes out of what may be spent what was opened since.
+fn take_held(
+    agent: &Agent,
+    allowance: &mut Option<Allowance>,
+    currency: &CurrencyConfig,
+    before: &HoldsBefore,
+) -> Result<(), Failure> {
+    let Some(allowance) = allowance else { return Ok(()) };
+    let held = agent.book().read(|book| book.held_since(before, SystemClock.now()));
+    allowance.take(currency, held)
+}
+
+/// Tells of each slot that changed hands, or could not; returns the first that could not, and why.
+fn tell(
+    watched: Vec<Watched>,
+    event: &str,
+    what: &str,
+    currency: &CurrencyConfig,
+    json: bool,
+) -> Option<((u32, u8), Failure)> {
+    let mut first = None;
     for Watched { slot: (set, index), provider, taken } in watched {
         match taken {
             Ok(None) => {}
@@ -240,16 +295,23 @@ fn tell(watched: &[Watched], event: &str, what: &str, json: bool) {
             Ok(Some(_)) => {
                 say(&format!("set {set}, slot {index}: what {}… keeps {what}", provider.short()));
             }
-            Err(error) if json => {
-                let line = json!({
-                    "event": format!("not_{event}"), "set": set, "slot": index, "provider": provider.to_string(),
-                    "why": error.to_string(),
-                });
-                say(&line.to_string());
+            Err(error) => {
+                let failure = in_currency(error, currency);
+                let why = failure.what();
+                if json {
+                    let line = json!({
+                        "event": format!("not_{event}"), "set": set, "slot": index,
+                        "provider": provider.to_string(), "why": why,
+                    });
+                    say(&line.to_string());
+                } else {
+                    say(&format!("set {set}, slot {index}, {}…: {why}", provider.short()));
+                }
+                first = first.or(Some(((set, index), failure)));
             }
-            Err(error) => say(&format!("set {set}, slot {index}, {}…: {error}", provider.short())),
         }
     }
+    first
 }
 
 async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Failure> {
@@ -285,16 +347,14 @@ async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failu
     for currency in &home.wallet()?.currency {
         let wallet = wallet::open(home, currency).await?;
         let done = agent.reclaim(&wallet, &handed, args.epochs).await?;
-        tell(&done, "reclaimed", "is yours again", json);
         reclaimed += done.iter().filter(|one| matches!(one.taken, Ok(Some(_)))).count();
-        failed = failed.or_else(|| {
-            done.into_iter().find_map(|one| one.taken.err().map(|error| (one.slot, error)))
-        });
+        let first = tell(done, "reclaimed", "is yours again", currency, json);
+        failed = failed.or(first);
     }
     let objects = Arc::new(agent.objects());
     state::keep(home, &agent, &objects, json).await;
     if let Some(((set, index), error)) = failed {
-        return Err(Failure::from(error)
+        return Err(error
             .during(&format!("set {set}, slot {index}"))
             .hint("the same command goes on with what is left"));
     }

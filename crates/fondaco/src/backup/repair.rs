@@ -14,6 +14,8 @@ use fondaco_agent::book::Book;
 use fondaco_agent::repair::{Health, Repaired};
 use fondaco_agent::{Agent, AgentError, Objects, Trust, Wish};
 use fondaco_contract::ContractId;
+use fondaco_ports::Clock as _;
+use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -24,7 +26,7 @@ use std::time::Duration;
 const RENEWALS_MAX: u32 = 4;
 
 pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<(), Failure> {
-    again(args.every, json, || once(home, &args, json)).await
+    again(args.every, json, || async { once(home, &args, allowed(home, &args)?, json).await }).await
 }
 
 /// Does something once, or again and again until stopped: what fails then is told, and may work the next time.
@@ -52,13 +54,19 @@ pub(super) async fn again<F: Future<Output = Result<(), Failure>>>(
     }
 }
 
-pub(super) async fn once(home: &Home, args: &RepairArgs, json: bool) -> Result<(), Failure> {
+/// Reads what may be spent by one round, if that was said.
+pub(super) fn allowed(home: &Home, args: &RepairArgs) -> Result<Option<Allowance>, Failure> {
     let paid = "a repair is paid for once";
-    let allowance = args
-        .budget
-        .as_deref()
-        .map(|text| Allowance::of(home, "--budget", text, paid))
-        .transpose()?;
+    let budget = args.budget.as_deref();
+    budget.map(|text| Allowance::of(home, "--budget", text, paid)).transpose()
+}
+
+pub(super) async fn once(
+    home: &Home,
+    args: &RepairArgs,
+    allowance: Option<Allowance>,
+    json: bool,
+) -> Result<(), Failure> {
     let mut places = Places::known(home, &args.find).await?;
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.
@@ -156,14 +164,14 @@ impl Round<'_> {
             let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
             let hosts = places.find(agent, currency, &wish, *json).await?;
             let before = Sums::of(objects);
-            let known = agent.book().read(Book::contract_ids);
+            let known = agent.book().read(Book::holds_before);
             let done = {
                 let wallet = open_wallet(home, currency).await?;
                 let shown = currency.clone();
                 let progress = Bars::told(*json, move |amount| shown.show(amount));
                 agent.repair(objects, &wallet, &hosts, &health, limit, &*progress).await
             };
-            let held = agent.book().read(|book| book.held_since(&known));
+            let held = agent.book().read(|book| book.held_since(&known, SystemClock.now()));
             if let Some(allowance) = &mut self.allowance {
                 allowance.take(currency, held)?;
             }

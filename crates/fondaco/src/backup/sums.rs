@@ -10,9 +10,16 @@ use fondaco_ledger::Refusal as LedgerRefusal;
 pub(super) fn in_currency(error: AgentError, currency: &CurrencyConfig) -> Failure {
     let money = |amount| currency.show(amount);
     let what = match &error {
-        AgentError::OverBudget { wanted, left } => {
+        AgentError::OverBudget { wanted, left, idle } => {
+            let held = match idle.is_zero() {
+                true => String::new(),
+                false => format!(
+                    "; {} of it are held for contracts that came to nothing, until that expires",
+                    money(*idle)
+                ),
+            };
             format!(
-                "it may cost up to {}, and of the budget {} are left",
+                "it may cost up to {}, and of the budget {} are left{held}",
                 money(*wanted),
                 money(*left)
             )

@@ -110,7 +110,8 @@ pub(super) async fn renew(
             }
         };
         for renewal in done {
-            allowance.take(currency, renewal.held)?;
+            // What was tried in vain counts by itself, until it expires.
+            allowance.take(currency, renewal.opened())?;
             renewals.add(renewal, currency, json)?;
         }
     }

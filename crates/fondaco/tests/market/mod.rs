@@ -11,7 +11,7 @@ use fondaco_crypto::SecretKey;
 use fondaco_ports::Address;
 use fondaco_store::{KeyFile, read_key};
 use serde_json::Value;
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -107,6 +107,34 @@ impl Market {
     pub(crate) async fn backup(&self, who: &str, args: &[&str]) -> Vec<Value> {
         let args = ["backup"].iter().chain(args);
         self.world.run(who, args.copied()).await.unwrap()
+    }
+
+    /// Runs a command of `who` that does the same again and again, until so many rounds have come to look at how sets stand, and
+    /// one more has; returns the lines it wrote.
+    pub(crate) fn rounds(&self, who: &str, args: &[&str], rounds: usize) -> Vec<Value> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fondaco"))
+            .arg("--home")
+            .arg(self.world.home(who))
+            .args(["--json", "--stop-with-stdin"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (mut lines, mut seen) = (Vec::new(), 0);
+        for line in std::io::BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            seen += usize::from(line["event"] == "health");
+            lines.push(line);
+            if seen > rounds {
+                break;
+            }
+        }
+        assert!(seen > rounds, "it ended before: {lines:?}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        lines
     }
 
     /// Makes a home on a new machine, from words alone.

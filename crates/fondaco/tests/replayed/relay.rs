@@ -21,6 +21,8 @@ pub(crate) enum Habit {
     Refuses,
     /// It has its service sign what renews a contract, and breaks off instead of saying so.
     Withholds,
+    /// It refuses for good to renew a contract or to open one, whose hold was made for it.
+    Declines,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,16 @@ impl Relay {
             if is_read && self.memory().habit == Habit::Refuses {
                 let busy = Response::Refused { reason: Reason::Busy };
                 asked.send_bytes(&busy.to_frame()).await.ok()?;
+                asked.finish();
+                return Some(());
+            }
+            let is_new = matches!(
+                Request::from_frame(&frame),
+                Ok(Request::Renew { .. } | Request::Open { .. })
+            );
+            if is_new && self.memory().habit == Habit::Declines {
+                let refused = Response::Refused { reason: Reason::WrongHold };
+                asked.send_bytes(&refused.to_frame()).await.ok()?;
                 asked.finish();
                 return Some(());
             }

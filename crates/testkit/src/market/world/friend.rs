@@ -140,7 +140,7 @@ async fn accept(friend: &Buyer, theirs: &Process) -> Result<Done, AgentError> {
 async fn watch(friend: &Buyer, theirs: &Process, epochs: u32) -> Result<Done, AgentError> {
     friend.resume(theirs).await?;
     let Some(entrusted) = &friend.entrusted else { return Ok(Done::default()) };
-    Ok(Done::of(&theirs.agent.watch(theirs.wallet(), entrusted, epochs).await?))
+    Ok(Done::of(&theirs.agent.watch(theirs.wallet(), entrusted, epochs, None).await?))
 }
 
 async fn tend(
