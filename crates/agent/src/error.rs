@@ -50,10 +50,7 @@ pub enum AgentError {
         what: String,
     },
     /// A provider took more than is risked with it, and gave nothing for it. No proof: a line that breaks looks the same.
-    #[error(
-        "provider {} was paid {} units for nothing; no more than {} are risked with it",
-        provider.short(), lost.get(), limit.get()
-    )]
+    #[error("provider {} was paid more for nothing than is risked with it", provider.short())]
     PaidForNothing {
         /// Which provider.
         provider: EntityId,

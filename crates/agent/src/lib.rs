@@ -40,6 +40,7 @@ mod finding;
 mod invoicing;
 mod journal;
 mod losses;
+mod money;
 mod objects;
 mod opening;
 mod payments;
@@ -70,6 +71,7 @@ pub use invoicing::{
 };
 pub use journal::BookFile;
 pub use losses::{BrokenPut, BrokenRead, Loss};
+pub use money::Money;
 pub use objects::{CarryOver, FailedHosts, Objects, Renews, Traffic};
 pub use opening::{Opened, Opening, Trust, Wish};
 pub use payments::{
@@ -114,6 +116,8 @@ pub struct Agent {
     clock: Arc<dyn Clock>,
     book: Arc<BookFile>,
     trust: Trust,
+    /// How sums are told.
+    money: Money,
     /// How many steps each host may have been paid for nothing.
     risk: u64,
     /// Where the audit log is.
@@ -173,13 +177,33 @@ impl Agent {
         let (own, dialling, time) = (key.clone(), endpoint.clone(), Arc::clone(&clock));
         let finder = finding::Finder::new(own, dialling, &book, time, Seek::default());
         let finder = Arc::new(finder);
-        Self { key, endpoint, clock, book, trust, risk, audits, operators, audit_key, away, finder }
+        let money = Money::default();
+        Self {
+            key,
+            endpoint,
+            clock,
+            book,
+            trust,
+            money,
+            risk,
+            audits,
+            operators,
+            audit_key,
+            away,
+            finder,
+        }
     }
 
     /// Trusts hosts with no more at once than this; without bounds, if nothing is said.
     #[must_use]
     pub fn with_trust(self, trust: Trust) -> Self {
         Self { trust, ..self }
+    }
+
+    /// Tells sums of money by this.
+    #[must_use]
+    pub fn with_money(self, money: Money) -> Self {
+        Self { money, ..self }
     }
 
     /// Lets each host have been paid so many steps for nothing before it is paid no more; one, if nothing is said.
@@ -305,8 +329,21 @@ impl Agent {
     fn opening<'a>(&'a self, wallet: &'a Wallet) -> Opening<'a> {
         let Self { key, endpoint, clock, book, trust, finder, .. } = self;
         let (currency, now, trust) = (wallet.currency(), clock.now(), *trust);
+        let money = self.money.clone();
         let operators = self.operators.lock().expect("no panic under this lock").clone();
-        Opening { key, endpoint, finder, book, wallet, currency, clock, now, trust, operators }
+        Opening {
+            key,
+            endpoint,
+            finder,
+            book,
+            wallet,
+            currency,
+            clock,
+            now,
+            trust,
+            money,
+            operators,
+        }
     }
 
     /// Says what contracts for a new set would cost, and how sure they would be; opens and pays nothing.

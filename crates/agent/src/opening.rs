@@ -25,6 +25,7 @@ use crate::ending;
 use crate::entropy;
 use crate::finding::Finder;
 use crate::journal::BookFile;
+use crate::money::Money;
 use crate::session::{Session, offer_of};
 use crate::wallet::Wallet;
 use fondaco_codec::List;
@@ -102,6 +103,8 @@ pub struct Opening<'a> {
     pub now: Timestamp,
     /// How much hosts are trusted with at once.
     pub trust: Trust,
+    /// How sums are told.
+    pub money: Money,
     /// Who runs hosts, as their asks say; what the book has of it counts besides.
     pub operators: BTreeMap<EntityId, Label>,
 }
@@ -322,7 +325,8 @@ impl Opening<'_> {
         if room < size_max {
             return Some(format!("it has room for {room}, not for {size_max}"));
         }
-        self.book.read(|book| self.trust.refusal(book, asked, prices, size_max, self.now))
+        let of_host = (prices, size_max);
+        self.book.read(|book| self.trust.refusal(book, asked, of_host, self.now, &self.money))
     }
 
     /// Ends contracts that were opened for a choice that came to nothing, or whose slots others have taken, so that

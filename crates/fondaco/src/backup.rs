@@ -24,12 +24,12 @@ use crate::cli::{BackupCommand, SeekArgs};
 use crate::endpoints;
 use crate::entities::address;
 use crate::failure::{Code, Failure};
-use crate::home::Home;
+use crate::home::{Home, WalletConfig};
 use crate::offers::HOST_HINT;
 use crate::screen::{Bars, say};
 use crate::seeking::{seek, tell_named, will_tell};
 use fondaco_agent::delegate::Entrusted;
-use fondaco_agent::{Agent, AgentError, ContractStatus, Objects, Repo, Seek};
+use fondaco_agent::{Agent, AgentError, ContractStatus, Money, Objects, Repo, Seek};
 use fondaco_contract::Bill;
 use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Duration};
@@ -98,13 +98,21 @@ async fn open_as_owner(
     let key = home.key()?;
     let endpoint = endpoints::bind(&key).await?;
     let agent = Agent::open(&home.folder("agent")?, key, endpoint, Arc::new(SystemClock))?;
-    let agent = agent.seeking(seek);
+    let agent = agent.seeking(seek).with_money(money(home.wallet().unwrap_or_default()));
     let agent = match entrusted {
         Some(entrusted) => agent.looking_after(entrusted),
         None => agent,
     };
     agent.finish_renewals().await?;
     Ok(agent)
+}
+
+/// Tells sums in the currencies that are held here.
+fn money(wallet: WalletConfig) -> Money {
+    Money::shown_by(move |currency, amount| {
+        let issuer = currency.issuer().to_string();
+        wallet.find(Some(&issuer)).ok().map(|currency| currency.show(amount))
+    })
 }
 
 /// Brings the repository together with a cache, if one is wanted, and with progress that tells what was spent.

@@ -92,6 +92,12 @@ async fn lost_slots_are_made_anew_and_outlive_the_others() {
     market.world.kill(&hosts[0]).await.unwrap();
     alter(&market.world.home(&hosts[1]).join("shards"));
     let (one, two) = (market.fresh_host("fresh-1").await, market.fresh_host("fresh-2").await);
+    // Hosts that would take more than the budget are passed over, and all sums are told in the currency.
+    let poor = ["backup", "repair", "--now", "--host", &one, "--budget", "0.000001 TST"];
+    let refused = market.world.run_to("buyer", poor, 1).await.unwrap();
+    let why = find(&refused, "unrepaired")["why"].as_str().unwrap();
+    let is_told = why.contains(" TST, and of the budget 0.000001 TST are left");
+    assert!(is_told && !why.contains("units"), "{why}");
     let repaired =
         market.backup("buyer", &["repair", "--now", "--host", &one, "--host", &two]).await;
     let health = find(&repaired, "health");
@@ -195,7 +201,9 @@ async fn a_repair_that_is_killed_goes_on_and_pays_nothing_twice() {
 
     // The lost host returns, too late for its slot, and is paid what it earned. No money is made, lost, or left held.
     market.world.start(&hosts[0], ["up", "--listen", &socket]).await.unwrap();
-    market.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+    let ended = market.world.run("buyer", ["contracts", "end", "--yes"]).await.unwrap();
+    let paid = ended.iter().filter_map(|line| line["paid"].as_str()?.parse::<f64>().ok());
+    assert!(paid.sum::<f64>() > 0.0, "{ended:?}");
     let mut sum = 0.0;
     for who in market.hosts.iter().map(String::as_str).chain(["buyer"]) {
         let line = market.world.ask(who, ["balance"]).await.unwrap();

@@ -117,10 +117,11 @@ impl Opening<'_> {
             if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
                 && held > left
             {
+                let money = |amount| self.money.show(self.currency, amount);
                 pass_over(format!(
-                    "its contract may cost up to {} units, and of the budget {} are left",
-                    held.get(),
-                    left.get()
+                    "its contract may cost up to {}, and of the budget {} are left",
+                    money(held),
+                    money(left)
                 ));
                 continue;
             }

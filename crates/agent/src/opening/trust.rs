@@ -12,6 +12,7 @@
 
 use super::at_risk;
 use crate::book::{Book, Stage};
+use crate::money::Money;
 use fondaco_contract::PriceList;
 use fondaco_crypto::EntityId;
 use fondaco_reputation::Limits;
@@ -41,9 +42,9 @@ impl Trust {
         &self,
         book: &Book,
         asked: &[PriceList],
-        prices: &PriceList,
-        size_max: Bytes,
+        (prices, size_max): (&PriceList, Bytes),
         now: Timestamp,
+        money: &Money,
     ) -> Option<String> {
         let (provider, ahead) = (prices.provider, at_risk(prices, size_max));
         if let Some(newcomer) = self.newcomer {
@@ -67,14 +68,15 @@ impl Trust {
             (None, None) => return None,
         };
         (ahead.get() > cap).then(|| {
-            let ahead = ahead.get();
+            let show = |amount| money.show(prices.currency, amount);
+            let (ahead, cap) = (show(ahead), show(Amount::new(cap)));
             match self.limits {
                 Some(_) => format!(
-                    "it would be trusted with {ahead} units at once, and has earned {cap}; --newcomer-prepaid lets \
-                     newcomers have more"
+                    "it would be trusted with {ahead} at once, and has earned {cap}; --newcomer-prepaid lets newcomers have \
+                     more"
                 ),
                 None => format!(
-                    "it would be trusted with {ahead} units at once, and by what others ask and it has shown so far it is \
+                    "it would be trusted with {ahead} at once, and by what others ask and it has shown so far it is \
                      with {cap}; --newcomer-prepaid lets newcomers have more"
                 ),
             }
@@ -141,6 +143,18 @@ mod tests {
         book
     }
 
+    /// Why a host may not have that, if so, in a currency that is written like this.
+    fn refused(
+        trust: &Trust,
+        book: &Book,
+        asked: &[PriceList],
+        prices: &PriceList,
+        size_max: Bytes,
+    ) -> Option<String> {
+        let money = Money::shown_by(|_, amount| Some(format!("{}.00 CLR", amount.get())));
+        trust.refusal(book, asked, (prices, size_max), NOW, &money)
+    }
+
     #[test]
     fn room_grows_with_what_was_proven() {
         let trust = Trust { newcomer: Some(ROOM), ..Trust::ANY };
@@ -156,11 +170,11 @@ mod tests {
             (9, 64, 1, false),
         ] {
             let book = book(1, lived, not_kept);
-            let refusal = trust.refusal(&book, &[], &prices(1, 1), Bytes::new(size << 30), NOW);
+            let refusal = refused(&trust, &book, &[], &prices(1, 1), Bytes::new(size << 30));
             assert_eq!(refusal.is_none(), may, "{lived} {not_kept} {size}: {refusal:?}");
         }
         assert_eq!(
-            trust.refusal(&book(1, 0, 0), &[], &prices(1, 1), Bytes::new(2 << 30), NOW).unwrap(),
+            refused(&trust, &book(1, 0, 0), &[], &prices(1, 1), Bytes::new(2 << 30)).unwrap(),
             "it would be trusted with 2.0 GiB, and by what it has shown so far it is with 1.0 GiB; --newcomer-room lets \
              newcomers have more"
         );
@@ -192,8 +206,7 @@ mod tests {
             (&[1, 1000], 1000, false),
             (&[1000, 1000, 1000, 1], 1000, true),
         ] {
-            let refusal =
-                trust.refusal(&Book::default(), &asked(opens), &prices(1, open), size, NOW);
+            let refusal = refused(&trust, &Book::default(), &asked(opens), &prices(1, open), size);
             assert_eq!(refusal.is_none(), may, "{opens:?} {open}: {refusal:?}");
         }
         // Money that the owner names counts instead.
@@ -202,7 +215,8 @@ mod tests {
         let trust = Trust { limits: Some(limits), ..trust };
         for (open, may) in [(15, true), (21, false)] {
             let refusal =
-                trust.refusal(&Book::default(), &asked(&[1000]), &prices(1, open), size, NOW);
+                refused(&trust, &Book::default(), &asked(&[1000]), &prices(1, open), size);
+            assert!(refusal.iter().all(|why| why.contains("20.00 CLR") && !why.contains("units")));
             assert_eq!(refusal.is_none(), may, "{open}: {refusal:?}");
         }
     }
@@ -216,7 +230,7 @@ mod tests {
             let asked: Vec<PriceList> =
                 spread.iter().map(|percent| prices(1, base + base * percent / 100)).collect();
             for prices in &asked {
-                let refusal = Trust::DEFAULT.refusal(&Book::default(), &asked, prices, Bytes::new(size), NOW);
+                let refusal = refused(&Trust::DEFAULT, &Book::default(), &asked, prices, Bytes::new(size));
                 prop_assert_eq!(refusal, None);
             }
         }

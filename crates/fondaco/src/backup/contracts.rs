@@ -65,7 +65,8 @@ pub(crate) async fn contracts(
             for (contract, result) in agent.end_contracts().await {
                 match result {
                     Ok(paid) if json => {
-                        let line = json!({ "event": "ended", "contract": contract.to_string(), "paid": paid.map(Amount::get) });
+                        let paid = paid.map(|paid| plain(&agent, &wallet, contract, paid));
+                        let line = json!({ "event": "ended", "contract": contract.to_string(), "paid": paid });
                         say(&line.to_string());
                     }
                     Ok(Some(paid)) => {
@@ -134,14 +135,34 @@ pub(crate) fn budget_of(
     Ok(budget.read(currency.scale()?)?.amount)
 }
 
+/// The currency of a contract, unless it was removed from here.
+fn currency_of<'a>(
+    agent: &Agent,
+    wallet: &'a WalletConfig,
+    contract: ContractId,
+) -> Option<&'a CurrencyConfig> {
+    let of = |book: &Book| Some(book.contract(contract)?.terms.prices.currency.issuer());
+    let issuer = agent.book().read(of)?.to_string();
+    wallet.find(Some(&issuer)).ok()
+}
+
 /// Shows what was paid under a contract in its currency.
 fn money(agent: &Agent, wallet: &WalletConfig, contract: ContractId, paid: Amount) -> String {
-    let of = |book: &Book| Some(book.contract(contract)?.terms.prices.currency.issuer());
-    let issuer = agent.book().read(of).map(|issuer| issuer.to_string());
-    match wallet.find(issuer.as_deref()) {
-        Ok(currency) => currency.show(paid),
-        Err(_) => format!("{} units", paid.get()), // Of a currency that was removed from here.
+    match currency_of(agent, wallet, contract) {
+        Some(currency) => currency.show(paid),
+        None => format!("{} units", paid.get()),
     }
+}
+
+/// The same without the symbol, as sums are in JSON; nothing of a currency of which it is not known how it is written.
+fn plain(
+    agent: &Agent,
+    wallet: &WalletConfig,
+    contract: ContractId,
+    paid: Amount,
+) -> Option<String> {
+    let scale = currency_of(agent, wallet, contract)?.scale().ok()?;
+    Some(scale.show(paid).to_string())
 }
 
 /// What renewing came to.

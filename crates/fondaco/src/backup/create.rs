@@ -1,6 +1,7 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
 use super::contracts::{Renewals, renew};
+use super::sums::in_currency;
 use super::used_up::{self, Allowance};
 use super::{open_seeking, owed, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
@@ -465,7 +466,7 @@ pub(crate) async fn open_contracts(
 ) -> Result<Amount, Failure> {
     let wallet = wallet(home, currency, addresses).await?;
     let opened = agent.open_contracts(&wallet, addresses, wish).await;
-    let opened = opened.map_err(|error| unaffordable(error, currency))?;
+    let opened = opened.map_err(|error| not_opened(error, currency))?;
     let (k, n) = (opened.code.k(), opened.code.n());
     if json {
         let line = json!({
@@ -488,26 +489,21 @@ pub(crate) async fn open_contracts(
     Ok(opened.held)
 }
 
-/// Says in the currency what contracts would cost that there is no money for.
-pub(super) fn unaffordable(error: AgentError, currency: &CurrencyConfig) -> Failure {
-    match error {
-        AgentError::Issuer(Refusal::Ledger {
-            refusal: LedgerRefusal::InsufficientFunds { available, wanted },
-        }) => Failure::new(format!(
-            "the contracts may cost up to {}, and you have {}: nothing was opened",
-            currency.show(wanted),
-            currency.show(available)
-        ))
-        .code(Code::Funds)
-        .hint("get more of it, or ask for less: a smaller size, fewer --epochs, a lower --survive"),
-        AgentError::OverBudget { wanted, left, .. } => Failure::new(format!(
-            "these contracts may cost up to {}, the budget is {}",
-            currency.show(wanted),
-            currency.show(left)
-        ))
-        .code(Code::Funds)
-        .hint("raise --budget, lower --survive or --epochs, or name cheaper hosts"),
-        error => error.into(),
+/// Says in the currency why contracts were not opened.
+fn not_opened(error: AgentError, currency: &CurrencyConfig) -> Failure {
+    let is_beyond = matches!(
+        &error,
+        AgentError::OverBudget { .. }
+            | AgentError::Issuer(Refusal::Ledger {
+                refusal: LedgerRefusal::InsufficientFunds { .. }
+            })
+    );
+    let failure = in_currency(error, currency);
+    match is_beyond {
+        true => failure.hint(
+            "raise --budget or get more money; or ask for less: a smaller size, fewer --epochs, a lower --survive, cheaper hosts",
+        ),
+        false => failure,
     }
 }
 
