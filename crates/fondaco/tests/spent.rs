@@ -233,6 +233,37 @@ async fn a_repair_with_a_budget_renews_what_is_used_up() {
     market.world.end().await;
 }
 
+/// A repair that goes on by itself has the sum anew in each round, and renews nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_round_has_its_sum_and_what_was_renewed_stays_so() {
+    let market = backed_up().await;
+    market.read_all_that_holds_pay().await;
+    let told = market.world.run_to("buyer", ["backup", "repair"], 5).await.unwrap();
+    let used_up = all(&told, "used_up").len();
+    let open = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let hold = |line: &Value| line["hold_max"].as_str().unwrap().parse::<f64>().unwrap();
+    let most = all(&open, "contract").iter().map(|line| hold(line)).fold(0.0, f64::max);
+    // A little more than for one: so many rounds, and one that finds nothing to do.
+    let budget = format!("{:.6} TST", most * 1.2);
+    let rounds = ["backup", "repair", "--every", "1s", "--budget", &budget];
+    let lines = market.rounds("buyer", &rounds, used_up + 2);
+    let renewed = all(&lines, "renewed");
+    let of: BTreeSet<_> = renewed.iter().map(|line| line["contract"].to_string()).collect();
+    assert!(of.len() == renewed.len() && of.len() >= used_up, "each once: {lines:?}");
+    let health = |line: &Value| line["event"] == "health";
+    for round in lines.split(health) {
+        let held: f64 = all(round, "renewed")
+            .iter()
+            .map(|line| line["held"].as_str().unwrap().parse::<f64>().unwrap())
+            .sum();
+        assert!(held <= most * 1.2, "{round:?}");
+    }
+    let last = lines.rsplit(health).nth(1).unwrap();
+    assert!(all(last, "used_up").is_empty(), "{last:?}");
+    assert_eq!(market.open().await.len(), 4);
+    market.world.end().await;
+}
+
 /// A delegate's contracts, which only pay for reading, are used up by its audits alone; with a budget it goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_goes_on_auditing_within_its_budget() {
