@@ -334,10 +334,10 @@ impl Book {
                 if let Some(read) = self.unanswered.remove(from) {
                     self.unanswered.insert(*to, read);
                 }
-                if let (Some(loss), Some(tab)) = (self.losses.remove(from), tab) {
+                if let (Some(loss), Some(tab), Some(paid)) = (self.losses.remove(from), tab, paid) {
                     let (old, new) =
                         (self.known(*from)?.terms.prices, self.known(*to)?.terms.prices);
-                    let carried = loss.carried(&old, &tab, &new);
+                    let carried = loss.carried(&old, (&tab, paid), &new);
                     if carried != Loss::default() {
                         self.losses.insert(*to, carried);
                     }

@@ -14,6 +14,7 @@ use crate::opening::open_by;
 use crate::session::{Closed, Session};
 use crate::{Agent, AgentError, BookFile, Wallet};
 use fondaco_contract::{ContractId, Ending, SKEW_MAX, State, Tab};
+use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_lcp::{Refusal, Request, Response};
 use fondaco_ledger::{HoldId, HoldState, Refusal as Refused};
 use fondaco_ports::market::Reason;
@@ -87,6 +88,13 @@ impl Agent {
         let mut ended = ending.join_all().await;
         ended.sort_by_key(|(contract, _)| *contract);
         ended
+    }
+
+    /// Returns the most that is held in the currency of an issuer for renewals, and for contracts that only pay for reading, that did
+    /// not come about.
+    pub fn idle(&self, issuer: EntityId) -> Amount {
+        let (currency, now) = (CurrencyId::issued_by(issuer), self.clock.now());
+        self.book().read(|book| book.idle(currency, now))
     }
 
     /// Asks the issuer about holds of renewals, and of contracts that only pay for reading, that did not come about: what it has no

@@ -9,7 +9,7 @@
 //!
 //! A buyer resumes from the account that the provider shows (decision 1). What that account counts beyond what was
 //! answered is a loss; so are steps of a put that must be sent again. One step may be lost (the price of the dearest there
-//! is), and one more for every [`STEPS_PER_CHANCE`] that the account counts: connections break among the honest too. After
+//! is), and one more for the price of every [`STEPS_PER_CHANCE`] that were counted: connections break among the honest too. After
 //! that nothing more is paid for, so that a provider that takes a step and breaks off gains what may be lost and the step that
 //! shows it, however often it is asked (decision 18).
 //!
@@ -24,7 +24,7 @@ use fondaco_contract::{PriceList, READ_UNIT, Tab, read_charged};
 use fondaco_ports::market::AGAIN_MAX;
 use fondaco_units::{Amount, Bytes, Price};
 
-/// How many steps that were counted earn a provider another chance.
+/// The price of how many steps, of the dearest there are, earns a provider another chance: bytes that cost nothing earn none.
 const STEPS_PER_CHANCE: u64 = 64;
 
 /// A put that broke off.
@@ -89,10 +89,16 @@ impl Loss {
     }
 
     /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
-    /// less those that were earned.
-    pub(crate) fn carried(&self, old: &PriceList, tab: &Tab, new: &PriceList) -> Self {
+    /// less those that were earned. The account is the provider's last word, and is believed as far as it was `paid`.
+    pub(crate) fn carried(
+        &self,
+        old: &PriceList,
+        (tab, paid): (&Tab, Amount),
+        new: &PriceList,
+    ) -> Self {
         let lost = self.lost.saturating_add(self.read.map_or(0, |read| read.counted));
-        let earned = dearest(old).saturating_mul((steps_of(old, tab) / STEPS_PER_CHANCE).into());
+        let served = served(old, tab).min(u128::from(paid.get()) * Price::PARTS);
+        let earned = dearest(old).saturating_mul(chances(old, served).into());
         let left = lost.saturating_sub(earned);
         let lost = match dearest(old) {
             0 => 0,
@@ -217,9 +223,14 @@ impl Losses {
         self.lost = self.lost.saturating_add(counted);
     }
 
-    /// A shard was deleted: that it is not sent again is our own choice.
-    pub(crate) fn forget_read_of(&mut self, shard: ShardId) {
-        self.read = self.read.filter(|read| read.shard != shard);
+    /// Returns whether a read was not answered, so that something may have to be sent again.
+    pub(crate) const fn is_reading(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Returns whether a read of a shard was not answered: it is to be sent again before the shard is deleted.
+    pub(crate) fn reads(&self, shard: ShardId) -> bool {
+        self.read.is_some_and(|read| read.shard == shard)
     }
 
     /// Nobody waits for the answer any more: by our own choice. What was to be read can be sent again, and a put gone on with; of
@@ -231,9 +242,9 @@ impl Losses {
         self.asked = false;
     }
 
-    /// Returns whether an answer is waited for.
-    pub(crate) const fn is_asked(&self) -> bool {
-        self.asked
+    /// Returns whether an answer is waited for, or a put is begun that is neither done nor known to be broken.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        self.asked || (self.put.is_some() && !self.put_broke)
     }
 
     /// A request failed: if it was one that is paid for, what it took is not known.
@@ -357,17 +368,27 @@ impl Losses {
     /// Returns what was lost and what may be, in units, if no more is to be paid.
     pub(crate) fn over(&self, prices: &PriceList) -> Option<(Amount, Amount)> {
         let step = prices.step_max.get();
-        let counted = self.confirmed.map_or(0, |tab| steps_of(prices, &tab));
-        let chances = self.risk.saturating_add(counted / STEPS_PER_CHANCE);
+        let earned = self.confirmed.map_or(0, |tab| chances(prices, served(prices, &tab)));
+        let chances = self.risk.saturating_add(earned);
         let limit = parts(dearest(prices)).saturating_mul(i128::from(chances));
         let open = if self.unexplained { parts(prices.write.parts_for(step)) } else { 0 };
         (self.lost > limit.saturating_add(open)).then(|| (units(self.lost), units(limit)))
     }
 }
 
-/// How many steps an account counts.
-fn steps_of(prices: &PriceList, tab: &Tab) -> u64 {
-    tab.meter.written.saturating_add(tab.meter.read) / prices.step_max.get().max(1)
+/// What the bytes in and out are charged that an account counts: at most what vouchers cover, whatever a provider says that it
+/// served for nothing.
+fn served(prices: &PriceList, tab: &Tab) -> u128 {
+    let written = prices.write.parts_for(tab.meter.written);
+    written.saturating_add(prices.read.parts_for(tab.meter.read))
+}
+
+/// How many chances service of so much money earns.
+fn chances(prices: &PriceList, served: u128) -> u64 {
+    let step = prices.step_max.get();
+    let step = prices.write.parts_for(step).max(prices.read.parts_for(step));
+    let steps = served / step.max(1);
+    u64::try_from(steps / u128::from(STEPS_PER_CHANCE)).unwrap_or(u64::MAX)
 }
 
 /// What the dearest step there is costs: a read that begins and ends inside a unit is charged for both of them whole.
@@ -663,13 +684,6 @@ mod tests {
         game.host.meter.read = 0;
         game.sync();
         assert_eq!((game.losses.lost, game.losses.counted_read()), (0, None));
-        // A shard that its owner deleted is asked for no more.
-        let mut game = Game::new();
-        broken(&mut game);
-        game.losses.forget_read_of(shard(2));
-        assert!(game.losses.counted_read().is_some());
-        game.losses.forget_read_of(shard(1));
-        assert_eq!((game.losses.lost, game.losses.counted_read()), (0, None));
     }
 
     #[test]
@@ -751,18 +765,46 @@ mod tests {
             tries: 0,
         };
         let known = |lost, read| Loss { lost, read, ..Loss::default() };
-        for (lost, read, steps, expected) in [
-            (0, None, 0, 0),
-            (step, None, 0, 1),
-            (2 * step, None, 64, 1),
-            (step, None, 64, 0),
-            (step, Some(counted(step)), 0, 2),
-            (9 * step, None, 128, 7),
+        let enough = units(parts(old.read.parts_for(128 * STEP)));
+        for (lost, read, steps, paid, expected) in [
+            (0, None, 0, enough, 0),
+            (step, None, 0, enough, 1),
+            (2 * step, None, 64, enough, 1),
+            (step, None, 64, enough, 0),
+            (step, Some(counted(step)), 0, enough, 2),
+            (9 * step, None, 128, enough, 7),
+            // What was never paid for earns nothing, whatever its account says in the end.
+            (step, None, 1 << 40, Amount::new(enough.get() / 3), 1),
         ] {
-            let carried = known(lost, read).carried(&old, &tab(steps), &new);
+            let carried = known(lost, read).carried(&old, (&tab(steps), paid), &new);
             assert_eq!(carried, known(expected * dearest(&new), None), "{lost} {steps}");
         }
-        assert_eq!(known(step, None).carried(&old, &tab(0), &old), known(step, None));
+        assert_eq!(known(step, None).carried(&old, (&tab(0), enough), &old), known(step, None));
+    }
+
+    /// A provider may sell bytes in for nothing, and count as many as it likes: no voucher covers them.
+    #[test]
+    fn bytes_that_cost_nothing_earn_nothing() {
+        for (write, read) in [(0, 1 << 42), (1 << 41, 0), (1, 1 << 42)] {
+            let mut game = Game::new();
+            let prices = &mut game.terms.prices;
+            (prices.write, prices.read) = (Price::from_parts(write), Price::from_parts(read));
+            let free =
+                if read > write { &mut game.host.meter.written } else { &mut game.host.meter.read };
+            *free = 1 << 50;
+            game.sync();
+            let mut taken = 0;
+            while !game.is_over() {
+                taken += 1;
+                assert!(taken < 5, "paid without end");
+                game.losses.asks();
+                let meter = &mut game.host.meter;
+                let meter = if read > write { &mut meter.read } else { &mut meter.written };
+                *meter += STEP;
+                game.losses.broke();
+                game.sync();
+            }
+        }
     }
 
     #[test]

@@ -165,6 +165,30 @@ impl Repo {
         [Snapshot, Index, Pack].map(|kind| self.objects.list(kind).len()).iter().sum()
     }
 
+    /// Sees that there is nothing that no configuration opens.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::Invalid`] if there are [unopened](Self::unopened) objects.
+    pub fn refuse_unopened(&self) -> Result<(), AgentError> {
+        let unopened = self.unopened();
+        if unopened > 0 {
+            let objects = match unopened {
+                1 => "1 object".to_owned(),
+                more => format!("{more} objects"),
+            };
+            return Err(AgentError::Invalid {
+                what: format!(
+                    "a client of `fondaco gateway restic` has stored {objects}, and no configuration that opens them; \
+                     a backup would have one of its own, and they could never be opened"
+                ),
+                hint: "let it store the rest; or remove them with --discard-unopened; or back up from another identity"
+                    .to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// Removes what is [unopened](Self::unopened), and says how much that was.
     ///
     /// # Errors
@@ -200,21 +224,7 @@ impl Repo {
             what: format!("the path {} is not UTF-8", folder.display()),
             hint: "name the folder by a path that is; names inside it may be anything".to_owned(),
         })?;
-        let unopened = self.unopened();
-        if unopened > 0 {
-            let objects = match unopened {
-                1 => "1 object".to_owned(),
-                more => format!("{more} objects"),
-            };
-            return Err(AgentError::Invalid {
-                what: format!(
-                    "a client of `fondaco gateway restic` has stored {objects}, and no configuration that opens them; \
-                     a backup would have one of its own, and they could never be opened"
-                ),
-                hint: "let it store the rest; or remove them with --discard-unopened; or back up from another identity"
-                    .to_owned(),
-            });
-        }
+        self.refuse_unopened()?;
         let explain = |error: Box<RusticError>| self.explain(&error);
         let unfinished = self.objects.book().read(|book| book.unfinished());
         self.objects.book().record(&Event::BackupStarted)?;

@@ -49,7 +49,7 @@ use fondaco_units::{Amount, Bytes, Timestamp};
 use silence::Heard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// What became of a shard that was put.
@@ -136,6 +136,18 @@ impl Default for State {
             losses: Losses::new(Loss::default(), 1),
             noted: Loss::default(),
         }
+    }
+}
+
+/// A put that is waited for. Where its process stops waiting, what it has come to is noted.
+struct Putting<'a> {
+    session: &'a Session,
+    state: MutexGuard<'a, State>,
+}
+
+impl Drop for Putting<'_> {
+    fn drop(&mut self) {
+        self.session.stops(&mut self.state);
     }
 }
 
@@ -386,16 +398,17 @@ impl Session {
 
     /// Stores a shard: when this returns, it is on the host's disk.
     pub async fn put(&self, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
-        let mut state = self.lock().await?;
+        let mut putting = Putting { session: self, state: self.lock().await? };
+        let state = &mut *putting.state;
         let done = async {
             let open = state.connection.clone().filter(|open| !open.is_closed());
-            let ready = self.ready(&mut state, Purpose::Keeping);
+            let ready = self.ready(state, Purpose::Keeping);
             let ready = self.while_heard(open, ready).await?;
             let over = Some(ready.0.clone());
-            self.while_heard(over, self.put_steps(&mut state, ready, shard, bytes)).await
+            self.while_heard(over, self.put_steps(state, ready, shard, bytes)).await
         };
         let done = done.await;
-        self.after(&mut state, done)
+        self.after(state, done)
     }
 
     /// Asks whether a shard of so many bytes is on the host's disk under this contract; nothing is charged.
@@ -558,6 +571,11 @@ impl Session {
     /// Deletes a shard; nothing is charged. Returns the host's word for it, which is to be kept.
     pub async fn delete(&self, shard: ShardId) -> Result<SignedDeletion, AgentError> {
         let mut state = self.lock().await?;
+        if state.losses.reads(shard) {
+            // Once it is deleted, it cannot be sent again.
+            let explained = self.explain_before(&mut state).await;
+            self.after(&mut state, explained)?;
+        }
         let connection = self.connected(&mut state).await?;
         let contract = self.contract();
         let done = ask(&connection, &Request::Delete { contract, shard }).await;
@@ -571,8 +589,6 @@ impl Session {
         if (of, named) != (contract, *shard.digest()) || receipt.verify(self.provider()).is_err() {
             return Err(self.doubt("its receipt is not of what it was to delete"));
         }
-        state.losses.forget_read_of(shard);
-        self.note(&mut state)?;
         Ok(receipt)
     }
 

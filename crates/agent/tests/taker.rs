@@ -9,7 +9,7 @@ use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::Clock;
-use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::market::{AGAIN_MAX, Frame as _, Payload, Reason, Request, Response, Step};
 use fondaco_transport::{Endpoint, Protocol, Stream};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 use std::net::SocketAddr;
@@ -61,6 +61,7 @@ struct Books {
     /// The shard whose reads it sends again, as an honest one does; and how often it did.
     sends_again: Option<Vec<u8>>,
     sent_again: u32,
+    asked_again: u32,
     taken: u64,
     /// How often it was paid for one more epoch.
     advances: u64,
@@ -126,6 +127,7 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
         }
         Request::Again { offset, length, .. } => {
             let mut books = books.lock().unwrap();
+            books.asked_again += 1;
             let shard = books.sends_again.clone()?;
             books.sent_again += 1;
             let (_, outboard) = Outboard::read(&shard[..], SIZE).unwrap();
@@ -271,6 +273,34 @@ async fn a_read_that_is_sent_again_is_paid_for_once() {
     let all = Charge::Read { bytes: Bytes::new(SIZE) };
     assert_eq!(books.paid(), Tab::default().quote(&terms(), all).unwrap());
     assert_eq!(u64::from(books.sent_again), SIZE / STEP);
+}
+
+/// What was read and did not arrive is sent again before its shard is deleted; who does not send it has had a step, and the shard stays
+/// until that is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_sent_again_before_its_shard_is_deleted() {
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    for sends in [true, false] {
+        let sends_again = sends.then(|| bytes.clone());
+        let (session, books) = game_at(NOON, Books { sends_again, ..Books::default() }).await;
+        assert!(read(&session, shard, &books).await.is_err());
+        let mut deleted = 0;
+        for _ in 0..60 {
+            let done = session.delete(shard).await;
+            deleted += u32::from(matches!(
+                done,
+                Err(AgentError::Provider { reason: Reason::Malformed, .. }) // this villain deletes nothing
+            ));
+            if deleted > 0 {
+                break;
+            }
+        }
+        assert_eq!(deleted, 1);
+        let books = books.lock().unwrap();
+        assert_eq!(books.sent_again, u32::from(sends));
+        assert_eq!(books.asked_again, if sends { 1 } else { AGAIN_MAX });
+    }
 }
 
 /// Reads, and again if all it found was that the host had closed the connection before.

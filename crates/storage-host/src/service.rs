@@ -486,16 +486,18 @@ impl Shared {
         self.state.lock().expect("the core panicked; the host must be restarted")
     }
 
-    /// Takes nothing new from now on that lasts longer, and tells every contract.
+    /// What is to stay free on the disk.
     fn reserve(&self) -> Bytes {
         Bytes::new(self.reserve.load(Ordering::Relaxed))
     }
 
+    /// Sells by another configuration from now on; contracts keep their terms.
     pub(crate) fn sell(&self, config: HostConfig) {
         self.reserve.store(config.reserve.get(), Ordering::Relaxed);
         self.lock().host.set_config(config);
     }
 
+    /// Takes nothing new from now on that lasts longer, and tells every contract.
     pub(crate) fn leave(&self, at: Timestamp) {
         let now = self.clock.now();
         let mut state = self.lock();

@@ -9,8 +9,9 @@
 //! in its place. Decision 37.
 
 use super::{Renewal, Renewed, Span};
-use crate::book::{Book, ContractRecord, Stage, counts_on};
+use crate::book::{Book, ContractRecord, Event, Stage, counts_on};
 use crate::delegate::{EntrustedSlot, WATCH_SIZE};
+use crate::losses::Loss;
 use crate::session::offer_of;
 use crate::{Agent, AgentError, Objects, Wallet};
 use fondaco_contract::ContractId;
@@ -153,7 +154,31 @@ impl Agent {
             // What is open and in its slot serves, however the old one ends.
             tracing::info!(%error, "a contract that was followed by another could not be ended");
         }
+        self.carry_losses(from, &record)?;
         Ok(Renewed { to, held: record.hold_max, ends: record.terms.ends })
+    }
+}
+
+impl Agent {
+    /// Has what was lost under a contract be lost under the one that follows it; less what it earned, as far as it is known how it
+    /// ended.
+    fn carry_losses(&self, from: ContractId, to: &ContractRecord) -> Result<(), AgentError> {
+        let carried = self.book.read(|book| {
+            let old = book.contract(from)?;
+            let end = match &old.stage {
+                Stage::Ended(end) => end.tab.zip(end.paid),
+                Stage::Open | Stage::Intended => None,
+            };
+            let (tab, paid) = end.unwrap_or_default();
+            Some(book.loss(from).carried(&old.terms.prices, (&tab, paid), &to.terms.prices))
+        });
+        match carried {
+            Some(Loss { lost, behind, broke, put, read }) if lost > 0 => {
+                let contract = to.terms.id();
+                self.book.record(&Event::LossKept { contract, lost, behind, broke, put, read })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

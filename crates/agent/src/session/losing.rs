@@ -47,6 +47,15 @@ impl Session {
         Ok(())
     }
 
+    /// Nobody waits any more for what was asked, if anything was: that is noted.
+    pub(super) fn stops(&self, state: &mut State) {
+        if state.losses.is_under_way() {
+            state.losses.ends();
+            // Where the book cannot be written to any more, nobody knows what became of it.
+            let _ = self.note(state);
+        }
+    }
+
     /// Pays nothing more to a host that was paid too much for nothing.
     pub(super) fn check_losses(&self, state: &State) -> Result<(), AgentError> {
         match state.losses.over(&self.terms.prices) {

@@ -24,13 +24,15 @@ pub(super) struct Part {
     bytes: Vec<u8>,
 }
 
-/// How a step begins.
+/// What is left to do of a step.
 #[allow(clippy::large_enum_variant)] // one at a time, and soon taken apart
-enum Begun {
-    /// It was sent again just now.
-    Had(Vec<u8>),
+enum Todo {
+    /// All of it.
+    Begin { shard: ShardId, size: u64, range: Range<u64> },
     /// It is to be asked for.
     Ask(Asking),
+    /// Nothing: it was sent again just now.
+    Had(Vec<u8>),
 }
 
 /// A step that is waited for. Where its process stops waiting, that it was asked for is noted.
@@ -41,11 +43,7 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if self.state.losses.is_asked() {
-            self.state.losses.ends();
-            // Where the book cannot be written to any more, nobody knows what became of this step.
-            let _ = self.session.note(&mut self.state);
-        }
+        self.session.stops(&mut self.state);
     }
 }
 
@@ -77,10 +75,16 @@ impl Session {
             if let Some((_, error)) = state.failed.as_ref().filter(|(when, _)| *when > asked) {
                 return Err(error.clone().into());
             }
-            let begun = self.begin_read(&mut state, shard, size, start..end).await;
-            bytes.extend(match self.after(&mut state, begun)? {
-                Begun::Had(bytes) => bytes,
-                Begun::Ask(asking) => self.wait_for(state, asking).await?,
+            let step = if state.losses.is_reading() {
+                // It is sent again first, which nobody may break off: a host does so a few times only.
+                Todo::Begin { shard, size, range: start..end }
+            } else {
+                let begun = self.begin_read(&mut state, shard, size, start..end).await;
+                self.after(&mut state, begun)?
+            };
+            bytes.extend(match step {
+                Todo::Had(bytes) => bytes,
+                step => self.wait_for(state, step).await?,
             });
             self.answers.fetch_add(1, Ordering::Relaxed);
             start = end;
@@ -88,15 +92,16 @@ impl Session {
         Ok(bytes)
     }
 
+    /// Does what is left of a step, whether or not somebody still waits for it.
     async fn wait_for(
         self: &Arc<Self>,
         state: OwnedMutexGuard<State>,
-        asking: Asking,
+        todo: Todo,
     ) -> Result<Vec<u8>, AgentError> {
         let mut step = UnderWay { session: Arc::clone(self), state };
         let step = tokio::spawn(async move {
             let UnderWay { session, state } = &mut step;
-            let done = session.read_step(state, asking).await;
+            let done = session.finish_read(state, todo).await;
             session.after(state, done)
         });
         match step.await {
@@ -106,6 +111,27 @@ impl Session {
                 Err(_) => Err(TransportError::EndpointClosed.into()),
             },
         }
+    }
+
+    async fn finish_read(&self, state: &mut State, todo: Todo) -> Result<Vec<u8>, AgentError> {
+        let todo = match todo {
+            Todo::Begin { shard, size, range } => {
+                self.begin_read(state, shard, size, range).await?
+            }
+            begun => begun,
+        };
+        match todo {
+            Todo::Had(bytes) => Ok(bytes),
+            Todo::Ask(asking) => self.read_step(state, asking).await,
+            Todo::Begin { .. } => Err(AgentError::Store("a read was not begun".to_owned())),
+        }
+    }
+
+    /// Asks what a read that was not answered has come to, and has it sent again.
+    pub(super) async fn explain_before(&self, state: &mut State) -> Result<(), AgentError> {
+        let connection = self.connected(state).await?;
+        let tab = self.sync(state).await?;
+        self.explain_read(state, &connection, &tab).await
     }
 
     /// Has a read sent again that was counted and not answered; what is not sent again is lost.
@@ -150,10 +176,10 @@ impl Session {
         shard: ShardId,
         size: u64,
         range: Range<u64>,
-    ) -> Result<Begun, AgentError> {
+    ) -> Result<Todo, AgentError> {
         let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
         if let Some(part) = state.again.take_if(|part| part.shard == shard && part.range == range) {
-            return Ok(Begun::Had(part.bytes));
+            return Ok(Todo::Had(part.bytes));
         }
         self.check_losses(state)?;
         let offset = Bytes::new(range.start);
@@ -167,7 +193,7 @@ impl Session {
         state.tab = None;
         state.losses.asks_to_read(shard, Bytes::new(size), (offset, length));
         let request = Request::Get { contract: self.contract(), shard, offset, length, voucher };
-        Ok(Begun::Ask(Asking { connection, request, tab, shard, size, range }))
+        Ok(Todo::Ask(Asking { connection, request, tab, shard, size, range }))
     }
 
     async fn read_step(&self, state: &mut State, asking: Asking) -> Result<Vec<u8>, AgentError> {

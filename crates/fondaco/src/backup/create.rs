@@ -154,6 +154,7 @@ impl Create<'_> {
     async fn run(&self) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let began = Instant::now();
+        self.look_for_unopened().await?;
         let mut report = None;
         let (mut budget, mut failed) = (self.budget, BTreeSet::new());
         let CreateArgs { renew_within, epochs, .. } = self.args;
@@ -361,18 +362,32 @@ impl Create<'_> {
         let repo = repo(self.home, &self.agent, objects, false, self.json);
         let folder = self.folder.clone();
         let marks: &[&str] = if self.args.exclude_caches { &[folders::CACHE_MARK] } else { &[] };
-        let (discards, json) = (self.args.discard_unopened, self.json);
-        let work = tokio::task::spawn_blocking(move || {
-            if discards && repo.unopened() > 0 {
-                let removed = counted(repo.discard_unopened()?, "object");
-                say_progress(json, &format!("removed {removed} that no configuration opened"));
-            }
-            repo.backup(&folder, marks)
-        });
+        let work = tokio::task::spawn_blocking(move || repo.backup(&folder, marks));
         let every = (std::time::Duration::from_secs(self.args.keep_books_every), self.json);
         state::keep_during(self.home, &self.agent, objects, every, work)
             .await
             .map_err(|error| AgentError::Repository(error.to_string()))?
+    }
+
+    /// Ends before anything is paid for if a client of a gateway has stored what no configuration opens; or removes that.
+    async fn look_for_unopened(&self) -> Result<(), Failure> {
+        let repo =
+            || repo(self.home, &self.agent, &Arc::new(self.agent.objects()), false, self.json);
+        if repo().unopened() == 0 {
+            return Ok(());
+        }
+        self.agent.forget_lost().await?;
+        let repo = repo();
+        if !self.args.discard_unopened {
+            return Ok(repo.refuse_unopened()?);
+        }
+        let removed = tokio::task::spawn_blocking(move || repo.discard_unopened()).await;
+        let removed = removed.map_err(|error| AgentError::Repository(error.to_string()))??;
+        if removed > 0 {
+            let removed = counted(removed, "object");
+            say_progress(self.json, &format!("removed {removed} that no configuration opened"));
+        }
+        Ok(())
     }
 
     /// Says what a backup would need of new contracts, and what those would cost.

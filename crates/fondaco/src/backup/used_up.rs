@@ -121,7 +121,7 @@ pub(super) async fn renew(
 /// What came of renewing for who goes on by itself.
 #[derive(Debug, Default)]
 pub(crate) struct Renewing {
-    /// The most that is held for it now.
+    /// The most that is held for what was renewed.
     pub(crate) held: Amount,
     /// Whether anything was renewed.
     pub(crate) any: bool,
@@ -140,7 +140,8 @@ pub(crate) async fn renew_within(
     let wallet = open_wallet(home, currency).await?;
     let (mut renewals, mut held) = (Renewals::default(), Amount::ZERO);
     for renewal in agent.renew_used_up(&wallet, objects, left).await? {
-        held = held.checked_add(renewal.held).unwrap_or(Amount::MAX);
+        // What was tried in vain counts by itself, until it expires.
+        held = held.checked_add(renewal.opened()).unwrap_or(Amount::MAX);
         renewals.add(renewal, currency, json)?;
     }
     let any = !renewals.renewed.is_empty();

@@ -149,7 +149,8 @@ impl NewContracts {
             let left = self.left();
             (left.held, left.failed.union(failed).copied().collect::<BTreeSet<EntityId>>())
         };
-        let budget = budget.map(|all| all.saturating_sub(held));
+        let idle = agent.idle(currency.issuer()?.entity());
+        let budget = budget.map(|all| all.saturating_sub(held).saturating_sub(idle));
         let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
         let mut hosts = self.places.find(agent, currency, &wish, self.json).await?;
         hosts.retain(|host| !without.contains(&host.entity()));

@@ -83,7 +83,11 @@ impl Account {
         let step = prices.step_max.get();
         let written = u128::from(prices.write.parts()) * u128::from(step);
         let read = u128::from(prices.read.parts()) * u128::from(step + 2 * UNIT);
-        let counted = (self.known.used.written + self.known.used.read) / step;
+        let Used { written: bytes_in, read: bytes_out, .. } = self.known.used;
+        let served = u128::from(prices.write.parts()) * u128::from(bytes_in)
+            + u128::from(prices.read.parts()) * u128::from(bytes_out);
+        let plain = u128::from(prices.write.parts().max(prices.read.parts())) * u128::from(step);
+        let counted = u64::try_from(served / plain.max(1)).unwrap_or(u64::MAX);
         let steps = 1 + counted / STEPS_PER_CHANCE + self.cut_short;
         written.max(read) * u128::from(steps) + written
     }
@@ -94,7 +98,7 @@ impl Account {
     }
 }
 
-/// For how many steps that were counted one more may be lost.
+/// For the price of how many steps that was counted one more may be lost.
 const STEPS_PER_CHANCE: u64 = 64;
 
 /// What the provider of a contract could take and run with at least: the price to open, an epoch of keeping, and a step.
