@@ -1,5 +1,6 @@
 //! What can go wrong for a buyer, and what to do about it.
 
+use crate::repository::RepositoryError;
 use fondaco_contract::{ContractId, TabError};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Refusal;
@@ -165,8 +166,8 @@ pub enum AgentError {
     #[error("{0}")]
     Store(String),
     /// The backup library failed.
-    #[error("{0}")]
-    Repository(String),
+    #[error(transparent)]
+    Repository(RepositoryError),
     /// Something else that the caller can mend.
     #[error("{what}")]
     Invalid {
@@ -235,7 +236,8 @@ impl AgentError {
                 )
             }
             Self::Locked { .. } => Some("wait until it is done, then run this again".to_owned()),
-            Self::Store(_) | Self::Repository(_) => None,
+            Self::Store(_) => None,
+            Self::Repository(error) => error.hint(),
             Self::Placement { hint, .. } | Self::Invalid { hint, .. } => Some(hint.clone()),
         }
     }

@@ -82,8 +82,8 @@ pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, recei
 pub use renewing::{Renewal, Renewed};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
-    Forget, ForgetReport, Keep, PruneReport, Refused, Repo, RestoreReport, SnapshotInfo, Special,
-    TOP, View, repository_password,
+    Forget, ForgetReport, Keep, PruneReport, Refused, Repo, RepositoryError, RestoreReport,
+    SnapshotInfo, Special, TOP, View, repository_password,
 };
 pub use session::{Closed, Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};

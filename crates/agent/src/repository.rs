@@ -10,6 +10,7 @@
 //!   (reading only their last bytes), so that what they hold is neither sent nor paid for again.
 
 mod backend;
+mod failing;
 mod looking;
 mod restoring;
 mod sparse;
@@ -17,6 +18,7 @@ mod tending;
 mod view;
 mod walking;
 
+pub use failing::RepositoryError;
 pub use looking::{Change, Difference, Entry, EntryKind};
 pub use restoring::RestoreReport;
 pub use tending::{CheckReport, Forget, ForgetReport, Keep, PruneReport};
@@ -295,13 +297,13 @@ impl Repo {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
                 let what = text.unwrap_or("no reason was given").lines().next().unwrap_or_default();
-                AgentError::Repository(format!("the backup library gave up: {what}"))
+                RepositoryError::Other(format!("the backup library gave up: {what}")).into()
             })),
         }
     }
 
     fn explain(&self, error: &RusticError) -> AgentError {
-        self.backend.take_failure().unwrap_or_else(|| AgentError::Repository(error.display_log()))
+        self.backend.take_failure().unwrap_or_else(|| RepositoryError::of(error).into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a person is told when something fails: what happened, a hint, and an exit code.
 
-use fondaco_agent::AgentError;
+use fondaco_agent::{AgentError, RepositoryError};
 use fondaco_issuer::IssuerError;
 use fondaco_lcp::Refusal;
 use fondaco_storage_host::ServiceError;
@@ -207,6 +207,7 @@ impl From<AgentError> for Failure {
             | AgentError::Unreadable { spent: false, .. }
             | AgentError::AuditLog { .. } => Code::Verification,
             AgentError::Locked { .. } => Code::Locked,
+            AgentError::Repository(error) => repository_code(error),
             AgentError::Issuer(_)
             | AgentError::Provider { .. }
             | AgentError::Broker { .. }
@@ -217,10 +218,18 @@ impl From<AgentError> for Failure {
             | AgentError::Overstated { .. }
             | AgentError::Placement { .. }
             | AgentError::Store(_)
-            | AgentError::Repository(_)
             | AgentError::Invalid { .. } => Code::Other,
         };
         Self { what: error.to_string(), hint: error.hint(), code }
+    }
+}
+
+const fn repository_code(error: &RepositoryError) -> Code {
+    match error {
+        RepositoryError::NoSnapshot { .. } | RepositoryError::NoEntry { .. } => Code::NotFound,
+        RepositoryError::ManySnapshots { .. } => Code::Usage,
+        RepositoryError::OtherPassword => Code::Verification,
+        RepositoryError::Unwritable { .. } | RepositoryError::Other(_) => Code::Other,
     }
 }
 

@@ -106,10 +106,10 @@ impl Repo {
         let explain = |error: Box<RusticError>| self.explain(&error);
         self.guard(|| {
             let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
-            let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
+            let snapshot = self.snapshot(&repository, snapshot)?;
             let top = top(&repository, &snapshot).map_err(explain)?;
             let top = within(&top, inside)?;
-            let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
+            let node = self.node(&repository, &snapshot, &top)?;
             let mut options = LsOptions::default();
             options.recursive = recursive;
             for entry in repository.ls(&node, &options).map_err(explain)? {
@@ -130,18 +130,17 @@ impl Repo {
         let explain = |error: Box<RusticError>| self.explain(&error);
         self.guard(|| {
             let repository = self.opened()?.to_indexed_ids().map_err(explain)?;
-            let find = |name: &str| repository.get_snapshot_from_str(name, |_| true);
-            let (first, second) = (find(first).map_err(explain)?, find(second).map_err(explain)?);
+            let first = self.snapshot(&repository, first)?;
+            let second = self.snapshot(&repository, second)?;
             let top = |snapshot: &SnapshotFile| top(&repository, snapshot);
             let (one, other) = (top(&first).map_err(explain)?, top(&second).map_err(explain)?);
             // With several folders in either, only their whole paths tell which is which.
             let are_whole = one == WHOLE || other == WHOLE;
             let tree = |snapshot: &SnapshotFile, top: &str| {
                 let top = if are_whole { WHOLE } else { top };
-                Ok(repository.node_from_snapshot_and_path(snapshot, top)?.subtree)
+                Ok::<_, AgentError>(self.node(&repository, snapshot, top)?.subtree)
             };
-            let (one, other) = (tree(&first, &one), tree(&second, &other));
-            let (one, other) = (one.map_err(explain)?, other.map_err(explain)?);
+            let (one, other) = (tree(&first, &one)?, tree(&second, &other)?);
             let mut open = vec![(PathBuf::new(), one, other)];
             while let Some((at, one, other)) = open.pop() {
                 if one == other {

@@ -1,5 +1,6 @@
 //! Restoring a snapshot, or what is below a path in it, into a folder, and never outside of it.
 
+use super::failing::below;
 use super::walking::{Refused, Walk};
 use super::{Repo, looking, short};
 use crate::AgentError;
@@ -32,13 +33,13 @@ impl Repo {
         folder: &Path,
     ) -> Result<RestoreReport, AgentError> {
         let explain = |error: Box<RusticError>| self.explain(&error);
-        self.guard(|| {
+        let done = self.guard(|| {
             let repository = self.opened()?;
             let repository = repository.to_indexed().map_err(explain)?;
-            let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
+            let snapshot = self.snapshot(&repository, snapshot)?;
             let top = looking::top(&repository, &snapshot).map_err(explain)?;
             let top = looking::within(&top, inside)?;
-            let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
+            let node = self.node(&repository, &snapshot, &top)?;
             let is_folder = node.is_dir();
             let to = if is_folder { folder.to_owned() } else { folder.join(node.name()) };
             let path = to.to_str().ok_or_else(|| AgentError::Invalid {
@@ -58,20 +59,21 @@ impl Repo {
                 (true, None) => Vec::new(),
                 (false, _) => vec![node],
             };
-            let below = is_folder.then_some(to.as_path());
-            let mut walked = Walk::new(&repository, nodes.clone(), below, &stopped);
+            let walked_in = is_folder.then_some(to.as_path());
+            let mut walked = Walk::new(&repository, nodes.clone(), walked_in, &stopped);
             let plan = repository
                 .prepare_restore(&options, &mut walked, &destination, false)
                 .map_err(explain)?;
             let refused = walked.refused();
-            let walk = Walk::new(&repository, nodes, below, &stopped);
+            let walk = Walk::new(&repository, nodes, walked_in, &stopped);
             let (files, folders) = (plan.stats.files, plan.stats.dirs);
             let bytes = plan.restore_size;
             repository.restore(plan, &options, walk, &destination).map_err(explain)?;
             let entries = files.restore + files.modify + folders.restore + folders.modify;
             let problems = self.progress.problems();
             Ok(RestoreReport { snapshot: short(&snapshot), entries, bytes, problems, refused })
-        })
+        });
+        done.map_err(|error| below(folder, error))
     }
 }
 

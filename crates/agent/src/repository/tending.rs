@@ -119,6 +119,7 @@ impl Repo {
             all.sort_by(|one, other| one.time.cmp(&other.time));
             let ids = match which {
                 Forget::These(names) => {
+                    names.iter().try_for_each(|name| self.must_be_snapshot(name))?;
                     let found =
                         repository.get_snapshots_from_strs(names, |_| true).map_err(explain)?;
                     found.into_iter().map(|snapshot| snapshot.id).collect()

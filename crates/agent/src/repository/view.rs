@@ -110,10 +110,10 @@ impl Repo {
         let explain = |error: Box<RusticError>| self.explain(&error);
         let (repository, node) = self.guard(|| {
             let repository = self.opened()?.to_indexed().map_err(explain)?;
-            let snapshot = repository.get_snapshot_from_str(snapshot, |_| true).map_err(explain)?;
+            let snapshot = self.snapshot(&repository, snapshot)?;
             let top = looking::top(&repository, &snapshot).map_err(explain)?;
             let top = looking::within(&top, inside)?;
-            let node = repository.node_from_snapshot_and_path(&snapshot, &top).map_err(explain)?;
+            let node = self.node(&repository, &snapshot, &top)?;
             Ok((repository, node))
         })?;
         if !node.is_dir() {

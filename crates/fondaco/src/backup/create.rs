@@ -11,7 +11,9 @@ use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::Places;
 use crate::screen::{counted, say};
 use crate::wallet::client;
-use fondaco_agent::{Agent, AgentError, BackupReport, Durability, Objects, Quote, Wallet, Wish};
+use fondaco_agent::{
+    Agent, AgentError, BackupReport, Durability, Objects, Quote, RepositoryError, Wallet, Wish,
+};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Refusal;
 use fondaco_ledger::Refusal as LedgerRefusal;
@@ -366,7 +368,7 @@ impl Create<'_> {
         let every = (std::time::Duration::from_secs(self.args.keep_books_every), self.json);
         state::keep_during(self.home, &self.agent, objects, every, work)
             .await
-            .map_err(|error| AgentError::Repository(error.to_string()))?
+            .map_err(|error| AgentError::from(RepositoryError::Other(error.to_string())))?
     }
 
     /// Ends before anything is paid for if a client of a gateway has stored what no configuration opens; or removes that.

@@ -8,16 +8,22 @@ use crate::home::Home;
 use crate::screen::{complain, say};
 use fondaco_agent::RestoreReport;
 use fondaco_units::Bytes;
+use rustix::process::Signal;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Result<(), Failure> {
     let allowance = Reading::allowed(home, "restore", args.renew.as_deref())?;
     let agent = open(home, &args.read.seek, json).await?.with_risk(args.risk);
     let to = std::path::absolute(&args.to).map_err(|error| io("restore into", &args.to, &error))?;
-    std::fs::create_dir_all(&to).map_err(|error| io("make the folder", &to, &error))?;
+    std::fs::create_dir_all(&to).map_err(|error| {
+        io("make the folder", &to, &error).hint("name a place that can be written with --to")
+    })?;
+    // By default it ends the process where a file would grow beyond `ulimit -f`; what is caught is an error of the write.
+    let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
     let began = Instant::now();
     let objects = Arc::new(agent.objects());
     let reading = Reading::new(home, agent, "restore", allowance, json);
