@@ -82,7 +82,7 @@ pub use receipt::{RECEIPT_TEXT_BYTES_MAX, ReceiptError, receipt_from_text, recei
 pub use renewing::{Renewal, Renewed};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
-    Forget, ForgetReport, Keep, PruneReport, Refused, Repo, RepositoryError, RestoreReport,
+    Forget, ForgetReport, Keep, Place, PruneReport, Refused, Repo, RepositoryError, RestoreReport,
     SnapshotInfo, Special, TOP, View, repository_password,
 };
 pub use session::{Closed, Put, Session};

@@ -6,20 +6,24 @@
 //! # What always holds
 //!
 //! - Hosts see only ciphertext: the library encrypts under a key that only the owner's secret opens.
+//! - The folder that is backed up is in its snapshot like those below it, with its own permissions, owner, times and attributes.
 //! - A backup that was cut off is taken up where it was: packs that no index names are indexed first
 //!   (reading only their last bytes), so that what they hold is neither sent nor paid for again.
 
 mod backend;
 mod failing;
 mod looking;
+mod place;
 mod restoring;
 mod sparse;
 mod tending;
+mod topmost;
 mod view;
 mod walking;
 
 pub use failing::RepositoryError;
 pub use looking::{Change, Difference, Entry, EntryKind};
+pub use place::Place;
 pub use restoring::RestoreReport;
 pub use tending::{CheckReport, Forget, ForgetReport, Keep, PruneReport};
 pub use view::{Attributes, EntryNumber, Special, TOP, View};
@@ -32,9 +36,9 @@ use crate::progress::Progress;
 use backend::{Backend, Bars};
 use fondaco_crypto::{Digest, Domain, SecretKey};
 use rustic_core::{
-    BackupOptions, ConfigOptions, Credentials, KeyOptions, LocalSource, OpenStatus,
-    RepairIndexOptions, Repository, RepositoryBackends, RepositoryOptions, RusticError,
-    SnapshotOptions, repofile::SnapshotFile,
+    BackupOptions, ConfigOptions, Credentials, KeyOptions, OpenStatus, RepairIndexOptions,
+    Repository, RepositoryBackends, RepositoryOptions, RusticError, SnapshotOptions,
+    repofile::SnapshotFile,
 };
 use sparse::Source;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -259,8 +263,9 @@ impl Repo {
                 marks.iter().map(|&mark| mark.to_owned()).collect();
             let source = [PathBuf::from(path)];
             let BackupOptions { ignore_save_opts, excludes, ignore_filter_opts, .. } = &options;
-            let walk = LocalSource::new(*ignore_save_opts, excludes, ignore_filter_opts, &source);
-            let walk = Source(walk.map_err(explain)?);
+            let walk =
+                Source::new(folder.to_owned(), *ignore_save_opts, excludes, ignore_filter_opts)
+                    .map_err(explain)?;
             repository.archive(&options, &walk, snapshot, &source).map_err(explain)
         })?;
         self.objects.book().record(&Event::BackupFinished)?;

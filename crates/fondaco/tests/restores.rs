@@ -1,4 +1,4 @@
-//! What a restore does where it cannot write, and without what it is asked for.
+//! What a restore does with the folder that it writes into, with one file alone, and where it cannot write.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/demo/compare.rs"]
@@ -10,17 +10,102 @@ mod market;
 mod world;
 
 use market::{Market, market};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+const ATTRIBUTE: &str = "user.fondaco";
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn attribute(path: &Path) -> Option<Vec<u8>> {
+    let mut value = [0; 16];
+    let length = getxattr(path, ATTRIBUTE, &mut value[..]).ok()?;
+    Some(value[..length].to_vec())
+}
 
 impl Market {
+    /// Restores, and returns what is told at the end.
+    async fn restore(&self, what: &[&str], to: &Path) -> Value {
+        let end = ["--no-cache", "--to", to.to_str().unwrap()];
+        let args = [&["restore"], what, &end].concat();
+        let lines = self.backup("buyer", &args).await;
+        lines.into_iter().find(|line| line["event"] == "restore").unwrap()
+    }
+
     /// Runs a command that is to fail; returns its last line.
     async fn fails(&self, args: &[&str], code: i32) -> Value {
         let args = ["backup"].iter().chain(args);
         self.world.run_to("buyer", args.copied(), code).await.unwrap().pop().unwrap()
     }
+}
+
+/// A folder that was closed to others stays so, whatever it is restored into, unless that is somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_itself_is_restored_and_one_file_alone() {
+    let market = market(4).await;
+    let source = market.source.clone();
+    fs::create_dir(source.join("docs")).unwrap();
+    fs::write(source.join("docs/one"), b"dear all").unwrap();
+    symlink("docs/one", source.join("link")).unwrap();
+    // Not all file systems have attributes.
+    let has_attributes = setxattr(&source, ATTRIBUTE, b"top", XattrFlags::empty()).is_ok();
+    fs::set_permissions(&source, Permissions::from_mode(0o700)).unwrap();
+    let old = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::open(&source).unwrap().set_modified(old).unwrap();
+    market.world.run("buyer", market.create_args(&["--survive", "0.9"])).await.unwrap();
+    let is_restored = |to: &Path| {
+        compare::compare(&source, to, None).unwrap();
+        assert_eq!(mode(to), 0o700);
+        assert_eq!(attribute(to).is_some(), has_attributes);
+    };
+
+    // A folder that is not there, nor what it is in; one that is empty; and one that was restored before.
+    let to = market.world.home("a").join("b");
+    let told = market.restore(&["latest"], &to).await;
+    assert_eq!((&told["problems"], &told["entries"]), (&Value::Array(Vec::new()), &4.into()));
+    is_restored(&to);
+    let empty = market.world.home("empty");
+    fs::create_dir(&empty).unwrap();
+    market.restore(&["latest"], &empty).await;
+    is_restored(&empty);
+    market.restore(&["latest"], &empty).await;
+    is_restored(&empty);
+    // What is somebody else's keeps its permissions, and that is told.
+    let used = market.world.home("used");
+    fs::create_dir(&used).unwrap();
+    fs::write(used.join("other"), b"other").unwrap();
+    fs::set_permissions(&used, Permissions::from_mode(0o750)).unwrap();
+    let told = market.restore(&["latest"], &used).await;
+    assert!(told["problems"].to_string().contains("stays 750"), "{told}");
+    assert_eq!((mode(&used), attribute(&used)), (0o750, None));
+
+    // One file, and one link: into a folder as any that is made, without a false alarm.
+    let usual = market.world.home("usual");
+    fs::create_dir(&usual).unwrap();
+    for (path, name) in [("docs/one", "one"), ("link", "link")] {
+        let to = market.world.home(&format!("only-{name}"));
+        let told = market.restore(&["latest", path], &to).await;
+        assert_eq!((&told["problems"], &told["entries"]), (&Value::Array(Vec::new()), &1.into()));
+        assert_eq!(mode(&to), mode(&usual));
+        assert_eq!(to.read_dir().unwrap().count(), 1);
+        // And beside others.
+        let beside = market.world.home(&format!("beside-{name}"));
+        fs::create_dir(&beside).unwrap();
+        fs::write(beside.join("other"), b"other").unwrap();
+        let told = market.restore(&["latest", path], &beside).await;
+        assert_eq!(told["problems"], Value::Array(Vec::new()));
+    }
+    assert_eq!(fs::read(market.world.home("only-one").join("one")).unwrap(), b"dear all");
+    let link = market.world.home("only-link").join("link");
+    assert_eq!(fs::read_link(link).unwrap(), Path::new("docs/one"));
+    market.world.end().await;
 }
 
 /// What is named and is not there has its own exit code, and what shows what is there.
@@ -46,6 +131,25 @@ async fn what_is_not_there_is_told() {
         assert!(failed["hint"].as_str().unwrap().contains(hint), "{failed}");
         assert!(!failed["error"].as_str().unwrap().contains("kind:"), "{failed}");
     }
+    assert!(!market.world.home("none").exists());
+    market.world.end().await;
+}
+
+/// Nothing in a folder is something to back up: that there is one, and whose.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_is_listed_restored_and_compared() {
+    let market = market(4).await;
+    fs::set_permissions(&market.source, Permissions::from_mode(0o710)).unwrap();
+    market.world.run("buyer", market.create_args(&["--survive", "0.9"])).await.unwrap();
+    assert_eq!(market.backup("buyer", &["list"]).await.len(), 1);
+    assert!(market.backup("buyer", &["ls", "latest", "--recursive"]).await.is_empty());
+    let to = market.world.home("restored");
+    market.restore(&["latest"], &to).await;
+    compare::compare(&market.source, &to, None).unwrap();
+    assert_eq!(mode(&to), 0o710);
+    let diff = market.backup("buyer", &["diff", "latest", "latest"]).await;
+    assert_eq!(diff.last().unwrap()["changed"], 0);
+    market.backup("buyer", &["check", "--read-data"]).await;
     market.world.end().await;
 }
 

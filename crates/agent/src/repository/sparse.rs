@@ -10,12 +10,17 @@
 //! - Only file systems that are known to answer rightly are asked. Some, as OpenZFS did, call data that is not on the disk yet
 //!   a hole.
 
-use rustic_core::{LocalSource, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticResult};
+use super::topmost::topmost;
+use rustic_core::{
+    Excludes, LocalSource, LocalSourceFilterOptions, LocalSourceSaveOptions, ReadSource,
+    ReadSourceEntry, ReadSourceOpen, RusticResult,
+};
 use rustix::fs::{SeekFrom, fstatfs, seek};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::PathBuf;
 
 /// What `stat` counts in, whatever the disk has.
 const BLOCK: u64 = 512;
@@ -26,30 +31,49 @@ const PLAIN: u64 = 1 << 20;
 /// The file systems that are asked where holes are, as `statfs` numbers them: ext2 to ext4, XFS, Btrfs and tmpfs.
 const TRUSTED: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
 
-/// Folders and files, as the library walks through them.
-pub(super) struct Source(pub(super) LocalSource);
+/// A folder and what is in it, as the library walks through it; the folder itself comes first.
+pub(super) struct Source {
+    folder: PathBuf,
+    options: LocalSourceSaveOptions,
+    below: LocalSource,
+}
+
+impl Source {
+    pub(super) fn new(
+        folder: PathBuf,
+        options: LocalSourceSaveOptions,
+        excludes: &Excludes,
+        filter: &LocalSourceFilterOptions,
+    ) -> RusticResult<Self> {
+        let below = LocalSource::new(options, excludes, filter, &[&folder])?;
+        Ok(Self { folder, options, below })
+    }
+}
 
 impl ReadSource for Source {
     type Open = Opening;
     type Iter = Entries;
 
     fn size(&self) -> RusticResult<Option<u64>> {
-        self.0.size()
+        self.below.size()
     }
 
     fn entries(&self) -> Entries {
-        Entries(self.0.entries())
+        Entries { top: topmost(&self.folder, self.options), below: self.below.entries() }
     }
 }
 
 /// The entries of a [`Source`].
-pub(super) struct Entries(<LocalSource as ReadSource>::Iter);
+pub(super) struct Entries {
+    top: Option<RusticResult<ReadSourceEntry<<LocalSource as ReadSource>::Open>>>,
+    below: <LocalSource as ReadSource>::Iter,
+}
 
 impl Iterator for Entries {
     type Item = RusticResult<ReadSourceEntry<Opening>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.0.next()?;
+        let entry = self.top.take().or_else(|| self.below.next())?;
         Some(entry.map(|ReadSourceEntry { path, node, open }| ReadSourceEntry {
             path,
             node,
@@ -160,7 +184,6 @@ impl<S: FnMut(&File, SeekFrom) -> Result<u64, Errno>> Read for Reader<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     fn file(name: &str) -> (PathBuf, File) {
         let path =

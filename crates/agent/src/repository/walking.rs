@@ -65,9 +65,12 @@ impl Why {
 /// Walks through a tree in its order, folders before what is in them.
 pub(super) struct Walk<'a, F> {
     repository: &'a Repository<IndexedFullStatus>,
-    to: Option<&'a Path>,
+    /// The folder that all of it is in, if that is to become what it was.
+    top: Option<Node>,
+    to: &'a Path,
     stopped: F,
     open: Vec<Folder>,
+    links: u64,
     refused: Refused,
 }
 
@@ -107,24 +110,26 @@ impl Folder {
 }
 
 impl<'a, F: Fn(AgentError)> Walk<'a, F> {
-    /// Begins with the entries of a folder, or with the one that is restored alone. `to` is where they are to be restored, if
-    /// that is a folder; why the walk ends early is told to `stopped`.
+    /// Begins with a folder, if it is one that is to become what it was, and its entries, or with the one that is restored
+    /// alone. `to` is the folder where they are to be restored; why the walk ends early is told to `stopped`.
     pub(super) fn new(
         repository: &'a Repository<IndexedFullStatus>,
+        top: Option<Node>,
         nodes: Vec<Node>,
-        to: Option<&'a Path>,
+        to: &'a Path,
         stopped: F,
     ) -> Self {
         let open = vec![Folder::new(PathBuf::new(), nodes)];
-        Self { repository, to, stopped, open, refused: Refused::default() }
+        Self { repository, top, to, stopped, open, links: 0, refused: Refused::default() }
     }
 
-    pub(super) fn refused(self) -> Refused {
-        self.refused
+    /// Returns how many links and special entries passed, and what did not.
+    pub(super) fn seen(self) -> (u64, Refused) {
+        (self.links, self.refused)
     }
 
     fn enter(&mut self, path: &Path, node: &Node) -> RusticResult<()> {
-        if let Some(error) = self.to.and_then(|to| on_link(&to.join(path), node)) {
+        if let Some(error) = on_link(&self.to.join(path), node) {
             let told = RusticError::new(ErrorKind::InvalidInput, error.to_string());
             (self.stopped)(error);
             return Err(told);
@@ -133,6 +138,7 @@ impl<'a, F: Fn(AgentError)> Walk<'a, F> {
             let nodes = self.repository.get_tree(&tree)?.nodes;
             self.open.push(Folder::new(path.to_owned(), nodes));
         }
+        self.links += u64::from(!node.is_dir() && !node.is_file());
         Ok(())
     }
 }
@@ -141,6 +147,9 @@ impl<F: Fn(AgentError)> Iterator for Walk<'_, F> {
     type Item = RusticResult<(PathBuf, Node)>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(top) = self.top.take() {
+            return Some(Ok((PathBuf::new(), top)));
+        }
         loop {
             let folder = self.open.last_mut()?;
             let Some(node) = folder.nodes.next() else {

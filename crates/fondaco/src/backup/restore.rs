@@ -6,7 +6,7 @@ use crate::cli::RestoreArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::screen::{complain, say};
-use fondaco_agent::RestoreReport;
+use fondaco_agent::{Place, RestoreReport};
 use fondaco_units::Bytes;
 use rustix::process::Signal;
 use serde_json::json;
@@ -19,7 +19,7 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     let allowance = Reading::allowed(home, "restore", args.renew.as_deref())?;
     let agent = open(home, &args.read.seek, json).await?.with_risk(args.risk);
     let to = std::path::absolute(&args.to).map_err(|error| io("restore into", &args.to, &error))?;
-    std::fs::create_dir_all(&to).map_err(|error| {
+    let place = Place::make(&to).map_err(|error| {
         io("make the folder", &to, &error).hint("name a place that can be written with --to")
     })?;
     // By default it ends the process where a file would grow beyond `ulimit -f`; what is caught is an error of the write.
@@ -29,8 +29,12 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     let reading = Reading::new(home, agent, "restore", allowance, json);
     let repo = reading.repo(&objects, args.read.no_cache, json);
     let report = {
-        let (snapshot, path, to) = (args.snapshot, args.path, to.clone());
-        in_thread(move || repo.restore(&snapshot, path.as_deref(), &to)).await?
+        let (snapshot, path) = (args.snapshot, args.path);
+        let restore = move || {
+            let done = repo.restore(&snapshot, path.as_deref(), &place);
+            done.inspect_err(|_| place.leave())
+        };
+        in_thread(restore).await?
     };
     let report = report.map_err(|error| reading.ended(error))?;
     let rebuilt = objects.traffic().rebuilt.load(Ordering::Relaxed);
@@ -45,9 +49,12 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
         say(&line.to_string());
         return all_was_written(&report);
     }
+    let entries = match report.entries {
+        1 => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    };
     say(&format!(
-        "Restored {} files and folders, {}, from snapshot {} into {} in {seconds:.1} s.",
-        report.entries,
+        "Restored {entries}, {}, from snapshot {} into {} in {seconds:.1} s.",
         Bytes::new(report.bytes),
         report.snapshot,
         to.display()

@@ -1,4 +1,4 @@
-//! Compare two folders byte for byte, and everything else that a restore must bring back.
+//! Compare two folders, themselves and what is in them, byte for byte, and everything else that a restore must bring back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -15,8 +15,8 @@ pub(crate) struct Compared {
     pub(crate) bytes: u64,
 }
 
-/// Compares what is in `original` with what is in `restored`: names, kinds, contents, permissions,
-/// times of change of files, targets of symbolic links, and which names are one file. Folders of the original with the
+/// Compares `original` and what is in it with `restored`: names, kinds, contents, permissions,
+/// times of change of files and folders, targets of symbolic links, and which names are one file. Folders of the original with the
 /// file `left_out` in them are passed over.
 ///
 /// # Errors
@@ -29,7 +29,12 @@ pub(crate) fn compare(
 ) -> Result<Compared, String> {
     let mut comparison =
         Comparison { left_out, inodes: BTreeMap::new(), compared: Compared::default() };
+    // Either may be named by a link to it.
+    let follow = |path: &Path| fs::metadata(path).map_err(|error| unreadable(path, &error));
+    let (one, other) = (follow(original)?, follow(restored)?);
+    same_permissions(original, &one, &other)?;
     comparison.folder(original, restored)?;
+    same_time(original, &one, &other)?;
     Ok(comparison.compared)
 }
 
@@ -66,13 +71,11 @@ impl Comparison<'_> {
             if kind != other_kind {
                 return differs("the kind");
             }
-            if !kind.is_symlink() && one.mode() & 0o7777 != other.mode() & 0o7777 {
-                return differs("the permissions");
+            if !kind.is_symlink() {
+                same_permissions(&original, &one, &other)?;
             }
-            if kind.is_file()
-                && (one.mtime(), one.mtime_nsec()) != (other.mtime(), other.mtime_nsec())
-            {
-                return differs("the time of change");
+            if kind.is_file() {
+                same_time(&original, &one, &other)?;
             }
             if kind.is_symlink() {
                 let target =
@@ -84,6 +87,8 @@ impl Comparison<'_> {
             } else if kind.is_dir() {
                 self.compared.folders += 1;
                 self.folder(&original, &restored)?;
+                // Last: what is more or less in it has changed its time as well, and says more.
+                same_time(&original, &one, &other)?;
             } else if kind.is_file() {
                 let inode = (other.dev(), other.ino());
                 if *self.inodes.entry((one.dev(), one.ino())).or_insert(inode) != inode {
@@ -100,6 +105,20 @@ impl Comparison<'_> {
         }
         Ok(())
     }
+}
+
+fn same_permissions(path: &Path, one: &Metadata, other: &Metadata) -> Result<(), String> {
+    if one.mode() & 0o7777 == other.mode() & 0o7777 {
+        return Ok(());
+    }
+    Err(format!("{}: the permissions differ", path.display()))
+}
+
+fn same_time(path: &Path, one: &Metadata, other: &Metadata) -> Result<(), String> {
+    if (one.mtime(), one.mtime_nsec()) == (other.mtime(), other.mtime_nsec()) {
+        return Ok(());
+    }
+    Err(format!("{}: the time of change differs", path.display()))
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, String> {
@@ -156,12 +175,15 @@ mod tests {
         for name in ["a", "sub/b"] {
             File::options().write(true).open(folder.join(name)).unwrap().set_modified(old).unwrap();
         }
+        for folder in [folder.join("sub"), folder.to_owned()] {
+            File::open(folder).unwrap().set_modified(old).unwrap();
+        }
     }
 
     /// A comparison that finds nothing must be one that would have found something.
     #[test]
     fn every_planted_difference_is_found() {
-        let faults: [Fault; 9] = [
+        let faults: [Fault; 12] = [
             ("was not restored", |folder| fs::remove_file(folder.join("sub/b")).unwrap()),
             ("was not there before", |folder| fs::write(folder.join("new"), b"").unwrap()),
             ("the kind", |folder| {
@@ -188,6 +210,16 @@ mod tests {
             ("the time of change", |folder| {
                 let file = File::options().write(true).open(folder.join("a")).unwrap();
                 file.set_modified(std::time::SystemTime::now()).unwrap();
+            }),
+            ("the permissions", |folder| {
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+            }),
+            ("the time of change", |folder| {
+                File::open(folder).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+            }),
+            ("the time of change", |folder| {
+                let sub = File::open(folder.join("sub")).unwrap();
+                sub.set_modified(std::time::SystemTime::now()).unwrap();
             }),
             ("the target of the link", |folder| {
                 fs::remove_file(folder.join("link")).unwrap();
