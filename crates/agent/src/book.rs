@@ -17,6 +17,7 @@
 //! audit      AuditsLogged: how far the audit log has come
 //! read       ReadUnanswered ──► Audited, proven: it was asked again, and answered
 //! delegate   HandedBack, Reclaimed: the numbers of the files by which slots are given back
+//! account    AccountSeen ──► AccountSeen anew, or the end of the contract, if its last account is known then
 //! ```
 //!
 //! Every event is in the journal before what it speaks of is relied upon. A crash after
@@ -31,6 +32,7 @@
 //!   its contract by renewal, which moves all shards at once, or by repair: in one event, after every object of the set has
 //!   its shard under the new one.
 
+mod accounts;
 mod event;
 mod giving;
 mod holds;
@@ -47,7 +49,7 @@ mod standing;
 use crate::audit_log::LogHead;
 use crate::losses::Loss;
 use fondaco_audit::ShardId;
-use fondaco_contract::{ContractId, Ending, Label, SignedDeletion, State};
+use fondaco_contract::{ContractId, Ending, Label, SignedDeletion, State, Tab};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::Code;
 use fondaco_reputation::{Exposure, Policy, Record, Verdict as Judged};
@@ -123,6 +125,8 @@ pub struct Book {
     audits: LogHead,
     /// A read that was not answered under each contract, since it was proven last.
     unanswered: BTreeMap<ContractId, Unanswered>,
+    /// The account of each contract that its provider showed last.
+    seen: BTreeMap<ContractId, Tab>,
     /// The contracts that providers have renewed with others, by their word.
     passed_on: BTreeSet<ContractId>,
     /// How surely objects of each set were to survive, as the bits of a double.
@@ -246,6 +250,10 @@ impl Book {
                 self.known(*contract)?;
                 self.passed_on.insert(*contract);
             }
+            Event::AccountSeen { contract, tab } => {
+                self.known(*contract)?;
+                self.seen.insert(*contract, *tab);
+            }
             Event::ContractLost { contract } => {
                 let provider = self.known(*contract)?.terms.prices.provider;
                 self.lose(provider, *contract);
@@ -280,7 +288,9 @@ impl Book {
             }
             Event::ShardDeleted { receipt } => {
                 let freed = receipt.deletion.freed;
-                self.given.entry(receipt.deletion.contract).and_modify(|given| given.freed(freed));
+                let contract = receipt.deletion.contract;
+                self.given.entry(contract).and_modify(|given| given.freed(freed));
+                self.seen.entry(contract).and_modify(|tab| tab.delete(freed));
                 self.deletions.push(*receipt);
             }
             Event::Giving { contract, bytes } => {
@@ -331,6 +341,7 @@ impl Book {
                 if let Some(given) = self.given.remove(from) {
                     self.given.insert(*to, given);
                 }
+                self.seen.remove(from);
                 if let Some(read) = self.unanswered.remove(from) {
                     self.unanswered.insert(*to, read);
                 }
@@ -455,6 +466,9 @@ impl Book {
         let ended = Stage::Ended(end);
         self.step(contract, |stage| (!matches!(stage, Stage::Ended(_))).then_some(ended))?;
         self.repairs.retain(|_, intended| *intended != contract);
+        if end.tab.is_some() {
+            self.seen.remove(&contract);
+        }
         if kept {
             let provider = self.known(contract)?.terms.prices.provider;
             self.was_kept(provider, contract, end.paid.unwrap_or_default());

@@ -26,6 +26,7 @@
 //! - A host is paid at most one step ahead of what it has served.
 //! - Nothing that a host says is believed: bytes are checked against their name, tabs against vouchers.
 
+mod accounts;
 pub mod audit_log;
 pub mod auditing;
 pub mod book;
@@ -150,6 +151,8 @@ pub struct ContractStatus {
     pub state: Option<State>,
     /// The receipts for shards deleted under it, and the bytes that they freed.
     pub deleted: (u64, Bytes),
+    /// What is known of its account without its host.
+    pub known: accounts::Known,
 }
 
 impl Agent {
@@ -463,7 +466,7 @@ impl Agent {
         let mut asking = tokio::task::JoinSet::new();
         for (contract, record) in records {
             let session = sessions.get(&contract).cloned();
-            let (renewals, deleted) = self.book.read(|book| {
+            let (renewals, deleted, known) = self.book.read(|book| {
                 let renewals = book.renewals(contract).first().map(|record| record.terms.id());
                 let of = book.deletions().iter().map(|receipt| receipt.deletion);
                 let of = of.filter(|deletion| deletion.contract == contract);
@@ -471,7 +474,7 @@ impl Agent {
                     (count + 1, bytes.saturating_add(freed.get()))
                 };
                 let (count, bytes) = of.fold((0, 0), |all, deletion| count(all, deletion.freed));
-                (renewals, (count, Bytes::new(bytes)))
+                (renewals, (count, Bytes::new(bytes)), accounts::Known::of(book, contract))
             });
             asking.spawn(async move {
                 let (mut tab, mut paid, mut state) = (None, None, Some(State::Offered));
@@ -499,11 +502,12 @@ impl Agent {
                     }
                     (Stage::Intended, _) => {}
                 }
-                ContractStatus { contract, record, tab, paid, settled, state, deleted }
+                ContractStatus { contract, record, tab, paid, settled, state, deleted, known }
             });
         }
         let mut contracts = asking.join_all().await;
         contracts.sort_by_key(|status| (status.record.terms.begins, status.contract));
+        self.note_accounts(&contracts);
         contracts
     }
 }

@@ -6,6 +6,7 @@ mod create;
 mod delegate;
 mod look;
 mod mount;
+mod owing;
 mod reading;
 mod repair;
 mod restore;
@@ -143,15 +144,6 @@ fn spent(
         Some(currency) => currency.show(objects.spent()),
         None => String::new(),
     })
-}
-
-/// Asks the hosts what was used so far, and adds up what that comes to.
-async fn owed(agent: &Agent) -> Amount {
-    let contracts = agent.contracts().await;
-    contracts
-        .iter()
-        .filter_map(bill)
-        .fold(Amount::ZERO, |sum, bill| sum.checked_add(bill.total()).unwrap_or(Amount::MAX))
 }
 
 fn bill(status: &ContractStatus) -> Option<Bill> {

@@ -255,6 +255,32 @@ async fn a_provider_leaves_and_another_loses_its_disk() {
     market.settled().await;
 }
 
+/// What a host that is silent was seen to keep and to be owed counts on, also under a contract that took over another's shards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_host_makes_no_bill_less() {
+    let mut market = market().await;
+    market.world.run("buyer", ["contracts", "renew", "--epochs", "3"]).await.unwrap();
+    let made = market.backup(&[]).await;
+    let made = &all(&made, "backup")[0];
+    assert_eq!((&made["owed_is_least"], &made["silent"]), (&false.into(), &serde_json::json!([])));
+    let cost = ["backup", "cost"];
+    let before = market.world.run("buyer", cost).await.unwrap();
+    let bob = market.world.address("bob").unwrap().split('@').next().unwrap().to_owned();
+    market.world.kill("bob").await.unwrap();
+    let after = market.world.run("buyer", cost).await.unwrap();
+    let (was, is) = (&all(&before, "cost")[0], &all(&after, "cost")[0]);
+    for sum in ["stored", "per_month", "owed", "held"] {
+        assert_eq!(is[sum], was[sum], "{sum}: {is}");
+    }
+    assert_eq!((&was["owed_is_least"], &is["owed_is_least"]), (&false.into(), &true.into()));
+    assert_eq!(is["silent"], serde_json::json!([bob]), "{is}");
+    let of_bob = all(&after, "contract-cost").into_iter().find(|line| line["provider"] == *bob);
+    let of_bob = of_bob.unwrap();
+    assert_eq!((&of_bob["answers"], &of_bob["owed_is_least"]), (&false.into(), &true.into()));
+    assert_ne!(of_bob["owed"], "0.000000", "{of_bob}");
+    market.world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_announces_that_it_leaves_is_replaced_while_it_can_be_read() {
     let mut market = market().await;

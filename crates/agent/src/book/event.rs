@@ -394,6 +394,13 @@ pub enum Event {
         /// Which contract.
         contract: ContractId,
     },
+    /// A provider that was asked for the account of a contract has shown it, and it is not the one seen last.
+    AccountSeen {
+        /// Which contract.
+        contract: ContractId,
+        /// The account.
+        tab: Tab,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -434,6 +441,7 @@ choice!(Event {
     51 => AuditedAmong { contract, at, verdict, of },
     60 => ReadUnanswered { contract, shard, offset, length },
     61 => ContractPassedOn { contract },
+    64 => AccountSeen { contract, tab },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

@@ -96,6 +96,8 @@ impl Book {
         for (&contract, &Unanswered { shard, offset, length }) in &self.unanswered {
             events.push(Event::ReadUnanswered { contract, shard, offset, length });
         }
+        let seen = self.seen.iter();
+        events.extend(seen.map(|(&contract, &tab)| Event::AccountSeen { contract, tab }));
         let passed_on = self.passed_on.iter();
         events.extend(passed_on.map(|&contract| Event::ContractPassedOn { contract }));
         if self.unfinished {

@@ -67,6 +67,11 @@ pub(crate) fn opened(nonce: u128) -> Event {
     Event::ContractOpened { contract: terms(nonce).id(), provider_signature }
 }
 
+fn seen(nonce: u128, stored: u64) -> Event {
+    let tab = Tab { stored: Bytes::new(stored), ..Tab::default() };
+    Event::AccountSeen { contract: terms(nonce).id(), tab }
+}
+
 fn ended(nonce: u128) -> Event {
     let (tab, paid) = (Tab::default(), Amount::new(9));
     Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
@@ -352,6 +357,8 @@ fn events_must_fit() {
         (vec![intended(1), Event::ContractLost { contract }], Ok(())),
         (vec![Event::ContractPassedOn { contract }], Err(BookError::Contract { contract })),
         (vec![intended(1), Event::ContractPassedOn { contract }], Ok(())),
+        (vec![seen(1, 9)], Err(BookError::Contract { contract })),
+        (vec![intended(1), opened(1), seen(1, 9), seen(1, 8)], Ok(())),
         (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
         (vec![intended(1), renewal_intended(1), renewed(1)], Err(BookError::Contract { contract })),
         (
@@ -578,6 +585,44 @@ fn a_renewed_contract_takes_the_old_ones_place() {
     assert_eq!(book.object(object(3)).unwrap().shards.len(), 2, "nothing moved");
 }
 
+/// What was seen of an account goes with what its provider signs, and with the contract when its last account is known.
+#[test]
+fn an_account_seen_is_kept_until_the_last() {
+    let (old, new) = (terms(1).id(), renewal_terms(1).id());
+    let begun = [intended(1), opened(1), seen(1, 50), deleted(1, 20)];
+    let mut book = Book::default();
+    begun.iter().for_each(|event| book.apply(event).unwrap());
+    assert_eq!(book.seen(old).map(|tab| tab.stored), Some(Bytes::new(30)));
+    let mut again = Book::default();
+    book.events().iter().for_each(|event| again.apply(event).unwrap());
+    assert_eq!(again.seen(old), book.seen(old), "hosts keep it");
+    let mut silent = book.clone();
+    let state = State::ended(Timestamp::from_milliseconds(7), Ending::Over);
+    let untold = Event::ContractOver { contract: old, state, tab: None, paid: None, kept: false };
+    silent.apply(&untold).unwrap();
+    assert!(silent.seen(old).is_some(), "nobody knows better");
+    for last in [&[over(1, Ending::Closed, true)][..], &[renewal_intended(1), renewed(1)]] {
+        let mut book = book.clone();
+        last.iter().for_each(|event| book.apply(event).unwrap());
+        assert_eq!((book.seen(old), book.seen(new)), (None, None));
+    }
+}
+
+/// What lies under a contract is what its objects and its mark tell of, not what was ever begun.
+#[test]
+fn what_is_kept_is_what_objects_tell_of() {
+    let mut book = Book::default();
+    let begun = [intended(1), opened(1), intended(2), opened(2), set(1, &[1, 2]), stored(3, 0, 2)];
+    let more = [giving(1, 900), marked(1, 9)];
+    begun.iter().chain(&more).for_each(|event| book.apply(event).unwrap());
+    let share = book.object(object(3)).unwrap().share();
+    let kept = |book: &Book, nonce| book.kept(terms(nonce).id());
+    assert_eq!(kept(&book, 1), share.checked_add(Bytes::new(9)).unwrap());
+    assert_eq!(kept(&book, 2), share);
+    book.apply(&Event::ObjectRemoved { object: object(3) }).unwrap();
+    assert_eq!((kept(&book, 1), kept(&book, 2)), (Bytes::new(9), Bytes::ZERO));
+}
+
 fn events() -> impl Strategy<Value = Event> {
     let nonce = 0..3_u128;
     prop_oneof![
@@ -610,6 +655,7 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
         (0..3_u128).prop_map(|nonce| Event::ContractPassedOn { contract: terms(nonce).id() }),
+        (0..3_u128, 0..99_u64).prop_map(|(nonce, stored)| seen(nonce, stored)),
         (0..3_u128, 1..4_u32).prop_map(|(nonce, of)| Event::AuditedAmong {
             contract: terms(nonce).id(),
             at: Timestamp::EPOCH,

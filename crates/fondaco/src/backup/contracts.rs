@@ -1,6 +1,7 @@
 //! `fondaco contracts`: what hosts are owed.
 
 use super::create::BudgetText;
+use super::owing::Owing;
 use super::sums::in_currency;
 use super::{bill, open};
 use crate::cli::ContractsCommand;
@@ -367,8 +368,17 @@ fn list_contract(
             "    paid {}, as the issuer says; its host says no more what was used",
             currency.show(paid)
         )),
-        (_, None) if is_over => say("    its host says no more what was used"),
-        (_, None) => say("    its host cannot be reached now"),
+        (_, None) => {
+            let why = match is_over {
+                true => "its host says no more what was used",
+                false => "its host cannot be reached now",
+            };
+            let owing = Owing::of(status);
+            match owing.amount {
+                Amount::ZERO => say(&format!("    {why}")),
+                least => say(&format!("    owed at least {}; {why}", currency.show(least))),
+            }
+        }
     }
     if deleted > 0 {
         say(&format!("    deleted  {deleted:>24} shards, {freed}; its host signed for each"));

@@ -1,6 +1,7 @@
 //! `fondaco backup cost`: what keeping everything is paid for, host by host, and what is held for it.
 
-use super::{bill, open, per_month};
+use super::owing::{Owing, OwingInAll};
+use super::{open, per_month};
 use crate::cli::SeekArgs;
 use crate::failure::Failure;
 use crate::home::{CurrencyConfig, Home};
@@ -13,11 +14,11 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// What the open contracts in one currency come to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sums {
     stored: u64,
     per_month: Amount,
-    owed: Amount,
+    owed: OwingInAll,
     held: Amount,
 }
 
@@ -35,31 +36,35 @@ pub(super) async fn cost(home: &Home, args: SeekArgs, json: bool) -> Result<(), 
         }
         let issuer = status.record.terms.prices.currency.issuer().to_string();
         let currency = wallet.find(Some(&issuer))?.clone();
-        let given = agent.book().read(|book| book.given(status.contract));
         let (_, sums) = sums.entry(issuer).or_insert_with(|| (currency.clone(), Sums::default()));
-        show_contract(&currency, &status, given, sums, json)?;
+        show_contract(&currency, &status, sums, json)?;
     }
     if sums.is_empty() && !json {
         say("Nothing is kept for you, and nothing is paid.");
     }
     for (currency, sums) in sums.values() {
-        let Sums { stored, per_month, owed, held } = *sums;
+        let Sums { stored, per_month, owed, held } = sums;
+        let (stored, per_month, held) = (*stored, *per_month, *held);
         if json {
             let scale = currency.scale()?;
             let line = json!({
                 "event": "cost", "currency": currency.symbol, "stored": stored,
-                "per_month": scale.show(per_month).to_string(), "owed": scale.show(owed).to_string(),
-                "held": scale.show(held).to_string(),
+                "per_month": scale.show(per_month).to_string(), "owed": scale.show(owed.amount).to_string(),
+                "owed_is_least": owed.is_least, "held": scale.show(held).to_string(), "silent": owed.silent_ids(),
             });
             say(&line.to_string());
         } else {
+            let (least, most) = if owed.is_least { ("at least ", "at most ") } else { ("", "") };
             say(&format!(
-                "In all: {} of shards, {} a month. Owed so far {}; {} more are held for what is to come.",
+                "In all: {} of shards, {} a month. Owed so far {least}{}; {most}{} more are held for what is to come.",
                 Bytes::new(stored),
                 currency.show(per_month),
-                currency.show(owed),
+                currency.show(owed.amount),
                 currency.show(held)
             ));
+            if let Some(silent) = owed.silent_in_words() {
+                say(&silent);
+            }
         }
     }
     Ok(())
@@ -68,23 +73,21 @@ pub(super) async fn cost(home: &Home, args: SeekArgs, json: bool) -> Result<(), 
 fn show_contract(
     currency: &CurrencyConfig,
     status: &ContractStatus,
-    given: Bytes,
     sums: &mut Sums,
     json: bool,
 ) -> Result<(), Failure> {
     let terms = &status.record.terms;
     let prices = &terms.prices;
-    // Of a host that does not answer, we know what it was given.
-    let stored = status.tab.map_or(given, |tab| tab.stored);
+    let stored = status.stored();
     let meter = Meter { byte_epochs: u128::from(stored.get()), ..Meter::default() };
     let per_epoch = Bill::of(prices, &meter).map_or(Amount::MAX, |bill| bill.total());
     let monthly = per_month(per_epoch, prices.epoch);
-    let bill = bill(status);
-    let owed = bill.map(|bill| bill.total());
-    let held = status.record.hold_max.saturating_sub(owed.unwrap_or(Amount::ZERO));
+    let owing = Owing::of(status);
+    let Owing { bill, amount: owed, is_least } = owing;
+    let held = status.record.hold_max.saturating_sub(owed);
     sums.stored = sums.stored.saturating_add(stored.get());
     add(&mut sums.per_month, monthly);
-    add(&mut sums.owed, owed.unwrap_or(Amount::ZERO));
+    sums.owed.add(status, owing);
     add(&mut sums.held, held);
     if json {
         let scale = currency.scale()?;
@@ -101,13 +104,16 @@ fn show_contract(
             "event": "contract-cost", "contract": status.contract.to_string(),
             "provider": prices.provider.to_string(), "currency": currency.symbol, "stored": stored.get(),
             "answers": status.tab.is_some(), "per_epoch": money(per_epoch), "per_month": money(monthly),
-            "epoch_seconds": prices.epoch.milliseconds() / 1000, "owed": owed.map(money), "items": lines,
+            "epoch_seconds": prices.epoch.milliseconds() / 1000, "owed": money(owed), "owed_is_least": is_least, "items": lines,
             "held": money(held), "ends": terms.ends.to_string(),
         });
         say(&line.to_string());
         return Ok(());
     }
-    let away = if status.tab.is_some() { "" } else { " (does not answer now)" };
+    let (away, so_far) = match is_least {
+        true => (" (does not answer now)", " at least"),
+        false => ("", ""),
+    };
     say(&format!(
         "{}…  keeps {stored}: {} an epoch of {}, {} a month; ends {}{away}",
         prices.provider.short(),
@@ -120,6 +126,6 @@ fn show_contract(
         let cost = currency.show(line.cost.ceil().unwrap_or(Amount::MAX));
         say(&format!("    {:<8} {:>24}  {cost:>20}", line.item.to_string(), line.quantity));
     }
-    say(&format!("    still held {}", currency.show(held)));
+    say(&format!("    owed{so_far} {}, still held {}", currency.show(owed), currency.show(held)));
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
 use super::contracts::{Renewals, renew};
+use super::owing::OwingInAll;
 use super::sums::in_currency;
 use super::used_up::{self, Allowance};
-use super::{open_seeking, owed, per_month, probability, repo, say_progress, state};
+use super::{open_seeking, per_month, probability, repo, say_progress, state};
 use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
@@ -243,7 +244,7 @@ impl Create<'_> {
         }
         let Some(report) = report else { return Err(Failure::new("the backup did not finish")) };
         state::keep(self.home, agent, &objects, *json).await;
-        let owed = owed(agent).await;
+        let owed = OwingInAll::ask(agent).await;
         let sent = objects.traffic().sent.load(Ordering::Relaxed);
         let seconds = began.elapsed().as_secs_f64();
         let spent = objects.spent();
@@ -253,7 +254,8 @@ impl Create<'_> {
             let line = json!({
                 "event": "backup", "snapshot": snapshot, "files": files, "bytes": bytes, "added": added,
                 "sent": sent, "seconds": seconds, "spent": scale.show(spent).to_string(),
-                "owed": scale.show(owed).to_string(),
+                "owed": scale.show(owed.amount).to_string(),
+                "owed_is_least": owed.is_least, "silent": owed.silent_ids(),
                 "problems": problems, "kept_until": agent.kept_until().map(|until| until.to_string()),
             });
             say(&line.to_string());
@@ -268,10 +270,14 @@ impl Create<'_> {
                 Bytes::new(sent)
             ));
             say(&format!(
-                "Sending it cost {}; your contracts have cost {} so far.",
+                "Sending it cost {}; your contracts have cost {}{} so far.",
                 currency.show(spent),
-                currency.show(owed)
+                if owed.is_least { "at least " } else { "" },
+                currency.show(owed.amount)
             ));
+            if let Some(silent) = owed.silent_in_words() {
+                say(&silent);
+            }
             if let Some(until) = agent.kept_until() {
                 say(&format!("Everything is kept until {until}; back up again before then."));
             }
