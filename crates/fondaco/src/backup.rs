@@ -4,6 +4,7 @@ mod contracts;
 mod cost;
 mod create;
 mod delegate;
+mod itemised;
 mod look;
 mod mount;
 mod owing;

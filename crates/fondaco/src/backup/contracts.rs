@@ -1,6 +1,7 @@
 //! `fondaco contracts`: what hosts are owed.
 
 use super::create::BudgetText;
+use super::itemised::{quantity, shares};
 use super::owing::Owing;
 use super::sums::in_currency;
 use super::{bill, open};
@@ -354,8 +355,9 @@ fn list_contract(
     ));
     match (bill, status.paid) {
         (Some(bill), Some(paid)) => {
-            for line in bill.lines() {
-                say(&format!("    {:<8} {:>24}", line.item.to_string(), line.quantity));
+            for (line, share) in shares(&bill) {
+                let (item, share) = (line.item.to_string(), currency.show(share));
+                say(&format!("    {item:<8} {:>20}  {share:>20}", quantity(&line)));
             }
             say(&format!(
                 "    owed {}, {} {}",

@@ -1,5 +1,6 @@
 //! `fondaco backup cost`: what keeping everything is paid for, host by host, and what is held for it.
 
+use super::itemised::{quantity, shares};
 use super::owing::{Owing, OwingInAll};
 use super::{open, per_month};
 use crate::cli::SeekArgs;
@@ -94,11 +95,8 @@ fn show_contract(
         let money = |amount: Amount| scale.show(amount).to_string();
         let lines: BTreeMap<String, String> = bill
             .iter()
-            .flat_map(|bill| bill.lines())
-            .map(|line| {
-                let cost = line.cost.ceil().unwrap_or(Amount::MAX);
-                (line.item.to_string(), money(cost))
-            })
+            .flat_map(shares)
+            .map(|(line, share)| (line.item.to_string(), money(share)))
             .collect();
         let line = json!({
             "event": "contract-cost", "contract": status.contract.to_string(),
@@ -110,8 +108,8 @@ fn show_contract(
         say(&line.to_string());
         return Ok(());
     }
-    let (away, so_far) = match is_least {
-        true => (" (does not answer now)", " at least"),
+    let (away, least) = match is_least {
+        true => (" (does not answer now)", "at least"),
         false => ("", ""),
     };
     say(&format!(
@@ -122,10 +120,11 @@ fn show_contract(
         currency.show(monthly),
         terms.ends
     ));
-    for line in bill.iter().flat_map(|bill| bill.lines()).filter(|line| line.quantity > 0) {
-        let cost = currency.show(line.cost.ceil().unwrap_or(Amount::MAX));
-        say(&format!("    {:<8} {:>24}  {cost:>20}", line.item.to_string(), line.quantity));
+    for (line, share) in bill.iter().flat_map(shares).filter(|(line, _)| line.quantity > 0) {
+        let share = currency.show(share);
+        say(&format!("    {:<8} {:>20}  {share:>20}", line.item.to_string(), quantity(&line)));
     }
-    say(&format!("    owed{so_far} {}, still held {}", currency.show(owed), currency.show(held)));
+    say(&format!("    {:<8} {:>20}  {:>20}", "owed", least, currency.show(owed)));
+    say(&format!("    {:<8} {:>20}  {:>20}", "held", "still", currency.show(held)));
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
-use crate::offers::Places;
+use crate::offers::{Places, per_gib};
 use crate::screen::{counted, say};
 use crate::wallet::client;
 use fondaco_agent::{
@@ -436,8 +436,8 @@ impl Create<'_> {
             let prices = &quoted.prices;
             let line = json!({
                 "event": "quote", "provider": prices.provider.to_string(), "address": quoted.address.to_string(),
-                "chosen": true, "open": money(prices.open), "store": gib(prices.store, money),
-                "write": gib(prices.write, money), "read": gib(prices.read, money),
+                "chosen": true, "open": money(prices.open), "store": money(per_gib(prices.store)),
+                "write": money(per_gib(prices.write)), "read": money(per_gib(prices.read)),
                 "capacity": prices.capacity.get(), "per_epoch": money(quoted.per_epoch), "held": money(quoted.held),
             });
             say(&line.to_string());
@@ -545,12 +545,6 @@ fn durability(durability: &Durability) -> String {
     format!("An object survives an\nepoch with {survive}. {}", durability.assumed())
 }
 
-/// Shows the price of a GiB.
-fn gib(price: fondaco_units::Price, show: impl Fn(Amount) -> String) -> String {
-    let parts = price.parts_for(1 << 30).div_ceil(fondaco_units::Price::PARTS);
-    show(Amount::new(u64::try_from(parts).unwrap_or(u64::MAX)))
-}
-
 fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
     let money = |amount: Amount| currency.show(amount);
     say(&format!(
@@ -563,9 +557,9 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
             "  {}…  {:>12}  {}, {}, {}  chosen",
             prices.provider.short(),
             money(prices.open),
-            gib(prices.store, money),
-            gib(prices.write, money),
-            gib(prices.read, money)
+            money(per_gib(prices.store)),
+            money(per_gib(prices.write)),
+            money(per_gib(prices.read))
         ));
     }
     for (host, why) in &quote.passed_over {
