@@ -138,6 +138,12 @@ async fn a_life_of_backups() {
     assert!(after + (16 << 20) < before, "{before} were kept, and now {after}");
     market.backup("buyer", &["prune"]).await;
 
+    let would = market.backup("buyer", &["forget", "--all", "--dry-run"]).await;
+    assert_eq!(
+        (&find(&would, "forget")["forgotten"], &find(&would, "forget")["kept"]),
+        (&1.into(), &0.into())
+    );
+
     let checked = market.backup("buyer", &["check", "--read-data", "--no-cache"]).await;
     assert_eq!(find(&checked, "check")["errors"], Value::Array(Vec::new()));
     market.restored_equals_the_source("buyer", "restored-again").await;

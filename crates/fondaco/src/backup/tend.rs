@@ -57,7 +57,11 @@ pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<()
     }
 }
 
-pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<(), Failure> {
+/// Which snapshots are to be forgotten. Rules that keep none are refused: a 0 is soon typed, and all would be gone.
+fn to_forget(args: &ForgetArgs) -> Result<Forget, Failure> {
+    if args.all {
+        return Ok(Forget::AllBut(Keep { last: Some(0), ..Keep::default() }));
+    }
     let keep = Keep {
         last: args.keep_last,
         hourly: args.keep_hourly,
@@ -66,8 +70,21 @@ pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<
         monthly: args.keep_monthly,
         yearly: args.keep_yearly,
     };
-    let which =
-        if keep == Keep::default() { Forget::These(args.snapshots) } else { Forget::AllBut(keep) };
+    let Keep { last, hourly, daily, weekly, monthly, yearly } = keep;
+    let rules = [last, hourly, daily, weekly, monthly, yearly];
+    if rules.iter().all(Option::is_none) {
+        return Ok(Forget::These(args.snapshots.clone()));
+    }
+    if rules.iter().flatten().all(|count| *count == 0) {
+        return Err(Failure::new("by these rules no snapshot is kept")
+            .code(Code::Usage)
+            .hint("to forget all of them, say `fondaco backup forget --all`"));
+    }
+    Ok(Forget::AllBut(keep))
+}
+
+pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<(), Failure> {
+    let which = to_forget(&args)?;
     let agent = open(home, &args.seek, json).await?;
     let objects = Arc::new(agent.objects());
     let (forget_repo, dry_run) = (repo(home, &agent, &objects, false, json), args.dry_run);

@@ -179,8 +179,11 @@ pub(crate) struct CheckArgs {
 #[command(group(clap::ArgGroup::new("keep").multiple(true).conflicts_with("snapshots")))]
 pub(crate) struct ForgetArgs {
     /// Which snapshots: names, fronts of names, or `latest`
-    #[arg(required_unless_present = "keep")]
+    #[arg(required_unless_present_any = ["keep", "all"])]
     pub(crate) snapshots: Vec<String>,
+    /// All snapshots: nothing is kept
+    #[arg(long, conflicts_with_all = ["snapshots", "keep"])]
+    pub(crate) all: bool,
     /// Keep so many of the latest snapshots of each folder
     #[arg(long, value_name = "N", group = "keep")]
     pub(crate) keep_last: Option<u32>,
