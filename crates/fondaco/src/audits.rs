@@ -1,7 +1,7 @@
 //! `fondaco audit` and `fondaco audit log`: who keeps what it is paid for, and what was seen of it.
 
 use crate::backup::open;
-use crate::cli::{AuditArgs, AuditCommand};
+use crate::cli::{AuditArgs, AuditCommand, SAMPLES_MAX};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::{count_bar, counted, say};
@@ -15,6 +15,15 @@ pub(crate) async fn run(home: &Home, args: AuditArgs, json: bool) -> Result<(), 
     match args.command {
         None => {
             let kind = if args.deep { Kind::Deep } else { Kind::Sampled };
+            if let Some(samples) = args.samples.filter(|samples| *samples > SAMPLES_MAX)
+                && kind == Kind::Sampled
+            {
+                return Err(Failure::new(format!(
+                    "--samples {samples}: each place is read and paid for, {SAMPLES_MAX} at most"
+                ))
+                .code(Code::Usage)
+                .hint("`fondaco audit --deep` checks more places by one proof of 8 KiB"));
+            }
             let agent = open(home, &args.seek, json).await?;
             audit(agent, kind, args.samples.unwrap_or(kind.samples()), json).await
         }

@@ -6,7 +6,7 @@ mod invoice;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, FindArgs, ForgetArgs, LsArgs, MountArgs,
-    PruneArgs, ReadArgs, RecoverArgs, RepairArgs, RestoreArgs, SeekArgs,
+    PruneArgs, ReadArgs, RecoverArgs, RepairArgs, RestoreArgs, SAMPLES_MAX, SeekArgs,
 };
 
 pub(crate) use delegate::{
@@ -543,9 +543,9 @@ pub(crate) struct OffersArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
-    /// How many places of each host's shards to check; 459 find 1 % of loss with 99 % certainty
-    /// [default: 44, or 460 with --deep]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many places of each host's shards to check, 1000 at most, or 10000 with --deep; 459 find 1 % of loss with 99 %
+    /// certainty [default: 44, or 460 with --deep]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) samples: Option<u32>,
     /// Ask for one proof of many blocks, which only you can check, instead of reading some places
     #[arg(long)]
