@@ -533,7 +533,7 @@ pub(crate) struct OffersArgs {
     #[arg(long, default_value = "1G", value_name = "SIZE")]
     pub(crate) size: String,
     /// For how many of its epochs
-    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: u32,
     /// How many to show at most, the cheapest first
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
@@ -583,7 +583,7 @@ pub(crate) enum ContractsCommand {
         #[arg(long, value_name = "EPOCHS")]
         within: Option<f64>,
         /// How many epochs the new contracts last
-        #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+        #[arg(long, default_value_t = 1, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
         epochs: u32,
         /// The most that the new contracts may cost in all
         #[arg(long, value_name = "AMOUNT")]

@@ -5,7 +5,7 @@ use crate::endpoints;
 use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
-use crate::screen::say;
+use crate::screen::{counted, say};
 use crate::seeking::{NOT_THERE_HINT, follow, tell as tell_at_once};
 use crate::wallet::random;
 use fondaco_agent::discovery::{
@@ -124,10 +124,16 @@ impl Places {
         wish: &Wish,
         json: bool,
     ) -> Result<Vec<Address>, Failure> {
-        let wish = (wish, self.regions.as_slice());
-        let hosts = find(agent, &self.brokers, currency, &self.hosts, wish, json).await?;
-        if !hosts.is_empty() || self.missed.is_empty() {
+        let asked = (wish, self.regions.as_slice());
+        let hosts = find(agent, &self.brokers, currency, &self.hosts, asked, json).await?;
+        if !hosts.is_empty() {
             return Ok(hosts);
+        }
+        if self.missed.is_empty() {
+            return match self.for_an_epoch(agent, currency, wish).await {
+                0 => Ok(hosts),
+                count => Err(none_so_long(wish.epochs, count)),
+            };
         }
         let missed = self.missed.iter();
         let missed = missed.map(|(host, why)| format!("\n   {}…: {why}", host.entity().short()));
@@ -136,6 +142,27 @@ impl Places {
             .code(Code::Unreachable)
             .hint(NOT_THERE_HINT))
     }
+}
+
+impl Places {
+    /// Returns how many hosts brokers tell of that would take a contract of one epoch, where more were wanted.
+    async fn for_an_epoch(&self, agent: &Agent, currency: &CurrencyConfig, wish: &Wish) -> usize {
+        if wish.epochs <= 1 || self.brokers.is_empty() {
+            return 0;
+        }
+        let Ok(issuer) = currency.issuer() else { return 0 };
+        let (id, short) = (CurrencyId::issued_by(issuer.entity()), Wish { epochs: 1, ..*wish });
+        agent.discover(&self.brokers, id, &short, &self.regions).await.0.len()
+    }
+}
+
+/// Says that hosts were found, and none of them takes so long a contract.
+fn none_so_long(epochs: u32, count: usize) -> Failure {
+    let hosts = counted(count, "host");
+    let takes = if count == 1 { "does not take" } else { "do not take" };
+    Failure::new(format!("{hosts} would do, and {takes} contracts of {epochs} epochs"))
+        .code(Code::NotFound)
+        .hint("lower --epochs, and renew later with `fondaco contracts renew`")
 }
 
 /// Returns the hosts and brokers that are named or known, and remembers nothing.

@@ -84,7 +84,7 @@ impl HostToml {
         let period_max = Duration::from_milliseconds(
             epoch.milliseconds().saturating_mul(u64::from(self.period_epochs)),
         );
-        let all = size("size", &self.size)?;
+        let all = sold(&self.size)?;
         let newcomer = match &self.newcomer {
             None => Bytes::new(all.get() / 2),
             Some(text) => size("newcomer", text)?,
@@ -105,6 +105,18 @@ impl HostToml {
             reserve: size("reserve", &self.reserve)?,
             leaves: self.leaves.map(Timestamp::from_milliseconds),
         })
+    }
+}
+
+/// Reads how much is sold.
+fn sold(text: &str) -> Result<Bytes, Failure> {
+    let size = Bytes::parse(text).ok_or_else(|| {
+        usage(format!("--size {text} is no size")).hint("write 64k, 500M or 200G")
+    })?;
+    match size {
+        Bytes::ZERO => Err(usage(format!("--size {text} sells nothing"))
+            .hint("write 500M or 200G; `fondaco sell stop` ends selling")),
+        size => Ok(size),
     }
 }
 
@@ -178,6 +190,7 @@ fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Fa
         offer,
     } = args;
     home.key()?;
+    sold(&size)?;
     let wallet = home.wallet()?;
     let currency = wallet.find(accept.as_deref())?;
     let path = std::path::absolute(&path).map_err(|error| io("sell", &path, &error))?;

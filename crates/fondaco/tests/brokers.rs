@@ -128,6 +128,13 @@ async fn a_buyer_who_knows_only_brokers_backs_up_and_restores() {
     std::fs::write(source.join("folder/file"), b"found by a broker").unwrap();
     let backup = ["backup", "create", source.to_str().unwrap(), "--survive", "0.99"];
     let brokers = ["--broker", &first, "--broker", &second];
+    // Twelve epochs are the most that these hosts take, and it is said.
+    let long = [&backup[..], &brokers, &["--epochs", "13"]].concat();
+    let refused = market.world.run_to("buyer", long, 3).await.unwrap();
+    let error = refused.last().unwrap();
+    let said = "3 hosts would do, and do not take contracts of 13 epochs";
+    assert_eq!(error["error"], said, "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--epochs"), "{error}");
     let lines = market.world.run("buyer", [&backup[..], &brokers].concat()).await.unwrap();
     let found = lines.iter().find(|line| line["event"] == "found").unwrap();
     assert_eq!(

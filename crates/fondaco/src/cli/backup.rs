@@ -106,7 +106,7 @@ pub(crate) struct CreateArgs {
     pub(crate) discard_unopened: bool,
     /// How many epochs new contracts last; each is paid for by the first `backup create` or `audit` in it, and a
     /// contract lapses when a whole epoch goes by unpaid
-    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: u32,
     /// Renew contracts that end before so many epochs have gone by, as 0.25; for as many as --epochs says
     #[arg(long, default_value_t = 0.25, value_name = "EPOCHS")]
