@@ -6,11 +6,13 @@
 //!
 //! ```text
 //! Audited ──► entry{seq, previous, …} ──► signed ──► on disk ──► noted in the book
+//! recovered: the book comes back, the log does not ──► its first entry, of that number, says so
 //! ```
 //!
 //! # What always holds
 //!
 //! - An entry that was noted is there, unchanged and in its place, or the log is refused and the entry named.
+//! - Only an entry that its owner has signed says that those before it were left behind, and how far they came.
 //! - What cannot be logged is not asked: the log is opened before the first question.
 //!
 //! # What is not here
@@ -56,12 +58,15 @@ pub enum Finding {
         /// What happened.
         what: Text<200>,
     },
+    /// No audit: the entries before this one were left behind with the machine that the book was recovered from.
+    LeftBehind,
 }
 choice!(Finding {
     1 => Proven { samples },
     2 => Caught { what },
     3 => Unasked { what },
     4 => Silent { what },
+    5 => LeftBehind,
 });
 
 impl From<&Outcome> for Finding {
@@ -133,18 +138,30 @@ struct Chain {
     owner: EntityId,
     /// What the book says.
     noted: LogHead,
+    /// How many entries were left behind before the first.
+    left_behind: u64,
     head: LogHead,
 }
 
 impl Chain {
     fn new(owner: EntityId, noted: LogHead) -> Self {
-        Self { owner, noted, head: LogHead::default() }
+        Self { owner, noted, left_behind: 0, head: LogHead::default() }
     }
 
     /// Takes the next entry, or says what is wrong with it.
     fn take(&mut self, record: &[u8]) -> Result<SignedEntry, String> {
         let signed = SignedEntry::from_bytes(record).map_err(|error| error.to_string())?;
         let SignedEntry { entry, signature } = &signed;
+        let is_first = self.head == LogHead::default();
+        if is_first && entry.finding == Finding::LeftBehind && entry.seq > 0 {
+            let before = LogHead { entries: entry.seq, link: Some(entry.previous) };
+            // A log that another machine began after a recovery is not this one's.
+            let is_known = self.noted.entries > before.entries || self.noted == before;
+            if !is_known {
+                return Err(format!("it follows on {} that were not noted", entry.seq));
+            }
+            (self.head, self.left_behind) = (before, entry.seq);
+        }
         if entry.seq != self.head.entries {
             return Err(format!("it calls itself entry {}", entry.seq));
         }
@@ -195,8 +212,10 @@ impl AuditLog {
             AgentError::AuditLog { path, entry, what }
         };
         let journal = opened.map_err(|error| match error {
-            OpenError::Damaged { record, .. } => refused(record, "it is damaged".to_owned()),
-            OpenError::Replay { record, source } => refused(record, source.0),
+            OpenError::Damaged { record, .. } => {
+                refused(chain.left_behind + record, "it is damaged".to_owned())
+            }
+            OpenError::Replay { record, source } => refused(chain.left_behind + record, source.0),
             error @ OpenError::Disk { .. } => {
                 AgentError::Store(format!("{}: {error}; {}", path.display(), error.hint()))
             }
@@ -216,20 +235,31 @@ impl AuditLog {
 
     /// Signs and appends what audits showed; it is on disk when this returns. Returns how far the log has come then.
     pub fn append(&mut self, key: &SecretKey, audits: &[Audited]) -> Result<LogHead, AgentError> {
+        let entry = |audited: &Audited| Entry {
+            seq: 0,
+            previous: Digest::ZERO,
+            at: audited.at,
+            contract: audited.contract,
+            provider: audited.provider,
+            kind: audited.kind,
+            nonce: audited.nonce,
+            finding: Finding::from(&audited.outcome),
+            proof: audited.proof,
+        };
+        self.write(key, audits.iter().map(entry))
+    }
+
+    /// Gives entries their numbers and links, signs and appends them.
+    fn write(
+        &mut self,
+        key: &SecretKey,
+        entries: impl Iterator<Item = Entry>,
+    ) -> Result<LogHead, AgentError> {
         let mut head = self.head;
         let mut records = Vec::new();
-        for audited in audits {
-            let entry = Entry {
-                seq: head.entries,
-                previous: head.link.unwrap_or(Digest::ZERO),
-                at: audited.at,
-                contract: audited.contract,
-                provider: audited.provider,
-                kind: audited.kind,
-                nonce: audited.nonce,
-                finding: Finding::from(&audited.outcome),
-                proof: audited.proof,
-            };
+        for entry in entries {
+            let (seq, previous) = (head.entries, head.link.unwrap_or(Digest::ZERO));
+            let entry = Entry { seq, previous, ..entry };
             let signature = key.sign(ENTRY, &entry.to_bytes());
             let signed = SignedEntry { entry, signature };
             head = LogHead { entries: head.entries + 1, link: Some(signed.link()) };
@@ -247,6 +277,41 @@ impl AuditLog {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(String);
+
+/// Goes on with the log at `path` after the book was recovered, which has `noted` how far the log of then had come. That
+/// log is hardly ever here: then another begins, and its first entry says what was left behind. Returns how far it has come.
+pub(crate) fn recover(
+    path: &Path,
+    key: &SecretKey,
+    noted: LogHead,
+    now: Timestamp,
+) -> Result<LogHead, AgentError> {
+    let owner = key.entity();
+    if path.exists() {
+        match AuditLog::open(path, owner, noted, |_| ()) {
+            Ok(log) => return Ok(log.head()),
+            Err(AgentError::AuditLog { .. }) => _ = set_aside(path, now)?,
+            Err(error) => return Err(error),
+        }
+    }
+    if noted == LogHead::default() {
+        return Ok(noted);
+    }
+    let mut log = AuditLog::open(path, owner, LogHead::default(), |_| ())?;
+    log.head = noted;
+    let entry = Entry {
+        seq: 0,
+        previous: Digest::ZERO,
+        at: now,
+        contract: ContractId::from_digest(Digest::ZERO),
+        provider: owner,
+        kind: Kind::Sampled,
+        nonce: [0; 32],
+        finding: Finding::LeftBehind,
+        proof: Digest::ZERO,
+    };
+    log.write(key, std::iter::once(entry))
+}
 
 /// Moves a log that is refused aside, so that another can begin. Returns where it is now.
 pub(crate) fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, AgentError> {

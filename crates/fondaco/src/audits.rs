@@ -4,7 +4,7 @@ use crate::backup::open;
 use crate::cli::{AuditArgs, AuditCommand, SAMPLES_MAX};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
-use crate::screen::{count_bar, counted, say};
+use crate::screen::{count_bar, counted, counted_as, say};
 use fondaco_agent::audit_log::{Entry, Finding};
 use fondaco_agent::auditing::{Kind, Outcome};
 use fondaco_agent::{Agent, SignedEntry, Standing};
@@ -102,19 +102,29 @@ fn log(agent: &Agent, only_verify: bool, json: bool) -> Result<(), Failure> {
     // Nothing is shown of a log that is refused at its end.
     let mut entries = Vec::new();
     let log = agent.audit_log(|entry| entries.push(entry))?;
-    let count = log.head().entries;
+    let count = entries.len();
+    let left_behind = entries.first().map_or(0, |first| first.entry.seq);
     if !only_verify {
         entries.iter().for_each(|entry| say(&line(entry, json)));
     }
     if json && only_verify {
         let link = log.head().link.map(|link| link.to_string());
-        say(&json!({ "event": "audit-log", "entries": count, "link": link }).to_string());
+        let line = json!({
+            "event": "audit-log", "entries": count, "link": link, "left_behind": left_behind,
+        });
+        say(&line.to_string());
     } else if !json && only_verify {
         let end = match log.head().link {
             Some(link) => format!(", up to {link}"),
             None => String::new(),
         };
-        say(&format!("The log is whole: {count} entries, each signed and in its place{end}."));
+        let entries = counted_as(count, "entry", "entries");
+        say(&format!("The log is whole: {entries}, each signed and in its place{end}."));
+        if left_behind > 0 {
+            say(&format!(
+                "What came before entry {left_behind} was left behind with another machine."
+            ));
+        }
     } else if !json && count == 0 {
         say("There were no audits yet. Make one with `fondaco audit`.");
     }
@@ -128,6 +138,7 @@ fn line(signed: &SignedEntry, json: bool) -> String {
         Finding::Caught { what } => ("caught", what.to_string()),
         Finding::Unasked { what } => ("unasked", what.to_string()),
         Finding::Silent { what } => ("silent", what.to_string()),
+        Finding::LeftBehind => return recovered(signed, json),
     };
     if json {
         let line = json!({
@@ -139,4 +150,19 @@ fn line(signed: &SignedEntry, json: bool) -> String {
         return line.to_string();
     }
     format!("{seq:>6}  {at}  {}…  {kind:<7}  {outcome:<7}  {detail}", provider.short())
+}
+
+/// The entry that a recovery makes.
+fn recovered(signed: &SignedEntry, json: bool) -> String {
+    let Entry { seq, at, previous, .. } = &signed.entry;
+    let detail =
+        format!("the entries before it were left behind with another machine, up to {previous}");
+    if json {
+        let line = json!({
+            "event": "audit-log-entry", "seq": seq, "time": at.to_string(), "outcome": "left-behind", "detail": detail,
+            "link": signed.link().to_string(),
+        });
+        return line.to_string();
+    }
+    format!("{seq:>6}  {at}  recovered: {detail}")
 }

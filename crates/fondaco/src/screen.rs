@@ -72,7 +72,12 @@ pub(crate) fn say(line: &str) {
 
 /// Says how many things there are: `1 error`, `2 errors`.
 pub(crate) fn counted(number: usize, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+    counted_as(number, thing, &format!("{thing}s"))
+}
+
+/// The same where more than one are not the one with an s.
+pub(crate) fn counted_as(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Writes a line to standard error.

@@ -31,6 +31,10 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
     let n = find(&made, "contracts")["n"].as_u64().unwrap();
     assert_eq!(find(&made, "state")["hosts"].as_u64(), Some(n), "{made:?}");
+    // Audits are logged, and the hosts' copy of the book notes how many.
+    market.world.run("buyer", ["audit"]).await.unwrap();
+    market.world.run("buyer", ["audit", "--deep"]).await.unwrap();
+    let made = market.world.run("buyer", market.create_args(&[])).await.unwrap();
     let words = market.world.ask("buyer", ["identity", "export-words"]).await.unwrap();
     let words: Vec<&str> =
         words["words"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
@@ -48,12 +52,29 @@ async fn everything_comes_back_from_the_words_and_one_host() {
     let one = address(&market, host);
     let back = market.backup("phoenix", &["recover", "--host", &one]).await;
     let recovered = find(&back, "recovered");
-    assert_eq!((recovered["contracts"].as_u64(), &recovered["snapshots"]), (Some(n), &1.into()));
+    assert_eq!((recovered["contracts"].as_u64(), &recovered["snapshots"]), (Some(n), &2.into()));
+    assert_eq!(recovered["audits_left_behind"]["entries"], 2 * n);
     assert_eq!(recovered["sequence"], find(&made, "state")["sequence"]);
     market.restored_equals_the_source("phoenix", "restored").await;
     // A book that is there is not written over.
     let again = market.world.run("phoenix", ["backup", "recover", "--host", &one]).await;
     assert!(again.unwrap_err().to_string().contains("already"));
+
+    // Audits and repairs work, in a log that says what is missing of it; without that, it is refused as ever.
+    market.world.run("phoenix", ["audit"]).await.unwrap();
+    market.world.run("phoenix", ["audit", "--deep"]).await.unwrap();
+    market.backup("phoenix", &["repair"]).await;
+    let log = market.world.run("phoenix", ["audit", "log"]).await.unwrap();
+    assert_eq!((log.len() as u64, &log[0]["outcome"]), (1 + 3 * n, &"left-behind".into()));
+    assert_eq!((&log[0]["seq"], &log[1]["seq"]), (&(2 * n).into(), &(2 * n + 1).into()));
+    let verified = market.world.ask("phoenix", ["audit", "log", "--verify"]).await.unwrap();
+    assert_eq!(verified["left_behind"], 2 * n);
+    let path = market.world.home("phoenix").join("agent").join("audits");
+    fs::rename(&path, path.with_extension("gone")).unwrap();
+    let refused = market.world.run_to("phoenix", ["audit"], 8).await.unwrap();
+    let told = refused[0]["error"].as_str().unwrap();
+    assert!(told.contains(&format!("{} were noted", 1 + 5 * n)), "{told}");
+    fs::rename(path.with_extension("gone"), &path).unwrap();
 
     // A further backup goes to the same contracts, and wallets and hosts are known without being named.
     fs::write(source.join("letters/new"), b"written on the new machine").unwrap();
@@ -89,7 +110,7 @@ async fn everything_comes_back_from_the_words_and_one_host() {
         .filter_map(|it| it["provider"].as_str())
         .collect();
     assert_eq!(failed, [host], "the host that is away, and not the stranger");
-    assert_eq!(recovered["snapshots"], 2);
+    assert_eq!(recovered["snapshots"], 3);
     assert_eq!(recovered["sequence"], find(&more, "state")["sequence"]);
     market.restored_equals_the_source("third", "restored-at-last").await;
 

@@ -168,6 +168,60 @@ fn an_entry_that_was_not_noted_yet_is_kept() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// The book comes back on another machine, and the log does not.
+#[test]
+fn a_log_that_was_left_behind_is_followed_by_another_that_says_so() {
+    let (old, new) = (folder(), folder());
+    let left = written(&old.join("audits"));
+    let path = new.join("audits");
+    let head = recover(&path, &key(), left, Timestamp::from_milliseconds(9)).unwrap();
+    assert_eq!(head.entries, 7);
+    // A crash before the book was named: the same again changes nothing.
+    assert_eq!(recover(&path, &key(), left, Timestamp::from_milliseconds(10)).unwrap(), head);
+    let (mut log, entries) = open(&path, head).unwrap();
+    let first = &entries[0].entry;
+    assert_eq!((entries.len(), first.seq, Some(first.previous)), (1, 6, left.link));
+    assert_eq!(first.finding, Finding::LeftBehind);
+    let grown = log.append(&key(), &[audited(1), audited(2)]).unwrap();
+    drop(log);
+    assert_eq!(grown.entries, 9);
+    assert_eq!(open(&path, grown).unwrap().1.len(), 3);
+
+    // Whoever has no key takes nothing of it away: not its end, not its beginning, not all of it.
+    let sound = std::fs::read(&path).unwrap();
+    let end = sound.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut damaged = sound.clone();
+    damaged[end] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    assert_eq!(entry_of(open(&path, grown)), 7);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(entry_of(open(&path, grown)), 0);
+    std::fs::copy(old.join("audits"), &path).unwrap();
+    assert_eq!(entry_of(open(&path, grown)), 6);
+    std::fs::write(&path, &sound).unwrap();
+    assert!(open(&path, grown).is_ok());
+    // On a machine that did not recover it is refused, though all of it is signed: fewer, or others, were noted there.
+    let fewer = LogHead { entries: 5, ..left };
+    let others = LogHead { link: Some(Digest::from_bytes([9; 32])), ..left };
+    for noted in [LogHead::default(), fewer, others] {
+        assert_eq!(entry_of(open(&path, noted)), 0, "{noted:?}");
+    }
+
+    // Where the old log is still there, or nobody ever audited, nothing begins.
+    assert_eq!(recover(&old.join("audits"), &key(), left, Timestamp::EPOCH).unwrap(), left);
+    let none = new.join("none");
+    let nothing = recover(&none, &key(), LogHead::default(), Timestamp::EPOCH).unwrap();
+    assert_eq!((nothing, none.exists()), (LogHead::default(), false));
+    // One that is not the one that was noted is moved aside, and not lost.
+    std::fs::write(&path, &damaged).unwrap();
+    let again = recover(&path, &key(), grown, Timestamp::from_milliseconds(11)).unwrap();
+    assert_eq!(again.entries, 10);
+    assert_eq!(std::fs::read(new.join("audits-until-11")).unwrap(), damaged);
+    for folder in [old, new] {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
 /// The hexdump of `docs/formats/audit-log.md`: a change of it is a new version.
 #[test]
 fn the_format_is_pinned() {

@@ -2,6 +2,7 @@
 
 use super::{Note, SECRET, STATE_BYTES_MAX, State, open};
 use crate::AgentError;
+use crate::audit_log::{self, LogHead};
 use crate::book::{Event, ObjectKind};
 use crate::journal::BookFile;
 use crate::session::{Session, mine};
@@ -51,6 +52,8 @@ pub struct Recovered {
     pub objects: usize,
     /// How many of them are snapshots.
     pub snapshots: usize,
+    /// How far the audit log had come, if it was left behind: another has begun.
+    pub left_behind: Option<LogHead>,
     /// Texts of the application.
     pub notes: Vec<Note>,
     /// Hosts that were named, or are in the book, and could not help; and why.
@@ -81,7 +84,7 @@ struct Search<'a> {
 /// # Errors
 ///
 /// There is a book in `folder` with something in it; no host has a state that can be read; the clock of this machine is
-/// behind; or the disk failed. Nothing is left in the folder then.
+/// behind; or the disk failed. No book is left in the folder then.
 pub async fn recover(
     folder: &Path,
     key: &SecretKey,
@@ -147,7 +150,10 @@ pub async fn recover(
                 .to_owned(),
         });
     }
-    write(folder, &path, &state, &hosts)?;
+    // Before the book: one that is there is not recovered again, and it must find the log that it has noted.
+    let noted = noted(&state);
+    let audits = audit_log::recover(&folder.join("audits"), key, noted, now)?;
+    write(folder, &path, &state, (&hosts, audits))?;
     let events = state.events.as_slice();
     let contracts = events.iter().filter(|event| matches!(event, Event::ContractIntended { .. }));
     let kinds: Vec<ObjectKind> = events.iter().filter_map(stored).collect();
@@ -160,6 +166,7 @@ pub async fn recover(
         contracts: contracts.count(),
         objects: kinds.len(),
         snapshots: snapshots.count(),
+        left_behind: (audits != noted).then_some(noted),
         notes: state.notes.clone().into_vec(),
         failed,
     })
@@ -173,6 +180,17 @@ fn stored(event: &Event) -> Option<ObjectKind> {
         | Event::ObjectCoded { object, .. } => Some(object.kind),
         _ => None,
     }
+}
+
+/// How far the audit log had come by the book.
+fn noted(state: &State) -> LogHead {
+    let mut noted = state.events.as_slice().iter().rev().filter_map(|event| match *event {
+        Event::AuditsLogged { entries, link } => {
+            Some(LogHead { entries, link: (entries > 0).then_some(link) })
+        }
+        _ => None,
+    });
+    noted.next().unwrap_or_default()
 }
 
 impl Search<'_> {
@@ -268,7 +286,12 @@ fn others(state: &State) -> Vec<Address> {
 }
 
 /// Makes the book beside its place, and then gives it its name. Hosts named anew are where they were named.
-fn write(folder: &Path, path: &Path, state: &State, hosts: &[Address]) -> Result<(), AgentError> {
+fn write(
+    folder: &Path,
+    path: &Path,
+    state: &State,
+    (hosts, audits): (&[Address], LogHead),
+) -> Result<(), AgentError> {
     let failed = |doing: &str, error: std::io::Error| {
         AgentError::Store(format!("cannot {doing} {}: {error}", path.display()))
     };
@@ -285,6 +308,9 @@ fn write(folder: &Path, path: &Path, state: &State, hosts: &[Address]) -> Result
         }
     }
     events.push(Event::StateNumbered { sequence: state.sequence + SEQUENCE_GAP });
+    if let LogHead { entries, link: Some(link) } = audits {
+        events.push(Event::AuditsLogged { entries, link });
+    }
     let (mut open, bytes) = (BTreeSet::new(), UNKNOWN_BYTES_MAX);
     for event in &events {
         match event {

@@ -6,10 +6,11 @@ use crate::endpoints;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers;
-use crate::screen::say;
+use crate::screen::{counted_as, say};
 use crate::seeking::will_tell;
 use fondaco_agent::{Agent, AgentError, Note, Objects, StateReport, recover as recover_book};
 use fondaco_codec::Text;
+use fondaco_crypto::Digest;
 use fondaco_ports::Clock;
 use fondaco_store::SystemClock;
 use fondaco_units::Bytes;
@@ -185,7 +186,11 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         }
     }
     offers::remember_brokers(home, &args.broker)?;
+    let left_behind =
+        found.left_behind.map(|head| (head.entries, head.link.unwrap_or(Digest::ZERO)));
     if json {
+        let left_behind = left_behind
+            .map(|(entries, link)| json!({ "entries": entries, "link": link.to_string() }));
         let failed: Vec<_> = found
             .failed
             .iter()
@@ -194,7 +199,7 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         let line = json!({
             "event": "recovered", "failed": failed, "sequence": found.sequence, "made": found.made.to_string(),
             "bytes": found.bytes.get(), "from": found.from.to_string(), "contracts": found.contracts,
-            "objects": found.objects, "snapshots": found.snapshots,
+            "objects": found.objects, "snapshots": found.snapshots, "audits_left_behind": left_behind,
         });
         say(&line.to_string());
     } else {
@@ -209,6 +214,13 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         ));
         for (host, why) in &found.failed {
             say(&format!("{}… could not help: {why}", host.short()));
+        }
+        if let Some((entries, link)) = left_behind {
+            let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+            say(&format!(
+                "The audit log was left behind with the old machine: {}, up to {link}. Another begins, and says so.",
+                counted_as(entries, "entry", "entries")
+            ));
         }
         say("See `fondaco backup list`. Use one machine with these words from now on, not two.");
     }
