@@ -50,8 +50,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The room in a contract that only pays for reading; one that keeps shards has more, [`SLACK`](crate::opening::SLACK) at least.
 pub(crate) const WATCH_SIZE: Bytes = Bytes::new(1 << 20);
 
-/// How long a host takes no other mandate of the same two.
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a host takes no other mandate of the same two, and a little more, since its clock is not ours.
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10_500);
+
+/// How often it is waited for that long: once is enough, unless the delegate shows another mandate meanwhile.
+const BUSY_PAUSES_MAX: u32 = 3;
 
 /// How many times dearer or larger than agreed before something may be.
 const DEARER_MAX: u64 = 4;
@@ -285,28 +288,46 @@ impl Agent {
         }
     }
 
-    /// Tells every host that has an open contract that `to` may do nothing for this agent any more.
-    pub async fn revoke(&self, to: EntityId) -> Vec<(EntityId, Result<(), AgentError>)> {
-        let (from, issued) = (self.key.entity(), self.clock.now());
-        let over = Mandate { from, to, takes: Takes::AtEnd, issued, until: issued };
-        let over = over.sign(&self.key);
+    /// Tells every host that has an open contract that `to` may do nothing for this agent any more. Before it waits for hosts
+    /// that take no mandate yet, `waiting` is told how many they are, and for how long.
+    pub async fn revoke(
+        &self,
+        to: EntityId,
+        waiting: impl Fn(usize, std::time::Duration),
+    ) -> BTreeMap<EntityId, Result<(), AgentError>> {
         let hosts: BTreeMap<EntityId, Address> = self.book.read(|book| {
             let open = book.contracts().filter(|(_, record)| record.stage == Stage::Open);
             open.map(|(_, record)| (record.address.entity(), record.address.clone())).collect()
         });
-        let mut told = Vec::new();
-        for (provider, address) in &hosts {
-            told.push((*provider, admit(&self.finder, address, &over).await.map(drop)));
-        }
+        let mut told = self.tell_over(to, &hosts).await;
         let is_busy = |answer: &Result<(), AgentError>| {
             matches!(answer, Err(AgentError::Provider { reason: Reason::Busy, .. }))
         };
-        // A host takes one mandate at a time, and the one that is taken back may just have come.
-        if told.iter().any(|(_, answer)| is_busy(answer)) {
-            tokio::time::sleep(BUSY_PAUSE).await;
-            for (provider, answer) in told.iter_mut().filter(|(_, answer)| is_busy(answer)) {
-                *answer = admit(&self.finder, &hosts[provider], &over).await.map(drop);
+        for _ in 0..BUSY_PAUSES_MAX {
+            let mut busy = hosts.clone();
+            busy.retain(|host, _| told.get(host).is_some_and(is_busy));
+            if busy.is_empty() {
+                break;
             }
+            waiting(busy.len(), BUSY_PAUSE);
+            tokio::time::sleep(BUSY_PAUSE).await;
+            told.extend(self.tell_over(to, &busy).await);
+        }
+        told
+    }
+
+    /// Tells hosts so, by a mandate that is made now: what was made soon after the one that they know they never take.
+    async fn tell_over(
+        &self,
+        to: EntityId,
+        hosts: &BTreeMap<EntityId, Address>,
+    ) -> BTreeMap<EntityId, Result<(), AgentError>> {
+        let (from, issued) = (self.key.entity(), self.clock.now());
+        let over = Mandate { from, to, takes: Takes::AtEnd, issued, until: issued };
+        let over = over.sign(&self.key);
+        let mut told = BTreeMap::new();
+        for (provider, address) in hosts {
+            told.insert(*provider, admit(&self.finder, address, &over).await.map(drop));
         }
         told
     }

@@ -140,6 +140,33 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     market.world.end().await;
 }
 
+/// A host takes no mandate that was made within ten seconds of another of the same two: that is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_entrusted_just_now_is_taken_back_from_every_host() {
+    let market = market(3).await;
+    fs::write(market.source.join("letter"), b"dear all".repeat(4_000)).unwrap();
+    run(&market, "buyer", &market.create_args(&[]).iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let to = friend(&market).await;
+    // A stranger is told for whom the file is, before what else it lacks.
+    let file = path(&market, "entrusted");
+    run(&market, "buyer", &["delegate", "entrust", &to, "--out", &file]).await;
+    market.world.ask("stranger", ["init", "--no-passphrase"]).await.unwrap();
+    let refused = market.world.run("stranger", ["delegate", "accept", &file]).await.unwrap_err();
+    assert!(refused.to_string().contains("and not for you"), "{refused}");
+    run(&market, "friend", &["delegate", "accept", &file]).await;
+    run(&market, "friend", &["delegate", "tend"]).await;
+    for _ in 0..2 {
+        let lines = run(&market, "buyer", &["delegate", "revoke", &to]).await;
+        let told = all(&lines, "revoked");
+        assert_eq!(told.len(), contracts(&market, "buyer").await.len(), "{lines:?}");
+        assert!(told.iter().all(|line| line["why_not"].is_null()), "{lines:?}");
+        let waited = all(&lines, "progress");
+        assert!(waited[0]["what"].as_str().unwrap().contains("asked again in 11 s"), "{lines:?}");
+    }
+    market.world.end().await;
+}
+
 /// A file that is damaged, or not for who reads it, is refused with the reason, and nothing happens.
 async fn wrong_files_take_nothing_back(market: &Market, good: &str) {
     party(market, "stranger").await;

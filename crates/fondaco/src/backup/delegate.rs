@@ -21,6 +21,7 @@ use fondaco_agent::{Agent, AgentError};
 use fondaco_contract::Takes;
 use fondaco_crypto::CurrencyId;
 use fondaco_ports::Clock as _;
+use fondaco_ports::market::Reason;
 use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Duration, Timestamp};
 use serde_json::json;
@@ -145,14 +146,15 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
         .code(Code::Usage)
         .hint("take another: `fondaco --identity NAME init`"));
     }
-    let currencies = currencies(home, &entrusted)?;
     let agent = open_with(home, Some(&entrusted), &args.seek, json).await?;
     if before.is_none() && agent.book().read(|book| book.set_count()) > 0 {
         return Err(Failure::new("this identity has a backup of its own")
             .code(Code::Usage)
             .hint("take one of its own for each owner: `fondaco --identity NAME init`"));
     }
+    // Before all that could be mended here: who it is not for can do nothing.
     agent.check(&entrusted)?;
+    let currencies = currencies(home, &entrusted)?;
     let is_older =
         |before: &Entrusted| before.mandate.mandate.issued > entrusted.mandate.mandate.issued;
     if before.as_ref().is_some_and(is_older) {
@@ -365,11 +367,30 @@ async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failu
 async fn revoke(home: &Home, args: &RevokeArgs, json: bool) -> Result<(), Failure> {
     let to = entity(&args.delegate)?;
     let agent = open(home, &args.seek, json).await?;
-    let (mut told, mut failed) = (0, 0);
-    for (provider, answer) in agent.revoke(to).await {
-        let why = answer.err().map(|error| error.to_string());
+    let waiting = |hosts: usize, pause: std::time::Duration| {
+        let seconds = pause.as_secs_f64().ceil();
+        let what = format!(
+            "{}, and takes one mandate of the same two in ten seconds; asked again in {seconds} s",
+            match hosts {
+                1 => "1 host was told of this delegate just now".to_owned(),
+                _ => format!("Each of {hosts} hosts was told of this delegate just now"),
+            }
+        );
+        say_progress(json, &what);
+    };
+    let (mut told, mut busy, mut away) = (0, 0, 0);
+    for (provider, answer) in agent.revoke(to, waiting).await {
+        let why = answer.err().map(|error| match error {
+            AgentError::Provider { reason: Reason::Busy, .. } => {
+                busy += 1;
+                "it takes no further mandate of yours now".to_owned()
+            }
+            error => {
+                away += 1;
+                error.to_string()
+            }
+        });
         told += 1;
-        failed += usize::from(why.is_some());
         if json {
             let line =
                 json!({ "event": "revoked", "provider": provider.to_string(), "why_not": why });
@@ -378,7 +399,7 @@ async fn revoke(home: &Home, args: &RevokeArgs, json: bool) -> Result<(), Failur
             say(&format!("{}… could not be told: {why}", provider.short()));
         }
     }
-    match failed {
+    match busy + away {
         0 if told == 0 => Err(Failure::new("you have no open contract with any host")
             .code(Code::NotFound)
             .hint("what is not kept by hosts nobody can take over")),
@@ -388,6 +409,9 @@ async fn revoke(home: &Home, args: &RevokeArgs, json: bool) -> Result<(), Failur
         }
         count => Err(Failure::new(format!("{} could not be told", counted(count, "host")))
             .code(Code::Unreachable)
-            .hint("run the same again when they are there")),
+            .hint(match away {
+                0 => "run the same again in a minute; a host takes eight mandates of one owner, and no ninth",
+                _ => "run the same again when they are there",
+            })),
     }
 }
