@@ -143,7 +143,9 @@ pub enum AgentError {
         hint: String,
     },
     /// Too few shards of an object could be read.
-    #[error("{object} needs {needed} shards and {found} could be read ({last})")]
+    #[error(
+        "{object} needs {needed} shard{} and {found} could be read ({last})", if *needed == 1 { "" } else { "s" }
+    )]
     Unreadable {
         /// Which object.
         object: String,
@@ -155,6 +157,8 @@ pub enum AgentError {
         last: String,
         /// Whether it could be read if the holds of those that have shards of it, and are used up, were not.
         spent: bool,
+        /// Whether it could not be read even if all hosts that are away were back: contracts have ended, or hosts were caught.
+        over: bool,
     },
     /// Another process uses the agent's folder.
     #[error("another fondaco command works with {path}")]
@@ -229,6 +233,10 @@ impl AgentError {
             Self::ContractFull { .. } => {
                 Some("give the next backup a larger --budget: it opens new contracts".to_owned())
             }
+            Self::Unreadable { over: true, .. } => Some(
+                "nobody is paid for it any more, so it cannot be had back: back up anew what you still have"
+                    .to_owned(),
+            ),
             Self::Unreadable { spent: false, .. } => {
                 Some(
                     "start the missing hosts again, or wait until they can be reached; name one that moved with --host ADDRESS"

@@ -114,6 +114,8 @@ pub struct Objects {
     unknown: Mutex<BTreeSet<(ContractId, ShardId)>>,
     /// Contracts that failed this process, and how.
     down: Mutex<BTreeMap<ContractId, Down>>,
+    /// Contracts whose hosts are asked for nothing any more, by what the book says, and were to be.
+    gone: Mutex<BTreeMap<ContractId, String>>,
     /// Contracts whose hosts have answered this process before they were sent anything.
     met: Mutex<BTreeSet<ContractId>>,
     /// The hosts that writes failed for.
@@ -130,10 +132,22 @@ impl Objects {
         sessions: BTreeMap<ContractId, Arc<Session>>,
         writing: Option<u32>,
     ) -> Self {
-        let (down, unknown) = (Mutex::default(), Mutex::default());
+        let (down, gone, unknown) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (met, blamed) = (Mutex::default(), Mutex::default());
         let (following, traffic, turn) = (Mutex::default(), Arc::default(), RwLock::default());
-        Self { book, sessions, following, writing, unknown, down, met, blamed, traffic, turn }
+        Self {
+            book,
+            sessions,
+            following,
+            writing,
+            unknown,
+            down,
+            gone,
+            met,
+            blamed,
+            traffic,
+            turn,
+        }
     }
 
     /// Returns the counters of what went over the wire.
@@ -461,10 +475,14 @@ impl Objects {
             return Ok(None);
         }
         // A contract that has ended keeps nothing any more.
-        let Some(session) = self.reading(contract) else { return Ok(None) };
-        if self.book.read(|book| book.distrusted(session.provider()).is_some()) {
+        let session = self.reading(contract);
+        let is_trusted = |session: &&Arc<Session>| {
+            self.book.read(|book| book.distrusted(session.provider()).is_none())
+        };
+        let Some(session) = session.filter(is_trusted) else {
+            self.note_gone(contract);
             return Ok(None);
-        }
+        };
         let name = record.shards[usize::from(shard)];
         match session.read(name, record.shard_size(layout), rows.clone()).await {
             Ok(bytes) => {

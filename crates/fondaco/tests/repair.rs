@@ -211,5 +211,12 @@ async fn a_repair_that_is_killed_goes_on_and_pays_nothing_twice() {
         sum += line["available"].as_str().unwrap().parse::<f64>().unwrap();
     }
     assert!((sum - 100.0).abs() < 1e-9, "{sum}");
+
+    // Nobody keeps anything now, and hosts that come back change nothing.
+    let list = market.world.run_to("buyer", ["backup", "list", "--no-cache"], 8).await.unwrap();
+    let failed = list.last().unwrap();
+    let (error, hint) = (failed["error"].as_str().unwrap(), failed["hint"].as_str().unwrap());
+    assert!(error.contains("there is no contract with") && !error.contains("()"), "{error}");
+    assert!(hint.contains("back up anew"), "{hint}");
     market.world.end().await;
 }

@@ -5,6 +5,7 @@ use crate::AgentError;
 use crate::book::{ObjectId, ObjectRecord, Set};
 use crate::session::Session;
 use fondaco_contract::ContractId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Objects {
@@ -21,8 +22,29 @@ impl Objects {
         self.sessions.insert(to, session);
     }
 
+    /// Remembers that a host was not asked for what it was to have, and why that is for good.
+    pub(super) fn note_gone(&self, contract: ContractId) {
+        let why = self.book.read(|book| {
+            let Some(record) = book.contract(contract) else {
+                return format!("nobody knows {contract}");
+            };
+            let provider = record.terms.prices.provider;
+            match book.distrusted(provider) {
+                Some(why) => format!("{}… was caught before: {why}", provider.short()),
+                None => format!("there is no contract with {}… for it any more", provider.short()),
+            }
+        });
+        self.gone.lock().expect("no panic under this lock").insert(contract, why);
+    }
+
+    /// Says why shards had to be made up from others: of each host that failed this process, or was not asked any more.
+    pub fn missing(&self) -> BTreeSet<String> {
+        let gone = self.gone.lock().expect("no panic under this lock").clone();
+        self.down().into_values().chain(gone.into_values()).collect()
+    }
+
     /// Says that only these shards of an object could be read. Holds that are used up are to blame if the shards behind them would
-    /// do, as they do when those are renewed.
+    /// do, as they do when those are renewed; nobody is, if those that may come back are too few.
     pub(super) fn unreadable(
         &self,
         object: ObjectId,
@@ -30,15 +52,22 @@ impl Objects {
         set: &Set,
         known: &[u8],
     ) -> AgentError {
+        let gone = self.gone.lock().expect("no panic under this lock").clone();
         let down = self.down.lock().expect("no panic under this lock");
-        let missing = (0_u8..).zip(&set.contracts).filter(|(index, _)| !known.contains(index));
-        let missing: Vec<_> = missing.filter_map(|(_, contract)| down.get(contract)).collect();
+        let slots = (0_u8..).zip(&set.contracts).take(usize::from(record.code.n()));
+        let missing: Vec<_> = slots.filter(|(index, _)| !known.contains(index)).collect();
+        let gone: Vec<&String> =
+            missing.iter().filter_map(|(_, contract)| gone.get(contract)).collect();
+        let missing: Vec<_> =
+            missing.iter().filter_map(|(_, contract)| down.get(contract)).collect();
         let (found, needed) = (known.len(), record.code.k());
+        let over = usize::from(record.code.n()) - gone.len() < usize::from(needed);
         let behind = missing.iter().filter(|down| down.spent).count();
-        let spent = behind > 0 && found + behind >= usize::from(needed);
+        let spent = !over && behind > 0 && found + behind >= usize::from(needed);
         let told = missing.iter().rev().find(|down| down.spent == spent).or(missing.last());
-        let last = told.map(|down| down.why.clone()).unwrap_or_default();
-        AgentError::Unreadable { object: show(object), needed, found, last, spent }
+        let told = told.map(|down| &down.why).filter(|_| !over);
+        let last = told.or(gone.last().copied()).cloned().unwrap_or_default();
+        AgentError::Unreadable { object: show(object), needed, found, last, spent, over }
     }
 }
 
@@ -90,6 +119,53 @@ mod tests {
             assert_eq!(is_spent, expected, "{spent:?}");
             assert_eq!(last, if expected { "it is used up" } else { "it is away" }, "{spent:?}");
         }
+        std::fs::remove_file(&path).unwrap();
+    }
+    /// Which contracts have ended, and which hosts were caught before; whether it is lost for good, and what is told.
+    #[tokio::test]
+    async fn what_nobody_keeps_any_more_is_said_to_be_gone() {
+        let path = std::env::temp_dir().join(format!("fondaco-gone-{}", std::process::id()));
+        let object = ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([1; 32]) };
+        // Of 2 of 4, with no session for those that have ended.
+        let table: [(&[u128], bool, &str); 4] = [
+            (&[1], false, "it is away"),
+            (&[1, 2], false, "it is away"),
+            (&[1, 2, 3], true, "there is no contract with"),
+            (&[1, 2, 3, 4], true, "there is no contract with"),
+        ];
+        for (ended, expected, words) in table {
+            let book = Arc::new(BookFile::open(&path).unwrap());
+            let shards = List::new(vec![ShardId::of(&[1]); 4]).unwrap();
+            let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
+            let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+            let sets = [set(2, &[1, 2, 3, 4]), stored];
+            contracts.chain(sets).for_each(|event| book.record(&event).unwrap());
+            let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None);
+            for nonce in (1..=4).filter(|nonce| !ended.contains(nonce)) {
+                let (why, until) = ("it is away".to_owned(), None);
+                let down = Down { why, may_return: false, replace: false, spent: false, until };
+                objects.down.lock().unwrap().insert(terms(nonce).id(), down);
+            }
+            let error = objects.read(object, 0..10).await.unwrap_err();
+            let AgentError::Unreadable { over, ref last, .. } = error else { panic!("{error}") };
+            assert_eq!(over, expected, "{ended:?}: {error}");
+            assert!(last.contains(words), "{ended:?}: {error}");
+            assert_eq!(error.hint().unwrap().contains("back up anew"), expected);
+            assert!(!objects.missing().is_empty());
+            std::fs::remove_file(&path).unwrap();
+        }
+
+        // One that was caught before this process began is named when others make up for it.
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        [intended(1), opened(1)].iter().for_each(|event| book.record(event).unwrap());
+        let provider = terms(1).prices.provider;
+        let why = fondaco_codec::Text::cut("it lied");
+        book.record(&Event::ProviderDistrusted { provider, why }).unwrap();
+        let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None);
+        assert_eq!(objects.missing().len(), 0);
+        objects.note_gone(terms(1).id());
+        let told = objects.missing().pop_first().unwrap();
+        assert!(told.ends_with("was caught before: it lied"), "{told}");
         std::fs::remove_file(&path).unwrap();
     }
 }

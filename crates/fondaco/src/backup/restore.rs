@@ -5,7 +5,7 @@ use super::{in_thread, open};
 use crate::cli::RestoreArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::screen::{complain, say};
+use crate::screen::{complain, counted, say};
 use fondaco_agent::{Place, RestoreReport};
 use fondaco_units::Bytes;
 use rustix::process::Signal;
@@ -66,8 +66,9 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
         complain(&format!("not written: {name}"));
     }
     if rebuilt > 0 {
-        say(&format!("{rebuilt} reads had to be rebuilt from other hosts' shards:"));
-        for why in objects.down().values() {
+        let reads = counted(usize::try_from(rebuilt).unwrap_or(usize::MAX), "read");
+        say(&format!("{reads} had to be rebuilt from other hosts' shards:"));
+        for why in objects.missing() {
             say(&format!("  {why}"));
         }
     }
