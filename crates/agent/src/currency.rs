@@ -194,7 +194,10 @@ impl Wallet {
         let is_rotation = |request: &Request| matches!(request, Request::Rotate { .. });
         if pending > 0 && !self.is_pending(is_rotation) {
             return Err(AgentError::Invalid {
-                what: format!("{pending} commands of this key are without an answer yet"),
+                what: match pending {
+                    1 => "1 command of this key is without an answer yet".to_owned(),
+                    _ => format!("{pending} commands of this key are without an answer yet"),
+                },
                 hint: "run it again when the issuer can be reached".to_owned(),
             });
         }

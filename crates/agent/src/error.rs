@@ -169,6 +169,16 @@ pub enum AgentError {
     /// The journal or another file of the agent failed.
     #[error("{0}")]
     Store(String),
+    /// The journal of the agent is not what was written.
+    #[error("{path}: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// The backup library failed.
     #[error(transparent)]
     Repository(RepositoryError),
@@ -244,6 +254,7 @@ impl AgentError {
                 )
             }
             Self::Locked { .. } => Some("wait until it is done, then run this again".to_owned()),
+            Self::Damaged { hint, .. } => Some((*hint).to_owned()),
             Self::Store(_) => None,
             Self::Repository(error) => error.hint(),
             Self::Placement { hint, .. } | Self::Invalid { hint, .. } => Some(hint.clone()),

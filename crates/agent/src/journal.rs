@@ -4,12 +4,16 @@ use crate::AgentError;
 use crate::book::{Book, BookError, Event};
 use fondaco_codec::{Decode as _, DecodeError, Encode as _};
 use fondaco_ports::Disk;
-use fondaco_store::{DiskFile, Journal, Kind};
+use fondaco_store::{DiskFile, Journal, Kind, OpenError};
 use std::path::Path;
 use std::sync::Mutex;
 
 /// The kind of an agent's journal, version 2: contracts can renew others.
 const KIND: Kind = Kind::new(*b"agent\0\0\0", 2);
+
+/// What to do with a journal that is damaged.
+const RECOVER: &str = "put a sound copy of it back; or move it aside, and `fondaco backup recover --host ADDRESS`, or --broker ADDRESS, \
+                       makes it anew of what the hosts keep";
 
 /// The most events that are written at once.
 const BATCH_MAX: usize = 500;
@@ -41,18 +45,31 @@ impl std::fmt::Debug for Inner {
 impl BookFile {
     /// Opens or creates the book at `path`.
     pub fn open(path: &Path) -> Result<Self, AgentError> {
-        Self::open_on(Box::new(DiskFile::open(path)?))
-            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))
+        Self::replay(Box::new(DiskFile::open(path)?)).map_err(|error| {
+            let path = path.display().to_string();
+            match error {
+                OpenError::Disk { .. } => {
+                    AgentError::Store(format!("{path}: {error}; {}", error.hint()))
+                }
+                OpenError::Version { .. } | OpenError::Replay { .. } => {
+                    AgentError::Damaged { path, what: error.to_string(), hint: error.hint() }
+                }
+                error => AgentError::Damaged { path, what: error.to_string(), hint: RECOVER },
+            }
+        })
     }
 
     /// Opens or creates the book on `disk`.
     pub fn open_on(disk: Box<dyn Disk>) -> Result<Self, AgentError> {
+        Self::replay(disk).map_err(|error| AgentError::Store(error.to_string()))
+    }
+
+    fn replay(disk: Box<dyn Disk>) -> Result<Self, OpenError<ReplayError>> {
         let mut book = Book::default();
         let journal = Journal::open(disk, KIND, |record| {
             let event = Event::from_bytes(record)?;
             Ok::<_, ReplayError>(book.apply(&event)?)
-        })
-        .map_err(|error| AgentError::Store(error.to_string()))?;
+        })?;
         Ok(Self(Mutex::new(Inner { book, journal })))
     }
 

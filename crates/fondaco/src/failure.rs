@@ -4,7 +4,7 @@ use fondaco_agent::{AgentError, RepositoryError};
 use fondaco_issuer::IssuerError;
 use fondaco_lcp::Refusal;
 use fondaco_storage_host::ServiceError;
-use fondaco_store::{FileError, KeyError};
+use fondaco_store::{CopyError, FileError, KeyError};
 use fondaco_transport::TransportError;
 use std::fmt;
 use std::process::ExitCode;
@@ -26,6 +26,8 @@ pub(crate) enum Code {
     Unreachable = 6,
     /// Data or a proof is not what it should be.
     Verification = 8,
+    /// Somebody stopped it; what a shell says of a program that Ctrl-C ended.
+    Interrupted = 130,
 }
 
 impl Code {
@@ -44,6 +46,7 @@ impl Code {
             Self::Usage => 4,
             Self::Funds => 5,
             Self::Verification => 6,
+            Self::Interrupted => 7,
         }
     }
 }
@@ -176,6 +179,10 @@ impl From<IssuerError> for Failure {
             IssuerError::File(file) => failure.code(file_code(file)),
             IssuerError::NoIssuer { .. } => failure.code(Code::NotFound),
             IssuerError::Open(error) if !error.is_transient() => failure.code(Code::Verification),
+            IssuerError::Copy(CopyError::Journal { source, .. }) if !source.is_transient() => {
+                failure.code(Code::Verification)
+            }
+            IssuerError::Copy(CopyError::File(file)) => failure.code(file_code(file)),
             IssuerError::OtherKey { .. }
             | IssuerError::Lost { .. }
             | IssuerError::Books(_)
@@ -205,7 +212,8 @@ impl From<AgentError> for Failure {
             | AgentError::Unreadable { spent: true, .. } => Code::Funds,
             AgentError::Caught { .. }
             | AgentError::Unreadable { spent: false, .. }
-            | AgentError::AuditLog { .. } => Code::Verification,
+            | AgentError::AuditLog { .. }
+            | AgentError::Damaged { .. } => Code::Verification,
             AgentError::Locked { .. } => Code::Locked,
             AgentError::Repository(error) => repository_code(error),
             AgentError::Issuer(_)
@@ -238,13 +246,11 @@ pub(crate) fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) ->
     let failure = Failure::new(format!("cannot {doing} {}: {error}", path.display()));
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => {
-            failure.hint("check who owns it, or name another place with --home")
+            failure.hint("check who owns it, or name another place")
         }
         std::io::ErrorKind::NotFound => failure.code(Code::NotFound).hint("check the spelling"),
         std::io::ErrorKind::StorageFull => failure.hint("free some space, then run this again"),
-        std::io::ErrorKind::ReadOnlyFilesystem => {
-            failure.hint("name a place that can be written with --home")
-        }
+        std::io::ErrorKind::ReadOnlyFilesystem => failure.hint("name a place that can be written"),
         _ => failure,
     }
 }

@@ -76,8 +76,8 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
                 say(&line.to_string());
             } else {
                 say(&format!(
-                    "{} records are in {}, every hash checked; head {:.16}…",
-                    head.records,
+                    "{} in {}, every hash checked; head {:.16}…",
+                    records_are(head.records),
                     to.display(),
                     head.chain
                 ));
@@ -318,13 +318,16 @@ async fn redeem(home: &Home, amount: &str, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+fn records_are(count: u64) -> String {
+    if count == 1 { "1 record is".to_owned() } else { format!("{count} records are") }
+}
+
 /// Copies the books of a backup into this home, and proves them there.
 fn restore(home: &Home, from: &Path, json: bool) -> Result<(), Failure> {
     let folder = home.join("issuer");
     backup(from, &folder, |_, _| {})?;
     let report = audit(&folder)?;
     let (found, own) = (report.currency.id.issuer(), home.key()?.entity());
-    let what = format!("{} records of {} are restored", report.records, report.currency.symbol);
     if json {
         let line = json!({
             "records": report.records, "issuer": found.to_string(), "balanced": report.balanced,
@@ -332,7 +335,12 @@ fn restore(home: &Home, from: &Path, json: bool) -> Result<(), Failure> {
         });
         say(&line.to_string());
     } else {
-        say(&format!("{what}; the books balance: {}.", report.balanced));
+        say(&format!(
+            "{} restored, of {}; the books balance: {}.",
+            records_are(report.records),
+            report.currency.symbol,
+            report.balanced
+        ));
         say(
             "What was paid after the backup was made is not among them: if the old books still exist, keep to those.",
         );

@@ -4,7 +4,7 @@ use crate::cli::ManyArgs;
 use crate::failure::{Code, Failure, io};
 use crate::history;
 use crate::home::{CurrencyConfig, Home};
-use crate::screen::say;
+use crate::screen::{counted, say};
 use crate::wallet::{open, unpaid};
 use fondaco_agent::{PAYMENTS_BYTES_MAX, PaidAll, Payment, Payments, PaymentsFormat};
 use fondaco_lcp::StepResult;
@@ -45,7 +45,8 @@ pub(crate) async fn pay(
     } else {
         let fees = payments.with_fees(fee).map(|all| all.saturating_sub(payments.sum()));
         say(&format!(
-            "{count} payments of {} in all, and fees of {} at most.",
+            "{} of {} in all, and fees of {} at most.",
+            counted(count, "payment"),
             currency.show(payments.sum()),
             currency.show(fees.unwrap_or(Amount::MAX)),
         ));
@@ -82,7 +83,12 @@ pub(crate) async fn pay(
     if refused.is_empty() {
         return Ok(());
     }
-    let failure = Failure::new(format!("{} of {count} payments were not made", refused.len()));
+    let failure = Failure::new(format!(
+        "{} of {} {} not made",
+        refused.len(),
+        counted(count, "payment"),
+        if refused.len() == 1 { "was" } else { "were" }
+    ));
     Err(failure.code(Code::Funds).hint(match left {
         Some(left) => format!("those are in {}: pay that file later", left.display()),
         None if paid.linked => "none was made: mend or leave out what was refused".to_owned(),
@@ -157,8 +163,9 @@ fn tell<'a>(
         let fees = fees.unwrap_or_else(|| {
             format!(", each with a fee of {} at most", currency.show(paid.fee_max))
         });
-        say(&format!("Made {made} payments of {sum} in all{fees}; you have {left} left."));
-        say(&format!("They are {}: `fondaco receipt get` proves them.", paid.id));
+        say(&format!("Made {} of {sum} in all{fees}; you have {left} left.", counted(made, "payment")));
+        let (they, them) = if made == 1 { ("It is", "it") } else { ("They are", "them") };
+        say(&format!("{they} {}: `fondaco receipt get` proves {them}.", paid.id));
     }
     Ok(refused)
 }

@@ -86,5 +86,8 @@ pub(crate) fn listen_failure(
     error: fondaco_transport::TransportError,
     listen: SocketAddr,
 ) -> Failure {
-    Failure::from(error).during(&format!("cannot listen on {listen}"))
+    // The system's own refusal names the socket already.
+    let says_where = matches!(error, fondaco_transport::TransportError::Bind { .. });
+    let failure = Failure::from(error);
+    if says_where { failure } else { failure.during(&format!("cannot listen on {listen}")) }
 }

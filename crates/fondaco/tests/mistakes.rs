@@ -187,6 +187,43 @@ fn a_busy_port_is_named() {
 }
 
 #[test]
+fn a_socket_that_is_not_of_this_machine_is_named_once() {
+    let top = tempfile::tempdir().unwrap();
+    let home = top.path();
+    succeed(home, &["init", "--no-passphrase"]);
+    // An address for documents, which no machine has.
+    let (code, said) = fail(home, &["broker", "up", "--listen", "192.0.2.1:4433"]);
+    assert_eq!(code, 6, "{said}");
+    assert_eq!(said.matches("cannot listen on 192.0.2.1:4433").count(), 1, "{said}");
+}
+
+#[test]
+fn damaged_books_are_named() {
+    let top = tempfile::tempdir().unwrap();
+    let home = top.path();
+    succeed(home, &["init", "--no-passphrase"]);
+    fail(home, &["audit"]);
+    let notes = b"somebody's notes\n".repeat(300);
+    std::fs::write(home.join("agent/journal"), &notes).unwrap();
+    for args in [&["audit"][..], &["backup", "list"], &["contracts", "list"]] {
+        let (code, said) = fail(home, args);
+        assert_eq!(code, 8, "{said}");
+        assert!(said.contains("agent/journal") && said.contains("backup recover"), "{said}");
+    }
+    // An issuer's, and what a backup of it would be.
+    succeed(home, &["issuer", "init", "--name", "Test", "--symbol", "TST"]);
+    std::fs::write(home.join("issuer/journal"), &notes).unwrap();
+    let (to, other) = (home.join("copy"), home.join("other"));
+    let (code, said) = fail(home, &["issuer", "backup", "--to", to.to_str().unwrap()]);
+    assert_eq!(code, 8, "{said}");
+    assert!(said.contains("Hint:"), "{said}");
+    succeed(&other, &["init", "--no-passphrase"]);
+    let from = home.join("issuer");
+    let (code, said) = fail(&other, &["issuer", "restore", "--from", from.to_str().unwrap()]);
+    assert_eq!(code, 8, "{said}");
+}
+
+#[test]
 fn a_home_that_cannot_be_written_is_named() {
     // Root may write anywhere but here; others may not write here either.
     let (code, said) = fail(Path::new("/proc/fondaco"), &["init"]);

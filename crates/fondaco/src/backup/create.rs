@@ -578,9 +578,9 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
         money(per_month(quote.per_epoch, quote.epoch))
     ));
     say(&format!(
-        "A restore of everything: {}. Held for {} epochs, and paid only as it is used: up to {}.",
+        "A restore of everything: {}. Held for {}, and paid only as it is used: up to {}.",
         money(quote.restore),
-        quote.epochs,
+        counted(usize::try_from(quote.epochs).unwrap_or(usize::MAX), "epoch"),
         money(quote.held)
     ));
 }

@@ -75,7 +75,7 @@ pub(super) async fn once(
     places.heed_named(home, &agent, json).await?;
     let objects = agent.objects();
     let audits = agent.audit(&objects, Kind::Sampled, args.samples, |_| ()).await?;
-    let report = Report { json, ..Report::default() };
+    let report = Report { json, has_budget: allowance.is_some(), ..Report::default() };
     let mut round = Round { home, args, places, agent, objects, audits, allowance, report, json };
     round.renew().await?;
     let sets = round.survey().await?;
@@ -232,6 +232,8 @@ struct Report {
     used_up: usize,
     /// Why contracts were not renewed.
     unrenewed: Vec<Code>,
+    /// Whether it was said what renewing may cost.
+    has_budget: bool,
 }
 
 impl Report {
@@ -405,12 +407,23 @@ impl Report {
             ));
         }
         match self.problems.first() {
-            None if self.used_up > 0 => Err(Failure::new(format!(
-                "{} cannot be audited or read from, because holds are used up",
-                counted(self.used_up, "contract")
-            ))
-            .code(Code::gravest(self.unrenewed.into_iter().chain([Code::Funds])))
-            .hint("say with --budget what renewing them may cost, or run `fondaco contracts renew`")),
+            None if self.used_up > 0 => {
+                let why = Code::gravest(self.unrenewed.iter().copied());
+                let hint = match why {
+                    _ if !self.has_budget => {
+                        "say with --budget what renewing them may cost, or run `fondaco contracts renew`"
+                    }
+                    Code::Funds => "raise --budget, or run `fondaco contracts renew`",
+                    Code::Unreachable => "run the same again when their hosts can be reached",
+                    _ => "the next run renews them, or says why not; so does `fondaco contracts renew`",
+                };
+                Err(Failure::new(format!(
+                    "{} cannot be audited or read from, because holds are used up",
+                    counted(self.used_up, "contract")
+                ))
+                .code(Code::gravest(self.unrenewed.into_iter().chain([Code::Funds])))
+                .hint(hint))
+            }
             None => Ok(()),
             Some(first) => Err(Failure::new(format!("not every slot was repaired: {first}"))
                 .hint("name more hosts with --host ADDRESS, or a --broker; the same command goes on from here")),

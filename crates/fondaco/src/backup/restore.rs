@@ -89,3 +89,17 @@ fn all_was_written(report: &RestoreReport) -> Result<(), Failure> {
     .code(Code::Verification)
     .hint("somebody who has the key of this repository forged it: `fondaco backup list` shows the others"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_no_matter_of_the_home() {
+        for kind in [std::io::ErrorKind::PermissionDenied, std::io::ErrorKind::ReadOnlyFilesystem] {
+            let failure = io("make the folder", Path::new("/there"), &kind.into());
+            let hint = failure.what_to_do().unwrap();
+            assert!(!hint.contains("--home"), "{hint}");
+        }
+    }
+}

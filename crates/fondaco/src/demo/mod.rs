@@ -69,7 +69,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     };
     let done = tokio::select! {
         done = demo.steps() => done,
-        () = stop.cancelled() => Err(Failure::new("interrupted; every process was stopped")),
+        () = stop.cancelled() => {
+            Err(Failure::new("interrupted; every process was stopped").code(Code::Interrupted))
+        }
     };
     let (step, doing) = (demo.step, demo.doing);
     let kept = keep.then(|| world.path().to_owned());

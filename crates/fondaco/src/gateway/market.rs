@@ -240,6 +240,7 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Broker { .. }
         | AgentError::AuditLog { .. }
         | AgentError::Locked { .. }
+        | AgentError::Damaged { .. }
         | AgentError::Store(_)
         | AgentError::Repository(_)
         | AgentError::Invalid { .. } => false,
@@ -315,6 +316,7 @@ fn told(error: AgentError) -> StoreError {
         | AgentError::AuditLog { .. }
         | AgentError::Locked { .. }
         | AgentError::OverBudget { .. }
+        | AgentError::Damaged { .. }
         | AgentError::Store(_)
         | AgentError::Repository(_)
         | AgentError::Invalid { .. } => (Trouble::Own, error.hint()),
