@@ -11,7 +11,7 @@ use crate::{AgentError, Wallet, entropy};
 use fondaco_codec::{Decode, Encode, Text};
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{
-    Currency, Deposit, Entry, Limits, Request, RequestId, Response, Rotation, SignedHead,
+    Currency, Deposit, Entry, Limits, Refusal, Request, RequestId, Response, Rotation, SignedHead,
     SignedReceipt,
 };
 use fondaco_ports::Clock;
@@ -182,27 +182,28 @@ impl Wallet {
     }
 
     /// Gives the account to `new`, a key that has none: balance, holds, notices and limit go with it, and what is paid
-    /// to the old key arrives there.
+    /// to the old key arrives there. Done once, it is done: the same again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The account has another key already; a command of the old key cannot be settled; else as [`Wallet::submit`].
     pub async fn rotate(
         &self,
         clock: &dyn Clock,
         old: &SecretKey,
         new: &SecretKey,
     ) -> Result<(), AgentError> {
-        // Nobody could learn of them by the old key any more.
-        let pending = self.pending();
-        let is_rotation = |request: &Request| matches!(request, Request::Rotate { .. });
-        if pending > 0 && !self.is_pending(is_rotation) {
-            return Err(AgentError::Invalid {
-                what: match pending {
-                    1 => "1 command of this key is without an answer yet".to_owned(),
-                    _ => format!("{pending} commands of this key are without an answer yet"),
-                },
-                hint: "run it again when the issuer can be reached".to_owned(),
-            });
+        let to = new.entity();
+        // A command of a key that is gone is never settled, so that is asked before there is another.
+        match self.balance().await {
+            Err(AgentError::Issuer(Refusal::Rotated { to: found })) if found == to => return Ok(()),
+            asked => drop(asked?),
+        }
+        // What is without an answer nobody could learn of by the old key any more.
+        if !self.is_pending(|request| matches!(request, Request::Rotate { .. })) {
+            self.resume().await?;
         }
         let id = entropy::request_id(clock)?;
-        let to = new.entity();
         let rotation = Rotation { currency: self.currency(), old: old.entity(), new: to };
         let (by_old, by_new) = (rotation.sign(old), rotation.sign(new));
         let same = |known: &Request| match known {

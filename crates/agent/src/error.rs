@@ -4,6 +4,7 @@ use crate::repository::RepositoryError;
 use fondaco_contract::{ContractId, TabError};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Refusal;
+use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::market::Reason;
 use fondaco_store::FileError;
 use fondaco_transport::TransportError;
@@ -206,10 +207,7 @@ impl AgentError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Transport(error) => error.hint().map(str::to_owned),
-            Self::Issuer(Refusal::NoSpace) => {
-                Some("its keeper must free space; then run the same again".to_owned())
-            }
-            Self::Issuer(_) => Some("see `fondaco balance` for what you hold".to_owned()),
+            Self::Issuer(refusal) => hint_of(refusal).map(str::to_owned),
             Self::Misanswer { .. } => {
                 Some("if this peer is to be believed all the same, add it again".to_owned())
             }
@@ -260,4 +258,56 @@ impl AgentError {
             Self::Placement { hint, .. } | Self::Invalid { hint, .. } => Some(hint.clone()),
         }
     }
+}
+
+/// What a holder can do about a refusal of its issuer, where there is something.
+const fn hint_of(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::NoSpace => "its keeper must free space; then run the same again",
+        Refusal::Halted => "its keeper must repair them; then run the same again",
+        Refusal::Unavailable => "run the same again in a while",
+        Refusal::Rotated { .. } | Refusal::Ledger { refusal: LedgerRefusal::KeyRotated { .. } } => {
+            "whoever has that key has the account: `fondaco identity list` shows your keys, and --identity NAME says which of \
+             them to be"
+        }
+        Refusal::FeeOverMax { .. } => {
+            "the fee was changed meanwhile; run it again to pay the new one"
+        }
+        Refusal::DepositsFull { .. } => "its owner must look at them first, by `fondaco deposits`",
+        Refusal::Ledger { refusal } => return hint_of_ledger(refusal),
+        Refusal::Version { .. }
+        | Refusal::OtherContent { .. }
+        | Refusal::Forgotten { .. }
+        | Refusal::Outdated
+        | Refusal::NotIssuer { .. }
+        | Refusal::TooLate { .. }
+        | Refusal::BadRotation
+        | Refusal::DepositUnknown { .. } => return None,
+    })
+}
+
+const fn hint_of_ledger(refusal: &LedgerRefusal) -> Option<&'static str> {
+    Some(match refusal {
+        LedgerRefusal::InsufficientFunds { .. } => {
+            "see `fondaco balance` for what you hold; get more of it, or ask for less"
+        }
+        LedgerRefusal::OverLimit { .. } => "pay less, or ask the payee to accept more",
+        LedgerRefusal::UnderReserve { .. } => "pay that much, or more, the first time",
+        LedgerRefusal::NotEmpty { .. } => {
+            "pay it to somebody first, or leave it to the issuer with --forfeit"
+        }
+        LedgerRefusal::HoldsOpen { .. } => {
+            "what is held comes back when the contracts end: `fondaco contracts end`"
+        }
+        LedgerRefusal::TooManyHolds { .. } => {
+            "`fondaco contracts end` ends those that you need no more"
+        }
+        LedgerRefusal::UnknownAccount { .. } => {
+            "it is made by the first payment to you, or by what is minted for you"
+        }
+        LedgerRefusal::AccountExists { .. } => {
+            "take a key that is new there: `fondaco init --identity NAME` makes one"
+        }
+        _ => return None,
+    })
 }

@@ -1,8 +1,10 @@
 //! What a person is told when something fails: what happened, a hint, and an exit code.
 
 use fondaco_agent::{AgentError, RepositoryError};
+use fondaco_crypto::EntityId;
 use fondaco_issuer::IssuerError;
 use fondaco_lcp::Refusal;
+use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_storage_host::ServiceError;
 use fondaco_store::{CopyError, FileError, KeyError};
 use fondaco_transport::TransportError;
@@ -57,6 +59,8 @@ pub(crate) struct Failure {
     what: String,
     hint: Option<String>,
     code: Code,
+    /// The key that the account has now, if that is why.
+    moved_to: Option<EntityId>,
 }
 
 impl Failure {
@@ -67,7 +71,7 @@ impl Failure {
     }
 
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: None, code: Code::Other }
+        Self { what: what.into(), hint: None, code: Code::Other, moved_to: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -98,13 +102,17 @@ impl Failure {
         self.hint.as_deref()
     }
 
+    pub(crate) const fn moved_to(&self) -> Option<EntityId> {
+        self.moved_to
+    }
+
     pub(crate) const fn ends_with(&self) -> Code {
         self.code
     }
 
     /// Returns the failure of one currency among several as a line of JSON.
     pub(crate) fn json_of(&self, currency: &str, issuer: &str) -> String {
-        let Self { what, hint, code } = self;
+        let Self { what, hint, code, .. } = self;
         serde_json::json!({
             "currency": currency, "issuer": issuer, "error": what, "hint": hint, "code": *code as u8,
         })
@@ -113,7 +121,7 @@ impl Failure {
 
     /// Returns the failure as a line of JSON.
     pub(crate) fn json(&self) -> String {
-        let Self { what, hint, code } = self;
+        let Self { what, hint, code, .. } = self;
         serde_json::json!({ "error": what, "hint": hint, "code": *code as u8 }).to_string()
     }
 }
@@ -228,7 +236,14 @@ impl From<AgentError> for Failure {
             | AgentError::Store(_)
             | AgentError::Invalid { .. } => Code::Other,
         };
-        Self { what: error.to_string(), hint: error.hint(), code }
+        let moved_to = match &error {
+            AgentError::Issuer(
+                Refusal::Rotated { to }
+                | Refusal::Ledger { refusal: LedgerRefusal::KeyRotated { to } },
+            ) => Some(*to),
+            _ => None,
+        };
+        Self { what: error.to_string(), hint: error.hint(), code, moved_to }
     }
 }
 

@@ -19,18 +19,20 @@ use serde_json::json;
 
 /// The issuers that did not answer, or not well.
 struct Missing<'a> {
+    home: &'a Home,
     config: &'a WalletConfig,
     json: bool,
     failures: Vec<Failure>,
 }
 
 impl<'a> Missing<'a> {
-    const fn new(config: &'a WalletConfig, json: bool) -> Self {
-        Self { config, json, failures: Vec::new() }
+    const fn new(home: &'a Home, config: &'a WalletConfig, json: bool) -> Self {
+        Self { home, config, json, failures: Vec::new() }
     }
 
     /// Names one. Where there is no other currency, the end of the command says it all.
     fn add(&mut self, currency: &CurrencyConfig, failure: Failure) {
+        let failure = self.home.naming_identity(failure);
         if self.config.currency.len() > 1 {
             if self.json {
                 let issuer = currency.issuer().map(|issuer| issuer.entity().to_string());
@@ -38,6 +40,9 @@ impl<'a> Missing<'a> {
             } else {
                 let label = self.config.label(currency);
                 say(&format!("{:>20} {label}   {}", "?", failure.what()));
+                if let Some(hint) = failure.what_to_do().filter(|_| failure.moved_to().is_some()) {
+                    say(&format!("{:>20} {hint}", ""));
+                }
             }
         }
         self.failures.push(failure);
@@ -53,9 +58,15 @@ impl<'a> Missing<'a> {
             return Err(self.failures.swap_remove(0));
         }
         let code = Code::gravest(self.failures.iter().map(Failure::ends_with));
+        let hint = match self.failures.iter().any(|failure| failure.moved_to().is_some()) {
+            true => {
+                "what the others said stands above, and what to do about a key that was changed"
+            }
+            false => "what the others said stands above; ask again later",
+        };
         Err(Failure::new(format!("{missing} of {all} issuers did not answer as they should"))
             .code(code)
-            .hint("what the others said stands above; ask again later"))
+            .hint(hint))
     }
 }
 
@@ -72,7 +83,7 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
     // A wrong passphrase is no issuer's fault.
     home.key()?;
     let asked = join_all(config.currency.iter().map(|currency| balance_of(home, currency)));
-    let mut missing = Missing::new(&config, json);
+    let mut missing = Missing::new(home, &config, json);
     for (currency, answer) in config.currency.iter().zip(asked.await) {
         match answer {
             Ok(balance) => show_balance(&config, currency, &balance, json)?,
@@ -124,7 +135,7 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
         return Ok(());
     }
     home.key()?;
-    let mut missing = Missing::new(&config, json);
+    let mut missing = Missing::new(home, &config, json);
     let opened = join_all(config.currency.iter().map(|currency| open(home, currency)));
     let mut wallets: Vec<(&CurrencyConfig, Option<Wallet>)> = Vec::new();
     for (currency, opened) in config.currency.iter().zip(opened.await) {

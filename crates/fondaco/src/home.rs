@@ -157,6 +157,35 @@ impl Home {
         Ok(homes.collect())
     }
 
+    /// Names the identity that has the account now, where that is one of the same owner.
+    pub(crate) fn naming_identity(&self, failure: Failure) -> Failure {
+        let Some(key) = failure.moved_to() else { return failure };
+        let all = self.identities().unwrap_or_default();
+        let Some(other) = all.iter().find(|home| home.noted_entity() == Some(key)) else {
+            return failure;
+        };
+        let name = other.identity();
+        let theirs = other.wallet().unwrap_or_default();
+        let mine = self.wallet().unwrap_or_default();
+        let is_known = |currency: &CurrencyConfig| {
+            let issuer = currency.issuer().ok().map(|issuer| issuer.entity().to_string());
+            issuer.is_some_and(|issuer| theirs.find(Some(&issuer)).is_ok())
+        };
+        let known = "that is your identity";
+        failure.hint(if !mine.currency.is_empty() && mine.currency.iter().all(is_known) {
+            format!("{known} {name}: say `fondaco --identity {name} …`")
+        } else {
+            let issuer = match mine.currency.as_slice() {
+                [only] => only.issuer.as_str(),
+                _ => "ISSUER-ADDRESS",
+            };
+            format!(
+                "{known} {name}: accept the currency by `fondaco --identity {name} wallet add {issuer}`, and say \
+                 `--identity {name}` from then on"
+            )
+        })
+    }
+
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

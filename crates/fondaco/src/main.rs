@@ -119,5 +119,5 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     });
     // Whoever still waits in a thread (a library reading a disk that hangs) must not keep us here.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    done.map(|()| ExitCode::SUCCESS)
+    done.map(|()| ExitCode::SUCCESS).map_err(|failure| home.naming_identity(failure))
 }

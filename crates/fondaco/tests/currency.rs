@@ -98,7 +98,23 @@ async fn two_people_pay_each_other() {
     let history = world.run("bob", ["--identity", "next", "history"]).await.unwrap();
     let kinds: Vec<_> = history.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["received", "another key", "received"]);
-    world.run_to("bob", ["pay", &alice, "1"], 1).await.unwrap();
+    // The key of before is told who has the account, whatever it asks; to change it again changes nothing.
+    world.ask("bob", ["init", "--no-passphrase", "--identity", "third"]).await.unwrap();
+    for asks in [
+        &["pay", &alice, "1"][..],
+        &["balance"],
+        &["wallet", "close"],
+        &["wallet", "rotate", "CLR", "--to", "third"],
+        &["pay", &alice, "1"],
+    ] {
+        let refused = world.run_to("bob", asks.iter().copied(), 1).await.unwrap();
+        let (said, hint) = (refused[0]["error"].as_str(), refused[0]["hint"].as_str());
+        assert!(said.is_some_and(|said| said.contains(&next)), "{asks:?}: {refused:?}");
+        let hint = hint.unwrap();
+        assert!(hint.contains("your identity next: say `fondaco --identity next …`"), "{hint}");
+    }
+    let again = world.ask("bob", ["wallet", "rotate", "CLR", "--to", "next"]).await.unwrap();
+    assert_eq!(again["to"], next);
     world.run_to("bob", ["--identity", "next", "wallet", "close"], 5).await.unwrap();
     let balance = ["--identity", "next", "pay", &alice, "10.90"];
     world.ask("bob", balance).await.unwrap();
