@@ -3,7 +3,7 @@
 use crate::cli::{HistoryArgs, ReceiptCommand};
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
-use crate::screen::say;
+use crate::screen::{printable, say};
 use crate::wallet::open;
 use fondaco_agent::{RECEIPT_TEXT_BYTES_MAX, Wallet, receipt_from_text, receipt_to_text};
 use fondaco_lcp::{Entry, EntryKind, Receipt, Refusal, Request, RequestId, Response};
@@ -53,6 +53,7 @@ fn show(currency: &CurrencyConfig, entry: &Entry, json: bool) -> Result<(), Fail
     let amount = format!("{sign}{}", scale.show(*amount));
     let fee = if fee.is_zero() { String::new() } else { format!(" (fee {})", scale.show(*fee)) };
     let other = other.map(|other| format!("  {other}")).unwrap_or_default();
+    let order = printable(order.as_str());
     say(&format!("{at}  {amount:>16} {}  {what}{fee}{other}  {order}", currency.symbol));
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::cli::DepositsArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
-use crate::screen::say;
+use crate::screen::{printable, say};
 use crate::wallet::{limit, open};
 use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet};
 use fondaco_lcp::Deposit;
@@ -272,7 +272,7 @@ fn show_deposit(
         say(&line.to_string());
     } else {
         let from = payer.as_deref().unwrap_or("newly minted");
-        let order = invoices::printable(order.as_str());
+        let order = printable(order.as_str());
         say(&format!("{at}  {amount:>16} {}  {from}  {order}", config.label(currency)));
         if let Some((_, told)) = verdict {
             say(&format!("    {told}"));

@@ -4,7 +4,7 @@ use crate::cli::{CreateInvoiceArgs, InvoiceCommand};
 use crate::entities::entity;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
-use crate::screen::say;
+use crate::screen::{printable, say};
 use crate::wallet::amount_in;
 use fondaco_agent::{
     AgentError, Asked, InvoiceFile, invoice_from_text, invoice_to_text, is_invoice, state_word,
@@ -255,9 +255,4 @@ fn amount_of(amount: Amount, currency: Option<&CurrencyConfig>) -> String {
         Some(currency) => currency.show(amount),
         None => format!("{} units", amount.get()),
     }
-}
-
-/// A stranger's words, without what would move the cursor.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

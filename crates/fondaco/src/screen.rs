@@ -80,6 +80,11 @@ pub(crate) fn counted_as(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// A stranger's words, without what would move the cursor.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
 /// Writes a line to standard error.
 pub(crate) fn complain(line: &str) {
     use std::io::Write as _;

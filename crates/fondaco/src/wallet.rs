@@ -8,7 +8,7 @@ use crate::history;
 use crate::home::{CurrencyConfig, Home, Identity};
 use crate::invoices;
 use crate::payments;
-use crate::screen::say;
+use crate::screen::{printable, say};
 use fondaco_agent::{AgentError, Paid, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
@@ -81,6 +81,8 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     // Who adds a currency again believes its issuer anew.
     wallet.forget_head();
     let Currency { name, symbol, scale, .. } = wallet.describe().await?.currency;
+    // Shown with every sum from now on.
+    let [name, symbol] = [name.as_str(), symbol.as_str()].map(printable);
     let mut config = home.wallet()?;
     let is_it = |currency: &CurrencyConfig| {
         currency.issuer().is_ok_and(|known| known.entity() == address.entity())
@@ -94,8 +96,8 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     };
     config.currency.retain(|currency| !is_it(currency));
     let currency = CurrencyConfig {
-        symbol: symbol.as_str().to_owned(),
-        name: name.as_str().to_owned(),
+        symbol: symbol.clone(),
+        name: name.clone(),
         decimals: scale.decimals(),
         issuer: address.to_string(),
         trust,
@@ -115,7 +117,7 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     let trust = currency.trust.as_deref();
     if json {
         let line = json!({
-            "symbol": symbol.as_str(), "name": name.as_str(), "issuer": address.to_string(),
+            "symbol": symbol, "name": name, "issuer": address.to_string(),
             "trust": trust, "limited": trust.is_some() && kept != Kept::No,
             "limited_until": kept.until().map(|until| until.to_string()),
         });

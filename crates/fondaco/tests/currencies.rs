@@ -31,6 +31,13 @@ fn world() -> World {
     World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap()
 }
 
+/// What a person reads of a command.
+fn on_screen(world: &World, who: &str, args: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    let output = command.arg("--home").arg(world.home(who)).args(args).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn entity(address: &str) -> &str {
     address.split('@').next().unwrap()
 }
@@ -168,5 +175,28 @@ async fn what_cannot_be_paid_is_refused_by_name() {
     world.stop("issuer").await;
     let audit = world.ask("issuer", ["issuer", "audit"]).await.unwrap();
     assert_eq!((&audit["balanced"], &audit["supply"]), (&true.into(), &1000.into()));
+    world.end().await;
+}
+
+/// What another calls a payment does not write on the screen of who looks back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_stays_in_its_line() {
+    let mut world = world();
+    let issuer = issuer(&mut world, "issuer", "CLR").await;
+    let alice = holder(&world, "alice", &[&issuer]).await;
+    let bob = holder(&world, "bob", &[&issuer]).await;
+    world.ask("issuer", ["issuer", "mint", "20", "--to", &alice]).await.unwrap();
+    let (bell, forged) = ("bread\x1b[2J\u{7}", "jam\n2026-01-01T00:00:00Z  +1000.00 CLR  received");
+    let file = world.home("file");
+    std::fs::write(&file, format!("{bob},2,{bell}")).unwrap();
+    on_screen(&world, "alice", &["pay", "--file", file.to_str().unwrap()]);
+    world.ask("alice", ["pay", &bob, "1", "--order", forged]).await.unwrap();
+    for (who, entries) in [("alice", 3), ("bob", 2)] {
+        let history = on_screen(&world, who, &["history"]);
+        assert!(!history.contains(['\x1b', '\u{7}']), "{history:?}");
+        assert_eq!(history.lines().count(), entries, "{history:?}");
+        let lines = world.run(who, ["history"]).await.unwrap();
+        assert_eq!((&lines[0]["order"], &lines[1]["order"]), (&forged.into(), &bell.into()));
+    }
     world.end().await;
 }

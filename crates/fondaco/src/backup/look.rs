@@ -4,7 +4,7 @@ use super::{blocking, open, repo};
 use crate::cli::{DiffArgs, LsArgs, ReadArgs};
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::screen::say;
+use crate::screen::{printable, say};
 use fondaco_agent::{Change, Difference, Entry, EntryKind, SnapshotInfo};
 use fondaco_units::Bytes;
 use serde_json::json;
@@ -34,7 +34,7 @@ pub(super) fn show_snapshot(snapshot: &SnapshotInfo, event: &str, json: bool) {
         });
         say(&line.to_string());
     } else {
-        let bytes = Bytes::new(*bytes).to_string();
+        let (bytes, paths) = (Bytes::new(*bytes).to_string(), printable(paths));
         say(&format!("{snapshot}  {time:.19}  {files:>8} files  {bytes:>10}  {paths}"));
     }
 }
@@ -45,12 +45,12 @@ pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Fail
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     blocking(move || {
-        repo.look(&snapshot, path.as_deref(), recursive, |entry| show_entry(&entry, json))
+        repo.look(&snapshot, path.as_deref(), recursive, |entry| say(&line_of_entry(&entry, json)))
     })
     .await
 }
 
-fn show_entry(entry: &Entry, json: bool) {
+fn line_of_entry(entry: &Entry, json: bool) -> String {
     let Entry { path, kind, bytes, mode, modified, target } = entry;
     // Names that are not UTF-8 are shown as well as they can be.
     let (path, target) = (path.to_string_lossy(), target.as_ref().map(|to| to.to_string_lossy()));
@@ -65,8 +65,7 @@ fn show_entry(entry: &Entry, json: bool) {
             "event": "entry", "path": path, "kind": word, "bytes": bytes, "mode": format!("{:04o}", mode & 0o7777),
             "modified": modified, "target": target,
         });
-        say(&line.to_string());
-        return;
+        return line.to_string();
     }
     let size = match kind {
         EntryKind::File => Bytes::new(*bytes).to_string(),
@@ -74,7 +73,8 @@ fn show_entry(entry: &Entry, json: bool) {
     };
     let modified = modified.as_deref().unwrap_or_default();
     let target = target.map_or_else(String::new, |target| format!(" -> {target}"));
-    say(&format!("{letter}{:04o}  {size:>10}  {modified:19.19}  {path}{target}", mode & 0o7777));
+    let named = printable(&format!("{path}{target}"));
+    format!("{letter}{:04o}  {size:>10}  {modified:19.19}  {named}", mode & 0o7777)
 }
 
 pub(super) async fn diff(home: &Home, args: DiffArgs, json: bool) -> Result<(), Failure> {
@@ -141,6 +141,28 @@ fn show_difference(difference: &Difference, json: bool) {
         let line = json!({ "event": "difference", "path": path, "change": word, "bytes": bytes });
         say(&line.to_string());
     } else {
-        say(&format!("{sign}  {path}"));
+        say(&format!("{sign}  {}", printable(&path)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever names a file does not write on the screen of who looks.
+    #[test]
+    fn a_name_does_not_move_the_cursor() {
+        let entry = Entry {
+            path: "a\nb\x1b[2J".into(),
+            kind: EntryKind::Link,
+            bytes: 0,
+            mode: 0o120_777,
+            modified: None,
+            target: Some("c\rd".into()),
+        };
+        let line = line_of_entry(&entry, false);
+        assert!(line.ends_with("a\u{fffd}b\u{fffd}[2J -> c\u{fffd}d"), "{line:?}");
+        let line: serde_json::Value = serde_json::from_str(&line_of_entry(&entry, true)).unwrap();
+        assert_eq!((&line["path"], &line["target"]), (&"a\nb\x1b[2J".into(), &"c\rd".into()));
     }
 }
