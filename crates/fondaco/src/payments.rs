@@ -83,12 +83,10 @@ pub(crate) async fn pay(
     if refused.is_empty() {
         return Ok(());
     }
-    let failure = Failure::new(format!(
-        "{} of {} {} not made",
-        refused.len(),
-        counted(count, "payment"),
-        if refused.len() == 1 { "was" } else { "were" }
-    ));
+    let failure = Failure::new(match count {
+        1 => "the payment was not made".to_owned(),
+        _ => format!("{} of {count} payments were not made", refused.len()),
+    });
     Err(failure.code(Code::Funds).hint(match left {
         Some(left) => format!("those are in {}: pay that file later", left.display()),
         None if paid.linked => "none was made: mend or leave out what was refused".to_owned(),
@@ -163,8 +161,9 @@ fn tell<'a>(
         let fees = fees.unwrap_or_else(|| {
             format!(", each with a fee of {} at most", currency.show(paid.fee_max))
         });
-        say(&format!("Made {} of {sum} in all{fees}; you have {left} left.", counted(made, "payment")));
         let (they, them) = if made == 1 { ("It is", "it") } else { ("They are", "them") };
+        let made = counted(made, "payment");
+        say(&format!("Made {made} of {sum} in all{fees}; you have {left} left."));
         say(&format!("{they} {}: `fondaco receipt get` proves {them}.", paid.id));
     }
     Ok(refused)

@@ -189,7 +189,9 @@ async fn an_order_stays_in_its_line() {
     let (bell, forged) = ("bread\x1b[2J\u{7}", "jam\n2026-01-01T00:00:00Z  +1000.00 CLR  received");
     let file = world.home("file");
     std::fs::write(&file, format!("{bob},2,{bell}")).unwrap();
-    on_screen(&world, "alice", &["pay", "--file", file.to_str().unwrap()]);
+    let paid = on_screen(&world, "alice", &["pay", "--file", file.to_str().unwrap()]);
+    assert!(paid.starts_with("1 payment of 2.00 CLR in all"), "{paid}");
+    assert!(paid.contains("Made 1 payment of 2.00 CLR in all"), "{paid}");
     world.ask("alice", ["pay", &bob, "1", "--order", forged]).await.unwrap();
     for (who, entries) in [("alice", 3), ("bob", 2)] {
         let history = on_screen(&world, who, &["history"]);
