@@ -3,10 +3,11 @@
 use crate::cli::{HistoryArgs, ReceiptCommand};
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
+use crate::refusals;
 use crate::screen::{printable, say};
 use crate::wallet::open;
 use fondaco_agent::{RECEIPT_TEXT_BYTES_MAX, Wallet, receipt_from_text, receipt_to_text};
-use fondaco_lcp::{Entry, EntryKind, Receipt, Refusal, Request, RequestId, Response};
+use fondaco_lcp::{Entry, EntryKind, Receipt, Request, RequestId, Response};
 use fondaco_units::Amount;
 use serde_json::json;
 use std::fs::File;
@@ -138,8 +139,8 @@ fn tell(receipt: &Receipt, currency: Option<&CurrencyConfig>, json: bool) -> Res
         Some(currency) => currency.show(amount),
         None => format!("{} units", amount.get()),
     };
-    let refused: Option<Refusal> = match response {
-        Response::Refused { refusal } => Some(*refusal),
+    let refused = match response {
+        Response::Refused { refusal } => Some(refusals::words(refusal, amount)),
         _ => None,
     };
     let what = match request {
@@ -158,7 +159,7 @@ fn tell(receipt: &Receipt, currency: Option<&CurrencyConfig>, json: bool) -> Res
         let line = json!({
             "valid": true, "issuer": issuer.to_string(), "known": currency.is_some(),
             "holder": holder.to_string(), "at": at.to_string(), "what": what,
-            "refused": refused.map(|refusal| refusal.to_string()), "record": record,
+            "refused": refused, "record": record,
             "chain": chain.to_string(),
         });
         say(&line.to_string());

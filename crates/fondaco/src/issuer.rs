@@ -4,18 +4,20 @@ use crate::cli::{IssuerCommand, Socket};
 use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
+use crate::refusals;
 use crate::screen::{self, complain, say};
 use crate::services::{listen_failure, stop_switch};
 use crate::wallet::{client, pending, random_id};
-use fondaco_agent::Wallet;
+use fondaco_agent::{AgentError, Wallet};
 use fondaco_issuer::{
     IssuerConfig, IssuerService, MetricsPage, audit, backup, export, operator_key,
 };
-use fondaco_lcp::{Currency, Request, Response};
+use fondaco_lcp::{Currency, Refusal, Request, Response};
 use fondaco_lcp_wire::{SERVICE_PATH, Settings};
+use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_store::{SystemClock, write_atomic};
 use fondaco_transport::{Endpoint, Protocol};
-use fondaco_units::Scale;
+use fondaco_units::{Amount, Scale};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
@@ -109,12 +111,13 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
                 });
                 say(&line.to_string());
             } else {
+                let Currency { scale, symbol, .. } = &report.currency;
                 say(&format!(
-                    "{} records replayed, every hash holds: {} accounts, supply {} units, {} of them held; head {:.16}…",
+                    "{} records replayed, every hash holds: {} accounts, supply {} {symbol}, {} of them held; head {:.16}…",
                     report.records,
                     report.accounts,
-                    report.supply.get(),
-                    report.held.get(),
+                    scale.show(report.supply),
+                    scale.show(report.held),
                     report.chain
                 ));
             }
@@ -267,6 +270,38 @@ async fn own_wallet(home: &Home) -> Result<Wallet, Failure> {
     Ok(Wallet::open(&home.folder("issuer")?, client)?)
 }
 
+/// Says why money was not made or taken out, and what its issuer can do about it.
+fn undone(error: AgentError, scale: Scale, symbol: &str) -> Failure {
+    let money = |amount: Amount| format!("{} {symbol}", scale.show(amount));
+    let AgentError::Issuer(refusal) = &error else { return pending(error) };
+    let hint = match refusal {
+        Refusal::Ledger { refusal } => match refusal {
+            LedgerRefusal::InsufficientFunds { available, wanted } => {
+                let (has, wanted) = (money(*available), money(*wanted));
+                return Failure::new(format!(
+                    "the issuer's own account has {has}, and {wanted} were to be redeemed"
+                ))
+                .code(Code::Funds)
+                .hint("what others hold they must pay to the issuer first");
+            }
+            LedgerRefusal::OverLimit { .. } => {
+                Some("mint less, or ask its owner to accept more with `fondaco wallet add --trust`")
+            }
+            LedgerRefusal::SupplyOverflow { .. } => Some("mint less"),
+            LedgerRefusal::ZeroAmount => Some("name an amount that is more than nothing"),
+            _ => None,
+        },
+        Refusal::Halted => Some("stop it, and let `fondaco issuer audit` say what is wrong"),
+        Refusal::NoSpace => Some("free some space on its disk; then run the same again"),
+        _ => None,
+    };
+    let failure = refusals::told(error, money);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 async fn mint(home: &Home, amount: &str, to: &str, json: bool) -> Result<(), Failure> {
     let to = entity(to)?;
     let wallet = own_wallet(home).await?;
@@ -279,7 +314,8 @@ async fn mint(home: &Home, amount: &str, to: &str, json: bool) -> Result<(), Fai
         Request::Mint { to: holder, amount: sum, .. } => (*holder, *sum) == (to, amount),
         _ => false,
     };
-    let minted = wallet.submit_once(mint, is_same).await.map_err(pending)?;
+    let minted = wallet.submit_once(mint, is_same).await;
+    let minted = minted.map_err(|error| undone(error, scale, symbol.as_str()))?;
     let (_, Response::Minted { supply }) = minted else {
         return Err(Failure::new("the issuer did not confirm the minting"));
     };
@@ -304,7 +340,8 @@ async fn redeem(home: &Home, amount: &str, json: bool) -> Result<(), Failure> {
         Request::Redeem { amount: sum, .. } => *sum == amount,
         _ => false,
     };
-    let redeemed = wallet.submit_once(redeem, is_same).await.map_err(pending)?;
+    let redeemed = wallet.submit_once(redeem, is_same).await;
+    let redeemed = redeemed.map_err(|error| undone(error, scale, symbol.as_str()))?;
     let (_, Response::Redeemed { supply }) = redeemed else {
         return Err(Failure::new("the issuer did not confirm the redemption"));
     };

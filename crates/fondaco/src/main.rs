@@ -22,6 +22,7 @@ mod issuer;
 mod keys;
 mod offers;
 mod payments;
+mod refusals;
 mod screen;
 mod seeking;
 mod sell;

@@ -4,6 +4,7 @@ use crate::cli::ManyArgs;
 use crate::failure::{Code, Failure, io};
 use crate::history;
 use crate::home::{CurrencyConfig, Home};
+use crate::refusals;
 use crate::screen::{counted, say};
 use crate::wallet::{open, unpaid};
 use fondaco_agent::{PAYMENTS_BYTES_MAX, PaidAll, Payment, Payments, PaymentsFormat};
@@ -126,7 +127,9 @@ fn tell<'a>(
     for (number, (payment, result)) in payments.as_slice().iter().zip(&paid.results).enumerate() {
         let (outcome, why) = match result {
             StepResult::Paid => ("paid", None),
-            StepResult::Refused { refusal } => ("refused", Some(refusal.to_string())),
+            StepResult::Refused { refusal } => {
+                ("refused", Some(refusals::words(refusal, |sum| currency.show(sum))))
+            }
             StepResult::Undone => ("undone", None),
         };
         match result {

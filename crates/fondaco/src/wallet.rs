@@ -8,6 +8,7 @@ use crate::history;
 use crate::home::{CurrencyConfig, Home, Identity};
 use crate::invoices;
 use crate::payments;
+use crate::refusals;
 use crate::screen::{printable, say};
 use fondaco_agent::{AgentError, Paid, Wallet, is_invoice};
 use fondaco_codec::Text;
@@ -60,6 +61,14 @@ pub(crate) fn pending(error: AgentError) -> Failure {
             "the outcome is not known yet; run the same again to learn it: it is not done twice",
         ),
         other => other.into(),
+    }
+}
+
+/// The same; a refusal is told in the currency.
+fn undone(error: AgentError, currency: &CurrencyConfig) -> Failure {
+    match error {
+        AgentError::Transport(_) => pending(error),
+        other => refusals::told(other, |amount| currency.show(amount)),
     }
 }
 
@@ -235,7 +244,8 @@ async fn rotate(
     let currency = config.find(currency)?;
     let (old, new) = (home.key()?, home.other(to.clone())?.key()?);
     let wallet = open(home, currency).await?;
-    wallet.rotate(&SystemClock, &old, &new).await.map_err(pending)?;
+    let rotated = wallet.rotate(&SystemClock, &old, &new).await;
+    rotated.map_err(|error| undone(error, currency))?;
     if json {
         let line = json!({
             "currency": currency.symbol, "from": old.entity().to_string(),
@@ -264,7 +274,8 @@ async fn close(
     let currency = config.find(currency)?;
     let forfeit_max = amount_in(currency.scale()?, forfeit)?;
     let wallet = open(home, currency).await?;
-    let forfeited = wallet.close(&SystemClock, forfeit_max).await.map_err(pending)?;
+    let forfeited = wallet.close(&SystemClock, forfeit_max).await;
+    let forfeited = forfeited.map_err(|error| undone(error, currency))?;
     // An account that is opened again has no limit.
     note_limit(home, currency, Kept::No)?;
     let forfeited = currency.show(forfeited);
@@ -335,7 +346,9 @@ pub(crate) async fn unpaid(
     error: AgentError,
     currency: &CurrencyConfig,
 ) -> Failure {
-    let AgentError::Issuer(Refusal::Ledger { refusal }) = error else { return pending(error) };
+    let AgentError::Issuer(Refusal::Ledger { refusal }) = error else {
+        return undone(error, currency);
+    };
     match refusal {
         // The books say the same of an empty account and of none; the history has nothing of one that never was.
         LedgerRefusal::InsufficientFunds { available: Amount::ZERO, .. }
@@ -363,7 +376,7 @@ pub(crate) async fn unpaid(
         LedgerRefusal::SelfTransfer { .. } => Failure::new("the payee is you: nothing was paid")
             .code(Code::Usage)
             .hint("`fondaco identity show` says who you are; name another entity"),
-        _ => pending(error),
+        _ => undone(error, currency),
     }
 }
 

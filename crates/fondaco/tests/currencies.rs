@@ -178,6 +178,54 @@ async fn what_cannot_be_paid_is_refused_by_name() {
     world.end().await;
 }
 
+/// What an issuer refuses is told in the currency, with a hint that whoever asked can follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_told_in_the_currency() {
+    let mut world = world();
+    world.ask("issuer", ["init", "--no-passphrase"]).await.unwrap();
+    let define = "issuer init --name Claire --symbol CLR --transfer-fee 0.10 --account-reserve 1";
+    world.ask("issuer", define.split(' ')).await.unwrap();
+    let up = ["issuer", "up", "--listen", "127.0.0.1:0", "--soap", "none"];
+    let issuer = world.start("issuer", up).await.unwrap();
+    let alice = holder(&world, "alice", &[&issuer]).await;
+    let bob = holder(&world, "bob", &[&issuer]).await;
+    world.ask("bob", ["wallet", "add", &issuer, "--trust", "5"]).await.unwrap();
+    world.ask("issuer", ["issuer", "mint", "20", "--to", &alice]).await.unwrap();
+    let table: [(&str, &[&str], &str, &str); 5] = [
+        ("issuer", &["issuer", "mint", "6", "--to", &bob], "at most 5.00 CLR", "mint less"),
+        (
+            "issuer",
+            &["issuer", "redeem", "3"],
+            "own account has 0.00 CLR, and 3.00 CLR were to be redeemed",
+            "pay to the issuer",
+        ),
+        ("alice", &["pay", &bob, "0.50"], "1.00 CLR at least make one", "pay that much"),
+        ("alice", &["pay", &bob, "6"], "accepts 5.00 CLR at most", "ask the payee"),
+        (
+            "alice",
+            &["wallet", "close"],
+            "20.00 CLR are left, and at most 0.00 CLR are given up",
+            "--forfeit",
+        ),
+    ];
+    for (who, args, says, hint) in table {
+        let refused = world.run_to(who, args.iter().copied(), 5).await.unwrap();
+        let told = refused.last().unwrap()["hint"].as_str().unwrap();
+        assert!(said(&refused).contains(says) && told.contains(hint), "{args:?}: {refused:?}");
+        assert!(!said(&refused).contains("units") && !told.contains("balance"), "{refused:?}");
+    }
+    let file = world.home("file");
+    std::fs::write(&file, format!("{bob},6,bread")).unwrap();
+    let pay = ["pay", "--file", file.to_str().unwrap()];
+    let refused = world.run_to("alice", pay, 5).await.unwrap();
+    let why = refused.iter().find_map(|line| line["why"].as_str()).unwrap();
+    assert!(why.ends_with("wants to have at most 5.00 CLR"), "{why}");
+    world.stop("issuer").await;
+    let told = on_screen(&world, "issuer", &["issuer", "audit"]);
+    assert!(told.contains("supply 20.00 CLR, 0.00 of them held"), "{told}");
+    world.end().await;
+}
+
 /// What another calls a payment does not write on the screen of who looks back.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_stays_in_its_line() {

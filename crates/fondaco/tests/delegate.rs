@@ -57,6 +57,15 @@ async fn what_is_lost_while_the_owner_is_away_is_made_anew_and_given_back() {
     fs::write(market.source.join("letter"), b"dear all".repeat(40_000)).unwrap();
     run(&market, "buyer", &market.create_args(&[]).iter().map(String::as_str).collect::<Vec<_>>())
         .await;
+    // Who has no money for it is told how much it takes, in the currency.
+    let made = market.world.ask("poor", ["init", "--no-passphrase"]).await.unwrap();
+    market.world.ask("poor", ["wallet", "add", &market.issuer]).await.unwrap();
+    let (poor, file) = (made["entity"].as_str().unwrap(), path(&market, "for-poor"));
+    run(&market, "buyer", &["delegate", "entrust", poor, "--out", &file]).await;
+    let refused = market.world.run_to("poor", ["delegate", "accept", &file], 5).await.unwrap();
+    let why = refused.last().unwrap()["error"].as_str().unwrap();
+    assert!(why.contains(" TST, and you have 0.000000 TST") && !why.contains("units"), "{why}");
+
     let to = friend(&market).await;
     entrust(&market, &to, &[]).await;
     let hosts: Vec<String> = contracts(&market, "buyer")

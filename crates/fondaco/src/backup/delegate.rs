@@ -168,7 +168,8 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
     let (mut opened, mut objects, mut left_out) = (0, 0, Vec::new());
     for currency in &currencies {
         let wallet = wallet::open(home, currency).await?;
-        let accepted = agent.accept(&wallet, &entrusted).await?;
+        let accepted = agent.accept(&wallet, &entrusted).await;
+        let accepted = accepted.map_err(|error| super::sums::in_currency(error, currency))?;
         opened += accepted.opened;
         objects += accepted.objects;
         left_out.extend(accepted.left_out);

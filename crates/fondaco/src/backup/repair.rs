@@ -196,7 +196,8 @@ impl Round<'_> {
                     self.report.show_unrepaired(&health, &error);
                     Ok(())
                 }
-                error => Err(Failure::from(error).during(&format!("set {}", health.set))),
+                error => Err(super::sums::in_currency(error, currency)
+                    .during(&format!("set {}", health.set))),
             };
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::home::CurrencyConfig;
+use crate::refusals;
 use fondaco_agent::AgentError;
 use fondaco_lcp::Refusal;
 use fondaco_ledger::Refusal as LedgerRefusal;
@@ -38,7 +39,7 @@ pub(super) fn in_currency(error: AgentError, currency: &CurrencyConfig) -> Failu
             money(*lost),
             money(*limit)
         ),
-        _ => return error.into(),
+        _ => return refusals::told(error, money),
     };
     Failure::from(error).saying(what)
 }
