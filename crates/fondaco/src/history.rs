@@ -6,8 +6,10 @@ use crate::home::{CurrencyConfig, Home};
 use crate::refusals;
 use crate::screen::{printable, say};
 use crate::wallet::open;
-use fondaco_agent::{RECEIPT_TEXT_BYTES_MAX, Wallet, receipt_from_text, receipt_to_text};
-use fondaco_lcp::{Entry, EntryKind, Receipt, Request, RequestId, Response};
+use fondaco_agent::{
+    AgentError, RECEIPT_TEXT_BYTES_MAX, Wallet, receipt_from_text, receipt_to_text,
+};
+use fondaco_lcp::{Entry, EntryKind, Receipt, Refusal, Request, RequestId, Response};
 use fondaco_units::Amount;
 use serde_json::json;
 use std::fs::File;
@@ -42,11 +44,13 @@ fn show(currency: &CurrencyConfig, entry: &Entry, json: bool) -> Result<(), Fail
     let (what, sign) = told(*kind);
     let other = counterparty.map(|other| other.to_string());
     if json {
+        let (is_own, id) = (is_own(*kind), id.map(|id| id.to_string()));
+        let (own, theirs) = if is_own { (id, None) } else { (None, id) };
         let line = json!({
             "number": number, "at": at.to_string(), "kind": what, "with": other,
             "amount": scale.show(*amount).to_string(), "fee": scale.show(*fee).to_string(),
             "currency": currency.symbol, "order": order.as_str(),
-            "id": id.map(|id| id.to_string()),
+            "id": own, "their_id": theirs,
         });
         say(&line.to_string());
         return Ok(());
@@ -75,6 +79,21 @@ const fn told(kind: EntryKind) -> (&'static str, &'static str) {
     }
 }
 
+/// Whether the command was the holder's own, so that the issuer gives the holder its receipt.
+const fn is_own(kind: EntryKind) -> bool {
+    match kind {
+        EntryKind::Sent
+        | EntryKind::Redeemed
+        | EntryKind::HoldOpened
+        | EntryKind::HoldReceived
+        | EntryKind::Forfeited
+        | EntryKind::RotatedFrom => true,
+        EntryKind::Received | EntryKind::Minted | EntryKind::HoldPaid | EntryKind::HoldReturned => {
+            false
+        }
+    }
+}
+
 pub(crate) async fn receipt(
     home: &Home,
     command: ReceiptCommand,
@@ -100,7 +119,16 @@ pub(crate) async fn save_receipt(
     to: &Path,
     json: bool,
 ) -> Result<(), Failure> {
-    let receipt = wallet.receipt(id).await?;
+    let receipt = match wallet.receipt(id).await {
+        Err(AgentError::Issuer(Refusal::Outdated)) => {
+            return Err(Failure::new(format!("{id} is no command of yours there"))
+                .code(Code::NotFound)
+                .hint(
+                    "`fondaco history --json` has the `id` of each of yours; the receipt of what another did is the other's",
+                ));
+        }
+        receipt => receipt?,
+    };
     fondaco_store::write_atomic(to, receipt_to_text(&receipt).as_bytes(), 0o644)?;
     if json {
         let line = json!({ "receipt": to.display().to_string(), "record": receipt.receipt.record });

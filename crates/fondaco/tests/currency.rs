@@ -98,6 +98,25 @@ async fn two_people_pay_each_other() {
     let history = world.run("bob", ["--identity", "next", "history"]).await.unwrap();
     let kinds: Vec<_> = history.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["received", "another key", "received"]);
+    // What is named as an own command has a receipt; what another did has none for who was paid.
+    let (to, mut theirs) = (world.home("of-history"), 0);
+    let to = to.to_str().unwrap();
+    let of_alice = world.run("alice", ["history"]).await.unwrap();
+    let all = history.iter().map(|entry| ("next", entry));
+    for (name, entry) in all.chain(of_alice.iter().map(|entry| ("default", entry))) {
+        let who = if name == "next" { "bob" } else { "alice" };
+        let get = |id| ["--identity", name, "receipt", "get", id, "--to", to];
+        if let Some(id) = entry["id"].as_str() {
+            world.run(who, get(id)).await.unwrap();
+        }
+        if let Some(id) = entry["their_id"].as_str() {
+            let refused = world.run_to(who, get(id), 3).await.unwrap();
+            assert!(refused[0]["error"].as_str().unwrap().contains("no command of yours"));
+            theirs += 1;
+        }
+        assert!(entry["id"].is_string() != entry["their_id"].is_string(), "{entry}");
+    }
+    assert!(theirs > 0, "{history:?}");
     // The key of before is told who has the account, whatever it asks; to change it again changes nothing.
     world.ask("bob", ["init", "--no-passphrase", "--identity", "third"]).await.unwrap();
     for asks in [
