@@ -84,6 +84,19 @@ impl Failure {
         self
     }
 
+    /// Returns what is wrong with the arguments, as the library that reads them writes it: a paragraph that says so, one
+    /// with what was meant perhaps, and one that shows how the command is used.
+    pub(crate) fn of_usage(text: &str) -> Self {
+        let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let paragraphs: Vec<String> = text.split("\n\n").map(one_line).collect();
+        let find = |start: &str| paragraphs.iter().find_map(|text| text.strip_prefix(start));
+        let what = find("error: ").unwrap_or("no command is named");
+        let tip = find("tip: ").map(|tip| format!("{tip}. ")).unwrap_or_default();
+        let usage = paragraphs.iter().find(|text| text.starts_with("Usage: "));
+        let usage = usage.map_or("`fondaco help` shows how it is used", String::as_str);
+        Self::new(what).code(Code::Usage).hint(format!("{tip}{usage}"))
+    }
+
     /// Puts what was being done in front.
     pub(crate) fn during(mut self, doing: &str) -> Self {
         self.what = format!("{doing}: {}", self.what);

@@ -38,7 +38,10 @@ use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     screen::start(cli.verbose);
     let json = cli.json;
     match run(cli) {
@@ -52,6 +55,17 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Says what is wrong with the arguments: as JSON, if they ask for that.
+fn misused(error: &clap::Error) -> ExitCode {
+    let is_json = std::env::args_os().skip(1).any(|arg| arg == "--json");
+    if !is_json || !error.use_stderr() {
+        error.exit();
+    }
+    let failure = Failure::of_usage(&error.to_string());
+    screen::say(&failure.json());
+    failure.exit_code()
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {

@@ -173,6 +173,34 @@ fn mistakes_are_named() {
     assert_eq!((line["code"].as_u64(), output.status.code()), (Some(3), Some(3)));
 }
 
+/// A script reads what is wrong with its arguments where it reads all else.
+#[test]
+fn wrong_usage_is_told_to_scripts() {
+    let top = tempfile::tempdir().unwrap();
+    let home = top.path();
+    for (args, says, hint) in [
+        (&["--json", "pay", "--nonsense"][..], "'--nonsense'", "Usage: fondaco pay"),
+        (&["blance", "--json"], "'blance'", "'balance'"),
+        (&["--json", "wallet", "rotate"], "--to", "Usage: fondaco wallet rotate"),
+        (&["--json", "balance", "--identity", "-"], "--identity", "fondaco help"),
+        (&["--json"], "requires a subcommand", "Usage: fondaco"),
+        (&["--json", "wallet"], "no command is named", "Usage: fondaco wallet"),
+    ] {
+        let output = run(home, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stderr.is_empty(), "{args:?}");
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (error, told) = (line["error"].as_str().unwrap(), line["hint"].as_str().unwrap());
+        assert!(error.contains(says) && !error.starts_with("error"), "{args:?}: {line}");
+        assert!(told.contains(hint), "{args:?}: {line}");
+        assert_eq!(line["code"], 2);
+    }
+    // People, and who asks for help, hear what they did before.
+    let (code, said) = fail(home, &["pay", "--nonsense"]);
+    assert!(code == 2 && said.starts_with("error: ") && said.contains("Usage:"), "{said}");
+    assert!(succeed(home, &["--json", "--version"]).starts_with("fondaco "));
+}
+
 #[test]
 fn a_busy_port_is_named() {
     let top = tempfile::tempdir().unwrap();
