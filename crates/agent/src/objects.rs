@@ -135,19 +135,7 @@ impl Objects {
         let (down, gone, unknown) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (met, blamed) = (Mutex::default(), Mutex::default());
         let (following, traffic, turn) = (Mutex::default(), Arc::default(), RwLock::default());
-        Self {
-            book,
-            sessions,
-            following,
-            writing,
-            unknown,
-            down,
-            gone,
-            met,
-            blamed,
-            traffic,
-            turn,
-        }
+        Self { book, sessions, following, writing, unknown, down, gone, met, blamed, traffic, turn }
     }
 
     /// Returns the counters of what went over the wire.
@@ -476,7 +464,7 @@ impl Objects {
         }
         // A contract that has ended keeps nothing any more.
         let session = self.reading(contract);
-        let is_trusted = |session: &&Arc<Session>| {
+        let is_trusted = |session: &Arc<Session>| {
             self.book.read(|book| book.distrusted(session.provider()).is_none())
         };
         let Some(session) = session.filter(is_trusted) else {

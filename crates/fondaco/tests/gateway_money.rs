@@ -53,7 +53,7 @@ async fn full_contracts_and_an_empty_wallet() {
     let refused = market.world.run_to("buyer", more, 5).await.unwrap();
     let refused = refused.last().unwrap();
     let what = refused["error"].as_str().unwrap();
-    assert!(what.contains("you have 0.000000 TST: nothing was opened"), "{refused}");
+    assert!(what.contains("and you have 0.000000 TST"), "{refused}");
     let gateway = Client::start(&mut market, &[]).await;
     assert_eq!(gateway.ask("GET", &path(&first), b""), (200, first.clone()));
     assert_eq!(gateway.put(&pack).0, 507);

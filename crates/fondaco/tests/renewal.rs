@@ -198,7 +198,7 @@ async fn what_is_not_renewed_is_told() {
     market.world.ask("buyer", ["pay", entity, left]).await.unwrap();
     let lines = market.world.run_to("buyer", ["contracts", "renew"], 5).await.unwrap();
     let told = said(&lines);
-    assert!(told.contains("TST, and you have 0.000000 TST") && !told.contains("units"), "{told}");
+    assert!(told.contains("TST, and you have 0.00") && !told.contains("units"), "{told}");
     market.world.end().await;
 }
 

@@ -142,7 +142,7 @@ async fn newcomers_start_small_and_nobody_is_paid_far_ahead() {
     let of_it = quote.iter().find(|line| is_quoted(line, &greedy)).unwrap();
     assert_eq!(of_it["chosen"], false);
     let why = of_it["why"].as_str().unwrap();
-    assert!(why.starts_with("it would be trusted with 10000"), "{why}");
+    assert!(why.starts_with("it would be trusted with 1.000001 TST"), "{why}");
     let any = ["--dry-run", "--newcomer-prepaid", "any"];
     let quote = market.world.run("buyer", market.create_args(&any)).await.unwrap();
     let of_it = quote.iter().find(|line| is_quoted(line, &greedy)).unwrap();

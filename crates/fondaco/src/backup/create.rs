@@ -390,7 +390,8 @@ impl Create<'_> {
             return Ok(repo.refuse_unopened()?);
         }
         let removed = tokio::task::spawn_blocking(move || repo.discard_unopened()).await;
-        let removed = removed.map_err(|error| AgentError::Repository(error.to_string()))??;
+        let removed = removed
+            .map_err(|error| AgentError::from(RepositoryError::Other(error.to_string())))??;
         if removed > 0 {
             let removed = counted(removed, "object");
             say_progress(self.json, &format!("removed {removed} that no configuration opened"));

@@ -82,11 +82,8 @@ mod tests {
     fn lines_come_to_the_total() {
         let (prices, used) = ([0, 1, 7, 19_558_000, 1 << 40], [0, 1, 1023, 21_092_882, 1 << 33]);
         let mut bills = 0;
-        for (store, write, read) in prices.iter().flat_map(|&store| {
-            prices
-                .iter()
-                .flat_map(move |&write| prices.iter().map(move |&read| (store, write, read)))
-        }) {
+        let all = |number: usize| (prices[number / 25], prices[number / 5 % 5], prices[number % 5]);
+        for (store, write, read) in (0..125).map(all) {
             for (index, &written) in used.iter().enumerate() {
                 let read_bytes = used[(index + 2) % used.len()];
                 let byte_epochs = u128::from(used[(index + 3) % used.len()]);

@@ -93,6 +93,7 @@ fn all_was_written(report: &RestoreReport) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn a_folder_that_cannot_be_written_is_no_matter_of_the_home() {
