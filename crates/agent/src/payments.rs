@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 pub const PAYMENTS_MAX: usize = 8000;
 const _: () = assert!(PAYMENTS_MAX <= STEPS_MAX, "they are steps of one batch");
 
+/// For how many payments their fees are looked up: for more, that would take longer than the payments did.
+const FEES_OF_MAX: usize = 1024;
+
 /// How many pages of what happened after a batch are looked through for it.
 const LATER_PAGES_MAX: usize = 8;
 
@@ -246,13 +249,16 @@ impl Wallet {
         }
     }
 
-    /// Returns what a batch of which so many payments were made was charged in fees, by the history of this account; nothing if so
-    /// much happened since that they are not among its newest entries.
+    /// Returns what a batch of which so many payments were made was charged in fees, by the history of this account; nothing if they are
+    /// more than 1024, or so much happened since that they are not among its newest entries.
     ///
     /// # Errors
     ///
     /// As [`Wallet::history`].
     pub async fn fees_of(&self, id: RequestId, made: usize) -> Result<Option<Amount>, AgentError> {
+        if made > FEES_OF_MAX {
+            return Ok(None);
+        }
         let (mut before, mut found, mut fees) = (0, 0, Amount::ZERO);
         for _ in 0..made.div_ceil(ENTRIES_PER_PAGE_MAX) + LATER_PAGES_MAX {
             if found >= made {

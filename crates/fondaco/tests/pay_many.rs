@@ -124,7 +124,7 @@ async fn each_is_paid_once_whoever_is_killed() {
         let done = lines.last().unwrap();
         assert_eq!(done["taken_up"], true, "{round}: {done}");
         assert_eq!((&done["paid"], &done["not_paid"]), (&MANY.into(), &0.into()), "{done}");
-        assert_eq!(done["fees"], "20.00", "{done}");
+        assert_eq!(done["fees"], Value::Null, "of so many the most is told: {done}");
         let told = lines.iter().filter(|line| line["outcome"] == "paid");
         assert_eq!(told.count() as u64, MANY);
         ids.push(done["id"].clone());
@@ -149,7 +149,7 @@ async fn each_is_paid_once_whoever_is_killed() {
     let with_receipt = [&pay[..], &["--receipt", receipt.to_str().unwrap()]].concat();
     let lines = world.run("alice", with_receipt).await.unwrap();
     let done = lines.iter().find(|line| line["event"] == "done").unwrap();
-    assert_eq!((&done["paid"], &done["fees"]), (&8000.into(), &"80.00".into()));
+    assert_eq!(done["paid"], 8000);
     let shown = world.ask("alice", ["receipt", "verify", receipt.to_str().unwrap()]).await.unwrap();
     assert_eq!(shown["valid"], true);
     assert_eq!(balance(&world, "alice").await, has(100_000 - spent - MANY * 4 - 8000 * 4));
