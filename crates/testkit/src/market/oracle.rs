@@ -233,6 +233,10 @@ struct State {
     honest: BTreeSet<EntityId>,
     accounts: BTreeMap<ContractId, Account>,
     exchanges: BTreeMap<(u64, u64), Exchange>,
+    /// The last connection that anything was asked over.
+    connection: u64,
+    /// The last before a provider lost its power: what its process says over it after that comes to nobody.
+    dead: BTreeMap<EntityId, u64>,
     /// How long each shard is that was ever put: its name is of its content.
     sizes: BTreeMap<ShardId, u64>,
     /// How many bytes a host may have been meant to get at most, of puts that came to nothing.
@@ -323,7 +327,10 @@ impl Oracle {
 
     /// A provider lost its power, and with it what it had not made durable.
     pub(super) fn crashed(&self, provider: EntityId) {
-        for account in self.state().accounts.values_mut() {
+        let mut state = self.state();
+        let last = state.connection;
+        state.dead.insert(provider, last);
+        for account in state.accounts.values_mut() {
             if account.terms.prices.provider == provider {
                 account.crashed = true;
             }
@@ -489,6 +496,7 @@ impl State {
         let exchange =
             Exchange { contract, put, again, deletes, admits, charge, vouchers, answers };
         self.exchanges.insert(at, exchange);
+        self.connection = self.connection.max(at.0);
         Some(voucher)
     }
 
@@ -573,6 +581,9 @@ impl State {
 
     /// The provider answers.
     fn answers(&mut self, at: (u64, u64), provider: EntityId, frame: &[u8]) -> Option<()> {
+        if self.dead.get(&provider).is_some_and(|last| at.0 <= *last) {
+            return None;
+        }
         let exchange = self.exchanges.get_mut(&at)?;
         let response = Response::from_frame(frame).ok().map(Box::new);
         exchange.answers.push_back(response.clone());
