@@ -271,6 +271,9 @@ fn copy(from: &Path, to: &Path) {
         let modified = entry.metadata().unwrap().modified().unwrap();
         fs::File::options().write(true).open(copied).unwrap().set_modified(modified).unwrap();
     }
+    // What was copied into it has changed its time.
+    let modified = fs::metadata(from).unwrap().modified().unwrap();
+    fs::File::open(to).unwrap().set_modified(modified).unwrap();
 }
 
 fn number(name: &str, default: u64) -> u64 {
