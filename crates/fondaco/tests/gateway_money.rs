@@ -49,8 +49,11 @@ async fn full_contracts_and_an_empty_wallet() {
     let payee = payee["entity"].as_str().unwrap();
     let left = market.world.ask("buyer", ["balance"]).await.unwrap();
     market.world.ask("buyer", ["pay", payee, left["available"].as_str().unwrap()]).await.unwrap();
+    let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap().len();
     let more = ["gateway", "restic", "--listen", "127.0.0.1:0", "--new-contracts", "--size", "8M"];
     let refused = market.world.run_to("buyer", more, 5).await.unwrap();
+    let after = market.world.run("buyer", ["contracts", "list"]).await.unwrap().len();
+    assert_eq!(after, contracts, "nothing was opened");
     let refused = refused.last().unwrap();
     let what = refused["error"].as_str().unwrap();
     assert!(what.contains("and you have 0.000000 TST"), "{refused}");

@@ -198,7 +198,11 @@ async fn what_is_not_renewed_is_told() {
     market.world.ask("buyer", ["pay", entity, left]).await.unwrap();
     let lines = market.world.run_to("buyer", ["contracts", "renew"], 5).await.unwrap();
     let told = said(&lines);
-    assert!(told.contains("TST, and you have 0.00") && !told.contains("units"), "{told}");
+    // What hosts have posted meanwhile may have come back: not enough.
+    let sums: Vec<f64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [.., wanted, had] = sums[..] else { panic!("{told}") };
+    assert!(told.contains("TST, and you have") && !told.contains("units"), "{told}");
+    assert!(had < wanted, "{told}");
     market.world.end().await;
 }
 

@@ -7,17 +7,19 @@
 //! served. As the *buyer* can know it: the highest voucher that was signed, and what was received, or claimed.
 
 mod taken;
+mod used;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fondaco_audit::ShardId;
-use fondaco_contract::{ContractId, Ending, PriceList, Terms};
+use fondaco_contract::{ContractId, Ending, Terms};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_ledger::HoldId;
 use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
 use fondaco_transport::{Passing, Protocol, Tap};
 use tokio::time::Instant;
+use used::{Charge, Keep, Side, Used};
 
 /// What a right clock shows when a run begins.
 pub(super) const BEGAN: u64 = 1_800_000_000_000;
@@ -25,121 +27,6 @@ pub(super) const BEGAN: u64 = 1_800_000_000_000;
 const UNIT: u64 = 16 << 10;
 /// In how many parts a unit of money is counted.
 const PARTS: u128 = 1_000_000_000_000;
-
-/// What was used under a contract.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Used {
-    opened: bool,
-    written: u64,
-    read: u64,
-    kept: u128,
-    advanced: u64,
-}
-
-impl Used {
-    fn cost(&self, prices: &PriceList) -> u64 {
-        let parts = u128::from(prices.store.parts()) * self.kept
-            + u128::from(prices.write.parts()) * u128::from(self.written)
-            + u128::from(prices.read.parts()) * u128::from(self.read);
-        let whole = u64::try_from(parts / PARTS).expect("a run has no such sums");
-        whole
-            + u64::from(!parts.is_multiple_of(PARTS))
-            + if self.opened { prices.open.get() } else { 0 }
-    }
-
-    fn plus(&self, other: &Self) -> Self {
-        Self {
-            opened: self.opened || other.opened,
-            written: self.written + other.written,
-            read: self.read + other.read,
-            kept: self.kept + other.kept,
-            advanced: self.advanced + other.advanced,
-        }
-    }
-
-    /// Whether no counter is over that of `other`.
-    fn is_within(&self, other: &Self) -> bool {
-        self.written <= other.written
-            && self.read <= other.read
-            && self.kept <= other.kept
-            && self.advanced <= other.advanced
-    }
-
-    fn of(tab: &fondaco_contract::Tab) -> Self {
-        Self {
-            opened: tab.meter.opened,
-            written: tab.meter.written,
-            read: tab.meter.read,
-            kept: tab.meter.byte_epochs,
-            advanced: tab.epochs_paid - 1,
-        }
-    }
-}
-
-/// One thing that is paid for.
-#[derive(Clone, Copy, Debug)]
-enum Charge {
-    Open,
-    Write {
-        bytes: u64,
-        keep: Option<Keep>,
-    },
-    Read {
-        bytes: u64,
-    },
-    Advance,
-    /// Opens, and keeps so much for one epoch that was another contract's.
-    Renew {
-        bytes: u64,
-    },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Keep {
-    shard: ShardId,
-    size: u64,
-    epoch: u64,
-}
-
-/// One side's account.
-#[derive(Clone, Debug, Default)]
-struct Side {
-    used: Used,
-    /// Bytes that are kept.
-    stored: u64,
-    shards: BTreeMap<ShardId, u64>,
-}
-
-impl Side {
-    fn add(&mut self, charge: Charge) -> Used {
-        let used = self.what(charge);
-        self.used = self.used.plus(&used);
-        if let Charge::Write { keep: Some(Keep { shard, size, .. }), .. } = charge {
-            self.shards.insert(shard, size);
-            self.stored += size;
-        }
-        used
-    }
-
-    fn delete(&mut self, shard: ShardId) {
-        self.stored -= self.shards.remove(&shard).unwrap_or(0).min(self.stored);
-    }
-
-    fn what(&self, charge: Charge) -> Used {
-        let none = Used::default();
-        match charge {
-            Charge::Open => Used { opened: true, ..none },
-            Charge::Write { bytes, keep } => {
-                let epochs = |keep: Keep| (1 + self.used.advanced).saturating_sub(keep.epoch);
-                let kept = keep.map_or(0, |keep| u128::from(keep.size) * u128::from(epochs(keep)));
-                Used { written: bytes, kept, ..none }
-            }
-            Charge::Read { bytes } => Used { read: bytes, ..none },
-            Charge::Advance => Used { advanced: 1, kept: u128::from(self.stored), ..none },
-            Charge::Renew { bytes } => Used { opened: true, kept: bytes.into(), ..none },
-        }
-    }
-}
 
 /// One contract.
 #[derive(Clone, Debug)]
