@@ -278,24 +278,45 @@ impl AuditLog {
 #[error("{0}")]
 struct Refused(String);
 
+/// What became of the log of before a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It is here, and goes on.
+    Kept,
+    /// It is not here.
+    Missing,
+    /// It is here, and is not what was written.
+    Refused {
+        /// What is wrong with it.
+        why: String,
+        /// Where it is now.
+        aside: PathBuf,
+    },
+}
+
 /// Goes on with the log at `path` after the book was recovered, which has `noted` how far the log of then had come. That
-/// log is hardly ever here: then another begins, and its first entry says what was left behind. Returns how far it has come.
+/// log is hardly ever here: then another begins, and its first entry says what was left behind. Returns how far it has come, and what became
+/// of the one of then.
 pub(crate) fn recover(
     path: &Path,
     key: &SecretKey,
     noted: LogHead,
     now: Timestamp,
-) -> Result<LogHead, AgentError> {
+) -> Result<(LogHead, Before), AgentError> {
     let owner = key.entity();
+    let mut before = Before::Missing;
     if path.exists() {
         match AuditLog::open(path, owner, noted, |_| ()) {
-            Ok(log) => return Ok(log.head()),
-            Err(AgentError::AuditLog { .. }) => _ = set_aside(path, now)?,
+            Ok(log) => return Ok((log.head(), Before::Kept)),
+            Err(error @ AgentError::AuditLog { .. }) => {
+                let why = error.to_string();
+                before = Before::Refused { why, aside: set_aside(path, now)? };
+            }
             Err(error) => return Err(error),
         }
     }
     if noted == LogHead::default() {
-        return Ok(noted);
+        return Ok((noted, before));
     }
     let mut log = AuditLog::open(path, owner, LogHead::default(), |_| ())?;
     log.head = noted;
@@ -310,7 +331,7 @@ pub(crate) fn recover(
         finding: Finding::LeftBehind,
         proof: Digest::ZERO,
     };
-    log.write(key, std::iter::once(entry))
+    Ok((log.write(key, std::iter::once(entry))?, before))
 }
 
 /// Moves a log that is refused aside, so that another can begin. Returns where it is now.

@@ -348,10 +348,7 @@ impl Book {
                 if let (Some(loss), Some(tab), Some(paid)) = (self.losses.remove(from), tab, paid) {
                     let (old, new) =
                         (self.known(*from)?.terms.prices, self.known(*to)?.terms.prices);
-                    let carried = loss.carried(&old, (&tab, paid), &new);
-                    if carried != Loss::default() {
-                        self.losses.insert(*to, carried);
-                    }
+                    self.lost(*to, loss.carried(&old, (&tab, paid), &new));
                 }
                 self.signatures.insert(*to, *provider_signature);
                 let provider = self.known(*from)?.terms.prices.provider;
@@ -360,14 +357,13 @@ impl Book {
             Event::LossNoted { contract, lost } => {
                 self.losses.insert(*contract, Loss::of(*lost));
             }
+            Event::PutLossKept { contract, lost, behind, broke, put } => {
+                let (lost, behind, broke, put) = (*lost, *behind, *broke, *put);
+                self.lost(*contract, Loss { lost, behind, broke, put, read: None });
+            }
             Event::LossKept { contract, lost, behind, broke, put, read } => {
                 let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
-                let loss = Loss { lost, behind, broke, put, read };
-                if loss == Loss::default() {
-                    self.losses.remove(contract);
-                } else {
-                    self.losses.insert(*contract, loss);
-                }
+                self.lost(*contract, Loss { lost, behind, broke, put, read });
             }
             Event::SetPromised { set, survive } => {
                 let probability = f64::from_bits(*survive);
@@ -506,6 +502,14 @@ impl Book {
     /// Returns the receipts for deleted shards, in the order they came.
     pub fn deletions(&self) -> &[SignedDeletion] {
         &self.deletions
+    }
+
+    fn lost(&mut self, contract: ContractId, loss: Loss) {
+        if loss == Loss::default() {
+            self.losses.remove(&contract);
+        } else {
+            self.losses.insert(contract, loss);
+        }
     }
 
     /// Returns what is known of what was paid for nothing under a contract.

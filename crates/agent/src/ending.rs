@@ -125,12 +125,14 @@ impl Agent {
             late.take(HOLDS_AT_ONCE).map(|(id, record)| (id, record.hold())).collect()
         });
         for (contract, hold) in late {
-            let asked = wallet.ask(&Request::HoldInfo { hold }).await;
-            let Err(AgentError::Issuer(Refusal::Ledger { refusal: Refused::UnknownHold { .. } })) =
-                asked
-            else {
-                continue;
-            };
+            match wallet.ask(&Request::HoldInfo { hold }).await {
+                Err(AgentError::Issuer(Refusal::Ledger {
+                    refusal: Refused::UnknownHold { .. },
+                })) => {}
+                Ok(_) | Err(AgentError::Issuer(_)) => continue,
+                // It would be the same for each of the others.
+                Err(error) => return Err(error),
+            }
             let state = State::Cancelled { at: now };
             let (tab, paid) = (Some(Tab::default()), Some(Amount::ZERO));
             self.book().record_all(&[

@@ -59,7 +59,8 @@ mod state;
 pub mod tagging;
 mod wallet;
 
-pub use audit_log::{AuditLog, SignedEntry};
+pub use accounts::Known;
+pub use audit_log::{AuditLog, Before, SignedEntry};
 pub use choosing::{Durability, LOSS_QUANTILE, newcomer_loss};
 pub use currency::{Balance, Description, Paid};
 pub use error::AgentError;
@@ -152,7 +153,7 @@ pub struct ContractStatus {
     /// The receipts for shards deleted under it, and the bytes that they freed.
     pub deleted: (u64, Bytes),
     /// What is known of its account without its host.
-    pub known: accounts::Known,
+    pub known: Known,
 }
 
 impl Agent {
@@ -362,6 +363,7 @@ impl Agent {
     /// Returns the owner's objects, ready to be read, and written to the newest set if that is usable.
     pub fn objects(&self) -> Objects {
         Objects::new(Arc::clone(&self.book), self.sessions(), self.usable_set())
+            .of_another(self.audit_key.is_some())
     }
 
     fn session(&self, record: &ContractRecord, given: Bytes) -> Session {

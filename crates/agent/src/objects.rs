@@ -114,6 +114,8 @@ pub struct Objects {
     unknown: Mutex<BTreeSet<(ContractId, ShardId)>>,
     /// Contracts that failed this process, and how.
     down: Mutex<BTreeMap<ContractId, Down>>,
+    /// Whether all of it is another's, who has it kept.
+    of_another: bool,
     /// Contracts whose hosts are asked for nothing any more, by what the book says, and were to be.
     gone: Mutex<BTreeMap<ContractId, String>>,
     /// Contracts whose hosts have answered this process before they were sent anything.
@@ -135,7 +137,27 @@ impl Objects {
         let (down, gone, unknown) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (met, blamed) = (Mutex::default(), Mutex::default());
         let (following, traffic, turn) = (Mutex::default(), Arc::default(), RwLock::default());
-        Self { book, sessions, following, writing, unknown, down, gone, met, blamed, traffic, turn }
+        Self {
+            book,
+            sessions,
+            following,
+            writing,
+            unknown,
+            down,
+            of_another: false,
+            gone,
+            met,
+            blamed,
+            traffic,
+            turn,
+        }
+    }
+
+    /// Reads what is another's.
+    #[must_use]
+    pub(crate) const fn of_another(mut self, of_another: bool) -> Self {
+        self.of_another = of_another;
+        self
     }
 
     /// Returns the counters of what went over the wire.
@@ -651,6 +673,9 @@ impl Objects {
             }
             match session.delete(shard).await {
                 Ok(receipt) => receipts.push(Event::ShardDeleted { receipt }),
+                Err(error @ AgentError::Caught { .. }) => {
+                    self.note_failure(contract, session, &error).await?;
+                }
                 Err(error) => {
                     tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
                 }

@@ -51,7 +51,7 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
             let wallet = home.wallet()?;
             agent.with_trust(args.trust.read(wallet.find(args.currency.as_deref())?)?)
         }
-        None => agent, // It opens no contracts.
+        None => agent, // It opens none with hosts that it does not have.
     };
     let folder = home.folder("gateway")?;
     if let Some(path) = &args.password_file {

@@ -43,6 +43,11 @@ impl Hearing {
             tick.tick().await;
             // It is written whole, or not at all.
             let Ok(said) = host_toml(&self.home) else { continue };
+            // Whatever else was said with it, and cannot be sold.
+            if let Some(leaves) = said.leaves.filter(|_| said.leaves != self.known.leaves) {
+                self.known.leaves = said.leaves;
+                self.leave(Timestamp::from_milliseconds(leaves));
+            }
             if said == self.known || refused.as_ref() == Some(&said) {
                 continue;
             }
@@ -68,16 +73,7 @@ impl Hearing {
     }
 
     fn heard(&mut self, said: HostToml, config: HostConfig, offer: Offer) {
-        let before = std::mem::replace(&mut self.known, said);
-        if let Some(leaves) = self.known.leaves.filter(|_| self.known.leaves != before.leaves) {
-            self.leave(Timestamp::from_milliseconds(leaves));
-        }
-        let mut until = before;
-        until.leaves = self.known.leaves;
-        let stops_only = until == self.known;
-        if stops_only && self.known.leaves.is_some() {
-            return;
-        }
+        self.known = said;
         self.board.sell(config);
         if !offer.follows() {
             self.board.set_factor(Factor::ONE);

@@ -89,8 +89,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             | Command::Gateway(_)
     );
     let goes_on = match &cli.command {
-        Command::Backup(cli::BackupCommand::Repair(args)) => args.every.is_some(),
-        Command::Delegate(cli::DelegateCommand::Tend(args)) => args.repair.every.is_some(),
+        Command::Backup(cli::BackupCommand::Repair(args)) => args.again.goes_on(),
+        Command::Delegate(cli::DelegateCommand::Tend(args)) => args.repair.again.goes_on(),
         _ => false,
     };
     let work = async {

@@ -12,7 +12,7 @@ mod world;
 
 use fondaco_agent::BookFile;
 use fondaco_agent::book::ObjectKind;
-use market::client::{Client, path, path_in};
+use market::client::{Client, WISH, path, path_in};
 use market::{Market, Noise, market};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ async fn wait_until(market: &Market, what: &str, is_so: impl Fn(&BookFile) -> bo
 async fn served(market: &mut Market) -> (Client, String) {
     let hosts = market.hosts_named();
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    let start = [&["--size", "8M", "--survive", "0.99"], &hosts[..]].concat();
+    let start = [&WISH[..], &hosts[..]].concat();
     Client::start(market, &start).await;
     market.world.stop("buyer").await;
     let contracts = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
@@ -159,8 +159,8 @@ async fn what_cannot_be_read_keeps_nothing_from_being_stored() {
             (host, socket)
         })
         .collect();
-    let mut start: Vec<String> =
-        ["--size", "8M", "--survive", "0.99", "--new-contracts"].map(str::to_owned).into();
+    let mut start: Vec<String> = WISH.map(str::to_owned).into();
+    start.push("--new-contracts".to_owned());
     for number in 0..3 {
         start.extend(["--host".to_owned(), market.fresh_host(&format!("fresh-{number}")).await]);
     }

@@ -197,10 +197,23 @@ async fn where_nothing_can_be_written_is_told() {
     };
 
     // In blocks of 512 bytes: less than a file, and more than any of the buyer's own.
-    let line = format!("ulimit -f 6000; {}", fondaco(&home, &place("short")));
-    let failed = told(Command::new("sh").args(["-c", &line]));
-    no_internals(&failed);
-    assert!(failed["hint"].as_str().unwrap().contains("ulimit -f"), "{failed}");
+    let short = place("short");
+    for is_there in [false, true] {
+        if is_there {
+            fs::create_dir(&short).unwrap();
+        }
+        let line = format!("umask 022; ulimit -f 6000; {}", fondaco(&home, &short));
+        let failed = told(Command::new("sh").args(["-c", &line]));
+        no_internals(&failed);
+        assert!(failed["hint"].as_str().unwrap().contains("ulimit -f"), "{failed}");
+        // What was written before that is for its owner alone.
+        let written: Vec<_> = fs::read_dir(&short).unwrap().map(Result::unwrap).collect();
+        assert!(!written.is_empty(), "something was written");
+        for entry in written {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{entry:?}");
+        }
+        fs::remove_dir_all(&short).unwrap();
+    }
 
     if can_mount() {
         for (options, hint) in [("size=3m", "free some space"), ("size=64m,ro", "can be written")] {

@@ -268,6 +268,19 @@ pub enum Event {
         /// How much, in all.
         lost: Amount,
     },
+    /// As `LossKept`, but for a read: in books of before that.
+    PutLossKept {
+        /// Under which contract.
+        contract: ContractId,
+        /// How much, in all, in 10⁻¹² of a unit.
+        lost: u128,
+        /// What it took back of what the put was charged, in the same.
+        behind: u128,
+        /// The account as it was confirmed before a request of which nobody knows whether it was counted.
+        broke: Option<Tab>,
+        /// A put that broke off.
+        put: Option<BrokenPut>,
+    },
     /// What a provider was paid for nothing, and what is not known yet of that: see [`Loss`](crate::Loss).
     LossKept {
         /// Under which contract.
@@ -426,7 +439,8 @@ choice!(Event {
     17 => ShardDeleted { receipt },
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
-    55 => LossKept { contract, lost, behind, broke, put, read },
+    55 => PutLossKept { contract, lost, behind, broke, put },
+    65 => LossKept { contract, lost, behind, broke, put, read },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },
     42 => HandedBack { sequence },

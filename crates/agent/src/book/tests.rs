@@ -77,7 +77,7 @@ fn ended(nonce: u128) -> Event {
     Event::ContractEnded { contract: terms(nonce).id(), tab, paid }
 }
 
-fn over(nonce: u128, why: Ending, kept: bool) -> Event {
+pub(crate) fn over(nonce: u128, why: Ending, kept: bool) -> Event {
     let state = State::ended(Timestamp::from_milliseconds(7), why);
     let (tab, paid) = (Some(Tab::default()), Some(Amount::new(9)));
     Event::ContractOver { contract: terms(nonce).id(), state, tab, paid, kept }

@@ -2,7 +2,7 @@
 
 use super::{Objects, show};
 use crate::AgentError;
-use crate::book::{ObjectId, ObjectRecord, Set};
+use crate::book::{ObjectId, ObjectRecord, Set, Stage};
 use crate::session::Session;
 use fondaco_contract::ContractId;
 use std::collections::BTreeSet;
@@ -22,8 +22,21 @@ impl Objects {
         self.sessions.insert(to, session);
     }
 
+    /// Whether nobody keeps what lay under a contract any more, by what the book says.
+    fn is_gone(&self, contract: ContractId) -> bool {
+        self.book.read(|book| {
+            book.contract(contract).is_none_or(|record| {
+                let provider = record.terms.prices.provider;
+                record.stage != Stage::Open || book.distrusted(provider).is_some()
+            })
+        })
+    }
+
     /// Remembers that a host was not asked for what it was to have, and why that is for good.
     pub(super) fn note_gone(&self, contract: ContractId) {
+        if !self.is_gone(contract) {
+            return; // It follows on another since a moment ago, and is not read under yet.
+        }
         let why = self.book.read(|book| {
             let Some(record) = book.contract(contract) else {
                 return format!("nobody knows {contract}");
@@ -55,18 +68,27 @@ impl Objects {
         let gone = self.gone.lock().expect("no panic under this lock").clone();
         let down = self.down.lock().expect("no panic under this lock");
         let slots = (0_u8..).zip(&set.contracts).take(usize::from(record.code.n()));
-        let missing: Vec<_> = slots.filter(|(index, _)| !known.contains(index)).collect();
-        let gone: Vec<&String> =
-            missing.iter().filter_map(|(_, contract)| gone.get(contract)).collect();
-        let missing: Vec<_> =
-            missing.iter().filter_map(|(_, contract)| down.get(contract)).collect();
+        let missing = slots.filter(|(index, _)| !known.contains(index));
+        let missing: Vec<ContractId> = missing.map(|(_, contract)| *contract).collect();
+        let (lost, kept): (Vec<ContractId>, Vec<ContractId>) =
+            missing.iter().partition(|contract| self.is_gone(**contract));
+        let is_new = |contract: &&ContractId| {
+            !down.contains_key(*contract) && self.reading(**contract).is_none()
+        };
+        let new = kept.iter().filter(is_new).count();
+        let gone: Vec<&String> = missing.iter().filter_map(|one| gone.get(one)).collect();
+        let missing: Vec<_> = missing.iter().filter_map(|one| down.get(one)).collect();
         let (found, needed) = (known.len(), record.code.k());
-        let over = usize::from(record.code.n()) - gone.len() < usize::from(needed);
-        let behind = missing.iter().filter(|down| down.spent).count();
+        // A delegate knows its own contracts, and not those under which its owner has it kept.
+        let left = usize::from(record.code.n()) - lost.len();
+        let over = !self.of_another && left < usize::from(needed);
+        // Those that follow on others since a moment ago are read under when it is tried again.
+        let behind = missing.iter().filter(|down| down.spent).count() + new;
         let spent = !over && behind > 0 && found + behind >= usize::from(needed);
         let told = missing.iter().rev().find(|down| down.spent == spent).or(missing.last());
         let told = told.map(|down| &down.why).filter(|_| !over);
-        let last = told.or(gone.last().copied()).cloned().unwrap_or_default();
+        let last = told.or(gone.last().copied()).cloned();
+        let last = last.unwrap_or_else(|| "new contracts are just being opened for it".to_owned());
         AgentError::Unreadable { object: show(object), needed, found, last, spent, over }
     }
 }
@@ -75,11 +97,12 @@ impl Objects {
 mod tests {
     use super::*;
     use crate::BookFile;
-    use crate::book::tests::{intended, opened, set, terms};
+    use crate::book::tests::{intended, opened, over, set, terms};
     use crate::book::{Event, ObjectKind};
     use crate::objects::Down;
     use fondaco_audit::ShardId;
     use fondaco_codec::List;
+    use fondaco_contract::Ending;
     use fondaco_crypto::Digest;
     use fondaco_units::Bytes;
     use std::collections::BTreeMap;
@@ -121,6 +144,40 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
     }
+
+    /// Another read has had contracts renewed, which are open, and are not read under yet: that is no end of anything.
+    #[tokio::test]
+    async fn what_follows_on_others_since_a_moment_ago_is_not_gone() {
+        let path = std::env::temp_dir().join(format!("fondaco-following-{}", std::process::id()));
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let object = ObjectId { kind: ObjectKind::Pack, name: Digest::from_bytes([1; 32]) };
+        let shards = List::new(vec![ShardId::of(&[1]); 4]).unwrap();
+        let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
+        let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
+        contracts.chain([set(2, &[1, 2, 3, 4]), stored]).for_each(|event| {
+            book.record(&event).unwrap();
+        });
+        let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None);
+        let error = objects.read(object, 0..10).await.unwrap_err();
+        assert!(
+            matches!(error, AgentError::Unreadable { spent: true, over: false, .. }),
+            "{error}"
+        );
+        assert!(objects.missing().is_empty());
+
+        // What a delegate knows to have ended is kept for its owner all the same.
+        let provider = terms(1).prices.provider;
+        let why = fondaco_codec::Text::cut("it lied");
+        book.record(&Event::ProviderDistrusted { provider, why }).unwrap();
+        let read = async |objects: Objects| objects.read(object, 0..10).await.unwrap_err();
+        let of_owner = read(Objects::new(Arc::clone(&book), BTreeMap::new(), None)).await;
+        assert!(matches!(of_owner, AgentError::Unreadable { over: true, .. }), "{of_owner}");
+        let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None).of_another(true);
+        let of_delegate = read(objects).await;
+        assert!(matches!(of_delegate, AgentError::Unreadable { over: false, .. }), "{of_delegate}");
+    }
+
     /// Which contracts have ended, and which hosts were caught before; whether it is lost for good, and what is told.
     #[tokio::test]
     async fn what_nobody_keeps_any_more_is_said_to_be_gone() {
@@ -139,7 +196,8 @@ mod tests {
             let stored = Event::ObjectStored { object, length: Bytes::new(10), set: 0, shards };
             let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
             let sets = [set(2, &[1, 2, 3, 4]), stored];
-            contracts.chain(sets).for_each(|event| book.record(&event).unwrap());
+            let ends = ended.iter().map(|&nonce| over(nonce, Ending::Over, false));
+            contracts.chain(sets).chain(ends).for_each(|event| book.record(&event).unwrap());
             let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None);
             for nonce in (1..=4).filter(|nonce| !ended.contains(nonce)) {
                 let (why, until) = ("it is away".to_owned(), None);
@@ -147,8 +205,10 @@ mod tests {
                 objects.down.lock().unwrap().insert(terms(nonce).id(), down);
             }
             let error = objects.read(object, 0..10).await.unwrap_err();
-            let AgentError::Unreadable { over, ref last, .. } = error else { panic!("{error}") };
-            assert_eq!(over, expected, "{ended:?}: {error}");
+            let AgentError::Unreadable { over: is_over, ref last, .. } = error else {
+                panic!("{error}")
+            };
+            assert_eq!(is_over, expected, "{ended:?}: {error}");
             assert!(last.contains(words), "{ended:?}: {error}");
             assert_eq!(error.hint().unwrap().contains("back up anew"), expected);
             assert!(!objects.missing().is_empty());

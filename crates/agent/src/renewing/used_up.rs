@@ -147,6 +147,7 @@ impl Agent {
             hint: "raise the budget, or let the slot be repaired elsewhere".to_owned(),
         })?;
         let to = record.terms.id();
+        self.carry_losses(objects, old, &record).await?;
         self.replace(set, index, to)?;
         if let Some(session) = objects.sessions().get(&from)
             && let Err(error) = self.end(from, session).await
@@ -154,31 +155,31 @@ impl Agent {
             // What is open and in its slot serves, however the old one ends.
             tracing::info!(%error, "a contract that was followed by another could not be ended");
         }
-        self.carry_losses(from, &record)?;
         Ok(Renewed { to, held: record.hold_max, ends: record.terms.ends })
     }
 }
 
 impl Agent {
-    /// Has what was lost under a contract be lost under the one that follows it; less what it earned, as far as it is known how it
-    /// ended.
-    fn carry_losses(&self, from: ContractId, to: &ContractRecord) -> Result<(), AgentError> {
-        let carried = self.book.read(|book| {
-            let old = book.contract(from)?;
-            let end = match &old.stage {
-                Stage::Ended(end) => end.tab.zip(end.paid),
-                Stage::Open | Stage::Intended => None,
-            };
-            let (tab, paid) = end.unwrap_or_default();
-            Some(book.loss(from).carried(&old.terms.prices, (&tab, paid), &to.terms.prices))
-        });
-        match carried {
-            Some(Loss { lost, behind, broke, put, read }) if lost > 0 => {
-                let contract = to.terms.id();
-                self.book.record(&Event::LossKept { contract, lost, behind, broke, put, read })
-            }
-            _ => Ok(()),
+    /// Has what was lost under a contract be lost under the one that follows it; less what it earned by the account that its host
+    /// showed last.
+    async fn carry_losses(
+        &self,
+        objects: &Objects,
+        old: &ContractRecord,
+        to: &ContractRecord,
+    ) -> Result<(), AgentError> {
+        let (from, contract) = (old.terms.id(), to.terms.id());
+        let (tab, paid) = match objects.sessions().get(&from) {
+            Some(session) => session.account().await,
+            None => <_>::default(),
+        };
+        let loss = self.book.read(|book| book.loss(from));
+        let carried = loss.carried(&old.terms.prices, (&tab, paid), &to.terms.prices);
+        let Loss { lost, behind, broke, put, read } = carried;
+        if lost == 0 {
+            return Ok(());
         }
+        self.book.record(&Event::LossKept { contract, lost, behind, broke, put, read })
     }
 }
 

@@ -187,10 +187,23 @@ pub(super) fn top(
     repository: &Repository<impl IndexedTree>,
     snapshot: &SnapshotFile,
 ) -> Result<String, Box<RusticError>> {
+    let only = |tree: TreeId| {
+        let tree = repository.get_tree(&tree)?;
+        let [node] = tree.nodes.as_slice() else { return Ok(None) };
+        Ok(Some((node.name().into_owned(), node.subtree)))
+    };
+    top_of(snapshot.paths.iter(), snapshot.tree, only)
+}
+
+/// The same for these folders and a tree, of each of which `only` tells the one entry and its tree, if it has no other.
+fn top_of<'a, T, E>(
+    mut paths: impl Iterator<Item = &'a String>,
+    tree: T,
+    mut only: impl FnMut(T) -> Result<Option<(OsString, Option<T>)>, E>,
+) -> Result<String, E> {
     let whole = || Ok(WHOLE.to_owned());
-    let mut paths = snapshot.paths.iter();
     let (Some(path), None) = (paths.next(), paths.next()) else { return whole() };
-    let mut tree = Some(snapshot.tree);
+    let mut tree = Some(tree);
     for part in Path::new(path).components() {
         let name = match part {
             Component::RootDir => continue,
@@ -199,8 +212,8 @@ pub(super) fn top(
         };
         let Some(open) = tree else { return whole() };
         // Anything beside it would be left out.
-        match repository.get_tree(&open)?.nodes.as_slice() {
-            [node] if *node.name() == *name => tree = node.subtree,
+        match only(open)? {
+            Some((found, inside)) if found == name => tree = inside,
             _ => return whole(),
         }
     }
@@ -260,6 +273,32 @@ fn compare(old: &Node, new: &Node) -> Option<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_top_is_the_folder_that_was_backed_up_or_the_whole() {
+        // One line for each: the folders that are noted, what lies in the snapshot, each in the one before and alone there, and the top.
+        let table: [(&[&str], &[&str], &str); 11] = [
+            (&["/a/b"], &["a", "b"], "/a/b"),
+            (&["/a/b"], &["a", "b", "c"], "/a/b"),
+            (&["/a/b"], &["b"], "/"),
+            (&["/a/b"], &["a"], "/"),
+            (&["/a/b"], &["a", "x"], "/"),
+            (&["/a/b"], &[], "/"),
+            (&["/a/b", "/c"], &["a", "b"], "/"),
+            (&["/a/../b"], &["a", "b"], "/"),
+            (&["a"], &["a"], "a"),
+            (&["/"], &["etc"], "/"),
+            (&[], &[], "/"),
+        ];
+        for (noted, chain, expected) in table {
+            let noted: Vec<String> = noted.iter().map(|&path| path.to_owned()).collect();
+            let only = |depth: usize| {
+                let name = chain.get(depth).map(|&name| OsString::from(name));
+                Ok::<_, ()>(name.map(|name| (name, Some(depth + 1))))
+            };
+            assert_eq!(top_of(noted.iter(), 0, only).unwrap(), expected, "{noted:?}, {chain:?}");
+        }
+    }
 
     #[test]
     fn a_path_is_found_below_the_top() {

@@ -9,6 +9,7 @@ use fondaco_audit::ShardId;
 use fondaco_contract::Tab;
 use fondaco_ports::market::{Reason, Response};
 use fondaco_transport::Connection;
+use fondaco_units::Amount;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -45,6 +46,12 @@ impl Session {
         }
         state.noted = known;
         Ok(())
+    }
+
+    /// Returns the account as it was confirmed last, and what was signed for it, as far as this process knows.
+    pub(crate) async fn account(&self) -> (Tab, Amount) {
+        let state = self.state.lock().await;
+        (state.losses.account().unwrap_or_default(), state.authorised)
     }
 
     /// Nobody waits any more for what was asked, if anything was: that is noted.

@@ -24,14 +24,11 @@ pub(super) struct Part {
     bytes: Vec<u8>,
 }
 
-/// What is left to do of a step.
-#[allow(clippy::large_enum_variant)] // one at a time, and soon taken apart
-enum Todo {
-    /// All of it.
-    Begin { shard: ShardId, size: u64, range: Range<u64> },
+/// How a step begins.
+enum Begun {
     /// It is to be asked for.
-    Ask(Asking),
-    /// Nothing: it was sent again just now.
+    Ask(Box<Asking>),
+    /// It was sent again just now.
     Had(Vec<u8>),
 }
 
@@ -75,16 +72,18 @@ impl Session {
             if let Some((_, error)) = state.failed.as_ref().filter(|(when, _)| *when > asked) {
                 return Err(error.clone().into());
             }
-            let step = if state.losses.is_reading() {
-                // It is sent again first, which nobody may break off: a host does so a few times only.
-                Todo::Begin { shard, size, range: start..end }
+            let part = (shard, size, start..end);
+            // What may be sent again is asked for apart, which nobody may break off: a host does so a few times only.
+            let begun = if state.losses.is_reading() {
+                None
             } else {
-                let begun = self.begin_read(&mut state, shard, size, start..end).await;
-                self.after(&mut state, begun)?
+                let begun = self.begin_read(&mut state, part.clone()).await;
+                Some(self.after(&mut state, begun)?)
             };
-            bytes.extend(match step {
-                Todo::Had(bytes) => bytes,
-                step => self.wait_for(state, step).await?,
+            bytes.extend(match begun {
+                Some(Begun::Had(bytes)) => bytes,
+                Some(Begun::Ask(asking)) => self.wait_for(state, part, Some(asking)).await?,
+                None => self.wait_for(state, part, None).await?,
             });
             self.answers.fetch_add(1, Ordering::Relaxed);
             start = end;
@@ -92,16 +91,27 @@ impl Session {
         Ok(bytes)
     }
 
-    /// Does what is left of a step, whether or not somebody still waits for it.
+    /// Does a step, or what is left of it if it is `begun`, whether or not somebody still waits for it.
     async fn wait_for(
         self: &Arc<Self>,
         state: OwnedMutexGuard<State>,
-        todo: Todo,
+        part: (ShardId, u64, Range<u64>),
+        begun: Option<Box<Asking>>,
     ) -> Result<Vec<u8>, AgentError> {
         let mut step = UnderWay { session: Arc::clone(self), state };
         let step = tokio::spawn(async move {
             let UnderWay { session, state } = &mut step;
-            let done = session.finish_read(state, todo).await;
+            let done = async {
+                let begun = match begun {
+                    Some(asking) => Begun::Ask(asking),
+                    None => session.begin_read(state, part).await?,
+                };
+                match begun {
+                    Begun::Had(bytes) => Ok(bytes),
+                    Begun::Ask(asking) => session.read_step(state, *asking).await,
+                }
+            };
+            let done = done.await;
             session.after(state, done)
         });
         match step.await {
@@ -110,20 +120,6 @@ impl Session {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(TransportError::EndpointClosed.into()),
             },
-        }
-    }
-
-    async fn finish_read(&self, state: &mut State, todo: Todo) -> Result<Vec<u8>, AgentError> {
-        let todo = match todo {
-            Todo::Begin { shard, size, range } => {
-                self.begin_read(state, shard, size, range).await?
-            }
-            begun => begun,
-        };
-        match todo {
-            Todo::Had(bytes) => Ok(bytes),
-            Todo::Ask(asking) => self.read_step(state, asking).await,
-            Todo::Begin { .. } => Err(AgentError::Store("a read was not begun".to_owned())),
         }
     }
 
@@ -158,7 +154,9 @@ impl Session {
                     ..
                 },
             ) => return Err(error),
-            Err(AgentError::Provider { .. }) => state.losses.read_is_lost(),
+            Err(AgentError::Provider { reason, .. }) if !reason.is_transient() => {
+                state.losses.read_is_lost();
+            }
             // Nothing is paid meanwhile.
             Err(error) => {
                 if !is_ours(&error) {
@@ -173,13 +171,11 @@ impl Session {
     async fn begin_read(
         &self,
         state: &mut State,
-        shard: ShardId,
-        size: u64,
-        range: Range<u64>,
-    ) -> Result<Todo, AgentError> {
+        (shard, size, range): (ShardId, u64, Range<u64>),
+    ) -> Result<Begun, AgentError> {
         let (connection, tab, _) = self.ready(state, Purpose::Reading).await?;
         if let Some(part) = state.again.take_if(|part| part.shard == shard && part.range == range) {
-            return Ok(Todo::Had(part.bytes));
+            return Ok(Begun::Had(part.bytes));
         }
         self.check_losses(state)?;
         let offset = Bytes::new(range.start);
@@ -193,7 +189,7 @@ impl Session {
         state.tab = None;
         state.losses.asks_to_read(shard, Bytes::new(size), (offset, length));
         let request = Request::Get { contract: self.contract(), shard, offset, length, voucher };
-        Ok(Todo::Ask(Asking { connection, request, tab, shard, size, range }))
+        Ok(Begun::Ask(Box::new(Asking { connection, request, tab, shard, size, range })))
     }
 
     async fn read_step(&self, state: &mut State, asking: Asking) -> Result<Vec<u8>, AgentError> {

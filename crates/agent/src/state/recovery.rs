@@ -2,7 +2,7 @@
 
 use super::{Note, SECRET, STATE_BYTES_MAX, State, open};
 use crate::AgentError;
-use crate::audit_log::{self, LogHead};
+use crate::audit_log::{self, Before, LogHead};
 use crate::book::{Event, ObjectKind};
 use crate::journal::BookFile;
 use crate::session::{Session, mine};
@@ -54,6 +54,8 @@ pub struct Recovered {
     pub snapshots: usize,
     /// How far the audit log had come, if it was left behind: another has begun.
     pub left_behind: Option<LogHead>,
+    /// What became of the log that was here.
+    pub log: Before,
     /// Texts of the application.
     pub notes: Vec<Note>,
     /// Hosts that were named, or are in the book, and could not help; and why.
@@ -152,7 +154,7 @@ pub async fn recover(
     }
     // Before the book: one that is there is not recovered again, and it must find the log that it has noted.
     let noted = noted(&state);
-    let audits = audit_log::recover(&folder.join("audits"), key, noted, now)?;
+    let (audits, log) = audit_log::recover(&folder.join("audits"), key, noted, now)?;
     write(folder, &path, &state, (&hosts, audits))?;
     let events = state.events.as_slice();
     let contracts = events.iter().filter(|event| matches!(event, Event::ContractIntended { .. }));
@@ -166,7 +168,8 @@ pub async fn recover(
         contracts: contracts.count(),
         objects: kinds.len(),
         snapshots: snapshots.count(),
-        left_behind: (audits != noted).then_some(noted),
+        left_behind: Some(noted).filter(|_| log != Before::Kept && noted != LogHead::default()),
+        log,
         notes: state.notes.clone().into_vec(),
         failed,
     })

@@ -329,13 +329,14 @@ fn list_contract(
         let money = |amount: Option<Amount>| {
             amount.map_or(Value::Null, |amount| Value::from(scale.show(amount).to_string()))
         };
-        let meter = status.tab.map(|tab| tab.meter).unwrap_or_default();
+        let (meter, owing) = (status.used().unwrap_or_default(), Owing::of(status));
         let line = json!({
             "event": "contract", "contract": status.contract.to_string(),
             "provider": terms.prices.provider.to_string(), "address": status.record.address.to_string(), "stage": stage, "currency": currency.symbol,
             "written": meter.written, "read": meter.read,
             "byte_epochs": u64::try_from(meter.byte_epochs).unwrap_or(u64::MAX),
-            "owed": money(bill.map(|bill| bill.total())), "paid": money(status.paid),
+            "owed": scale.show(owing.amount).to_string(), "owed_is_least": owing.is_least,
+            "silent": status.is_silent(), "paid": money(status.paid),
             "hold_max": scale.show(status.record.hold_max).to_string(),
             "step": scale.show(exposure_max(&terms.prices)).to_string(),
             "state": state, "settled": status.settled, "ends": terms.ends.to_string(),

@@ -12,6 +12,7 @@ use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::{Places, per_gib};
 use crate::screen::{counted, say};
 use crate::wallet::client;
+use fondaco_agent::book::Book;
 use fondaco_agent::{
     Agent, AgentError, BackupReport, Durability, Objects, Quote, RepositoryError, Wallet, Wish,
 };
@@ -181,8 +182,13 @@ impl Create<'_> {
         for attempt in 1..=TRIES_MAX {
             if agent.usable_set().is_none() || anew {
                 let hosts = self.hosts(&failed).await?;
-                let held = self.open_contracts(&hosts, budget).await?;
-                take(&mut budget, held);
+                let before = agent.book().read(Book::holds_before);
+                self.open_contracts(&hosts, budget).await?;
+                // What hosts refused is held as well.
+                take(
+                    &mut budget,
+                    agent.book().read(|book| book.held_since(&before, SystemClock.now())),
+                );
                 objects = Arc::new(agent.objects());
                 // Whatever comes, what is held for these contracts must not be forgotten.
                 state::keep(self.home, agent, &objects, *json).await;
@@ -301,12 +307,12 @@ impl Create<'_> {
         wallet(self.home, self.currency, addresses).await
     }
 
-    /// Opens contracts for a new set; returns what is held for them.
+    /// Opens contracts for a new set, within what a budget has left when holds that are idle are counted.
     async fn open_contracts(
         &self,
         addresses: &[Address],
         budget: Option<Budget>,
-    ) -> Result<Amount, Failure> {
+    ) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let mut wish = self.wish(None)?;
         wish.budget = match budget {
@@ -318,6 +324,8 @@ impl Create<'_> {
             Some(budget) => Some(budget.amount),
             None => None,
         };
+        let idle = agent.idle(currency.issuer()?.entity());
+        wish.budget = wish.budget.map(|all| all.saturating_sub(idle));
         open_contracts(self.home, agent, currency, addresses, wish, *json).await
     }
 
@@ -487,7 +495,7 @@ pub(crate) async fn open_contracts(
     addresses: &[Address],
     wish: Wish,
     json: bool,
-) -> Result<Amount, Failure> {
+) -> Result<(), Failure> {
     let wallet = wallet(home, currency, addresses).await?;
     let opened = agent.open_contracts(&wallet, addresses, wish).await;
     let opened = opened.map_err(|error| not_opened(error, currency))?;
@@ -510,7 +518,7 @@ pub(crate) async fn open_contracts(
         ));
         say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
     }
-    Ok(opened.held)
+    Ok(())
 }
 
 /// Says in the currency why contracts were not opened.

@@ -212,7 +212,7 @@ fn tell_left_out(one: &LeftOut, json: bool) {
 }
 
 async fn tend(home: &Home, args: TendArgs, json: bool) -> Result<(), Failure> {
-    repair::again(args.repair.every, json, || tend_once(home, &args, json)).await
+    repair::again(args.repair.again.every()?, json, || tend_once(home, &args, json)).await
 }
 
 async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failure> {

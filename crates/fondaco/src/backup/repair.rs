@@ -26,7 +26,10 @@ use std::time::Duration;
 const RENEWALS_MAX: u32 = 4;
 
 pub(super) async fn repair(home: &Home, args: RepairArgs, json: bool) -> Result<(), Failure> {
-    again(args.every, json, || async { once(home, &args, allowed(home, &args)?, json).await }).await
+    again(args.again.every()?, json, || async {
+        once(home, &args, allowed(home, &args)?, json).await
+    })
+    .await
 }
 
 /// Does something once, or again and again until stopped: what fails then is told, and may work the next time.

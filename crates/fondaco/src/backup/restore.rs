@@ -8,6 +8,7 @@ use crate::home::Home;
 use crate::screen::{complain, counted, say};
 use fondaco_agent::{Place, RestoreReport};
 use fondaco_units::Bytes;
+use rustix::fs::Mode;
 use rustix::process::Signal;
 use serde_json::json;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     let place = Place::make(&to).map_err(|error| {
         io("make the folder", &to, &error).hint("name a place that can be written with --to")
     })?;
+    // What is written is closed to others until all of it is there and gets its own permissions, also where it is broken off.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // By default it ends the process where a file would grow beyond `ulimit -f`; what is caught is an error of the write.
     let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
     let began = Instant::now();

@@ -8,7 +8,9 @@ use crate::home::Home;
 use crate::offers;
 use crate::screen::{counted_as, say};
 use crate::seeking::will_tell;
-use fondaco_agent::{Agent, AgentError, Note, Objects, StateReport, recover as recover_book};
+use fondaco_agent::{
+    Agent, AgentError, Before, Note, Objects, StateReport, recover as recover_book,
+};
 use fondaco_codec::Text;
 use fondaco_crypto::Digest;
 use fondaco_ports::Clock;
@@ -188,6 +190,10 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
     offers::remember_brokers(home, &args.broker)?;
     let left_behind =
         found.left_behind.map(|head| (head.entries, head.link.unwrap_or(Digest::ZERO)));
+    let refused = match &found.log {
+        Before::Refused { why, aside } => Some((why, aside)),
+        Before::Kept | Before::Missing => None,
+    };
     if json {
         let left_behind = left_behind
             .map(|(entries, link)| json!({ "entries": entries, "link": link.to_string() }));
@@ -200,6 +206,7 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
             "event": "recovered", "failed": failed, "sequence": found.sequence, "made": found.made.to_string(),
             "bytes": found.bytes.get(), "from": found.from.to_string(), "contracts": found.contracts,
             "objects": found.objects, "snapshots": found.snapshots, "audits_left_behind": left_behind,
+            "audit_log_refused": refused.map(|(why, aside)| json!({ "why": why, "path": aside.display().to_string() })),
         });
         say(&line.to_string());
     } else {
@@ -215,7 +222,12 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         for (host, why) in &found.failed {
             say(&format!("{}… could not help: {why}", host.short()));
         }
-        if let Some((entries, link)) = left_behind {
+        if let Some((why, aside)) = refused {
+            say(&format!(
+                "{why}. It is {} from now on; another begins, and says so.",
+                aside.display()
+            ));
+        } else if let Some((entries, link)) = left_behind {
             let entries = usize::try_from(entries).unwrap_or(usize::MAX);
             say(&format!(
                 "The audit log was left behind with the old machine: {}, up to {link}. Another begins, and says so.",

@@ -1,9 +1,11 @@
 //! The arguments of `fondaco backup`.
 
+use crate::failure::{Code, Failure};
 use crate::trust::TrustArgs;
 use clap::{Args, Subcommand};
 use fondaco_contract::Label;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
@@ -92,7 +94,8 @@ pub(crate) struct CreateArgs {
     /// The probability with which every object must survive an epoch, as 0.999
     #[arg(long, default_value_t = 0.999, value_name = "P")]
     pub(crate) survive: f64,
-    /// The most that new contracts may cost: in all, as "5 CLR", or over time, as "5 CLR/month"
+    /// The most that new contracts may cost: in all, as "5 CLR", or over time, as "5 CLR/month"; with it, contracts whose holds are
+    /// used up are renewed, too
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
     /// The currency to pay in; may be left out when you accept only one
@@ -247,18 +250,46 @@ pub(crate) struct MountArgs {
     pub(crate) read: ReadArgs,
 }
 
+/// How often something is done that hosts are paid for.
+#[derive(Debug, Args)]
+pub(crate) struct AgainArgs {
+    /// Do it again after this span, a minute at least, until stopped
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
+    /// Let it be shorter: for tests, which cannot wait for minutes
+    #[arg(long, hide = true, default_value = "1m", value_parser = humantime::parse_duration)]
+    every_min: Duration,
+}
+
+impl AgainArgs {
+    /// Whether it goes on until it is stopped.
+    pub(crate) const fn goes_on(&self) -> bool {
+        self.every.is_some()
+    }
+
+    /// Returns how often; nothing if it is done once.
+    pub(crate) fn every(&self) -> Result<Option<Duration>, Failure> {
+        match self.every {
+            Some(every) if every < self.every_min.max(Duration::from_secs(1)) => {
+                let what = "--every is less than a minute, and hosts are paid each time";
+                Err(Failure::new(what).code(Code::Usage).hint("every 6h is often"))
+            }
+            every => Ok(every),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
-    /// Do it again after this span, a minute at least, until stopped
-    #[arg(long, value_name = "SPAN", value_parser = every)]
-    pub(crate) every: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) again: AgainArgs,
     /// Repair as soon as one slot is lost, and not only when few are left
     #[arg(long)]
     pub(crate) now: bool,
     #[command(flatten)]
     pub(crate) find: FindArgs,
     /// The most that the contracts opened for this may cost, as "5 CLR", each time; with it, contracts whose holds are used up
-    /// by reading are renewed, too
+    /// by reading are renewed, too, and by `delegate tend` those that end soon
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) budget: Option<String>,
     /// How many places of each host's shards to check first, 1000 at most
@@ -266,27 +297,8 @@ pub(crate) struct RepairArgs {
     pub(crate) samples: u32,
 }
 
-/// The shortest span after which money is spent again.
-const EVERY_MIN: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Names a shorter one, for tests, which cannot wait for minutes: a second at least.
-const EVERY_MIN_VARIABLE: &str = "FONDACO_EVERY_MIN";
-
 /// The most places that an audit reads: they find a loss of half a percent with 99 % certainty, and each is paid for.
 pub(crate) const SAMPLES_MAX: u32 = 1000;
-
-/// Reads how often something is done that hosts are paid for.
-fn every(text: &str) -> Result<std::time::Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let shorter = std::env::var(EVERY_MIN_VARIABLE).ok();
-    let shorter = shorter.and_then(|text| humantime::parse_duration(&text).ok());
-    if span < shorter.map_or(EVERY_MIN, |span| span.max(std::time::Duration::from_secs(1))) {
-        return Err(
-            "less than a minute; hosts are paid each time, and every 6h is often".to_owned()
-        );
-    }
-    Ok(span)
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct RecoverArgs {

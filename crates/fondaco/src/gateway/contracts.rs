@@ -5,8 +5,11 @@ use crate::cli::ResticArgs;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers::Places;
+use fondaco_agent::book::Book;
 use fondaco_agent::{Agent, Objects, Wish};
 use fondaco_crypto::EntityId;
+use fondaco_ports::Clock as _;
+use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Bytes};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -154,9 +157,13 @@ impl NewContracts {
         let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
         let mut hosts = self.places.find(agent, currency, &wish, self.json).await?;
         hosts.retain(|host| !without.contains(&host.entity()));
-        let held = open_contracts(&self.home, agent, currency, &hosts, wish, self.json).await?;
+        let before = agent.book().read(Book::holds_before);
+        let opened = open_contracts(&self.home, agent, currency, &hosts, wish, self.json).await;
+        // What hosts refused is held as well, and counts whether or not others were found.
+        let held = agent.book().read(|book| book.held_since(&before, SystemClock.now()));
         let mut left = self.left();
         left.held = left.held.checked_add(held).unwrap_or(Amount::MAX);
+        opened?;
         left.failed.extend(failed);
         Ok(())
     }

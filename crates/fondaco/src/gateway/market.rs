@@ -301,9 +301,11 @@ fn told(error: AgentError) -> StoreError {
         AgentError::Provider { reason, .. } if is_of_the_contract(reason) => {
             (Trouble::Full, Some(MORE.to_owned()))
         }
-        AgentError::Transport(_)
-        | AgentError::Unreadable { spent: false, .. }
-        | AgentError::Late { .. } => (Trouble::Away, Some(AWAY.to_owned())),
+        // Its contracts have ended, or its hosts were caught: nobody has it.
+        AgentError::Unreadable { over: true, .. } => (Trouble::Wrong, error.hint()),
+        AgentError::Transport(_) | AgentError::Unreadable { .. } | AgentError::Late { .. } => {
+            (Trouble::Away, Some(AWAY.to_owned()))
+        }
         AgentError::Provider { reason, .. } if reason.is_transient() => {
             (Trouble::Away, Some(AWAY.to_owned()))
         }

@@ -117,7 +117,7 @@ impl Market {
             .arg(self.world.home(who))
             .args(["--json", "--stop-with-stdin"])
             .args(args)
-            .env("FONDACO_EVERY_MIN", "1s") // nobody waits for minutes here
+            .args(["--every-min", "1s"]) // nobody waits for minutes here
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -99,23 +99,18 @@ impl Relay {
                 asked.finish();
                 return Some(());
             }
-            let is_read = matches!(
-                Request::from_frame(&frame),
-                Ok(Request::Get { .. } | Request::Prove { .. })
-            );
-            if is_read && self.memory().habit == Habit::Refuses {
-                let busy = Response::Refused { reason: Reason::Busy };
-                asked.send_bytes(&busy.to_frame()).await.ok()?;
-                asked.finish();
-                return Some(());
-            }
-            let is_new = matches!(
-                Request::from_frame(&frame),
-                Ok(Request::Renew { .. } | Request::Open { .. })
-            );
-            if is_new && self.memory().habit == Habit::Declines {
-                let refused = Response::Refused { reason: Reason::WrongHold };
-                asked.send_bytes(&refused.to_frame()).await.ok()?;
+            let habit = self.memory().habit;
+            let refusal = match Request::from_frame(&frame) {
+                Ok(Request::Get { .. } | Request::Prove { .. }) if habit == Habit::Refuses => {
+                    Some(Reason::Busy)
+                }
+                Ok(Request::Renew { .. } | Request::Open { .. }) if habit == Habit::Declines => {
+                    Some(Reason::WrongHold)
+                }
+                _ => None,
+            };
+            if let Some(reason) = refusal {
+                asked.send_bytes(&Response::Refused { reason }.to_frame()).await.ok()?;
                 asked.finish();
                 return Some(());
             }
