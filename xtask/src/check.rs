@@ -10,7 +10,11 @@ mod fuzz;
 mod restic;
 mod systemd;
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZero,
+    thread,
+    time::{Duration, Instant},
+};
 
 pub(crate) use restic::restic_is_here;
 
@@ -119,13 +123,18 @@ pub(crate) fn command(options: &[&str]) -> Result<(), String> {
 }
 
 /// The unit and integration tests, then the examples in the documents.
+///
+/// Three tests run at once for two processors: those that take long start processes, and wait for them or for a host that is gone.
 fn test(workspace: &Workspace) -> Result<Done, Failed> {
     let has_nextest = shell::output(shell::command("cargo nextest --version")).is_ok();
-    shell::run(shell::command(if has_nextest {
-        "cargo nextest run --workspace --locked"
+    shell::run(if has_nextest {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let mut nextest = shell::command("cargo nextest run --workspace --locked");
+        nextest.arg(format!("--test-threads={}", (processors * 3).div_ceil(2)));
+        nextest
     } else {
-        "cargo test --workspace --locked"
-    }))?;
+        shell::command("cargo test --workspace --locked")
+    })?;
     // Only libraries have examples, and cargo refuses to look for them where there is none.
     if workspace.crates.iter().any(|each| each.is_library) {
         shell::run(shell::command("cargo test --doc --workspace --locked"))?;
