@@ -15,11 +15,11 @@
 //! Prove{contract, nonce, parts, voucher} ─────────► Proof          a deep audit
 //! Advance{contract, voucher} ─────────────────────► Advanced       one more epoch
 //! Renew{terms, buyer_signature, voucher} ─────────► Renewed        the shards are the new contract's
-//! Delete ─────────────────────────────────────────► Erased{receipt}
+//! Delete ─────────────────────────────────────────► Deleted{receipt}
 //! Close, Status, List ────────────────────────────► Closed, Status, Shards
 //! Mark{mark} ─────────────────────────────────────► Marked         what to find everything by
 //! Mine ───────────────────────────────────────────► Mine           the buyer's contracts and marks
-//! Admit{mandate} ────────────────────────────────► Admitted      another may look after what the buyer keeps
+//! Admit{mandate} ─────────────────────────────────► Admitted      another may look after what the buyer keeps
 //! any of them ────────────────────────────────────► Refused{reason}
 //! ```
 //!

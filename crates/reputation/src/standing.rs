@@ -100,7 +100,7 @@ impl Policy {
     /// What is used unless the owner says otherwise.
     ///
     /// With λ = 0.999 and a start of 1000 good audits, a provider that fails 5 % of its audits is replaced after about
-    /// 1,450 of them, and one that fails 2 % never; see the tests. A shorter memory would need luck.
+    /// 1,500 of them, and one that fails 2 % never; see the tests. A shorter memory would need luck.
     pub const DEFAULT: Self = Self {
         memory: Share::known(999_000),
         epoch_memory: Share::known(990_000),
