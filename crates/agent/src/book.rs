@@ -127,6 +127,8 @@ pub struct Book {
     unanswered: BTreeMap<ContractId, Unanswered>,
     /// The account of each contract that its provider showed last.
     seen: BTreeMap<ContractId, Tab>,
+    /// How many epochs each provider has acknowledged, after the first.
+    epochs_paid: BTreeMap<ContractId, u64>,
     /// The contracts that providers have renewed with others, by their word.
     passed_on: BTreeSet<ContractId>,
     /// How surely objects of each set were to survive, as the bits of a double.
@@ -254,6 +256,11 @@ impl Book {
                 self.known(*contract)?;
                 self.seen.insert(*contract, *tab);
             }
+            Event::EpochsPaid { contract, epochs } => {
+                self.known(*contract)?;
+                let known = self.epochs_paid.entry(*contract).or_default();
+                *known = (*known).max(*epochs);
+            }
             Event::ContractLost { contract } => {
                 let provider = self.known(*contract)?.terms.prices.provider;
                 self.lose(provider, *contract);
@@ -342,6 +349,7 @@ impl Book {
                     self.given.insert(*to, given);
                 }
                 self.seen.remove(from);
+                self.epochs_paid.remove(from);
                 if let Some(read) = self.unanswered.remove(from) {
                     self.unanswered.insert(*to, read);
                 }
@@ -462,6 +470,7 @@ impl Book {
         let ended = Stage::Ended(end);
         self.step(contract, |stage| (!matches!(stage, Stage::Ended(_))).then_some(ended))?;
         self.repairs.retain(|_, intended| *intended != contract);
+        self.epochs_paid.remove(&contract);
         if end.tab.is_some() {
             self.seen.remove(&contract);
         }

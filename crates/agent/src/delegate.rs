@@ -346,7 +346,11 @@ impl Agent {
         let (from, provider) = (line.terms.id(), line.terms.prices.provider);
         let begun =
             self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
-        let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
+        let paid_until = line.terms.paid_until(line.tab.epochs_paid);
+        let is_good = |record: &ContractRecord| {
+            opening.now < record.terms.prices.expires && record.terms.begins == paid_until
+        };
+        let record = match begun.filter(is_good) {
             Some(record) => record,
             None => self.intend_to_take(&opening, &place.address, line, bounds, epochs).await?,
         };

@@ -20,7 +20,7 @@
 
 use fondaco_audit::ShardId;
 use fondaco_codec::record;
-use fondaco_contract::{PriceList, READ_UNIT, Tab, read_charged};
+use fondaco_contract::{Bill, PriceList, READ_UNIT, Tab, read_charged};
 use fondaco_ports::market::AGAIN_MAX;
 use fondaco_units::{Amount, Bytes, Price};
 
@@ -89,7 +89,8 @@ impl Loss {
     }
 
     /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
-    /// less those that were earned. The account is the provider's last word, and is believed as far as it was `paid`.
+    /// less those that were earned. The account is the provider's last word, and is believed as far as it was `paid`; what it was
+    /// paid beyond its account it posts all the same, and serves nothing for it any more.
     pub(crate) fn carried(
         &self,
         old: &PriceList,
@@ -97,6 +98,9 @@ impl Loss {
         new: &PriceList,
     ) -> Self {
         let lost = self.lost.saturating_add(self.read.map_or(0, |read| read.counted));
+        let owed = Bill::of(old, &tab.meter).map_or(paid, |bill| bill.total());
+        let beyond = u128::from(paid.saturating_sub(owed).get()) * Price::PARTS;
+        let lost = lost.saturating_add(beyond);
         let served = served(old, tab).min(u128::from(paid.get()) * Price::PARTS);
         let earned = dearest(old).saturating_mul(chances(old, served).into());
         let left = lost.saturating_sub(earned);
@@ -128,6 +132,8 @@ pub(crate) struct Losses {
     behind: i128,
     /// The account as it was confirmed last.
     confirmed: Option<Tab>,
+    /// The most that the provider can have of ours, whatever it says: an epoch costs no more.
+    stored_max: Bytes,
     /// Whether something that is paid for was asked, and not answered yet.
     asked: bool,
     /// Whether such a request failed, and none was answered since: the provider has a voucher for it, and may count it at any
@@ -163,6 +169,7 @@ impl Losses {
             lost: parts(lost),
             behind: parts(behind),
             confirmed: broke,
+            stored_max: Bytes::MAX,
             asked: false,
             broke: broke.is_some(),
             put,
@@ -187,6 +194,11 @@ impl Losses {
     /// Returns the account as it was confirmed last, if it was.
     pub(crate) const fn account(&self) -> Option<Tab> {
         self.confirmed
+    }
+
+    /// The provider can have so much of ours, and no more.
+    pub(crate) const fn given(&mut self, bytes: Bytes) {
+        self.stored_max = bytes;
     }
 
     /// Something that is paid for is asked.
@@ -265,12 +277,16 @@ impl Losses {
     pub(crate) fn shown(&mut self, prices: &PriceList, tab: &Tab) {
         if let Some(confirmed) = self.confirmed {
             let (new, old) = (&tab.meter, &confirmed.meter);
-            let epochs = tab.epochs_paid.saturating_sub(confirmed.epochs_paid);
+            // An epoch that it does not count any more is to be paid anew: what it was charged must not be counted any more either.
+            let epochs = i128::from(tab.epochs_paid) - i128::from(confirmed.epochs_paid);
             let store = |byte_epochs: u128| {
                 parts(u128::from(prices.store.parts())).saturating_mul(parts(byte_epochs))
             };
-            let advanced = store(u128::from(confirmed.stored.get()).saturating_mul(epochs.into()));
-            let kept = store(new.byte_epochs) - store(old.byte_epochs) - advanced;
+            let stored = confirmed.stored.min(self.stored_max);
+            let advanced = store(stored.get().into()).saturating_mul(epochs);
+            let kept = store(new.byte_epochs)
+                .saturating_sub(store(old.byte_epochs))
+                .saturating_sub(advanced);
             let mut read =
                 parts(prices.read.parts_for(new.read)) - parts(prices.read.parts_for(old.read));
             // What the read that was not answered comes to is not lost before it was asked for again.

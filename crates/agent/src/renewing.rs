@@ -191,7 +191,12 @@ impl Agent {
         let provider = old.terms.prices.provider;
         let given = self.book.read(|book| book.given(from));
         let session = self.book.read(|book| self.session_in(book, from, old));
-        let (tab, authorised, state) = session.before_renewal().await?;
+        // One that was begun and came to nothing is taken up while the host may still sign it.
+        let begun =
+            self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
+        let begun = begun.filter(|record| opening.now < record.terms.prices.expires);
+        let begins = begun.as_ref().map(|record| record.terms.begins);
+        let (tab, authorised, state) = session.before_renewal(begins).await?;
         if let Some(why) = state.why() {
             let reason = Reason::Ended { why };
             return Err(AgentError::Provider { provider, reason });
@@ -200,16 +205,15 @@ impl Agent {
             let reason = Reason::Leaving { at };
             return Err(AgentError::Provider { provider, reason });
         }
-        let begun =
-            self.book.read(|book| book.renewals(from).first().map(|&record| record.clone()));
-        // One that was begun and came to nothing is taken up while the host may still sign it.
-        let record = match begun.filter(|record| opening.now < record.terms.prices.expires) {
+        // If it begins earlier than what is paid for ends, an epoch would be paid twice.
+        let paid_until = old.terms.paid_until(tab.epochs_paid);
+        let record = match begun.filter(|record| record.terms.begins == paid_until) {
             Some(record) => record,
             None => {
                 let list = offer_of(&self.finder, &old.address).await?;
                 let refused = |what| AgentError::Misanswer { peer: provider, what };
                 good_now(&list, opening.now).map_err(refused)?;
-                let begins = old.terms.paid_until(tab.epochs_paid);
+                let begins = paid_until;
                 let (epochs, worst) = match span {
                     Span::Epochs(epochs) => (epochs, Standing::Good),
                     Span::AsAgreed => {

@@ -120,6 +120,8 @@ struct State {
     losses: Losses,
     /// What the book has of them.
     noted: Loss,
+    /// How many epochs the host has acknowledged to this process that it was paid for.
+    epochs_paid: u64,
 }
 
 impl Default for State {
@@ -135,6 +137,7 @@ impl Default for State {
             again: None,
             losses: Losses::new(Loss::default(), 1),
             noted: Loss::default(),
+            epochs_paid: 0,
         }
     }
 }
@@ -599,14 +602,19 @@ impl Session {
         self.after(&mut state, done)
     }
 
-    /// Asks where the contract stands; if it can be renewed, pays for the present epoch first if that is due. Returns the
-    /// account, what is authorised for it, and where the contract stands.
-    pub async fn before_renewal(&self) -> Result<(Tab, Amount, Standing), AgentError> {
+    /// Asks where the contract stands; if it can be renewed, pays for the present epoch first if that is due: unless a renewal
+    /// was `begun` from where that begins, which pays for it. Returns the account, what is authorised for it, and where the
+    /// contract stands.
+    pub async fn before_renewal(
+        &self,
+        begun: Option<Timestamp>,
+    ) -> Result<(Tab, Amount, Standing), AgentError> {
         let mut state = self.lock().await?;
         state.tab = None;
         let mut done = self.sync(&mut state).await;
         let ends = state.stands.is_some_and(|stands| stands.has_ended());
-        if done.is_ok() && !ends {
+        let paid_until = |tab: &Tab| self.terms.paid_until(tab.epochs_paid);
+        if done.as_ref().is_ok_and(|tab| begun != Some(paid_until(tab))) && !ends {
             done = self.ready(&mut state, Purpose::Keeping).await.map(|(_, tab, _)| tab);
         }
         let stands = state.stands.unwrap_or(Standing::Open);
@@ -705,6 +713,7 @@ impl Session {
             }
             state.tab = Some(tab);
             state.losses.answered(&tab);
+            self.note_epochs(state, tab.epochs_paid)?;
             self.note(state)?;
         }
         Ok((connection, tab, epoch))
@@ -744,6 +753,8 @@ impl Session {
         if tab.epochs_paid == 0 || tab.epochs_paid > epochs_max {
             return Err(self.doubt("it counts epochs that are not paid for by now"));
         }
+        self.paid_epochs(state, &tab)?;
+        state.losses.given(self.given());
         state.losses.shown(&self.terms.prices, &tab);
         self.note(state)?;
         if state.refused.take() == Some(tab) {

@@ -411,7 +411,7 @@ async fn a_contract_that_was_forgotten_after_its_end_is_over() {
             session.standing().await.err(),
             session.put(shard, b"bytes").await.err(),
             session.read(shard, SIZE, 0..STEP).await.err(),
-            session.before_renewal().await.err(),
+            session.before_renewal(None).await.err(),
             session.close().await.err(),
         ];
         for answer in answers {
@@ -468,4 +468,23 @@ async fn an_audit_hears_that_an_empty_contract_is_over() {
         assert_eq!(matches!(stage, Stage::Ended(_)), ended.is_some(), "{stage:?}");
     }
     std::fs::remove_file(&path).unwrap();
+}
+
+/// An account that counts fewer epochs than were acknowledged is a lie, whatever process hears it; and nothing is paid for them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_was_acknowledged_is_not_paid_again() {
+    let now = NOON.after(Duration::from_seconds(2 * 3600));
+    let (session, books) = game_at(now, Books::default()).await;
+    let (tab, _, _) = session.before_renewal(None).await.unwrap();
+    let paid = books.lock().unwrap().paid();
+    assert!(tab.epochs_paid >= 3, "{tab:?}");
+    {
+        let mut books = books.lock().unwrap();
+        books.tab.epochs_paid -= 1;
+    }
+    for _ in 0..3 {
+        let error = session.before_renewal(None).await.unwrap_err();
+        assert!(matches!(error, AgentError::Caught { .. }), "{error:?}");
+    }
+    assert_eq!(books.lock().unwrap().paid(), paid, "nothing more was signed");
 }

@@ -14,6 +14,11 @@ impl Book {
         self.seen.get(&contract).copied()
     }
 
+    /// Returns how many epochs the provider of an open contract has acknowledged, if any after the first.
+    pub fn epochs_paid(&self, contract: ContractId) -> u64 {
+        self.epochs_paid.get(&contract).copied().unwrap_or_default()
+    }
+
     /// Returns how many bytes lie under a contract, as far as objects tell, and the mark of the book itself.
     pub fn kept(&self, contract: ContractId) -> Bytes {
         let sets = (0..).zip(&self.sets).filter(|(_, set)| set.contracts.contains(&contract));

@@ -414,6 +414,13 @@ pub enum Event {
         /// The account.
         tab: Tab,
     },
+    /// A provider has acknowledged that so many epochs are paid for.
+    EpochsPaid {
+        /// Which contract.
+        contract: ContractId,
+        /// How many, from the first.
+        epochs: u64,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -456,6 +463,7 @@ choice!(Event {
     60 => ReadUnanswered { contract, shard, offset, length },
     61 => ContractPassedOn { contract },
     64 => AccountSeen { contract, tab },
+    66 => EpochsPaid { contract, epochs },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

@@ -98,6 +98,8 @@ impl Book {
         }
         let seen = self.seen.iter();
         events.extend(seen.map(|(&contract, &tab)| Event::AccountSeen { contract, tab }));
+        let epochs = self.epochs_paid.iter();
+        events.extend(epochs.map(|(&contract, &epochs)| Event::EpochsPaid { contract, epochs }));
         let passed_on = self.passed_on.iter();
         events.extend(passed_on.map(|&contract| Event::ContractPassedOn { contract }));
         if self.unfinished {

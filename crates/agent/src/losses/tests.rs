@@ -353,21 +353,69 @@ fn what_was_lost_is_lost_under_the_next_contract_too() {
         tries: 0,
     };
     let known = |lost, read| Loss { lost, read, ..Loss::default() };
-    let enough = units(parts(old.read.parts_for(128 * STEP)));
+    let owed = |steps: u64| units(parts(old.read.parts_for(steps * STEP)));
     for (lost, read, steps, paid, expected) in [
-        (0, None, 0, enough, 0),
-        (step, None, 0, enough, 1),
-        (2 * step, None, 64, enough, 1),
-        (step, None, 64, enough, 0),
-        (step, Some(counted(step)), 0, enough, 2),
-        (9 * step, None, 128, enough, 7),
+        (0, None, 0, owed(0), 0),
+        (step, None, 0, owed(0), 1),
+        (2 * step, None, 64, owed(64), 1),
+        (step, None, 64, owed(64), 0),
+        (step, Some(counted(step)), 0, owed(0), 2),
+        (9 * step, None, 128, owed(128), 7),
         // What was never paid for earns nothing, whatever its account says in the end.
-        (step, None, 1 << 40, Amount::new(enough.get() / 3), 1),
+        (step, None, 1 << 20, Amount::new(owed(128).get() / 3), 1),
     ] {
         let carried = known(lost, read).carried(&old, (&tab(steps), paid), &new);
         assert_eq!(carried, known(expected * dearest(&new), None), "{lost} {steps}");
     }
-    assert_eq!(known(step, None).carried(&old, (&tab(0), enough), &old), known(step, None));
+    assert_eq!(known(step, None).carried(&old, (&tab(0), owed(0)), &old), known(step, None));
+    // It posts what it was paid, and does not count it.
+    let beyond = known(step, None).carried(&old, (&tab(0), units(parts(step))), &new).lost;
+    let two = 2 * dearest(&new);
+    assert!((two..two + two / 1000).contains(&beyond), "{beyond}");
+}
+
+/// A provider that counts fewer epochs than it did is to be paid for one again; one that claims to keep more than it was given
+/// has no dearer epochs.
+#[test]
+fn an_epoch_is_paid_once() {
+    let kept = Bytes::new(64 * STEP);
+    let price = |game: &Game| parts(game.terms.prices.store.parts_for(kept.get()));
+    let begin = || {
+        let mut game = Game::new();
+        game.host.stored = kept;
+        game.host.epochs_paid = 5;
+        game.host.meter.byte_epochs = 5 * u128::from(kept.get());
+        game.losses = Losses::new(Loss::default(), 1);
+        game.sync();
+        game
+    };
+    // How many epochs and how many epochs' worth of keeping its account goes back by, or on; and what is lost then.
+    for (epochs, charged, lost) in
+        [(-1_i64, 0_i64, 1), (-1, -1, 0), (-4, 0, 4), (0, 1, 1), (1, 1, 0), (1, 0, 0), (0, -1, 0)]
+    {
+        let mut game = begin();
+        game.host.epochs_paid = game.host.epochs_paid.strict_add_signed(epochs);
+        let charged = i128::from(charged) * i128::from(kept.get());
+        let byte_epochs = &mut game.host.meter.byte_epochs;
+        *byte_epochs = byte_epochs.strict_add_signed(charged);
+        game.sync();
+        assert_eq!(game.losses.lost, lost * price(&game), "{epochs} {charged}");
+    }
+    // A stolen read is not made up for by a huge claim, nor by an epoch less that was charged less.
+    for (epochs_paid, stored) in [(4, kept), (6, Bytes::new(1 << 50))] {
+        let mut game = begin();
+        game.losses.given(kept);
+        game.host.stored = stored;
+        game.sync();
+        game.read(true, false);
+        game.losses.read_is_lost();
+        let lost = game.losses.lost;
+        assert!(lost > 0, "a step");
+        game.host.epochs_paid = epochs_paid;
+        game.host.meter.byte_epochs = u128::from(epochs_paid) * u128::from(kept.get());
+        game.sync();
+        assert_eq!(game.losses.lost, lost);
+    }
 }
 
 /// A provider may sell bytes in for nothing, and count as many as it likes: no voucher covers them.

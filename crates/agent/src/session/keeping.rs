@@ -2,6 +2,7 @@
 
 use super::{Session, State};
 use crate::AgentError;
+use crate::book::Event;
 use fondaco_contract::Tab;
 use fondaco_ledger::SignedVoucher;
 use fondaco_units::{Amount, Bytes};
@@ -19,11 +20,40 @@ impl Session {
         if crate::planted::believes() {
             return Ok(());
         }
-        let given = Bytes::new(self.given.load(Ordering::Relaxed));
+        let given = self.given();
         match claimed <= given {
             true => Ok(()),
             false => Err(AgentError::Overstated { provider: self.provider(), claimed, given }),
         }
+    }
+
+    /// Returns the most that the host can have of ours.
+    pub(super) fn given(&self) -> Bytes {
+        Bytes::new(self.given.load(Ordering::Relaxed))
+    }
+
+    /// Sees that an account counts all epochs of which the host has acknowledged that they are paid: it does so once that is on
+    /// its disk, and is not paid for one of them again.
+    pub(super) fn paid_epochs(&self, state: &State, tab: &Tab) -> Result<(), AgentError> {
+        #[cfg(feature = "simulation")]
+        if crate::planted::believes() {
+            return Ok(());
+        }
+        let contract = self.contract();
+        let noted =
+            self.book.as_ref().map_or(0, |book| book.read(|book| book.epochs_paid(contract)));
+        if tab.epochs_paid < noted.max(state.epochs_paid) {
+            let what = "it does not count an epoch that it was paid for".to_owned();
+            return Err(AgentError::Caught { provider: self.provider(), what });
+        }
+        Ok(())
+    }
+
+    /// Notes how many epochs the host has acknowledged.
+    pub(super) fn note_epochs(&self, state: &mut State, epochs: u64) -> Result<(), AgentError> {
+        state.epochs_paid = epochs;
+        let Some(book) = &self.book else { return Ok(()) };
+        book.record(&Event::EpochsPaid { contract: self.contract(), epochs })
     }
 
     /// Sees that what the host claimed last is no more than it can have; a host that was not asked claims nothing.
@@ -40,8 +70,7 @@ impl Session {
         tab: &Tab,
     ) -> Result<SignedVoucher, AgentError> {
         // What the host claims beyond what it was given is never paid for.
-        let given = Bytes::new(self.given.load(Ordering::Relaxed));
-        let kept = Tab { stored: tab.stored.min(given), ..*tab };
+        let kept = Tab { stored: tab.stored.min(self.given()), ..*tab };
         let to_the_end =
             kept.kept_to_the_end(&self.terms).map_err(|error| self.tab_error(error))?;
         let owed = self.owed(tab)?;
