@@ -49,7 +49,7 @@ mod standing;
 use crate::audit_log::LogHead;
 use crate::losses::Loss;
 use fondaco_audit::ShardId;
-use fondaco_contract::{ContractId, Ending, Label, SignedDeletion, State, Tab};
+use fondaco_contract::{ContractId, Ending, Label, State, Tab};
 use fondaco_crypto::{Digest, EntityId, Signature};
 use fondaco_erasure::Code;
 use fondaco_reputation::{Exposure, Policy, Record, Verdict as Judged};
@@ -118,8 +118,8 @@ pub struct Book {
     repairs: BTreeMap<(u32, u8), ContractId>,
     /// The contracts that renew another's for slots, and may not be signed yet.
     takings: BTreeMap<(u32, u8), ContractId>,
-    /// Receipts, in the order they came.
-    deletions: Vec<SignedDeletion>,
+    /// How many receipts for deletions there are of each contract, and how many bytes they freed. The receipts lie in the journal.
+    deletions: BTreeMap<ContractId, (u64, Bytes)>,
     /// What was paid for nothing under each contract.
     losses: BTreeMap<ContractId, Loss>,
     audits: LogHead,
@@ -298,7 +298,15 @@ impl Book {
                 let contract = receipt.deletion.contract;
                 self.given.entry(contract).and_modify(|given| given.freed(freed));
                 self.seen.entry(contract).and_modify(|tab| tab.delete(freed));
-                self.deletions.push(*receipt);
+                if self.contracts.contains_key(&contract) {
+                    let (count, bytes) = self.deletions.entry(contract).or_default();
+                    *count = count.saturating_add(1);
+                    *bytes = bytes.checked_add(freed).unwrap_or(Bytes::MAX);
+                }
+            }
+            Event::DeletionsCounted { contract, count, bytes } => {
+                self.known(*contract)?;
+                self.deletions.insert(*contract, (*count, *bytes));
             }
             Event::Giving { contract, bytes } => {
                 self.known(*contract)?;
@@ -508,9 +516,9 @@ impl Book {
         Ok(())
     }
 
-    /// Returns the receipts for deleted shards, in the order they came.
-    pub fn deletions(&self) -> &[SignedDeletion] {
-        &self.deletions
+    /// Returns how many receipts for deleted shards of a contract there are, and how many bytes they freed.
+    pub fn deletions(&self, contract: ContractId) -> (u64, Bytes) {
+        self.deletions.get(&contract).copied().unwrap_or_default()
     }
 
     fn lost(&mut self, contract: ContractId, loss: Loss) {

@@ -470,13 +470,7 @@ impl Agent {
             let session = sessions.get(&contract).cloned();
             let (renewals, deleted, known) = self.book.read(|book| {
                 let renewals = book.renewals(contract).first().map(|record| record.terms.id());
-                let of = book.deletions().iter().map(|receipt| receipt.deletion);
-                let of = of.filter(|deletion| deletion.contract == contract);
-                let count = |(count, bytes): (u64, u64), freed: Bytes| {
-                    (count + 1, bytes.saturating_add(freed.get()))
-                };
-                let (count, bytes) = of.fold((0, 0), |all, deletion| count(all, deletion.freed));
-                (renewals, (count, Bytes::new(bytes)), accounts::Known::of(book, contract))
+                (renewals, book.deletions(contract), accounts::Known::of(book, contract))
             });
             asking.spawn(async move {
                 let (mut tab, mut paid, mut state) = (None, None, Some(State::Offered));

@@ -414,6 +414,15 @@ pub enum Event {
         /// The account.
         tab: Tab,
     },
+    /// So many receipts for deletions there are of a contract, in the journal of a book that hosts kept, and they freed so much.
+    DeletionsCounted {
+        /// Which contract.
+        contract: ContractId,
+        /// How many.
+        count: u64,
+        /// What they freed.
+        bytes: Bytes,
+    },
     /// A provider has acknowledged that so many epochs are paid for.
     EpochsPaid {
         /// Which contract.
@@ -464,6 +473,7 @@ choice!(Event {
     61 => ContractPassedOn { contract },
     64 => AccountSeen { contract, tab },
     66 => EpochsPaid { contract, epochs },
+    67 => DeletionsCounted { contract, count, bytes },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

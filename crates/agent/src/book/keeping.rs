@@ -60,7 +60,13 @@ impl Book {
                 None => Event::ObjectCoded { object, length, set, k, shards },
             });
         }
-        events.extend(self.deletions.iter().map(|&receipt| Event::ShardDeleted { receipt }));
+        // The receipts themselves would soon be longer than all else: a removed object has one of each of its hosts.
+        let deletions = self.deletions.iter();
+        events.extend(deletions.map(|(&contract, &(count, bytes))| Event::DeletionsCounted {
+            contract,
+            count,
+            bytes,
+        }));
         for (&set, &survive) in &self.promises {
             events.push(Event::SetPromised { set, survive });
         }

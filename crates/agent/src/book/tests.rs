@@ -656,6 +656,8 @@ fn events() -> impl Strategy<Value = Event> {
         (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
         (0..3_u128).prop_map(|nonce| Event::ContractPassedOn { contract: terms(nonce).id() }),
         (0..3_u128, 0..99_u64).prop_map(|(nonce, stored)| seen(nonce, stored)),
+        (0..3_u128, 0..9_u64)
+            .prop_map(|(nonce, epochs)| Event::EpochsPaid { contract: terms(nonce).id(), epochs }),
         (0..3_u128, 1..4_u32).prop_map(|(nonce, of)| Event::AuditedAmong {
             contract: terms(nonce).id(),
             at: Timestamp::EPOCH,
@@ -695,6 +697,7 @@ proptest! {
         let mut kept = Book::default();
         book.events().iter().for_each(|event| kept.apply(event).unwrap());
         for contract in book.contracts.keys() {
+            prop_assert_eq!(kept.deletions(*contract), book.deletions(*contract));
             prop_assert_eq!(kept.given(*contract), book.given(*contract));
         }
         kept.given.clone_from(&book.given);
