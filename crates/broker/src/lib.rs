@@ -35,10 +35,11 @@
 
 mod core;
 mod pace;
-mod places;
+mod seats;
 mod service;
 
 pub use core::{Broker, BrokerLimits, Counts};
-pub use pace::{ALL_PACE, KEY_PACE, NETWORK_PACE, Rate};
-pub use places::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, CONNECTIONS_PER_NETWORK_MAX};
+pub use fondaco_transport::pace::Rate;
+pub use pace::{ALL_PACE, KEY_PACE, NETWORK_PACE};
+pub use seats::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, CONNECTIONS_PER_NETWORK_MAX};
 pub use service::{BrokerService, IDLE_TIMEOUT, REQUESTS_MAX, REQUESTS_PER_KEY_MAX};

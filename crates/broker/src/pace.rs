@@ -1,71 +1,25 @@
-//! How fast one may ask: a bucket of tokens for each key and each network, and one for all.
-//!
-//! A bucket is kept as the moment at which it is full again (the *generic cell rate algorithm*, ITU-T I.371), so
-//! that one that is full need not be kept at all. Time is counted from any fixed moment.
+//! How fast one may ask: a bucket of tokens for each key and each network, and one for all. Time is counted from any
+//! fixed moment.
 
 use fondaco_crypto::EntityId;
-use std::{collections::BTreeMap, mem, net::IpAddr, time::Duration};
+use fondaco_transport::pace::{Buckets, Rate};
+use std::{net::IpAddr, time::Duration};
 
 /// What one key may ask.
-pub const KEY_PACE: Rate = Rate { per_second: 5, burst: 40 };
+pub const KEY_PACE: Rate = Rate::new(5, 40);
 /// What one network may ask.
-pub const NETWORK_PACE: Rate = Rate { per_second: 50, burst: 400 };
+pub const NETWORK_PACE: Rate = Rate::new(50, 400);
 /// What all together may ask.
-pub const ALL_PACE: Rate = Rate { per_second: 2000, burst: 4000 };
+pub const ALL_PACE: Rate = Rate::new(2000, 4000);
 
-/// The most buckets of keys kept, and of networks. Those longest unused are forgotten: they are full.
+/// The most buckets of keys kept, and of networks.
 const BUCKETS_MAX: usize = 16_384;
-
-/// So many a second, and so many at once after a pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many a second.
-    pub per_second: u32,
-    /// How many at once.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// Takes a token from the bucket that is full at `full`: when it is full then, or nothing if it is empty.
-    fn take(self, full: Duration, now: Duration) -> Option<Duration> {
-        let interval = Duration::from_secs(1) / self.per_second.max(1);
-        let full = full.max(now).saturating_add(interval);
-        (full.saturating_sub(now) <= interval.saturating_mul(self.burst)).then_some(full)
-    }
-}
-
-/// The buckets that are not full.
-#[derive(Debug)]
-struct Buckets<K> {
-    young: BTreeMap<K, Duration>,
-    /// What `young` was before it last had half of [`BUCKETS_MAX`].
-    old: BTreeMap<K, Duration>,
-}
-
-impl<K> Default for Buckets<K> {
-    fn default() -> Self {
-        Self { young: BTreeMap::new(), old: BTreeMap::new() }
-    }
-}
-
-impl<K: Ord> Buckets<K> {
-    fn get(&self, key: &K) -> Duration {
-        self.young.get(key).or_else(|| self.old.get(key)).copied().unwrap_or_default()
-    }
-
-    fn set(&mut self, key: K, full: Duration) {
-        if self.young.len() >= BUCKETS_MAX / 2 && !self.young.contains_key(&key) {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(key, full);
-    }
-}
 
 /// How fast all asked of late.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    keys: Buckets<EntityId>,
-    networks: Buckets<IpAddr>,
+    keys: Buckets<EntityId, BUCKETS_MAX>,
+    networks: Buckets<IpAddr, BUCKETS_MAX>,
     all: Duration,
 }
 
@@ -77,9 +31,9 @@ impl Pace {
         peer: EntityId,
         network: Option<IpAddr>,
     ) -> bool {
-        let own = KEY_PACE.take(self.keys.get(&peer), now);
-        let shared = network.map(|at| (at, NETWORK_PACE.take(self.networks.get(&at), now)));
-        let (Some(own), Some(all)) = (own, ALL_PACE.take(self.all, now)) else { return false };
+        let own = KEY_PACE.take(self.keys.get(&peer), now, 1);
+        let shared = network.map(|at| (at, NETWORK_PACE.take(self.networks.get(&at), now, 1)));
+        let (Some(own), Some(all)) = (own, ALL_PACE.take(self.all, now, 1)) else { return false };
         match shared {
             Some((_, None)) => return false,
             Some((at, Some(full))) => self.networks.set(at, full),
@@ -134,17 +88,5 @@ mod tests {
                 assert!(found.abs_diff(expected) <= 20, "{case:?}: {found} not {expected}");
             }
         }
-    }
-
-    #[test]
-    fn buckets_are_bounded_and_those_in_use_stay() {
-        let mut buckets = Buckets::default();
-        for number in 1..50_000 {
-            buckets.set(key(0), Duration::MAX);
-            buckets.set(key(number), Duration::from_millis(number.into()));
-            assert!(buckets.young.len() + buckets.old.len() <= BUCKETS_MAX);
-            assert_eq!(buckets.get(&key(0)), Duration::MAX);
-        }
-        assert_eq!(buckets.get(&key(1)), Duration::ZERO, "forgotten");
     }
 }

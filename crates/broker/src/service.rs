@@ -1,6 +1,10 @@
 //! The shell around the core: connections, streams, and how much of them strangers may take.
 
-use crate::{Broker, BrokerLimits, pace::Pace, places::Places};
+use crate::{
+    Broker, BrokerLimits,
+    pace::Pace,
+    seats::{self, Seats},
+};
 use fondaco_crypto::EntityId;
 use fondaco_ports::Clock;
 use fondaco_ports::market::{Frame as _, FrameError};
@@ -41,12 +45,12 @@ pub struct BrokerService {
 #[derive(Debug)]
 struct Shared {
     clock: Arc<dyn Clock>,
-    /// What the pace and the places count time from.
+    /// What the pace and the seats count time from.
     started: Instant,
     idle: Duration,
     broker: Mutex<Broker>,
     pace: Mutex<Pace>,
-    places: Mutex<Places<Connection>>,
+    seats: Mutex<Seats>,
     room: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -61,7 +65,7 @@ impl BrokerService {
             idle: IDLE_TIMEOUT,
             broker,
             pace: Mutex::default(),
-            places: Mutex::default(),
+            seats: Mutex::new(Seats::new(seats::LIMITS)),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             stopping: CancellationToken::new(),
         };
@@ -99,16 +103,16 @@ impl BrokerService {
     }
 }
 
-/// A place for a connection; given back when dropped.
-struct Place {
+/// A seat for a connection; given back when dropped.
+struct Seat {
     shared: Arc<Shared>,
     number: u64,
     requests: Arc<Semaphore>,
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
-        lock(&self.shared.places).leave(self.number);
+        lock(&self.shared.seats).leave(self.number);
     }
 }
 
@@ -117,27 +121,27 @@ impl Shared {
         self.started.elapsed()
     }
 
-    fn place(self: &Arc<Self>, connection: &Connection) -> Option<Place> {
+    fn seat(self: &Arc<Self>, connection: &Connection) -> Option<Seat> {
         let (peer, network) = (connection.peer(), connection.network());
         let now = self.elapsed();
-        let seated = lock(&self.places).enter(now, peer, network, connection.clone())?;
+        let seated = lock(&self.seats).enter(now, peer, network, (), connection.clone())?;
         if let Some(evicted) = seated.evicted {
             evicted.close(CloseReason::Busy);
         }
         let (number, requests) = (seated.number, seated.requests);
-        Some(Place { shared: Arc::clone(self), number, requests })
+        Some(Seat { shared: Arc::clone(self), number, requests })
     }
 
-    /// Returns for how long a connection may yet stay without a request; nothing if its time, or its place, is gone.
+    /// Returns for how long a connection may yet stay without a request; nothing if its time, or its seat, is gone.
     fn idle_left(&self, number: u64) -> Option<Duration> {
-        let since = lock(&self.places).idle_since(number)?;
+        let since = lock(&self.seats).idle_since(number)?;
         let idle = self.elapsed().saturating_sub(since);
         self.idle.checked_sub(idle).filter(|left| !left.is_zero())
     }
 
     async fn connection(self: Arc<Self>, connection: Connection) {
         let (peer, network) = (connection.peer(), connection.network());
-        let Some(place) = self.place(&connection) else {
+        let Some(seat) = self.seat(&connection) else {
             connection.close(CloseReason::Busy);
             return;
         };
@@ -148,7 +152,7 @@ impl Shared {
             let accepted = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break CloseReason::Leaving,
-                () = &mut idle => match self.idle_left(place.number) {
+                () = &mut idle => match self.idle_left(seat.number) {
                     Some(left) => {
                         idle.as_mut().reset(tokio::time::Instant::now() + left);
                         continue;
@@ -159,13 +163,13 @@ impl Shared {
             };
             match accepted {
                 Ok(Some(mut stream)) => {
-                    let own = Arc::clone(&place.requests).try_acquire_owned();
+                    let own = Arc::clone(&seat.requests).try_acquire_owned();
                     let all = Arc::clone(&self.room).try_acquire_owned();
                     let (Ok(own), Ok(all)) = (own, all) else {
                         stream.stop(CloseReason::Busy);
                         continue;
                     };
-                    let (shared, number) = (Arc::clone(&self), place.number);
+                    let (shared, number) = (Arc::clone(&self), seat.number);
                     let connection = connection.clone();
                     requests.spawn(async move {
                         if let Err(error) = shared.request(stream, network, number).await {
@@ -205,7 +209,7 @@ impl Shared {
                 return Err(error);
             }
         };
-        lock(&self.places).asked(self.elapsed(), number);
+        lock(&self.seats).asked(self.elapsed(), number, ());
         let response = self.answer(stream.peer(), network, &frame);
         stream.send_bytes(&response.to_frame()).await?;
         stream.finish();

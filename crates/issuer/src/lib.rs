@@ -67,7 +67,7 @@ mod pace;
 mod pages;
 mod parked;
 mod past;
-mod places;
+mod seats;
 mod server;
 mod service;
 #[cfg(test)]
@@ -82,6 +82,6 @@ pub use keeper::{BATCH_MAX, QUEUE_MAX, WAIT_MAX};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
 pub use pages::MetricsPage;
 pub use parked::{PARKED_MAX, PARKED_PER_HOLDER_MAX};
-pub use places::{CONNECTIONS_MAX, CONNECTIONS_PER_HOLDER_MAX, REQUESTS_PER_HOLDER_MAX};
+pub use seats::{CONNECTIONS_MAX, CONNECTIONS_PER_HOLDER_MAX, REQUESTS_PER_HOLDER_MAX};
 pub use server::{IDLE_TIMEOUT, REQUESTS_MAX, REQUESTS_OF_STRANGERS_MAX};
 pub use service::{HandleError, IssuerHandle, IssuerService, Serving, operator_key};

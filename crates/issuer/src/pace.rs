@@ -1,17 +1,14 @@
 //! How fast holders may command: a bucket of tokens for each, one for all strangers of a network, and one for all
-//! strangers together. A command takes as many tokens as it costs the keeper; see [`cost`].
-//!
-//! A bucket is kept as the moment at which it is full again (the *generic cell rate algorithm*, ITU-T I.371), so
-//! that one that is full need not be kept at all. Time is counted from any fixed moment.
+//! strangers together. A command takes as many tokens as it costs the keeper; see [`cost`]. Time is
+//! counted from any fixed moment.
 
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Request;
-use std::{
-    collections::BTreeMap,
-    mem,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
+use fondaco_transport::{
+    Network,
+    pace::{Buckets, Rate},
 };
+use std::{net::IpAddr, time::Duration};
 
 /// How many bytes of a request take a token: all of it is written to the journal, refused or not.
 const BYTES_PER_TOKEN: usize = 128;
@@ -40,56 +37,8 @@ const STRANGERS: Rate = Rate::new(200, 200);
 /// What a holder known to the books may command.
 const KNOWN: Rate = Rate::new(50_000, 50_000);
 
-/// The most buckets kept of strangers, of their networks, and of known holders. Those longest unused are forgotten: they are full.
+/// The most buckets kept of strangers, of their networks, and of known holders.
 const BUCKETS_MAX: usize = 8192;
-
-/// So many a second, and so many at once after a pause.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    interval: Duration,
-    burst: u32,
-}
-
-impl Rate {
-    const fn new(per_second: u32, burst: u32) -> Self {
-        Self { interval: Duration::from_nanos(1_000_000_000 / per_second as u64), burst }
-    }
-
-    /// Takes tokens from the bucket that is full at `full`: when it is full then, or nothing if it has not as many.
-    /// Nothing costs more than a full bucket has.
-    fn take(self, full: Duration, now: Duration, tokens: usize) -> Option<Duration> {
-        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX).clamp(1, self.burst);
-        let full = full.max(now).saturating_add(self.interval.saturating_mul(tokens));
-        (full.saturating_sub(now) <= self.interval.saturating_mul(self.burst)).then_some(full)
-    }
-}
-
-/// The buckets that are not full.
-#[derive(Debug)]
-struct Buckets<K> {
-    young: BTreeMap<K, Duration>,
-    /// What `young` was before it last had half of [`BUCKETS_MAX`].
-    old: BTreeMap<K, Duration>,
-}
-
-impl<K> Default for Buckets<K> {
-    fn default() -> Self {
-        Self { young: BTreeMap::new(), old: BTreeMap::new() }
-    }
-}
-
-impl<K: Ord> Buckets<K> {
-    fn get(&self, key: &K) -> Duration {
-        self.young.get(key).or_else(|| self.old.get(key)).copied().unwrap_or_default()
-    }
-
-    fn set(&mut self, key: K, full: Duration) {
-        if self.young.len() >= BUCKETS_MAX / 2 && !self.young.contains_key(&key) {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(key, full);
-    }
-}
 
 /// Returns how many tokens a request takes, of which the frame has so many bytes.
 pub(crate) fn cost(request: &Request, frame_bytes: usize) -> usize {
@@ -119,21 +68,12 @@ pub(crate) fn cost(request: &Request, frame_bytes: usize) -> usize {
     (frame_bytes / BYTES_PER_TOKEN).saturating_add(work).max(1)
 }
 
-/// The network of an address: what one subscriber has. None for this machine.
-fn network(ip: IpAddr) -> Option<IpAddr> {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => None,
-        IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() & (!0 << 64)).into()),
-        ip @ IpAddr::V4(_) => Some(ip),
-    }
-}
-
 /// How fast holders commanded of late.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    known: Buckets<EntityId>,
-    strangers: Buckets<EntityId>,
-    networks: Buckets<IpAddr>,
+    known: Buckets<EntityId, BUCKETS_MAX>,
+    strangers: Buckets<EntityId, BUCKETS_MAX>,
+    networks: Buckets<Network, BUCKETS_MAX>,
     all_strangers: Duration,
 }
 
@@ -154,7 +94,7 @@ impl Pace {
         from: Option<IpAddr>,
         tokens: usize,
     ) -> bool {
-        let network = from.and_then(network);
+        let network = from.and_then(Network::of);
         let own = STRANGER.take(self.strangers.get(&holder), now, tokens);
         let near = network
             .map(|network| (NETWORK.take(self.networks.get(&network), now, tokens), network));
@@ -276,18 +216,5 @@ mod tests {
         let mut through = |now, tokens| pace.may_command(milliseconds(now), key(1), tokens);
         assert!(through(0, 40_000) && !through(0, 10_001) && through(0, 10_000));
         assert!(!through(999, usize::MAX) && through(1000, usize::MAX) && !through(1000, 1));
-    }
-
-    #[test]
-    fn buckets_are_bounded_and_those_in_use_stay() {
-        let mut buckets = Buckets::default();
-        let mine = Duration::MAX;
-        for number in 1..100_000 {
-            buckets.set(key(0), mine);
-            buckets.set(key(number), milliseconds(number.into()));
-            assert!(buckets.young.len() + buckets.old.len() <= BUCKETS_MAX);
-            assert_eq!(buckets.get(&key(0)), mine);
-        }
-        assert_eq!(buckets.get(&key(1)), Duration::ZERO, "forgotten");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     metrics::{Dialect, Metrics, Outcome},
     pace::{self, Pace},
     past::Past,
-    places::Places,
+    seats::{self, Seats},
 };
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{FrameError, REQUEST_BYTES_MAX, Refusal, Request, Response, VERSION};
@@ -72,7 +72,7 @@ pub(crate) struct Server {
     started: Instant,
     room: Arc<Semaphore>,
     strangers_room: Arc<Semaphore>,
-    places: Arc<Mutex<Places<Connection>>>,
+    seats: Arc<Mutex<Seats>>,
     pace: Arc<Mutex<Pace>>,
 }
 
@@ -97,16 +97,16 @@ impl Server {
             started: Instant::now(),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             strangers_room: Arc::new(Semaphore::new(REQUESTS_OF_STRANGERS_MAX)),
-            places: Arc::default(),
+            seats: Arc::new(Mutex::new(Seats::new(seats::LIMITS))),
             pace: Arc::default(),
         }
     }
 
-    /// Serves one connection until it ends, idles or loses its place, or the service stops and its requests under way
+    /// Serves one connection until it ends, idles or loses its seat, or the service stops and its requests under way
     /// are answered.
     pub(crate) async fn connection(self, connection: Connection) {
         let (peer, from) = (connection.peer(), connection.network());
-        let Some(place) = self.place(&connection) else {
+        let Some(seat) = self.seat(&connection) else {
             debug!(peer = %peer.short(), "too many connections");
             connection.close(CloseReason::Busy);
             return;
@@ -119,7 +119,7 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break CloseReason::Leaving,
-                () = &mut idle => match self.idle_left(place.number) {
+                () = &mut idle => match self.idle_left(seat.number) {
                     Some(left) => {
                         idle.as_mut().reset(tokio::time::Instant::now() + left);
                         continue;
@@ -129,15 +129,15 @@ impl Server {
                 accepted = connection.accept() => accepted,
             };
             match accepted {
-                Ok(Some(mut stream)) => match self.room(peer, &place.requests).await {
+                Ok(Some(mut stream)) => match self.room(peer, &seat.requests).await {
                     Some(room) => {
-                        let (server, number) = (self.clone(), place.number);
-                        self.places().began(number);
+                        let (server, number) = (self.clone(), seat.number);
+                        self.seats().began(number);
                         requests.spawn(async move {
                             if let Err(error) = server.request(stream, number, from).await {
                                 debug!(peer = %peer.short(), %error, "a request failed");
                             }
-                            server.places().done(number);
+                            server.seats().done(number);
                             drop(room);
                         });
                     }
@@ -175,7 +175,7 @@ impl Server {
         let response = match Request::from_frame(&body) {
             Ok(request) => {
                 let known = self.knows(stream.peer());
-                self.places().asked(self.now(), number, known);
+                self.seats().asked(self.now(), number, known);
                 let asker = Asker { peer: stream.peer(), known, from };
                 let Some(response) = self.answer(asker, request, body.len()).await else {
                     self.metrics.requests(Outcome::Busy, 1);
@@ -261,25 +261,31 @@ impl Server {
         self.started.elapsed()
     }
 
-    fn places(&self) -> MutexGuard<'_, Places<Connection>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a connection, if its peer may have one more.
-    fn place(&self, connection: &Connection) -> Option<Place> {
+    /// Takes a seat for a connection, if its peer may have one more.
+    fn seat(&self, connection: &Connection) -> Option<Seat> {
         let (peer, now) = (connection.peer(), self.now());
-        let seated = self.places().enter(now, peer, self.knows(peer), connection.clone())?;
+        let seated = self.seats().enter(
+            now,
+            peer,
+            connection.network(),
+            self.knows(peer),
+            connection.clone(),
+        )?;
         if let Some(evicted) = seated.evicted {
             debug!(peer = %evicted.peer().short(), "an idle connection gave way");
             evicted.close(CloseReason::Busy);
         }
         let (number, requests) = (seated.number, seated.requests);
-        Some(Place { number, requests, places: Arc::clone(&self.places) })
+        Some(Seat { number, requests, seats: Arc::clone(&self.seats) })
     }
 
-    /// Returns for how long a connection may yet stay without a request; nothing if its time, or its place, is gone.
+    /// Returns for how long a connection may yet stay without a request; nothing if its time, or its seat, is gone.
     fn idle_left(&self, number: u64) -> Option<Duration> {
-        let since = self.places().idle_since(number)?;
+        let since = self.seats().idle_since(number)?;
         let idle = self.now().saturating_sub(since);
         self.idle.checked_sub(idle).filter(|left| !left.is_zero())
     }
@@ -302,17 +308,17 @@ struct Room {
     _all: OwnedSemaphorePermit,
 }
 
-/// One of the places for connections; given back when dropped.
-struct Place {
+/// One of the seats for connections; given back when dropped.
+struct Seat {
     number: u64,
     requests: Arc<Semaphore>,
-    places: Arc<Mutex<Places<Connection>>>,
+    seats: Arc<Mutex<Seats>>,
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.leave(self.number);
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.leave(self.number);
     }
 }
 

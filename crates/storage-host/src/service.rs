@@ -36,7 +36,9 @@ use fondaco_ports::{Clock, Disk};
 use fondaco_store::{
     Blobs, ContentFolder, DiskFile, FileError, Journal, JournalError, Kind, OpenError, Part,
 };
-use fondaco_transport::{CloseReason, Connection, Endpoint, LcpClient, Stream, TransportError};
+use fondaco_transport::{
+    CloseReason, Connection, Endpoint, LcpClient, Stream, TransportError, seats::Shares,
+};
 use fondaco_units::{Bytes, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -155,7 +157,7 @@ struct State {
     /// Shards whose files may go, if nobody keeps them.
     unwanted: Vec<ShardId>,
     /// How many connections each peer has.
-    peers: BTreeMap<EntityId, usize>,
+    peers: Shares<EntityId>,
     /// Puts whose streams broke: their buyers may go on with them.
     parked: BTreeMap<shards::Key, shards::Parked>,
     /// Shards that are paid for, and were not on the disk when somebody looked.
@@ -172,34 +174,29 @@ struct Entry {
 /// What keeps an answer back until its event is durable.
 type Durable = Option<oneshot::Receiver<()>>;
 
-/// A connection's place among those that may be open; given back when dropped.
-struct Place {
+/// A connection's seat among those that may be open; given back when dropped.
+struct Seat {
     shared: Arc<Shared>,
     peer: EntityId,
 }
 
-impl Place {
-    /// Takes a place, if there is one left for this peer.
+impl Seat {
+    /// Takes a seat, if there is one left for this peer.
     fn take(shared: &Arc<Shared>, peer: EntityId) -> Option<Self> {
         let mut state = shared.lock();
-        let all: usize = state.peers.values().sum();
-        let of_peer = state.peers.get(&peer).copied().unwrap_or_default();
-        if all >= CONNECTIONS_MAX || of_peer >= CONNECTIONS_PER_PEER_MAX {
+        let peers = &mut state.peers;
+        if peers.all() >= CONNECTIONS_MAX || peers.of(&peer) >= CONNECTIONS_PER_PEER_MAX {
             return None;
         }
-        state.peers.insert(peer, of_peer + 1);
+        peers.take(peer);
         drop(state);
         Some(Self { shared: Arc::clone(shared), peer })
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        let left = state.peers.remove(&self.peer).unwrap_or_default().saturating_sub(1);
-        if left > 0 {
-            state.peers.insert(self.peer, left);
-        }
+        self.shared.lock().peers.give_back(&self.peer);
     }
 }
 
@@ -300,7 +297,7 @@ impl HostService {
             unsaved: BTreeMap::new(),
             arriving: BTreeMap::new(),
             unwanted: Vec::new(),
-            peers: BTreeMap::new(),
+            peers: Shares::default(),
             parked: BTreeMap::new(),
             lost: lost.into_iter().collect(),
             counts: Counts::default(),
@@ -374,12 +371,12 @@ impl HostService {
                 why = &mut failed => break Err(ServiceError::Halted(why.unwrap_or_default())),
                 connection = endpoint.accept() => {
                     let Some(connection) = connection else { break Ok(()) };
-                    let Some(place) = Place::take(&shared, connection.peer()) else {
+                    let Some(seat) = Seat::take(&shared, connection.peer()) else {
                         connection.close(CloseReason::Busy);
                         continue;
                     };
                     tokio::spawn(async move {
-                        place.shared.serve_connection(connection).await;
+                        seat.shared.serve_connection(connection).await;
                     });
                 }
                 _ = tick.tick() => {

@@ -6,10 +6,8 @@
 //!            └─ Admitted ──► leave
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use crate::seats::Shares;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The most handshakes under way, and connections not yet accepted, together; more are refused.
 pub const HANDSHAKES_MAX: usize = 128;
@@ -17,13 +15,13 @@ pub const HANDSHAKES_MAX: usize = 128;
 /// The most of these of one IPv4 address, or of one /64 of IPv6. This machine's own addresses are not limited so.
 pub const HANDSHAKES_PER_NETWORK_MAX: usize = HANDSHAKES_MAX / 16;
 
-/// What shares one part of the room.
+/// What shares one part of the room: an IPv4 address, or the first 64 bits of an IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Network(IpAddr);
+pub struct Network(IpAddr);
 
 impl Network {
     /// Returns the network of `ip`; none for loopback, which everything on this machine shares.
-    pub(crate) fn of(ip: IpAddr) -> Option<Self> {
+    pub fn of(ip: IpAddr) -> Option<Self> {
         /// The first 64 bits: what one subscriber of IPv6 has.
         const SUBSCRIBER: u128 = !0 << 64;
         match ip.to_canonical() {
@@ -34,7 +32,7 @@ impl Network {
     }
 
     /// Returns the address that stands for it.
-    pub(crate) const fn ip(self) -> IpAddr {
+    pub const fn ip(self) -> IpAddr {
         self.0
     }
 }
@@ -53,8 +51,7 @@ pub(crate) enum Admission {
 /// The handshakes under way.
 #[derive(Debug, Default)]
 pub(crate) struct Handshakes {
-    all: usize,
-    of: BTreeMap<Network, usize>,
+    of: Shares<Option<Network>>,
 }
 
 impl Handshakes {
@@ -62,31 +59,21 @@ impl Handshakes {
     //
     // Of each share, too, half is for proved addresses: who forges the address of another must not lock it out.
     pub(crate) fn enter(&mut self, network: Option<Network>, proved: bool) -> Admission {
-        let own = network.and_then(|network| self.of.get(&network)).copied().unwrap_or(0);
-        if self.all >= HANDSHAKES_MAX || own >= HANDSHAKES_PER_NETWORK_MAX {
+        let all = self.of.all();
+        let own = network.map_or(0, |_| self.of.of(&network));
+        if all >= HANDSHAKES_MAX || own >= HANDSHAKES_PER_NETWORK_MAX {
             return Admission::Refused;
         }
-        if !proved && (self.all >= HANDSHAKES_MAX / 2 || own >= HANDSHAKES_PER_NETWORK_MAX / 2) {
+        if !proved && (all >= HANDSHAKES_MAX / 2 || own >= HANDSHAKES_PER_NETWORK_MAX / 2) {
             return Admission::ProveFirst;
         }
-        self.all += 1;
-        if let Some(network) = network {
-            *self.of.entry(network).or_default() += 1;
-        }
+        self.of.take(network);
         Admission::Admitted
     }
 
     /// Gives back what was admitted.
     pub(crate) fn leave(&mut self, network: Option<Network>) {
-        self.all = self.all.saturating_sub(1);
-        if let Some(network) = network
-            && let Some(own) = self.of.get_mut(&network)
-        {
-            *own -= 1;
-            if *own == 0 {
-                self.of.remove(&network);
-            }
-        }
+        self.of.give_back(&network);
     }
 }
 
@@ -166,6 +153,6 @@ mod tests {
             handshakes.leave(silent);
         }
         handshakes.leave(other);
-        assert!(handshakes.all == 0 && handshakes.of.is_empty());
+        assert_eq!((handshakes.of.all(), handshakes.of.sharers()), (0, 0));
     }
 }

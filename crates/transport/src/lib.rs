@@ -5,6 +5,7 @@
 //! - [`Stream`]: frames both ways, one after the other, independent of the other streams.
 //! - [`LcpClient`]: asks an issuer, again when a connection breaks.
 //! - [`Fabric`]: a network in memory under the same endpoints, for simulations.
+//! - [`pace`] and [`seats`]: how fast peers may go, and how many connections they may have, as services count it.
 //!
 //! ```text
 //! Endpoint::bind ──► Endpoint ──┬── connect(address) ──► Connection ──┬── open() ────► Stream ──► send, recv
@@ -24,8 +25,8 @@
 //!
 //! # What is not here
 //!
-//! What the frames say (crate `lcp` and the storage protocol), who may do what, how many connections
-//! one peer may have (the services), relays and hole punching.
+//! What the frames say (crate `lcp` and the storage protocol), who may do what, how much is too much (the
+//! services), relays and hole punching.
 //!
 //! ```
 //! use fondaco_codec::Text;
@@ -66,6 +67,8 @@ mod fabric;
 mod frames;
 mod handshakes;
 mod lcp_client;
+pub mod pace;
+pub mod seats;
 mod stream;
 
 pub use connection::Connection;
@@ -73,7 +76,7 @@ pub use endpoint::{CONNECT_TIMEOUT, Endpoint, HANDSHAKE_TIMEOUT, PROVED_TIMEOUT}
 pub use error::{CloseReason, TransportError};
 pub use fabric::{Climate, Fabric, Passing, Tap};
 pub use frames::FRAME_BYTES_MAX;
-pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_NETWORK_MAX};
+pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_NETWORK_MAX, Network};
 pub use lcp_client::{ANSWER_TIMEOUT, LcpClient, RESENDS_MAX};
 pub use stream::{Receiver, STREAM_TIMEOUT, Sender, Stream};
 

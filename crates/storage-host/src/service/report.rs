@@ -110,7 +110,7 @@ impl HostWatch {
             parked: state.parked.len() as u64,
             disk_free,
             reserve: shared.reserve(),
-            peers: state.peers.len() as u64,
+            peers: state.peers.sharers() as u64,
         })
     }
 }
