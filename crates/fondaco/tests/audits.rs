@@ -1,16 +1,11 @@
 //! Audits by the real command: who keeps what it is paid for, who does not, and a log that tells.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 #[path = "market/noise.rs"]
 mod noise;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use noise::Noise;
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
@@ -22,7 +17,6 @@ const HOSTS: usize = 4;
 struct Market {
     world: World,
     source: PathBuf,
-    backup: Vec<String>,
 }
 
 /// Hosts, and a buyer with a backup of some MiB on them.
@@ -54,7 +48,7 @@ async fn market() -> Market {
     }
     backup.extend(["--survive".to_owned(), "0.99".to_owned()]);
     world.run("buyer", &backup).await.unwrap();
-    Market { world, source, backup }
+    Market { world, source }
 }
 
 fn host(number: usize) -> String {

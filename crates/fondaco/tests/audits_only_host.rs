@@ -1,15 +1,10 @@
 //! A villain: a host that answers what looks like an audit, and no other read.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use std::collections::BTreeMap;
 
 /// Audits; returns what each host showed, by its short name.

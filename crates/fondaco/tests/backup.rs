@@ -1,16 +1,11 @@
 //! `fondaco backup` and all its words, on a market of real processes.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_agent::BookFile;
 use market::{Noise, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;

@@ -1,13 +1,8 @@
 //! A buyer who knows no host finds some: brokers, hosts and buyer are processes of their own.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

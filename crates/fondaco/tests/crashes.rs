@@ -1,16 +1,11 @@
 //! Kill real processes with SIGKILL in the middle of real work, and look that nothing is lost or paid twice.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 #[path = "market/noise.rs"]
 mod noise;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use noise::Noise;
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,11 +1,8 @@
 //! Several currencies in one wallet, by the real command: side by side, told apart, and each refused payment by its name.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
+use parts::{failure, world};
 use serde_json::Value;
 use std::path::PathBuf;
 use world::World;

@@ -1,15 +1,12 @@
 //! A currency by the real command: an issuer, holders in both dialects, and what they are told when something is wrong.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey, parse_entity};
 use fondaco_lcp_wire::{ClientTls, SoapClient, soap::Reply};
 use fondaco_units::{Amount, Duration, Scale};
+use parts::{failure, world};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,17 +1,12 @@
 //! Restores, forgetting and pruning that are killed at any moment, and files that change while they are read.
 //!
 //! The moments are drawn from `FONDACO_SEED`, or from 1; a failure says which they were.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, Noise, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;

@@ -1,15 +1,10 @@
 //! A delegate looks after a backup while its owner is away: it repairs, goes on paying, and gives back; and can read nothing.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::fs;
 

@@ -2,17 +2,12 @@
 //!
 //! The disk is a small one in memory, mounted where only the host sees it. Where no mounts of one's own can be had, this is skipped,
 //! and says so.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,16 +1,11 @@
 //! A host that knows no broker prices itself by its neighbours, and its status says where that brings it. One that serves hears of
 //! other prices.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};

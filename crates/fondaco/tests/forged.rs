@@ -1,19 +1,14 @@
 //! Snapshots that the command does not make: of a villain that has the key of a repository, and names what would be written
 //! outside of the restored folder; and of several folders, as clients of a gateway make them.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 #[path = "forged/forger.rs"]
 mod forger;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use forger::{Forger, link, named};
 use market::market;
+use parts::{compare, failure, world};
 use rustic_core::repofile::{Node, NodeType};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,19 +1,14 @@
 //! Hosts die under a gateway that serves: it goes on with others soon, and what must not be lost goes there, while clients
 //! remove some of it, though the gateway is killed in the middle, and later where it cannot be read at first.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_agent::BookFile;
 use fondaco_agent::book::ObjectKind;
 use market::client::{Client, WISH, path, path_in};
 use market::{Market, Noise, market};
+use parts::{compare, failure, world};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

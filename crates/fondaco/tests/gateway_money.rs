@@ -1,19 +1,14 @@
 //! A gateway whose contracts are full says so, serves what is there, and goes on with new ones; one whose owner has no
 //! money left opens none. One of whose hosts is away stores on others; one that nobody hears for a while blames none.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_agent::BookFile;
 use fondaco_agent::book::ObjectKind;
 use market::client::{Client, WISH, path};
 use market::{Market, Noise, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]

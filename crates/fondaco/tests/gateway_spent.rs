@@ -1,16 +1,11 @@
 //! Reading through a gateway uses holds up: they are renewed within a budget, and not without one.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::client::{Client, path};
 use market::{Noise, market};
+use parts::{compare, failure, world};
 
 /// More often than holds pay for reading a pack.
 const READS_MAX: usize = 400;

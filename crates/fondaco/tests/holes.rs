@@ -1,15 +1,10 @@
 //! Sparse files, backed up and restored: into a folder of nothing, and over what is there.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::market;
+use parts::{compare, failure, world};
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 

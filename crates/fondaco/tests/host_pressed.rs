@@ -1,10 +1,6 @@
 //! A running host and a buyer who presents what it was given before, or to others: terms, nonces, holds and vouchers.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_audit::ShardId;
 use fondaco_contract::{Charge, Tab, Terms, read_charged};
@@ -17,6 +13,7 @@ use fondaco_ports::market::{Frame as _, Payload, Reason, Request, Response, Step
 use fondaco_store::SystemClock;
 use fondaco_transport::{Connection, Endpoint, LcpClient, Protocol};
 use fondaco_units::{Amount, Bytes, Duration};
+use parts::{failure, world};
 use std::path::PathBuf;
 use world::World;
 

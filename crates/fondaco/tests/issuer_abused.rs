@@ -1,14 +1,10 @@
 //! One running issuer, and all the bad input that there is, in both dialects: each is refused by its name, moves no
 //! money, and after each of them others are served.
-#![allow(dead_code, unreachable_pub)]
 
 mod dialects;
-#[path = "../src/failure.rs"]
-mod failure;
+mod parts;
 #[path = "../../lcp-wire/src/amount/tests/spellings.rs"]
 mod spellings;
-#[path = "../src/demo/world.rs"]
-mod world;
 
 use dialects::{
     Town, balance, cents, envelope, fault, key,
@@ -28,6 +24,7 @@ use fondaco_transport::{
     CloseReason, Connection, Endpoint, FRAME_BYTES_MAX, LcpClient, Protocol, TransportError,
 };
 use fondaco_units::{Amount, ParseAmountError, Timestamp};
+use parts::{failure, world};
 use std::time::Duration;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},

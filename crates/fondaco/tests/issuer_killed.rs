@@ -1,12 +1,8 @@
 //! Kill the real issuer with SIGKILL, over and over, while holders pay in both dialects: what it acknowledged stays,
 //! nothing is doubled, and each payee hears of each payment.
-#![allow(dead_code, unreachable_pub)]
 
 mod dialects;
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use dialects::{Town, balance, cents, key, transfer};
 use fondaco_codec::Text;
@@ -16,6 +12,7 @@ use fondaco_lcp_wire::{ClientError, ClientTls, SoapClient, soap::Reply};
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, LcpClient};
 use fondaco_units::{Amount, Duration as Span};
+use parts::{failure, world};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,

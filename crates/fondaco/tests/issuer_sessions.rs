@@ -1,12 +1,8 @@
 //! TLS sessions of a running issuer: those of a key that was changed, of another policy and of another issuer are worth
 //! nothing, by real handshakes.
-#![allow(dead_code, unreachable_pub)]
 
 mod dialects;
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use dialects::{Town, balance, cents, envelope, fault, key, strange::Turncoat};
 use fondaco_codec::Text;
@@ -17,6 +13,7 @@ use fondaco_lcp_wire::{
     soap::{Form, Reply},
 };
 use fondaco_units::{Amount, Duration};
+use parts::{failure, world};
 use std::{net::SocketAddr, time::Duration as Span};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,17 +1,12 @@
 //! A backup and a restore of more bytes than they may have memory for.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
+mod parts;
 #[path = "market/peak.rs"]
 mod peak;
-#[path = "../src/demo/world.rs"]
-mod world;
 
 use market::market;
+use parts::{compare, failure, world};
 use std::fs::File;
 use std::io::{Read as _, copy};
 

@@ -1,16 +1,11 @@
 //! Hosts of a backup come back on other ports, with the keys that they had: they are found, and the books follow.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::client::{Client, path};
 use market::{Market, Noise, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;

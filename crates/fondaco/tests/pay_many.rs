@@ -1,12 +1,9 @@
 //! Many payments by one command, with the payer and the issuer killed in the midst: each is made once, and told.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/failure.rs"]
-mod failure;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_crypto::SecretKey;
+use parts::{failure, world};
 use serde_json::Value;
 use std::{
     fmt::Write as _,

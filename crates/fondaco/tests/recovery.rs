@@ -1,15 +1,10 @@
 //! A buyer's disk is gone. Twenty-four words and the address of one host, or one broker, bring everything back.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader};

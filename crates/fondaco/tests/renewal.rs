@@ -1,16 +1,11 @@
 //! A small market of processes: contracts are renewed, a provider leaves, another loses its disk, and each tells how it fares.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 #[path = "market/noise.rs"]
 mod noise;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use noise::Noise;
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -1,15 +1,10 @@
 //! Hosts are lost; what they kept is made anew on others, and outlives the loss of more.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -1,21 +1,16 @@
 //! A villain that keeps its proofs and not its shards, and a buyer that asks with a nonce of before.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
+mod parts;
 #[path = "replayed/relay.rs"]
 mod relay;
-#[path = "../src/demo/world.rs"]
-mod world;
 
 use fondaco_agent::Agent;
 use fondaco_agent::auditing::{Audited, Kind, Outcome, audit};
 use fondaco_store::SystemClock;
 use fondaco_transport::Endpoint;
 use market::{Market, key_of, market};
+use parts::{compare, failure, world};
 use relay::{Habit, Relay};
 use std::sync::Arc;
 

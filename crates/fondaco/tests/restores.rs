@@ -1,15 +1,10 @@
 //! What a restore does with the folder that it writes into, with one file alone, and where it cannot write.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::Value;
 use std::fs::{self, File, Permissions};

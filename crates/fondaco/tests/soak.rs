@@ -3,18 +3,13 @@
 //! every book balances.
 //!
 //! `FONDACO_SEED` and `FONDACO_KILLS` (16) choose what happens; the moments also depend on the machine.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 #[path = "market/noise.rs"]
 mod noise;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use noise::Noise;
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,17 +1,12 @@
 //! A sparse file of 20 GB, by the real command: what it takes of time, of the market's room and of memory.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
+mod parts;
 #[path = "market/peak.rs"]
 mod peak;
-#[path = "../src/demo/world.rs"]
-mod world;
 
 use market::market;
+use parts::{compare, failure, world};
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::{Duration, Instant};

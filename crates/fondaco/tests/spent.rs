@@ -1,15 +1,10 @@
 //! Who reads more than a hold pays for is told so, loses nothing, and reads on under new contracts.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{CHECK, Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,17 +1,12 @@
 //! A standing that is earned by audits alone: each by the real command, of a host that keeps all and answers none.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
+mod parts;
 #[path = "replayed/relay.rs"]
 mod relay;
-#[path = "../src/demo/world.rs"]
-mod world;
 
 use market::{Market, key_of, market};
+use parts::{compare, failure, world};
 use relay::{Habit, Relay};
 use serde_json::Value;
 

@@ -1,17 +1,12 @@
 //! What a buyer has seen of a host over many audits decides what it is given, paid, and left with.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_agent::BookFile;
 use fondaco_agent::book::{Event, Verdict};
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;

@@ -1,17 +1,12 @@
 //! Villains that sign what renews their contracts and never say so: what they hold is within the budget all the same.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
+mod parts;
 #[path = "replayed/relay.rs"]
 mod relay;
-#[path = "../src/demo/world.rs"]
-mod world;
 
 use market::{Market, key_of, market};
+use parts::{compare, failure, world};
 use relay::{Habit, Relay};
 use serde_json::Value;
 use std::collections::BTreeMap;

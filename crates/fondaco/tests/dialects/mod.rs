@@ -1,4 +1,5 @@
 //! An issuer by the real command, spoken to in both dialects.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 pub(crate) mod strange;
 

@@ -1,4 +1,5 @@
 //! A small market of real processes: an issuer, hosts and a buyer.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 pub(crate) mod client;
 mod noise;

@@ -1,4 +1,5 @@
 //! A villain's host: what stands between a real one and the world, with its key, and keeps each proof that it gave.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use fondaco_crypto::SecretKey;
 use fondaco_ports::Address;
