@@ -1,7 +1,7 @@
-//! Which groups an audit asks for.
+//! Which places an audit asks for.
 
-use crate::{GROUP, SIZE_MAX, ShardId};
-use std::{collections::BTreeSet, ops::Range};
+use crate::ShardId;
+use std::collections::BTreeSet;
 
 /// Under which the groups of a challenge are drawn.
 const CHALLENGE: &str = "fondaco 2026 audit challenge v1";
@@ -14,20 +14,11 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Draws `samples` distinct groups of a shard of `size` bytes, or all if it has no more; in order, as ranges of
-    /// bytes. None for a shard longer than [`SIZE_MAX`].
-    ///
-    /// The draws are 64-bit words of BLAKE3's extended output over nonce and name, scaled by multiplication: no group is
-    /// likelier than another by more than one part in 2³⁸. Distinctness is by Floyd's sampling (Bentley and Floyd 1987).
-    pub fn ranges(&self, shard: ShardId, size: u64, samples: u32) -> Vec<Range<u64>> {
-        if size > SIZE_MAX {
-            return Vec::new();
-        }
-        let chosen = self.places(shard, size.div_ceil(GROUP).max(1), samples);
-        chosen.into_iter().map(|group| group * GROUP..((group + 1) * GROUP).min(size)).collect()
-    }
-
     /// Draws `samples` distinct numbers below `count`, or all if there are no more; in order. `of` is what they are of.
+    ///
+    /// The draws are 64-bit words of BLAKE3's extended output over nonce and name, scaled by multiplication: of the groups
+    /// of a shard, none is likelier than another by more than one part in 2³⁸. Distinctness is by Floyd's sampling
+    /// (Bentley and Floyd 1987).
     pub fn places(&self, of: ShardId, count: u64, samples: u32) -> BTreeSet<u64> {
         let mut words = blake3::Hasher::new_derive_key(CHALLENGE)
             .update(&self.nonce)
@@ -105,40 +96,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn groups_are_distinct_whole_and_of_the_shard(nonce: [u8; 32], size in 0..=SIZE_MAX, samples in 0..500_u32) {
+        fn places_are_distinct_and_below_the_count(nonce: [u8; 32], count: u64, samples in 0..500_u32) {
             let challenge = Challenge { nonce };
-            let ranges = challenge.ranges(ShardId::of(b"x"), size, samples);
-            let groups = size.div_ceil(GROUP).max(1);
-            prop_assert_eq!(ranges.len() as u64, groups.min(u64::from(samples)));
-            prop_assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].start));
-            for range in &ranges {
-                prop_assert_eq!(crate::groups_around(size, range), Some(range.clone()));
-            }
-            prop_assert_eq!(challenge.ranges(ShardId::of(b"x"), size, samples), ranges);
+            let places = challenge.places(ShardId::of(b"x"), count, samples);
+            prop_assert_eq!(places.len() as u64, count.min(u64::from(samples)));
+            prop_assert!(places.iter().all(|&place| place < count));
+            prop_assert_eq!(challenge.places(ShardId::of(b"x"), count, samples), places);
         }
 
         #[test]
-        fn small_shards_are_audited_whole(nonce: [u8; 32], size in 0..200_000_u64) {
-            let ranges = Challenge { nonce }.ranges(ShardId::of(b"x"), size, 20);
-            prop_assert_eq!(ranges.iter().map(|range| range.end - range.start).sum::<u64>(), size);
+        fn few_places_are_audited_all(nonce: [u8; 32], count in 0..=20_u64) {
+            let places = Challenge { nonce }.places(ShardId::of(b"x"), count, 20);
+            prop_assert!(places.into_iter().eq(0..count));
         }
     }
 
-    /// Over many challenges every group comes up about equally often: within five standard deviations.
+    /// Over many challenges every place comes up about equally often: within five standard deviations.
     #[test]
-    fn no_group_is_favoured() {
+    fn no_place_is_favoured() {
         let mut counts = [0_u32; 16];
         for round in 0..4000_u32 {
             let mut nonce = [0; 32];
             nonce[..4].copy_from_slice(&round.to_le_bytes());
-            for range in (Challenge { nonce }).ranges(ShardId::of(b"x"), 16 * GROUP, 4) {
-                counts[usize::try_from(range.start / GROUP).unwrap()] += 1;
+            for place in (Challenge { nonce }).places(ShardId::of(b"x"), 16, 4) {
+                counts[usize::try_from(place).unwrap()] += 1;
             }
         }
         for count in counts {
             assert!((863..=1137).contains(&count), "{counts:?}");
         }
-        let other = Challenge { nonce: [0; 32] }.ranges(ShardId::of(b"y"), SIZE_MAX, 4);
-        assert_ne!(other, Challenge { nonce: [0; 32] }.ranges(ShardId::of(b"x"), SIZE_MAX, 4));
+        let challenge = Challenge { nonce: [0; 32] };
+        let [one, other] = [b"x", b"y"].map(|of| challenge.places(ShardId::of(of), 1 << 26, 4));
+        assert_ne!(one, other);
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! owner                                        provider
-//! Challenge{nonce}.ranges(shard, size) ──────► prove(bytes, outboard, range)
+//! Challenge{nonce}.readings(of, sizes, …) ───► prove(bytes, outboard, range)
 //! check(shard, size, range, slice) ◄────────── slice
 //!
 //! tags behind the data ──────────────────────► kept as one shard
@@ -33,9 +33,11 @@
 //! use fondaco_audit::{Challenge, Outboard, bytes_at, check, prove};
 //! let bytes = vec![7; 1 << 20];
 //! let (shard, outboard) = Outboard::of(&bytes);
-//! for range in (Challenge { nonce: [1; 32] }).ranges(shard, 1 << 20, 3) {
-//!     let slice = prove(bytes_at(&bytes), &outboard, range.clone())?;
-//!     assert_eq!(check(shard, 1 << 20, range, &slice)?.len(), 16_384);
+//! let step = 1 << 18;
+//! for reading in (Challenge { nonce: [1; 32] }).readings(shard, &[1 << 20], 3, step) {
+//!     let slice = prove(bytes_at(&bytes), &outboard, reading.range.clone())?;
+//!     let length = reading.range.end - reading.range.start;
+//!     assert_eq!(check(shard, 1 << 20, reading.range, &slice)?.len() as u64, length);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
