@@ -719,7 +719,7 @@ mod tests {
         hasher.update(&step(5).to_frame());
         assert_eq!(
             hasher.finish().to_string(),
-            "3fd2723cf45f66b5b45ce672a7e9204b55f26131df39edb78e6a02f0e783434c"
+            "77e03ac80377a0d61a51f45a9fe0dab4344b5e9583d38a80a25cb43e29cfd67b"
         );
     }
 

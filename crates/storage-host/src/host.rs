@@ -97,6 +97,8 @@ const CLOCKS_APART_MAX: Duration = Duration::from_seconds(3600);
 const CONTRACTS_MAX: usize = 1 << 16;
 /// The most shards of one contract.
 const SHARDS_MAX: u32 = 1 << 17;
+/// The longest shard: no object is longer.
+const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 /// The most puts at once, in all and of one contract.
 const PUTS_MAX: usize = 1024;
 const PUTS_PER_CONTRACT_MAX: usize = 64;

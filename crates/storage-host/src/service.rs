@@ -59,8 +59,6 @@ const BATCH_MAX: usize = 4096;
 const CONNECTIONS_MAX: usize = 1024;
 /// The most connections of one peer.
 const CONNECTIONS_PER_PEER_MAX: usize = 128;
-/// The longest shard: no object is longer.
-const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 /// How often reads are flushed and contracts looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a step may take to come.

@@ -147,6 +147,14 @@ pub enum Reason {
         length_max: Bytes,
     },
 
+    /// The shard is longer than any that a provider keeps.
+    #[error("a shard has at most {size_max}, this one has {size}")]
+    ShardTooLong {
+        /// Its size.
+        size: Bytes,
+        /// How long a shard may be.
+        size_max: Bytes,
+    },
     /// The contract has as many shards as a provider keeps for one.
     #[error("a contract has at most {shards_max} shards")]
     TooManyShards {
@@ -265,6 +273,7 @@ choice!(Reason {
     53 => Overflow,
     54 => Unpaid { owed, authorised },
     55 => NotAgain { again_max },
+    56 => ShardTooLong { size, size_max },
     60 => Busy,
     61 => WrongContent,
     62 => DiskFull,
@@ -322,6 +331,7 @@ impl Reason {
             | Self::WrongSize { .. }
             | Self::WrongRange { .. }
             | Self::WrongStep { .. }
+            | Self::ShardTooLong { .. }
             | Self::PaidToTheEnd { .. }
             | Self::Overflow
             | Self::NotAgain { .. }
@@ -377,9 +387,30 @@ pub(crate) mod tests {
     #[test]
     fn every_reason_says_something_of_its_own() {
         let sentences: BTreeSet<String> = reasons().map(|reason| reason.to_string()).collect();
-        assert_eq!(reasons().count(), 43);
-        assert_eq!(sentences.len(), 43);
+        assert_eq!(reasons().count(), 44);
+        assert_eq!(sentences.len(), 44);
         assert!(reasons().any(Reason::is_transient));
+    }
+
+    /// A shard that no provider keeps is not one that a contract has no room for, which another deletion could make.
+    #[test]
+    fn what_is_too_long_and_what_is_too_much() {
+        let (size, size_max) = (Bytes::new(3 << 30), Bytes::new(1 << 30));
+        for (reason, transient, sentence) in [
+            (
+                Reason::ShardTooLong { size, size_max },
+                false,
+                "a shard has at most 1.0 GiB, this one has 3.0 GiB",
+            ),
+            (
+                Reason::OverSize { size, size_max },
+                true,
+                "3.0 GiB would be kept; the contract is for 1.0 GiB",
+            ),
+        ] {
+            assert_eq!(reason.is_transient(), transient, "{reason:?}");
+            assert_eq!(reason.to_string(), sentence);
+        }
     }
 
     #[test]

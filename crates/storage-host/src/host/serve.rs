@@ -1,10 +1,11 @@
 //! Serving what is paid for: putting, getting, advancing, deleting.
 
 use super::{
-    Answer, Begun, Host, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId, ReadPlan, SHARDS_MAX, Stepped,
+    Answer, Begun, Host, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId, ReadPlan, SHARD_MAX,
+    SHARDS_MAX, Stepped,
 };
 use crate::Event;
-use fondaco_audit::{SIZE_MAX, ShardId};
+use fondaco_audit::ShardId;
 use fondaco_contract::{Charge, ContractId, Deletion, State, Tab, Terms, read_charged};
 use fondaco_crypto::EntityId;
 use fondaco_ledger::SignedVoucher;
@@ -16,7 +17,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// About the contract; `WrongSize`, `Leaving`, `WrongEpoch`, `Late`, `TooManyShards`, `OverSize`, `Busy`.
+    /// About the contract; `WrongSize`, `Leaving`, `WrongEpoch`, `Late`, `ShardTooLong`, `TooManyShards`, `OverSize`,
+    /// `Busy`.
     pub fn put_begin(
         &mut self,
         now: Timestamp,
@@ -39,6 +41,9 @@ impl Host {
         }
         let (terms, tab) = (&contract.terms, &contract.tab);
         is_due(terms, tab, epoch, now)?;
+        if size > SHARD_MAX {
+            return Err(Reason::ShardTooLong { size, size_max: SHARD_MAX });
+        }
         let puts = || self.puts.values().filter(|put| put.contract == id);
         if self.is_putting(id, shard) {
             return Err(Reason::Busy);
@@ -48,8 +53,8 @@ impl Host {
         }
         let coming: u128 = puts().map(|put| u128::from(put.size.get())).sum();
         let all = u128::from(tab.stored.get()) + u128::from(size.get()) + coming;
-        let size_max = terms.size_max.min(Bytes::new(SIZE_MAX));
-        if all > u128::from(terms.size_max.get()) || size > size_max {
+        let size_max = terms.size_max;
+        if all > u128::from(size_max.get()) {
             let all = Bytes::new(u64::try_from(all).unwrap_or(u64::MAX));
             return Err(Reason::OverSize { size: all, size_max });
         }

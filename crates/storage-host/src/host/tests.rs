@@ -354,6 +354,7 @@ fn puts_are_refused_for_the_first_of_their_faults() {
     let fair = Fair::stocked();
     let late = Reason::Late { paid_until: seconds(3600) };
     let over = |size| Reason::OverSize { size: Bytes::new(size), size_max: Bytes::new(1 << 20) };
+    let long = |size| Reason::ShardTooLong { size: Bytes::new(size), size_max: SHARD_MAX };
     let room = (1 << 20) - 80_000;
     let table = [
         (1, 40_000, 0, 0, Ok(Begun::Have)),
@@ -364,7 +365,9 @@ fn puts_are_refused_for_the_first_of_their_faults() {
         (3, 5, 0, 3700, Ok(Begun::Ready(PutId(2)))), // the buyer's clock is behind, and both are honest
         (3, room, 0, 0, Ok(Begun::Ready(PutId(2)))),
         (3, room + 1, 0, 0, Err(over((1 << 20) + 1))),
-        (3, u64::MAX, 0, 0, Err(over(u64::MAX))),
+        (3, 1 << 30, 0, 0, Err(over((1 << 30) + 80_000))),
+        (3, (1 << 30) + 1, 0, 0, Err(long((1 << 30) + 1))),
+        (3, u64::MAX, 0, 0, Err(long(u64::MAX))),
         (3, 0, 0, 0, Ok(Begun::Empty(PutId(2)))),
         (3, 5, 0, 7200, Err(Reason::Ended { why: Ending::Lapsed })),
         (3, 5, 0, 36_000, Err(Reason::Ended { why: Ending::Over })),

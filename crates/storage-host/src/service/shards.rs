@@ -10,8 +10,7 @@
 //! ```
 
 use super::{
-    HASHES, SHARD_MAX, ServiceError, Shared, State, block_in_place, spawn_blocking, unreadable,
-    wait,
+    HASHES, ServiceError, Shared, State, block_in_place, spawn_blocking, unreadable, wait,
 };
 use crate::host::Begun;
 use crate::{Answer, Host, PutId, Stepped};
@@ -221,9 +220,6 @@ impl Shared {
         epoch: u64,
     ) -> Result<Option<Response>, TransportError> {
         let refused = |reason| Ok(Some(Response::Refused { reason }));
-        if size > SHARD_MAX {
-            return refused(Reason::OverSize { size, size_max: SHARD_MAX });
-        }
         let key = (contract, shard);
         let mut guard = match self.take_up(peer, key, size, epoch) {
             Err(reason) => return refused(reason),
