@@ -1,5 +1,5 @@
 //! What must not stay behind when this program is ended by a signal: folders, and processes that it started.
-#![allow(clippy::exit)]
+#![allow(clippy::exit, reason = "a signal leaves nothing to return to")]
 
 use std::{
     env, fs, io,

@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[allow(clippy::print_stderr)]
+#[allow(clippy::print_stderr, reason = "who called it wrongly is told so")]
 fn unknown(name: &str) -> ExitCode {
     let known = BENCHMARKS.map(|(name, _)| name).join(", ");
     eprintln!(

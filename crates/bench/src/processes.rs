@@ -77,7 +77,7 @@ pub(crate) fn number(numbers: &[(String, f64)], name: &str) -> f64 {
 }
 
 /// Prints a number for [`numbers`].
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "the process that started this one reads it")]
 pub(crate) fn say(name: &str, value: f64) {
     println!("{name} {value}");
 }

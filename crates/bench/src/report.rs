@@ -1,5 +1,5 @@
 //! Tell what was measured: tables in Markdown as they come and the goals at the end, or a line of JSON for each.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the report is what is printed")]
 
 use std::{cell::RefCell, fs};
 

@@ -90,7 +90,7 @@ pub(crate) async fn endpoint(key: &SecretKey) -> Endpoint {
 }
 
 /// What [`Served`] starts: it says where it is, and serves until nobody holds its standard input any more.
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "the process that started it reads this")]
 pub(crate) fn inside(arguments: &[String]) {
     let [folder, accounts] = arguments else { panic!("a folder and a number of accounts") };
     let accounts: usize = accounts.parse().expect("a number of accounts");

@@ -1,5 +1,5 @@
 //! What a person sees: lines on standard output, progress and complaints on standard error.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
 use fondaco_agent::progress::{Progress, Quiet, Stage};
 use fondaco_units::{Amount, Bytes};
@@ -224,7 +224,7 @@ impl Stage for Lines {
         self.all.store(count, Ordering::Relaxed);
     }
 
-    #[allow(clippy::cast_precision_loss)] // for people
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
     fn advance(&self, count: u64) {
         let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
         let Ok(mut told) = self.told.try_lock() else { return };

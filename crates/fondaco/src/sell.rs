@@ -6,7 +6,7 @@ use crate::hearing::{self, Hearing};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers;
 use crate::screen::{complain, say};
-use crate::selling::{self, Offer, OfferToml};
+use crate::selling::{self, GIB, Offer, OfferToml};
 use crate::services::{announce, announce_locally, listen_failure, stop_switch};
 use crate::status::{Seen, Teller};
 use fondaco_agent::posting::Told;
@@ -55,8 +55,6 @@ pub(crate) struct HostToml {
 fn no_reserve() -> String {
     "0".to_owned()
 }
-
-const GIB: Bytes = Bytes::new(1 << 30);
 
 fn usage(what: String) -> Failure {
     Failure::new(what).code(Code::Usage)

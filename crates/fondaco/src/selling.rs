@@ -18,7 +18,8 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-const GIB: Bytes = Bytes::new(1 << 30);
+/// What prices are per, for people.
+pub(crate) const GIB: Bytes = Bytes::new(1 << 30);
 
 /// The part of `HOME/host/host.toml` about being found: in the words of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

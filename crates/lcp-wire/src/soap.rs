@@ -33,8 +33,6 @@ pub const FAULT_NAMESPACE: &str = "http://lightweightcurrency.org/faults";
 pub const ENVELOPE_NAMESPACE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 /// The namespace and name of the SOAP 1.1 encoding.
 pub const ENCODING_NAMESPACE: &str = "http://schemas.xmlsoap.org/soap/encoding/";
-/// The namespace of XML Schema.
-pub const SCHEMA_NAMESPACE: &str = "http://www.w3.org/2001/XMLSchema";
 /// The namespace of attributes such as `xsi:type`.
 pub const INSTANCE_NAMESPACE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 

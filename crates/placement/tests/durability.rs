@@ -3,7 +3,7 @@
 //! `cargo test -p fondaco-placement --test durability -- --nocapture` prints it. The seed is fixed, so it is always the
 //! same; each row fails if chance and formula differ by more than four standard errors.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "the table is for who runs this with --nocapture")]
 
 use fondaco_placement::{Candidate, Goal, Group, Prior, Shocks, loss_under_shocks, place};
 

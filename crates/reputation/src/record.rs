@@ -106,11 +106,6 @@ impl Record {
         self.standing
     }
 
-    /// Returns whether it was ever caught at a lie.
-    pub const fn was_caught(&self) -> bool {
-        self.caught
-    }
-
     /// Returns how many audits there were.
     pub const fn audits(&self) -> u64 {
         self.audits

@@ -46,8 +46,7 @@ fn run_all(seeds: Range<u64>) -> Result<Report, (u64, Violation)> {
     }
 }
 
-/// Tells whoever runs this with `--nocapture`.
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "for who runs this with --nocapture")]
 fn report(what: &str) {
     println!("{what}");
 }

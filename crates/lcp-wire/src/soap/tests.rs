@@ -8,6 +8,8 @@ use fondaco_lcp::{
 use fondaco_units::{Amount, Duration, Scale, Timestamp};
 use proptest::prelude::*;
 
+const SCHEMA_NAMESPACE: &str = "http://www.w3.org/2001/XMLSchema";
+
 fn cents() -> Scale {
     Scale::new(2).unwrap()
 }

@@ -10,9 +10,9 @@ use fondaco_ports::market::{Payload, ProvePart, Reason, Response};
 use fondaco_store::{BlobRead, FileError, Part};
 use std::sync::atomic::Ordering;
 
-#[allow(clippy::cast_possible_truncation)] // 7680 and 16
+#[allow(clippy::cast_possible_truncation, reason = "it is 7680")]
 const BLOCK_BYTES: usize = BLOCK as usize;
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "it is 16")]
 const TAGS: usize = TAG_BYTES as usize;
 
 impl Shared {
