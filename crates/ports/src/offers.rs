@@ -168,6 +168,9 @@ impl Frame for Response {
 /// Why a broker refuses. Listed by precedence. A refusal changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
+    /// Too many requests came from this key, this network, or everybody.
+    #[error("the broker is asked too often")]
+    Busy,
     /// The broker speaks another version of this protocol.
     #[error("the broker speaks version {spoken} of the protocol of offers")]
     Version {
@@ -177,9 +180,6 @@ pub enum Reason {
     /// The frame holds no request.
     #[error("the message cannot be read")]
     Malformed,
-    /// Too many requests came from this key, this network, or everybody.
-    #[error("the broker is asked too often")]
-    Busy,
     /// The ask is another provider's than the one that posts it.
     #[error("an ask is posted by its provider alone")]
     NotYours,
