@@ -1,7 +1,7 @@
 //! Two listeners: TLS for the service, plain HTTP for its descriptions alone.
 //!
 //! ```text
-//! accept ─► Seats (in all, per network) ─► handshake, 10 s ─► who? revoked? ─► HTTP/1.1 at a pace ─► respond
+//! accept ─► Seats (in all, per network) ─► handshake, 10 s ─► who? revoked? ─► HTTP/1.1, each phase in its time ─► respond
 //!              └─ full: closed at once        └─ refused: alert, and what still comes is read away
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! a holder's other connections by it.
 
 mod connection;
-mod pace;
+mod phases;
 mod respond;
 mod seats;
 

@@ -1,8 +1,8 @@
-//! One connection: its handshake, and then HTTP/1.1 at a pace.
+//! One connection: its handshake, and then HTTP/1.1, each phase in its time.
 
 use super::{
     Shared,
-    pace::{Pace, Paced},
+    phases::{Phases, Timed},
     respond,
     seats::Seat,
 };
@@ -187,14 +187,14 @@ async fn http<IO>(shared: &Arc<Shared>, io: IO, guest: Option<Arc<Guest>>, cut: 
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let pace = Arc::<Pace>::default();
-    let io = TokioIo::new(Paced::new(io, Arc::clone(&pace), shared.limits));
+    let phases = Arc::<Phases>::default();
+    let io = TokioIo::new(Timed::new(io, Arc::clone(&phases), shared.limits));
     let service = service_fn(|request| {
-        respond::respond(Arc::clone(shared), guest.clone(), Arc::clone(&pace), request)
+        respond::respond(Arc::clone(shared), guest.clone(), Arc::clone(&phases), request)
     });
     let connection = http1::Builder::new()
         .half_close(false)
-        // The pace has the time.
+        // The phases have the time.
         .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADER_LINES_MAX)
@@ -211,7 +211,7 @@ where
             }
             () = shared.stop.cancelled(), if !is_ending => {
                 is_ending = true;
-                pace.end();
+                phases.end();
                 connection.as_mut().graceful_shutdown();
             }
             () = cut.cancelled() => return,

@@ -3,7 +3,7 @@
 use super::{
     SERVICE_PATH, Shared,
     connection::Guest,
-    pace::{Pace, Phase},
+    phases::{Phase, Phases},
 };
 use crate::{
     Exchange, Unanswered,
@@ -34,7 +34,7 @@ type Reply = Response<Full<Bytes>>;
 pub(super) async fn respond(
     shared: Arc<Shared>,
     guest: Option<Arc<Guest>>,
-    pace: Arc<Pace>,
+    phases: Arc<Phases>,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let uri = request.uri();
@@ -46,7 +46,7 @@ pub(super) async fn respond(
         (wsdl::ENCODING_SCHEMA_PATH, _) if is_get => page(wsdl::ENCODING_SCHEMA),
         (SERVICE_PATH, _) if is_get && asks_description => page(&shared.pages.encoded),
         (SERVICE_PATH, Some(guest)) if request.method() == Method::POST => {
-            post(&shared, &guest, &pace, request).await
+            post(&shared, &guest, &phases, request).await
         }
         (SERVICE_PATH, Some(_)) => {
             let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "requests are posted here\n");
@@ -63,12 +63,17 @@ pub(super) async fn respond(
         }
         _ => plain(StatusCode::NOT_FOUND, "there is /lcp.wsdl and /lcp-literal.wsdl\n"),
     };
-    pace.set(Phase::Answering);
+    phases.set(Phase::Answering);
     Ok(reply)
 }
 
 /// Answers a SOAP request.
-async fn post(shared: &Shared, guest: &Guest, pace: &Pace, request: Request<Incoming>) -> Reply {
+async fn post(
+    shared: &Shared,
+    guest: &Guest,
+    phases: &Phases,
+    request: Request<Incoming>,
+) -> Reply {
     if !is_xml(&request) {
         let hint = "a request is text/xml in UTF-8\n";
         return closing(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint));
@@ -86,7 +91,7 @@ async fn post(shared: &Shared, guest: &Guest, pace: &Pace, request: Request<Inco
             return closing(plain(StatusCode::BAD_REQUEST, "the request did not arrive whole\n"));
         }
     };
-    pace.set(Phase::Working);
+    phases.set(Phase::Working);
     let read = soap::read(&body, shared.scale);
     // A slice of the connection's buffer: a parked query must not keep all of that.
     drop(body);

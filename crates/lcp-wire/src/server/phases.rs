@@ -61,14 +61,14 @@ impl Phase {
 
 /// What a connection does, as its service and its socket both know.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Phases {
     /// The phase in two bits, and above them how often it changed.
     state: AtomicU32,
     /// Whether nothing new is to begin.
     ending: AtomicBool,
 }
 
-impl Pace {
+impl Phases {
     // One task owns both ends: there is nobody to race with.
     pub(super) fn set(&self, phase: Phase) {
         let changes = self.state.load(Ordering::Relaxed) >> 2;
@@ -86,14 +86,14 @@ impl Pace {
     }
 }
 
-/// A socket that keeps the pace.
+/// A socket that fails when a phase takes too long.
 #[derive(Debug)]
-pub(super) struct Paced<IO> {
+pub(super) struct Timed<IO> {
     io: IO,
-    pace: Arc<Pace>,
+    phases: Arc<Phases>,
     limits: Limits,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The state of the pace for which the timer is set.
+    /// The state of the phases for which the timer is set.
     timed: Option<u32>,
     /// Whether bytes of a next request came while there was one.
     has_more: bool,
@@ -107,15 +107,15 @@ enum Closing {
     ReadingAway { bytes: usize },
 }
 
-impl<IO> Paced<IO> {
-    pub(super) fn new(io: IO, pace: Arc<Pace>, limits: Limits) -> Self {
+impl<IO> Timed<IO> {
+    pub(super) fn new(io: IO, phases: Arc<Phases>, limits: Limits) -> Self {
         let (timer, timed) = (None, None);
-        Self { io, pace, limits, timer, timed, has_more: false, closing: Closing::Not }
+        Self { io, phases, limits, timer, timed, has_more: false, closing: Closing::Not }
     }
 
     /// Checks the time.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let state = self.pace.state.load(Ordering::Relaxed);
+        let state = self.phases.state.load(Ordering::Relaxed);
         let Some(limit) = Phase::from_bits(state).limit(&self.limits) else { return Ok(()) };
         if self.timed != Some(state) {
             self.timed = Some(state);
@@ -140,14 +140,14 @@ impl<IO> Paced<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for Timed<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let phase = self.pace.phase();
-        if phase == Phase::Idle && self.pace.ending.load(Ordering::Relaxed) {
+        let phase = self.phases.phase();
+        if phase == Phase::Idle && self.phases.ending.load(Ordering::Relaxed) {
             // Nothing is under way: as if the peer had left.
             return Poll::Ready(Ok(()));
         }
@@ -155,7 +155,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer)?;
         if read.is_ready() && buffer.filled().len() > before {
             match phase {
-                Phase::Idle => self.pace.set(Phase::Arriving),
+                Phase::Idle => self.phases.set(Phase::Arriving),
                 Phase::Working | Phase::Answering => self.has_more = true,
                 Phase::Arriving => {}
             }
@@ -168,7 +168,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -197,9 +197,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
         if flushed.is_pending() {
             self.poll_time(cx)?;
-        } else if self.pace.phase() == Phase::Answering {
+        } else if self.phases.phase() == Phase::Answering {
             let has_more = std::mem::take(&mut self.has_more);
-            self.pace.set(if has_more { Phase::Arriving } else { Phase::Idle });
+            self.phases.set(if has_more { Phase::Arriving } else { Phase::Idle });
         }
         flushed.map(Ok)
     }
