@@ -14,7 +14,7 @@ use crate::backup::{keep_books, open_seeking, say_progress};
 use crate::cli::{GatewayCommand, ResticArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::offers::Places;
+use crate::offers::Whereabouts;
 use crate::screen::say;
 use crate::services::stop_switch;
 use crate::wallet::random;
@@ -43,9 +43,9 @@ pub(crate) async fn run(home: &Home, command: GatewayCommand, json: bool) -> Res
 async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure> {
     let wanted = Wanted::checked(home, &args)?;
     let stop = stop_switch()?;
-    let mut places = Places::known(home, &args.find).await?;
-    let agent = open_seeking(home, places.seek(home, json)).await?;
-    places.heed_named(home, &agent, json).await?;
+    let mut whereabouts = Whereabouts::known(home, &args.find).await?;
+    let agent = open_seeking(home, whereabouts.seek(home, json)).await?;
+    whereabouts.heed_named(home, &agent, json).await?;
     let agent = match wanted.size {
         Some(_) => {
             let wallet = home.wallet()?;
@@ -59,7 +59,7 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     }
     let token = token(&folder.join("token"), args.new_token)?;
     let locks = Locks::open(&folder.join("locks"))?;
-    let contracts = NewContracts::new(home, places, wanted, json);
+    let contracts = NewContracts::new(home, whereabouts, wanted, json);
     let market = Arc::new(Market::new(agent, contracts));
     let settings = Settings {
         listen: args.listen,

@@ -59,7 +59,7 @@ pub(crate) fn remember_brokers(home: &Home, named: &[String]) -> Result<Vec<Addr
 
 /// The hosts and brokers that hosts for new contracts are found among.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct Whereabouts {
     pub(crate) hosts: Vec<Address>,
     pub(crate) brokers: Vec<Address>,
     regions: Vec<Label>,
@@ -71,7 +71,7 @@ pub(crate) struct Places {
     missed: Vec<(Address, String)>,
 }
 
-impl Places {
+impl Whereabouts {
     /// Returns all who are named or known, and those on the local network, if that is wanted. Brokers that are named are
     /// remembered; hosts when they have answered, see [`heed_named`](Self::heed_named).
     pub(crate) async fn known(home: &Home, args: &FindArgs) -> Result<Self, Failure> {
@@ -144,7 +144,7 @@ impl Places {
     }
 }
 
-impl Places {
+impl Whereabouts {
     /// Returns how many hosts brokers tell of that would take a contract of one epoch, where more were wanted.
     async fn for_an_epoch(&self, agent: &Agent, currency: &CurrencyConfig, wish: &Wish) -> usize {
         if wish.epochs <= 1 || self.brokers.is_empty() {

@@ -9,7 +9,7 @@ use crate::cli::CreateArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
-use crate::offers::{Places, per_gib};
+use crate::offers::{Whereabouts, per_gib};
 use crate::screen::{counted, say};
 use crate::wallet::client;
 use fondaco_agent::book::Book;
@@ -108,14 +108,14 @@ struct Create<'a> {
     currency: &'a CurrencyConfig,
     folder: PathBuf,
     args: CreateArgs,
-    places: Places,
+    whereabouts: Whereabouts,
     budget: Option<Budget>,
     json: bool,
 }
 
 pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<(), Failure> {
     let folder = existing_folder(&args.folder)?;
-    let mut places = Places::known(home, &args.find).await?;
+    let mut whereabouts = Whereabouts::known(home, &args.find).await?;
     let wallet_config: WalletConfig = home.wallet()?;
     let budget = args.budget.as_deref().map(BudgetText::parse).transpose()?;
     let symbol = budget.as_ref().and_then(|budget| budget.symbol.as_deref());
@@ -139,18 +139,18 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
             .hint("0.999 is usual: one object in a thousand may be lost in an epoch"));
     }
     let trust = args.trust.read(currency)?;
-    let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
-    places.heed_named(home, &agent, json).await?;
+    let agent = open_seeking(home, whereabouts.seek(home, json)).await?.with_trust(trust);
+    whereabouts.heed_named(home, &agent, json).await?;
     let dry = args.dry_run;
-    let create = Create { home, agent, currency, folder, args, places, budget, json };
+    let create = Create { home, agent, currency, folder, args, whereabouts, budget, json };
     if dry { create.quote().await } else { create.run().await }
 }
 
 impl Create<'_> {
     /// Returns the hosts named, and those that brokers tell of, but for those that failed already.
     async fn hosts(&self, failed: &BTreeSet<EntityId>) -> Result<Vec<Address>, Failure> {
-        let Self { agent, places, currency, json, .. } = self;
-        let mut hosts = places.find(agent, currency, &self.wish(None)?, *json).await?;
+        let Self { agent, whereabouts, currency, json, .. } = self;
+        let mut hosts = whereabouts.find(agent, currency, &self.wish(None)?, *json).await?;
         hosts.retain(|host| !failed.contains(&host.entity()));
         Ok(hosts)
     }
@@ -337,7 +337,7 @@ impl Create<'_> {
         error: AgentError,
     ) -> Result<(), Failure> {
         failed.extend(objects.failed_writes());
-        let Places { hosts, brokers, .. } = &self.places;
+        let Whereabouts { hosts, brokers, .. } = &self.whereabouts;
         if brokers.is_empty() && hosts.iter().all(|it| failed.contains(&it.entity())) {
             return Err(error.into());
         }

@@ -10,7 +10,7 @@ use crate::cli::{
 use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
-use crate::offers::Places;
+use crate::offers::Whereabouts;
 use crate::screen::{counted, say};
 use crate::wallet;
 use fondaco_agent::book::{Book, HoldsBefore};
@@ -221,8 +221,8 @@ async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failu
     let mut allowance = repair::allowed(home, &args.repair)?;
     let mut short = None;
     {
-        let places = Places::known(home, &args.repair.find).await?;
-        let agent = open_seeking(home, places.seek(home, json)).await?;
+        let whereabouts = Whereabouts::known(home, &args.repair.find).await?;
+        let agent = open_seeking(home, whereabouts.seek(home, json)).await?;
         for currency in &currencies {
             let left = left_in(&allowance, currency)?;
             let before = agent.book().read(Book::holds_before);

@@ -5,7 +5,7 @@ use super::{open_seeking, probability, state};
 use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
-use crate::offers::Places;
+use crate::offers::Whereabouts;
 use crate::screen::{Bars, complain, counted, say};
 use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
@@ -70,16 +70,17 @@ pub(super) async fn once(
     allowance: Option<Allowance>,
     json: bool,
 ) -> Result<(), Failure> {
-    let mut places = Places::known(home, &args.find).await?;
+    let mut whereabouts = Whereabouts::known(home, &args.find).await?;
     let wallet_config = home.wallet()?;
     // A slot that is empty is worse than one that a newcomer has all of.
     let trust = Trust { newcomer: None, ..Trust::DEFAULT };
-    let agent = open_seeking(home, places.seek(home, json)).await?.with_trust(trust);
-    places.heed_named(home, &agent, json).await?;
+    let agent = open_seeking(home, whereabouts.seek(home, json)).await?.with_trust(trust);
+    whereabouts.heed_named(home, &agent, json).await?;
     let objects = agent.objects();
     let audits = agent.audit(&objects, Kind::Sampled, args.samples, |_| ()).await?;
     let report = Report { json, has_budget: allowance.is_some(), ..Report::default() };
-    let mut round = Round { home, args, places, agent, objects, audits, allowance, report, json };
+    let mut round =
+        Round { home, args, whereabouts, agent, objects, audits, allowance, report, json };
     round.renew().await?;
     let sets = round.survey().await?;
     if sets.is_empty() {
@@ -108,7 +109,7 @@ pub(super) async fn once(
 struct Round<'a> {
     home: &'a Home,
     args: &'a RepairArgs,
-    places: Places,
+    whereabouts: Whereabouts,
     agent: Agent,
     objects: Objects,
     /// How the audits of this round came out.
@@ -162,10 +163,10 @@ impl Round<'_> {
                     }
                 },
             };
-            let Self { home, places, agent, objects, json, .. } = self;
+            let Self { home, whereabouts, agent, objects, json, .. } = self;
             // Each host is asked for its room and its prices again.
             let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
-            let hosts = places.find(agent, currency, &wish, *json).await?;
+            let hosts = whereabouts.find(agent, currency, &wish, *json).await?;
             let before = Sums::of(objects);
             let known = agent.book().read(Book::holds_before);
             let done = {

@@ -4,7 +4,7 @@ use crate::backup::{Renewing, budget_of, keep_books, open_contracts, renew_withi
 use crate::cli::ResticArgs;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
-use crate::offers::Places;
+use crate::offers::Whereabouts;
 use fondaco_agent::book::Book;
 use fondaco_agent::{Agent, Objects, Wish};
 use fondaco_crypto::EntityId;
@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_secs(60);
 /// What new contracts are to be like, if some are needed, and where hosts for them are found.
 pub(super) struct NewContracts {
     home: Home,
-    places: Places,
+    whereabouts: Whereabouts,
     wanted: Wanted,
     json: bool,
     left: Mutex<Left>,
@@ -79,8 +79,8 @@ impl Wanted {
 }
 
 impl NewContracts {
-    pub(super) fn new(home: &Home, places: Places, wanted: Wanted, json: bool) -> Self {
-        Self { home: home.clone(), places, wanted, json, left: Mutex::default() }
+    pub(super) fn new(home: &Home, whereabouts: Whereabouts, wanted: Wanted, json: bool) -> Self {
+        Self { home: home.clone(), whereabouts, wanted, json, left: Mutex::default() }
     }
 
     /// Whether contracts may be opened at all: somebody said how much room they are to have.
@@ -155,7 +155,7 @@ impl NewContracts {
         let idle = agent.idle(currency.issuer()?.entity());
         let budget = budget.map(|all| all.saturating_sub(held).saturating_sub(idle));
         let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
-        let mut hosts = self.places.find(agent, currency, &wish, self.json).await?;
+        let mut hosts = self.whereabouts.find(agent, currency, &wish, self.json).await?;
         hosts.retain(|host| !without.contains(&host.entity()));
         let before = agent.book().read(Book::holds_before);
         let opened = open_contracts(&self.home, agent, currency, &hosts, wish, self.json).await;
