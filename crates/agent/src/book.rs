@@ -28,7 +28,8 @@
 //! # What always holds
 //!
 //! - Replaying the events gives the same book; an event that does not fit is refused and changes nothing.
-//! - An object names its [`Set`], which keeps its code; its shard `i` lies under contract `i` of it, slot `i`. A slot changes
+//! - An object names its [`Set`], which keeps its code; its shard `i` lies under contract `i` of it, slot `i`. Sets may share
+//!   contracts, each tagged under the same origin in all of them. A slot changes
 //!   its contract by renewal, which moves all shards at once, or by repair: in one event, after every object of the set has
 //!   its shard under the new one.
 
@@ -38,6 +39,7 @@ mod giving;
 mod holds;
 mod keeping;
 mod records;
+mod sharing;
 mod unanswered;
 
 pub use event::{Coding, Event, ObjectId, ObjectKind, SHARDS_MAX, Verdict};
@@ -457,9 +459,7 @@ impl Book {
         if is_taken {
             return Err(refused);
         }
-        let of_set = self.objects.values().filter(|object| object.set == set);
-        let share = of_set
-            .fold(Bytes::ZERO, |sum, object| sum.checked_add(object.share()).unwrap_or(Bytes::MAX));
+        let share = self.set_share(set);
         self.given.entry(contract).or_default().will_have(share);
         self.repairs.insert((set, index), contract);
         Ok(())

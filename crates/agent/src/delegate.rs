@@ -218,7 +218,7 @@ impl Agent {
             return Ok(None);
         }
         if let Some(contract) = self.finish_taking(own, index).await? {
-            self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
+            self.give_slots(entrusted, slot, (own, index), contract)?;
             return Ok(Some(contract));
         }
         let mandate = &entrusted.mandate;
@@ -260,8 +260,32 @@ impl Agent {
             stored_max: set.share().checked_add(UNKNOWN_BYTES_MAX).unwrap_or(Bytes::MAX),
         };
         let contract = self.take_over_from(wallet, &place, line, &bounds, (epochs, budget)).await?;
-        self.book.record(&Event::SlotReplaced { set: own, index, contract })?;
+        self.give_slots(entrusted, slot, (own, index), contract)?;
         Ok(Some(contract))
+    }
+
+    /// Gives a slot to the contract that was taken over for it; and at once the slots of other sets that the owner had under the same
+    /// contract, since what lies there is the delegate's now.
+    fn give_slots(
+        &self,
+        entrusted: &Entrusted,
+        slot: &EntrustedSlot,
+        (set, index): (u32, u8),
+        contract: ContractId,
+    ) -> Result<(), AgentError> {
+        let mut events = vec![Event::SlotReplaced { set, index, contract }];
+        for other in entrusted.sets.as_slice() {
+            let of = other.slots.as_slice().iter().zip(0_u8..);
+            let at = of.filter(|(other, _)| other.terms.id() == slot.terms.id());
+            let Some((at, own)) = at.map(|(_, at)| at).next().zip(self.set_of(other)) else {
+                continue;
+            };
+            let is_watched = self.slot_record(own, at).is_some_and(|record| !keeps(&record));
+            if (own, at) != (set, index) && is_watched && !self.is_filled(own, at) {
+                events.push(Event::SlotTaken { set: own, index: at, contract });
+            }
+        }
+        self.book.record_all(&events)
     }
 
     /// Gives a slot that its owner keeps to a contract that pays for reading.

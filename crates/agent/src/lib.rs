@@ -75,7 +75,7 @@ pub use journal::BookFile;
 pub use losses::{BrokenPut, BrokenRead, Loss};
 pub use money::Money;
 pub use objects::{CarryOver, FailedHosts, Objects, Renews, Traffic};
-pub use opening::{Opened, Opening, Trust, Wish};
+pub use opening::{Beside, Opened, Opening, Trust, Wish};
 pub use payments::{
     PAYMENTS_BYTES_MAX, PAYMENTS_MAX, PaidAll, Payment, Payments, PaymentsError, PaymentsFormat,
 };
@@ -327,6 +327,21 @@ impl Agent {
         wish: Wish,
     ) -> Result<Opened, AgentError> {
         self.opening(wallet).open(hosts, wish).await
+    }
+
+    /// Opens contracts for a new set that keeps those of the newest one that are fine; where that will not do, for a whole new set.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_contracts`](Self::open_contracts).
+    pub async fn open_contracts_beside(
+        &self,
+        wallet: &Wallet,
+        hosts: &[fondaco_ports::Address],
+        wish: Wish,
+        beside: &Beside<'_>,
+    ) -> Result<Opened, AgentError> {
+        self.opening(wallet).open_beside(hosts, wish, beside).await
     }
 
     /// Brings together what opening contracts needs.

@@ -215,7 +215,8 @@ impl Objects {
         let length = Bytes::of(&bytes);
         let layout = layout(code, length, object)?;
         self.meet(&set, blame).await?;
-        let tagged = object_tag(object, &bytes, index, code);
+        let number = self.book.read(|book| book.tagged_as(index));
+        let tagged = object_tag(object, &bytes, number, code);
         // Before the first byte: what a host has, and may be paid for keeping, is never more than the book knows of.
         let share =
             ObjectRecord { length, set: index, code, shards: Vec::new(), tagged: Some(tagged) }

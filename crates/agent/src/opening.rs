@@ -11,9 +11,11 @@
 //! when it expires: a payer cannot void it. One that its issuer has not opened in a quarter of an hour is not opened
 //! any more.
 
+mod keeping;
 mod slot;
 mod trust;
 
+pub use keeping::Beside;
 pub use trust::Trust;
 
 pub(crate) use slot::{OpenedSlot, SlotWish};
@@ -74,6 +76,8 @@ pub struct Opened {
     pub code: Code,
     /// How surely an object survives an epoch.
     pub durability: Durability,
+    /// How many of the contracts were open before.
+    pub kept: usize,
     /// The most that the contracts may cost.
     pub held: Amount,
     /// The room in each contract.
@@ -150,7 +154,8 @@ impl Opening<'_> {
                         }
                     }
                     let durability = durability_of(&placement, &offers, &records)?;
-                    return Ok(Opened { code, durability, held, size_max, passed_over });
+                    let kept = 0;
+                    return Ok(Opened { code, durability, kept, held, size_max, passed_over });
                 }
                 Err((index, why)) => {
                     let offer = offers.remove(index);

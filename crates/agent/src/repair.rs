@@ -163,7 +163,7 @@ impl Health {
 
 /// Returns how many slots may live at most for a repair to be due: half-way from n to k, always below n, and above k
 /// where there is room.
-fn threshold(code: Code) -> u8 {
+pub(crate) fn threshold(code: Code) -> u8 {
     let spare = code.n() - code.k();
     (code.k() + (spare / 2).max(1)).min(code.n() - 1).max(code.k())
 }
@@ -451,7 +451,8 @@ impl Agent {
         };
         let rest = self.rest(health, taken, lost)?;
         let reads = Bytes::ZERO;
-        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest };
+        let only_as_promised = false;
+        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, only_as_promised };
         self.opening(wallet).open_slot(hosts, &wish).await
     }
 
@@ -632,7 +633,9 @@ impl Agent {
         );
         let from = record.terms.prices.provider;
         repaired.replaced.push(Replaced { index, from, why, to, contract });
+        // Another set may have it yet.
         if !health.silent.contains(&from)
+            && !self.book.read(|book| book.is_in_a_set(old))
             && let Some(session) = objects.sessions().get(&old)
         {
             self.end(old, session).await?;

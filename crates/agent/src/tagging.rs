@@ -2,7 +2,8 @@
 //!
 //! Masks must never be used for two different texts under one key (see `fondaco_audit::tags`). So what an object is
 //! tagged as follows from all that decides its shards: its name, which is the digest of its content for every kind but
-//! the configuration, whose content is digested here; the set it goes to, and the set's code. The book keeps the result
+//! the configuration, whose content is digested here; the set it goes to, or the first of those that share contracts with that, and
+//! the set's code. The book keeps the result
 //! with the object, so that nothing else is needed to check a proof, and a shard that is rebuilt for another host is
 //! tagged as the same.
 

@@ -22,7 +22,7 @@ use contracts::{NewContracts, Wanted};
 use fondaco_agent::{Agent, repository_password};
 use fondaco_gateway::{Limits, Locks, LocksError, Server, Settings, StartError, Token};
 use fondaco_store::write_atomic;
-use fondaco_units::Timestamp;
+use fondaco_units::{Bytes, Timestamp};
 use market::Market;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -81,7 +81,8 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     }
     if agent.usable_set().is_none() || args.new_contracts {
         let contracts = market.contracts();
-        contracts.open(agent, &BTreeSet::new()).await?;
+        let keep = (!args.new_contracts).then_some(Bytes::ZERO);
+        contracts.open(agent, &BTreeSet::new(), keep).await?;
         contracts.keep_books(agent, &agent.objects()).await;
     }
     market.renew().await;

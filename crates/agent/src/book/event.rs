@@ -216,7 +216,8 @@ pub enum Event {
         /// Whether it counts as lost.
         lost: bool,
     },
-    /// Which contract a slot of a set has now: in a book that the hosts kept, instead of all that led to it.
+    /// Which contract a slot of a set has now: in a book that the hosts kept, instead of all that led to it; and of a contract that was
+    /// taken over, in each set but the first that shares it.
     SlotTaken {
         /// The index of the set.
         set: u32,
@@ -225,7 +226,8 @@ pub enum Event {
         /// The contract.
         contract: ContractId,
     },
-    /// The shards of a slot are tagged under a contract that is not its own: in the book of a delegate, its owner's.
+    /// The shards of a slot are tagged under a contract that is not its own: in the book of a delegate, its owner's; and where a set
+    /// keeps a contract of another, the one that its slot had first there.
     SlotTagged {
         /// The index of the set.
         set: u32,

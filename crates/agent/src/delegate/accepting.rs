@@ -281,7 +281,8 @@ impl Agent {
         let not = BTreeSet::new();
         let until = slot.terms.ends;
         let (size_max, rest) = (WATCH_SIZE, Rest::of_no_set()?);
-        let wish = SlotWish { size_max, until, not: &not, budget, reads: share, rest };
+        let (reads, only_as_promised) = (share, false);
+        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, only_as_promised };
         let hosts = [self.finder.now_at(&slot.address)];
         if let Err(error) = not_dearer(&list.prices, &slot.terms.prices) {
             return Ok(Err(error.to_string()));

@@ -11,6 +11,7 @@ use fondaco_codec::List;
 use fondaco_contract::{ContractId, Mandate, READ_UNIT, SignedMandate, Takes};
 use fondaco_ports::Address;
 use fondaco_units::{Bytes, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Of how many objects at least a part is read before a slot is taken back, if there are so many.
 const PROVEN_MIN: usize = 16;
@@ -80,15 +81,19 @@ impl Agent {
             self.book.record(&Event::Reclaimed { delegate, sequence })?;
         }
         let mut reclaimed = Vec::new();
+        let mut of_origin: BTreeMap<ContractId, usize> = BTreeMap::new();
         for slot in handed.slots.as_slice() {
-            let found = self.book.read(|book| {
-                (0..book.set_count()).find_map(|set| {
-                    let origins = &book.set(set)?.origins;
-                    let at = origins.iter().position(|origin| *origin == slot.origin)?;
-                    Some((set, u8::try_from(at).ok()?))
-                })
+            // Sets that share a contract have slots of one origin, and both books have them in the same order.
+            let nth = of_origin.entry(slot.origin).or_default();
+            let places = self.book.read(|book| {
+                // Of a set without objects the delegate was not told.
+                let used: BTreeSet<u32> = book.objects().map(|(_, object)| object.set).collect();
+                let mut places = book.slots_tagged_under(slot.origin);
+                places.retain(|(set, _)| used.contains(set));
+                places
             });
-            let Some((set, index)) = found else { continue };
+            let Some(&(set, index)) = places.get(*nth).or(places.last()) else { continue };
+            *nth += 1;
             let place = Place { set, index, address: slot.address.clone() };
             let taken = self.reclaim_slot(wallet, &handed.mandate, slot, &place, epochs).await;
             let provider = slot.address.entity();
@@ -110,6 +115,19 @@ impl Agent {
         let Some(own) = self.slot_record(*set, *index) else { return Ok(None) };
         if own.terms.renews == Some(slot.contract) && own.stage == Stage::Open {
             return Ok(None);
+        }
+        if let Some(contract) = self.taken_for_another_set(slot.contract) {
+            if self.still_keeps(&own).await {
+                return Ok(None);
+            }
+            self.is_another_host(*set, *index, address)?;
+            // Some of it may be new to the host.
+            let bytes = self.book.read(|book| book.set_share(*set));
+            self.book.record(&Event::Giving { contract, bytes })?;
+            self.complete(*set, &[(*index, contract)]).await?;
+            self.prove(*set, *index, contract).await?;
+            self.book.record(&Event::SlotTaken { set: *set, index: *index, contract })?;
+            return Ok(Some(contract));
         }
         let begun = self.book.read(|book| {
             let mut repairs = book.repairs();
@@ -149,6 +167,19 @@ impl Agent {
         self.prove(*set, *index, contract).await?;
         self.book.record(&Event::SlotReplaced { set: *set, index: *index, contract })?;
         Ok(Some(contract))
+    }
+
+    /// Returns the contract that has renewed this one already, in a slot of another set.
+    fn taken_for_another_set(&self, handed: ContractId) -> Option<ContractId> {
+        self.book.read(|book| {
+            let mut all = book.contracts();
+            let found = all.find(|(contract, record)| {
+                record.stage == Stage::Open
+                    && record.terms.renews == Some(handed)
+                    && book.is_in_a_set(*contract)
+            });
+            found.map(|(contract, _)| contract)
+        })
     }
 
     /// Asks whether a contract is open, and its host there.

@@ -37,7 +37,8 @@ impl CarryOver {
 
 impl Objects {
     /// Stores anew, in the set being written, the small objects that lie in others: without the configuration,
-    /// keys, indexes and snapshots nothing else can be read, so they must not end with an older set.
+    /// keys, indexes and snapshots nothing else can be read, so they must not end with an older set. One that shares most of its
+    /// contracts with the newest ends no sooner than that.
     ///
     /// # Errors
     ///
@@ -53,7 +54,8 @@ impl Objects {
         let Some(writing) = self.writing else { return CarryOver::default() };
         let old: Vec<ObjectId> = self.book.read(|book| {
             let small = book.objects().filter(|(id, _)| id.kind != ObjectKind::Pack);
-            small.filter(|(_, record)| record.set != writing).map(|(id, _)| id).collect()
+            let old = small.filter(|(_, record)| record.set != writing);
+            old.filter(|(_, record)| !book.stays(record, writing)).map(|(id, _)| id).collect()
         });
         let (before, behind): (Vec<_>, Vec<_>) =
             old.into_iter().partition(|&object| after.is_some_and(|after| object <= after));

@@ -26,6 +26,8 @@ pub(crate) struct SlotWish<'a> {
     pub(crate) reads: Bytes,
     /// What of the set stays as it is.
     pub(crate) rest: Rest,
+    /// Whether none is better than one with which the set is less durable than was promised.
+    pub(crate) only_as_promised: bool,
 }
 
 /// The contract for a slot.
@@ -91,6 +93,10 @@ impl Opening<'_> {
             let prices = offer.list.prices;
             let epochs = epochs_of(&prices);
             let mut pass_over = |why: String| passed_over.push((prices.provider, why));
+            if wish.only_as_promised && !is_as_promised {
+                pass_over(format!("an object would survive an epoch with {survive:.6} only"));
+                continue;
+            }
             if prices.period_max < period(&prices, epochs) {
                 pass_over(format!("it takes contracts of at most {}", prices.period_max));
                 continue;

@@ -183,12 +183,12 @@ impl Agent {
     }
 }
 
-/// Returns the slot of a contract, if no repair has begun to give it to another.
+/// Returns the first slot of a contract that no repair has begun to give to another.
 fn slot_of(book: &Book, contract: ContractId) -> Option<(u32, u8)> {
-    let slot = (0..book.set_count()).find_map(|set| {
+    (0..book.set_count()).find_map(|set| {
         let index = book.set(set)?.contracts.iter().position(|&other| other == contract)?;
-        Some((set, u8::try_from(index).ok()?))
-    })?;
-    let is_given_up = book.repairs().any(|(set, index, _)| (set, index) == slot);
-    (!is_given_up).then_some(slot)
+        let slot = (set, u8::try_from(index).ok()?);
+        let is_given_up = book.repairs().any(|(set, index, _)| (set, index) == slot);
+        (!is_given_up).then_some(slot)
+    })
 }

@@ -14,7 +14,8 @@ use crate::screen::{counted, say};
 use crate::wallet::client;
 use fondaco_agent::book::Book;
 use fondaco_agent::{
-    Agent, AgentError, BackupReport, Durability, Objects, Quote, RepositoryError, Wallet, Wish,
+    Agent, AgentError, BackupReport, Beside, Durability, Objects, Quote, RepositoryError, Wallet,
+    Wish,
 };
 use fondaco_crypto::EntityId;
 use fondaco_lcp::Refusal;
@@ -178,12 +179,12 @@ impl Create<'_> {
             say_progress(*json, &what);
         }
         let mut objects = Arc::new(agent.objects());
-        let (mut anew, mut held_again) = (false, Amount::ZERO);
+        let (mut anew, mut keeps, mut held_again) = (false, true, Amount::ZERO);
         for attempt in 1..=TRIES_MAX {
             if agent.usable_set().is_none() || anew {
                 let hosts = self.hosts(&failed).await?;
                 let before = agent.book().read(Book::holds_before);
-                self.open_contracts(&hosts, budget).await?;
+                self.open_contracts(&hosts, budget, keeps.then_some(&failed)).await?;
                 // What hosts refused is held as well.
                 take(
                     &mut budget,
@@ -210,6 +211,7 @@ impl Create<'_> {
                     match error {
                         _ if !anew => objects = Arc::new(agent.objects()),
                         AgentError::HoldSpent { .. } => {
+                            keeps = false;
                             self.give_up_those_of(&objects, &mut failed, error)?;
                         }
                         error => {
@@ -235,6 +237,11 @@ impl Create<'_> {
                     | AgentError::Overstated { .. }
                     | AgentError::Caught { .. }),
                 ) if attempt < TRIES_MAX => {
+                    // What is full or used up is no more use beside others.
+                    keeps = !matches!(
+                        error,
+                        AgentError::HoldSpent { .. } | AgentError::ContractFull { .. }
+                    );
                     self.give_up_those_of(&objects, &mut failed, error)?;
                     anew = true;
                 }
@@ -307,11 +314,13 @@ impl Create<'_> {
         wallet(self.home, self.currency, addresses).await
     }
 
-    /// Opens contracts for a new set, within what a budget has left when holds that are idle are counted.
+    /// Opens contracts for a new set, within what a budget has left when holds that are idle are counted. The newest contracts are
+    /// kept, `without` those of some hosts, if that is said; those that end soon were to be renewed.
     async fn open_contracts(
         &self,
         addresses: &[Address],
         budget: Option<Budget>,
+        without: Option<&BTreeSet<EntityId>>,
     ) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let mut wish = self.wish(None)?;
@@ -326,7 +335,9 @@ impl Create<'_> {
         };
         let idle = agent.idle(currency.issuer()?.entity());
         wish.budget = wish.budget.map(|all| all.saturating_sub(idle));
-        open_contracts(self.home, agent, currency, addresses, wish, *json).await
+        let epochs = self.args.renew_within;
+        let beside = without.map(|without| Beside { without, object: Bytes::ZERO, epochs });
+        open_contracts(self.home, agent, currency, addresses, (wish, beside), *json).await
     }
 
     /// Goes on without the hosts that failed, and with new contracts, if any other hosts may be known.
@@ -487,22 +498,25 @@ async fn wallet(
     Ok(wallet)
 }
 
-/// Opens contracts for a new set, and says which; returns what is held for them.
+/// Opens contracts for a new set, beside those that are kept, if some are to be; and says which.
 pub(crate) async fn open_contracts(
     home: &Home,
     agent: &Agent,
     currency: &CurrencyConfig,
     addresses: &[Address],
-    wish: Wish,
+    (wish, beside): (Wish, Option<Beside<'_>>),
     json: bool,
 ) -> Result<(), Failure> {
     let wallet = wallet(home, currency, addresses).await?;
-    let opened = agent.open_contracts(&wallet, addresses, wish).await;
+    let opened = match &beside {
+        Some(beside) => agent.open_contracts_beside(&wallet, addresses, wish, beside).await,
+        None => agent.open_contracts(&wallet, addresses, wish).await,
+    };
     let opened = opened.map_err(|error| not_opened(error, currency))?;
     let (k, n) = (opened.code.k(), opened.code.n());
     if json {
         let line = json!({
-            "event": "contracts", "k": k, "n": n, "survive": probability(opened.durability.survive),
+            "event": "contracts", "k": k, "n": n, "kept": opened.kept, "survive": probability(opened.durability.survive),
             "assumed": opened.durability.assumed(),
             "held": currency.scale()?.show(opened.held).to_string(), "size_max": opened.size_max.get(),
         });
@@ -511,8 +525,12 @@ pub(crate) async fn open_contracts(
         for (host, why) in &opened.passed_over {
             say(&format!("{} was passed over: {why}", host.short()));
         }
+        let fresh = counted(usize::from(n).saturating_sub(opened.kept), "contract");
+        if opened.kept > 0 {
+            say(&format!("{} of the newest are kept.", counted(opened.kept, "contract")));
+        }
         say(&format!(
-            "Opened {n} contracts of {}: any {k} of {n} hosts give everything back. {}",
+            "Opened {fresh} of {}: any {k} of {n} hosts give everything back. {}",
             opened.size_max,
             durability(&opened.durability)
         ));

@@ -6,7 +6,7 @@ use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers::Whereabouts;
 use fondaco_agent::book::Book;
-use fondaco_agent::{Agent, Objects, Wish};
+use fondaco_agent::{Agent, Beside, Objects, Wish};
 use fondaco_crypto::EntityId;
 use fondaco_ports::Clock as _;
 use fondaco_store::SystemClock;
@@ -134,11 +134,13 @@ impl NewContracts {
     }
 
     /// Opens contracts for a new set, with none of those that `failed`, now or before. Those that fail now are left alone from
-    /// then on only if others were found: where all fail at once, it may be this machine that nobody hears.
+    /// then on only if others were found: where all fail at once, it may be this machine that nobody hears. The newest contracts of
+    /// others are kept if it is said how much they are to take next, and they last for half as long as new ones.
     pub(super) async fn open(
         &self,
         agent: &Agent,
         failed: &BTreeSet<EntityId>,
+        keep: Option<Bytes>,
     ) -> Result<(), Failure> {
         let Wanted { size, survive, epochs, budget, currency } = &self.wanted;
         let bytes = size.ok_or_else(|| {
@@ -158,7 +160,10 @@ impl NewContracts {
         let mut hosts = self.whereabouts.find(agent, currency, &wish, self.json).await?;
         hosts.retain(|host| !without.contains(&host.entity()));
         let before = agent.book().read(Book::holds_before);
-        let opened = open_contracts(&self.home, agent, currency, &hosts, wish, self.json).await;
+        let (without, epochs) = (&without, f64::from(*epochs) / 2.0);
+        let beside = keep.map(|object| Beside { without, object, epochs });
+        let opened =
+            open_contracts(&self.home, agent, currency, &hosts, (wish, beside), self.json).await;
         // What hosts refused is held as well, and counts whether or not others were found.
         let held = agent.book().read(|book| book.held_since(&before, SystemClock.now()));
         let mut left = self.left();

@@ -16,6 +16,7 @@ use fondaco_agent::{Agent, AgentError, FailedHosts, Objects};
 use fondaco_crypto::Digest;
 use fondaco_gateway::{Kind, Name, Object, Store, StoreError, Trouble};
 use fondaco_ports::market::Reason;
+use fondaco_units::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +136,8 @@ impl Market {
             if !self.contracts.may_be() || !is_of_a_host(&error) || blame.hosts().is_empty() {
                 return Err(told(error));
             }
-            if let Err(failure) = self.go_on(set, &blame, &error).await {
+            let length = Bytes::of(&content);
+            if let Err(failure) = self.go_on(set, &blame, length, &error).await {
                 let StoreError { trouble, what, hint } = told(error);
                 let what = format!("{what}; and others cannot take its place: {}", failure.what());
                 return Err(StoreError { trouble, what, hint });
@@ -192,12 +194,14 @@ impl Market {
         objects.put_or_blame(object, content, blame).await
     }
 
-    /// Opens contracts with others than those that failed what goes to this set, unless another write has done so. Nobody begins
+    /// Opens contracts with others than those that failed an object of some length that goes to this set, unless another write has done
+    /// so. Nobody begins
     /// sessions beside the new ones before the books are kept by these.
     async fn go_on(
         &self,
         set: Option<u32>,
         blame: &FailedHosts,
+        length: Bytes,
         error: &AgentError,
     ) -> Result<(), Failure> {
         let mut dealings = self.dealings.write().await;
@@ -207,7 +211,7 @@ impl Market {
         say_progress(self.contracts.json(), &format!("{error}; going on with new contracts"));
         // Before there is another set: one that was opened halfway is written to, too.
         self.carrying.begin();
-        if let Err(failure) = self.contracts.open(&self.agent, blame.hosts()).await {
+        if let Err(failure) = self.contracts.open(&self.agent, blame.hosts(), Some(length)).await {
             if self.agent.usable_set() != set {
                 dealings.renew(&self.agent);
             }
