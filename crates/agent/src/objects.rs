@@ -17,6 +17,7 @@ mod carrying;
 mod failed;
 mod meeting;
 mod reading_on;
+mod removing;
 mod unreadable;
 mod waiting;
 
@@ -632,59 +633,6 @@ impl Objects {
         let is_down = self.down.lock().expect("no panic under this lock").contains_key(&contract);
         let Some(session) = self.sessions.get(&contract).filter(|_| !is_down) else { return false };
         self.book.read(|book| book.distrusted(session.provider()).is_none())
-    }
-
-    /// Forgets an object here and asks its hosts to delete its shards; hosts that cannot be reached
-    /// keep them until the contract ends.
-    pub async fn remove(&self, object: ObjectId) -> Result<(), AgentError> {
-        let _turn = self.turn.read().await;
-        let Some(record) = self.book.read(|book| book.object(object).cloned()) else {
-            return Ok(());
-        };
-        let set = self.set(record.set)?;
-        self.book.record(&Event::ObjectRemoved { object })?;
-        let intended: Vec<(u8, ContractId)> = self.book.read(|book| {
-            let of_set = book.repairs().filter(|(set, ..)| *set == record.set);
-            of_set.map(|(_, index, contract)| (index, contract)).collect()
-        });
-        let slots = (0..).zip(set.contracts.iter().copied()).chain(intended);
-        // Small equal objects have equal shards: one that another object still names must stay.
-        let is_named = |index: u8, contract: ContractId, shard: ShardId| {
-            self.book.read(|book| {
-                book.objects().any(|(_, other)| {
-                    let of_slot = other.set == record.set
-                        && other.shards.get(usize::from(index)) == Some(&shard);
-                    of_slot
-                        || book.set(other.set).is_some_and(|set| {
-                            let mut pairs = set.contracts.iter().zip(&other.shards);
-                            pairs.any(|pair| pair == (&contract, &shard))
-                        })
-                })
-            })
-        };
-        let mut receipts = Vec::new();
-        for (index, contract) in slots {
-            let Some(&shard) = record.shards.get(usize::from(index)) else { continue };
-            if is_named(index, contract, shard) {
-                continue;
-            }
-            let Some(session) = self.sessions.get(&contract) else { continue };
-            if session.away().is_some() {
-                continue; // Who removes much does not wait for it each time.
-            }
-            match session.delete(shard).await {
-                Ok(receipt) => receipts.push(Event::ShardDeleted { receipt }),
-                Err(error @ AgentError::Caught { .. }) => {
-                    self.note_failure(contract, session, &error).await?;
-                }
-                Err(error) => {
-                    tracing::info!(provider = %session.provider(), %error, "a shard was not deleted");
-                }
-            }
-        }
-        self.book.record_all(&receipts)?;
-        self.heed_given();
-        Ok(())
     }
 
     /// Takes up the session of a contract that was opened after this was made.
