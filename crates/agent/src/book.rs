@@ -43,8 +43,7 @@ mod sharing;
 mod unanswered;
 
 pub use event::{Coding, Event, ObjectId, ObjectKind, SHARDS_MAX, Verdict};
-pub use holds::HoldsBefore;
-pub(crate) use holds::counts_on;
+pub use holds::{For, HoldsBefore};
 pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
 mod standing;
 
@@ -120,6 +119,8 @@ pub struct Book {
     repairs: BTreeMap<(u32, u8), ContractId>,
     /// The contracts that renew another's for slots, and may not be signed yet.
     takings: BTreeMap<(u32, u8), ContractId>,
+    /// The contracts that were, or are, to take lost slots.
+    for_slots: BTreeSet<ContractId>,
     /// How many receipts for deletions there are of each contract, and how many bytes they freed. The receipts lie in the journal.
     deletions: BTreeMap<ContractId, (u64, Bytes)>,
     /// What was paid for nothing under each contract.
@@ -277,6 +278,10 @@ impl Book {
                 let refused = BookError::Slot { set: *set, index: *index };
                 let set = self.sets.get_mut(*set as usize).ok_or(refused)?;
                 *set.origins.get_mut(usize::from(*index)).ok_or(refused)? = *origin;
+            }
+            Event::ForSlot { contract } => {
+                self.known(*contract)?;
+                self.for_slots.insert(*contract);
             }
             Event::SlotTaking { set, index, contract } => {
                 self.known(*contract)?;

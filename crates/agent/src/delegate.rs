@@ -193,7 +193,7 @@ impl Agent {
             for (slot, index) in set.slots.as_slice().iter().zip(0..) {
                 let provider = slot.terms.prices.provider;
                 let (of, at) = ((set, slot), (own, index));
-                let held = self.book.read(|book| book.held_since(&before, self.clock.now()));
+                let held = self.book.read(|book| book.held_since(&before));
                 let left = budget.map(|budget| budget.saturating_sub(held));
                 let taken = self.watch_slot(wallet, entrusted, of, at, (epochs, left)).await;
                 watched.push(Watched { slot: at, provider, taken });

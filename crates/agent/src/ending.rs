@@ -9,7 +9,7 @@
 //! A host may say nothing more of a contract that it has forgotten. Then the account is what this process saw last, if it
 //! saw one, and what was paid is the issuer's to say: it keeps every hold.
 
-use crate::book::{Book, ContractRecord, End, Event, Stage, counts_on};
+use crate::book::{Book, ContractRecord, End, Event, For, Stage};
 use crate::opening::open_by;
 use crate::session::{Closed, Session};
 use crate::{Agent, AgentError, BookFile, Wallet};
@@ -90,18 +90,24 @@ impl Agent {
         ended
     }
 
-    /// Returns the most that is held in the currency of an issuer for renewals, and for contracts that only pay for reading, that did
-    /// not come about.
-    pub fn idle(&self, issuer: EntityId) -> Amount {
+    /// Returns the most that is held in the currency of an issuer for contracts that were to be for this and did not come about.
+    pub fn idle(&self, of: For, issuer: EntityId) -> Amount {
         let (currency, now) = (CurrencyId::issued_by(issuer), self.clock.now());
-        self.book().read(|book| book.idle(currency, now))
+        self.book().read(|book| book.idle(of, currency, now))
     }
 
-    /// Asks the issuer about holds of renewals, and of contracts that only pay for reading, that did not come about: what it has no
-    /// more is not counted any more. An issuer that does not answer leaves them counted.
+    /// Sees, where there is a budget, that only what is held yet counts against it.
+    pub(crate) async fn heed_budget(&self, wallet: &Wallet, budget: Option<Amount>) {
+        if budget.is_some() {
+            self.ask_idle_holds(wallet).await;
+        }
+    }
+
+    /// Asks the issuer about holds of contracts that did not come about: what it has no more is not counted any more. An issuer that does not answer leaves them counted.
     pub(crate) async fn ask_idle_holds(&self, wallet: &Wallet) {
         let (currency, now) = (wallet.currency(), self.clock.now());
-        if self.book().read(|book| book.idle(currency, now)).is_zero() {
+        let is_so = |record: &ContractRecord| record.terms.prices.currency == currency;
+        if self.book().read(|book| book.idle_where(now, is_so)).is_zero() {
             return;
         }
         let asked = async {
@@ -120,7 +126,7 @@ impl Agent {
             let late = book.contracts().filter(|(_, record)| {
                 let until = open_by(record.hold_request).after(SKEW_MAX);
                 let is_late = record.stage == Stage::Intended && until < now;
-                is_late && counts_on(record) && record.terms.prices.currency == currency
+                is_late && record.terms.prices.currency == currency
             });
             late.take(HOLDS_AT_ONCE).map(|(id, record)| (id, record.hold())).collect()
         });

@@ -326,6 +326,7 @@ impl Agent {
         hosts: &[fondaco_ports::Address],
         wish: Wish,
     ) -> Result<Opened, AgentError> {
+        self.heed_budget(wallet, wish.budget).await;
         self.opening(wallet).open(hosts, wish).await
     }
 
@@ -341,6 +342,7 @@ impl Agent {
         wish: Wish,
         beside: &Beside<'_>,
     ) -> Result<Opened, AgentError> {
+        self.heed_budget(wallet, wish.budget).await;
         self.opening(wallet).open_beside(hosts, wish, beside).await
     }
 

@@ -21,7 +21,7 @@ pub use trust::Trust;
 pub(crate) use slot::{OpenedSlot, SlotWish};
 
 use crate::AgentError;
-use crate::book::{Book, Coding, ContractRecord, Event, HoldsBefore, Stage};
+use crate::book::{Book, Coding, ContractRecord, Event, For, Stage};
 use crate::choosing::{Durability, Records, choose};
 use crate::ending;
 use crate::entropy;
@@ -140,12 +140,12 @@ impl Opening<'_> {
     /// that has no room or does not sign is passed over, and the choice is made again among the others.
     pub async fn open(&self, hosts: &[Address], wish: Wish) -> Result<Opened, AgentError> {
         let (mut offers, mut passed_over) = self.ask(hosts, wish).await;
-        let (asked, before) = (prices_of(&offers), self.book.read(Book::holds_before));
+        let asked = prices_of(&offers);
         loop {
             let records = self.book.read(Records::of);
             let placement = choose(&offers, &records, wish, &passed_over)?;
             let share = Bytes::new(wish.bytes.get().div_ceil(u64::from(placement.k)));
-            match self.open_chosen((&offers, &asked), &placement, (share, &before), wish).await? {
+            match self.open_chosen((&offers, &asked), &placement, share, wish).await? {
                 Ok((code, held, size_max)) => {
                     for (index, offer) in offers.iter().enumerate() {
                         if !placement.providers.contains(&index) {
@@ -170,7 +170,7 @@ impl Opening<'_> {
         &self,
         (offers, asked): (&[Offer], &[PriceList]),
         placement: &Placement,
-        (share, before): (Bytes, &HoldsBefore),
+        share: Bytes,
         wish: Wish,
     ) -> Result<Result<(Code, Amount, Bytes), (usize, String)>, AgentError> {
         let size_max = size_max(share);
@@ -192,12 +192,9 @@ impl Opening<'_> {
         }
         let strays_hold = self.close_strays(&records).await?;
         held = held.checked_add(strays_hold).unwrap_or(Amount::MAX);
-        // What hosts that were chosen before refused is held as well.
-        let idle = self.book.read(|book| {
-            let chosen: BTreeSet<ContractId> = records.iter().map(|one| one.terms.id()).collect();
-            let is_new = |one: &ContractRecord| !before.knew(one);
-            book.idle_where(self.now, |one| is_new(one) && !chosen.contains(&one.terms.id()))
-        });
+        // What other hosts refused, now or before, is held as well.
+        let chosen = records.iter().map(|one| one.terms.id()).collect();
+        let idle = self.idle_beside(&chosen, For::Set);
         if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
             && held > left
         {
@@ -221,6 +218,18 @@ impl Opening<'_> {
             Event::SetPromised { set, survive: wish.survive.to_bits() },
         ])?;
         Ok(Ok((code, held, size_max)))
+    }
+
+    /// Returns the most that is held in vain, but for these contracts, and counts against a sum for what is to be `of` this.
+    fn idle_beside(&self, chosen: &BTreeSet<ContractId>, of: For) -> Amount {
+        self.book.read(|book| {
+            book.idle_where(self.now, |one| {
+                let kind = book.is_for(one);
+                let counts = kind == For::Kept || kind == of;
+                let is_paid_so = one.terms.prices.currency == self.currency;
+                counts && is_paid_so && !chosen.contains(&one.terms.id())
+            })
+        })
     }
 
     /// Looks whether there is money for all holds that are not opened yet, before any of them is.
@@ -472,16 +481,7 @@ impl Opening<'_> {
     /// Saves that a contract is intended, and has the issuer open its hold; both once, however often this is called.
     pub(crate) async fn secure_hold(&self, record: &ContractRecord) -> Result<(), Blame> {
         let contract = record.terms.id();
-        if self.book.read(|book| book.contract(contract).is_none()) {
-            self.book.record(&record.intended())?;
-            // What a repair must know of the others, their asks may not say any more.
-            let provider = record.terms.prices.provider;
-            if let Some(operator) = self.operator(provider)
-                && self.book.read(|book| book.operator(provider) != Some(&operator))
-            {
-                self.book.record(&Event::OperatorSaid { provider, operator })?;
-            }
-        }
+        self.save(record, For::Set)?;
         let hold = self
             .wallet
             .submit(Request::HoldOpen {
@@ -509,6 +509,24 @@ impl Opening<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Saves, once, that a contract is intended, and for what.
+    fn save(&self, record: &ContractRecord, of: For) -> Result<(), AgentError> {
+        let contract = record.terms.id();
+        if self.book.read(|book| book.contract(contract).is_none()) {
+            let kind = (of == For::Slot).then_some(Event::ForSlot { contract });
+            let events: Vec<Event> = std::iter::once(record.intended()).chain(kind).collect();
+            self.book.record_all(&events)?;
+            // What a repair must know of the others, their asks may not say any more.
+            let provider = record.terms.prices.provider;
+            if let Some(operator) = self.operator(provider)
+                && self.book.read(|book| book.operator(provider) != Some(&operator))
+            {
+                self.book.record(&Event::OperatorSaid { provider, operator })?;
+            }
+        }
+        Ok(())
     }
 }
 

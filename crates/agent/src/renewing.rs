@@ -11,7 +11,7 @@
 
 mod used_up;
 
-use crate::book::{Book, ContractRecord, Event, Stage, counts_on};
+use crate::book::{Book, ContractRecord, Event, For, Stage};
 use crate::delegate::not_dearer;
 use crate::opening::{Blame, Offer, Opening, good_now};
 use crate::session::offer_of;
@@ -127,11 +127,12 @@ impl Agent {
         let Some(budget) = budget else { return Ok(()) };
         let (contract, currency) = (record.terms.id(), record.terms.prices.currency);
         let now = self.clock.now();
-        let is_another = |other: &ContractRecord| {
-            let is_paid_so = other.terms.prices.currency == currency;
-            is_paid_so && counts_on(other) && other.terms.id() != contract
-        };
-        let idle = self.book.read(|book| book.idle_where(now, is_another));
+        let idle = self.book.read(|book| {
+            book.idle_where(now, |other| {
+                let is_paid_so = other.terms.prices.currency == currency;
+                is_paid_so && book.is_for(other) == For::Kept && other.terms.id() != contract
+            })
+        });
         let left = budget.saturating_sub(idle);
         match record.hold_max <= left {
             true => Ok(()),

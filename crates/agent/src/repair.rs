@@ -26,7 +26,7 @@
 //! Doing this by itself, again and again: the caller decides when. Which host is to take a slot (see `choosing::slot`).
 
 use crate::auditing::{Audited, Kind, Outcome};
-use crate::book::{Book, ContractRecord, Event, ObjectId, ObjectRecord, Stage};
+use crate::book::{Book, ContractRecord, Event, For, ObjectId, ObjectRecord, Stage};
 use crate::choosing::{Durability, Records, Rest, kept};
 use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
@@ -352,13 +352,14 @@ impl Agent {
             opening: Amount::ZERO,
             held: Amount::ZERO,
         };
+        self.heed_budget(wallet, budget).await;
         let before = self.book.read(Book::holds_before);
         let mut slots = Vec::new();
         for (&index, &contract) in &health.begun {
             slots.extend(Slot::resumed(index, contract, objects));
         }
         for lost in health.lost.iter().filter(|lost| !health.begun.contains_key(&lost.index)) {
-            let held = self.book.read(|book| book.held_since(&before, self.clock.now()));
+            let held = self.book.read(|book| book.held_since(&before));
             let left = budget.map(|budget| budget.saturating_sub(held));
             let taken = slots.iter().map(|slot| (slot.index, slot.contract)).collect();
             let opened = self.open_for(objects, wallet, hosts, (health, &taken), lost, left).await;
@@ -451,8 +452,8 @@ impl Agent {
         };
         let rest = self.rest(health, taken, lost)?;
         let reads = Bytes::ZERO;
-        let only_as_promised = false;
-        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, only_as_promised };
+        let of = For::Slot;
+        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, of };
         self.opening(wallet).open_slot(hosts, &wish).await
     }
 

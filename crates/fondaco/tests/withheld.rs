@@ -118,3 +118,47 @@ async fn hosts_that_refuse_for_good_do_not_exceed_a_budget_however_often() {
     market.restored_equals_the_source("buyer", "restored").await;
     market.world.end().await;
 }
+
+/// So it is with hosts that refuse to take a lost slot; and what they hold keeps no backup from opening contracts.
+#[tokio::test(flavor = "multi_thread")]
+async fn repairs_that_hosts_refuse_do_not_exceed_a_budget_however_often() {
+    let mut market = market(4).await;
+    market.write_noise(1);
+    market.world.run("buyer", market.create_args(&["--survive", "0.99"])).await.unwrap();
+    let hold = *holds(&market).await.values().max().unwrap();
+    let lines = market.world.run("buyer", ["contracts", "list"]).await.unwrap();
+    let lost = market.host_of(lines[0]["provider"].as_str().unwrap());
+    let used: Vec<String> =
+        lines.iter().map(|line| market.host_of(line["provider"].as_str().unwrap())).collect();
+    // Who is not in the set refuses by way of a relay; the real one is not known here.
+    for host in market.hosts.clone().iter().filter(|host| **host == lost || !used.contains(host)) {
+        market.world.kill(host).await.unwrap();
+    }
+    let fresh = market.fresh_host("fresh").await;
+    let buyer = key_of(&market.world.home("buyer"));
+    let key = key_of(&market.world.home("fresh"));
+    let relay = Relay::start(&key, &buyer, fresh.parse().unwrap()).await;
+    let address = relay.address().to_string();
+    relay.take_up(Habit::Declines);
+    let before = available(&market).await;
+    let budget = hold * 5 / 2;
+    let repair = |sum: u64| {
+        let args = ["backup", "repair", "--now", "--host", &address, "--budget", &coins(sum)];
+        args.map(str::to_owned)
+    };
+    for _ in 0..4 {
+        let lines = market.world.run_to_any("buyer", repair(budget), &[1]).await.unwrap();
+        let held = before - available(&market).await;
+        assert!(held > 0 && held <= budget, "{held} of {budget}: {lines:?}");
+    }
+    let held = before - available(&market).await;
+    assert!(held > hold, "it was tried more than once: {held} of {budget}");
+
+    // Who names more gets more.
+    relay.take_up(Habit::Honest);
+    let lines = market.world.run("buyer", repair(hold * 5)).await.unwrap();
+    let repaired = lines.iter().find(|line| line["event"] == "repaired").unwrap();
+    assert_eq!(repaired["replaced"].as_array().unwrap().len(), 1, "{lines:?}");
+    market.restored_equals_the_source("buyer", "restored").await;
+    market.world.end().await;
+}

@@ -432,6 +432,11 @@ pub enum Event {
         /// How many, from the first.
         epochs: u64,
     },
+    /// A contract that is intended is to take a lost slot: what its hold comes to counts against later repairs, too.
+    ForSlot {
+        /// Which contract.
+        contract: ContractId,
+    },
 }
 choice!(Event {
     1 => ContractIntended { terms, address, hold_request, hold_max, hold_expires },
@@ -476,6 +481,7 @@ choice!(Event {
     64 => AccountSeen { contract, tab },
     66 => EpochsPaid { contract, epochs },
     67 => DeletionsCounted { contract, count, bytes },
+    70 => ForSlot { contract },
     13 => TaggedObjectStored { object, length, set, k, shards, tagged },
     14 => AuditsLogged { entries, link },
 });

@@ -13,42 +13,56 @@ use fondaco_crypto::CurrencyId;
 use fondaco_units::{Amount, Timestamp};
 use std::collections::BTreeSet;
 
-/// The contracts that there were when something began.
+/// What a contract was to be for: by that later budgets know whether its hold counts against them while it is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// What is kept already: renewals, takeovers among them, and contracts that only pay for reading. Counts against every sum.
+    Kept,
+    /// A lost slot: counts against the sums of repairs.
+    Slot,
+    /// A new set: counts against the sums of those who store.
+    Set,
+}
+
+/// The contracts that were open when something began.
 #[derive(Clone, Debug, Default)]
 pub struct HoldsBefore {
-    known: BTreeSet<ContractId>,
     open: BTreeSet<ContractId>,
 }
 
-impl HoldsBefore {
-    pub(crate) fn knew(&self, record: &ContractRecord) -> bool {
-        self.known.contains(&record.terms.id())
-    }
-}
-
 impl Book {
-    /// Returns which contracts there are, to be compared with those of [later](Self::held_since).
+    /// Returns which contracts are open, to be compared with those of [later](Self::held_since).
     pub fn holds_before(&self) -> HoldsBefore {
         let open = self.contracts.iter().filter(|(_, record)| record.stage == Stage::Open);
-        let open = open.map(|(contract, _)| *contract).collect();
-        HoldsBefore { known: self.contracts.keys().copied().collect(), open }
+        HoldsBefore { open: open.map(|(contract, _)| *contract).collect() }
     }
 
-    /// Returns the most that is held for what was opened since, and for what was tried since and did not come about; but for what
-    /// [counts until it expires](Self::idle), whenever it was tried.
-    pub fn held_since(&self, before: &HoldsBefore, now: Timestamp) -> Amount {
+    /// Returns the most that is held for what was opened since. What was tried and did not come about is [counted](Self::idle) by
+    /// whoever has a budget, whenever it was tried.
+    pub fn held_since(&self, before: &HoldsBefore) -> Amount {
         let opened = self.contracts.iter().filter(|(contract, record)| {
             record.stage == Stage::Open && !before.open.contains(*contract)
         });
-        let opened = sum(opened.map(|(_, record)| record.hold_max));
-        let is_new = |record: &ContractRecord| !before.knew(record) && !counts_on(record);
-        sum([opened, self.idle_where(now, is_new)])
+        sum(opened.map(|(_, record)| record.hold_max))
     }
 
-    /// Returns the most that is held for renewals and for contracts that only pay for reading and that did not come about: whoever
-    /// said what those may cost meant this, too, however often it is said.
-    pub fn idle(&self, currency: CurrencyId, now: Timestamp) -> Amount {
-        self.idle_where(now, |record| counts_on(record) && record.terms.prices.currency == currency)
+    /// Returns what a contract was to be for.
+    pub(crate) fn is_for(&self, record: &ContractRecord) -> For {
+        if record.terms.renews.is_some() || record.terms.size_max <= WATCH_SIZE {
+            For::Kept
+        } else if self.for_slots.contains(&record.terms.id()) {
+            For::Slot
+        } else {
+            For::Set
+        }
+    }
+
+    /// Returns the most that is held for contracts that were to be for this and did not come about: whoever said what such may cost
+    /// meant these, too, however often it is said.
+    pub fn idle(&self, of: For, currency: CurrencyId, now: Timestamp) -> Amount {
+        self.idle_where(now, |record| {
+            self.is_for(record) == of && record.terms.prices.currency == currency
+        })
     }
 
     /// Returns the most that is held for those of the contracts that did not come about for which `is_it` says so.
@@ -69,11 +83,6 @@ impl Book {
             Stage::Intended | Stage::Ended(_) => Amount::ZERO,
         })
     }
-}
-
-/// Whether a hold counts against every later budget until it expires: those of what is kept are renewed again and again.
-pub(crate) fn counts_on(record: &ContractRecord) -> bool {
-    record.terms.renews.is_some() || record.terms.size_max <= WATCH_SIZE
 }
 
 /// Whether there may be a hold at the issuer, and no contract. A host that withholds its answer may have signed.
@@ -134,8 +143,8 @@ mod tests {
         let before = book.holds_before();
         let held = |book: &Book, now| {
             (
-                book.idle(currency, now).get(),
-                book.held_since(&before, now).get(),
+                book.idle(For::Kept, currency, now).get(),
+                book.held_since(&before).get(),
                 book.held_for(contract, now).get(),
             )
         };
@@ -159,16 +168,25 @@ mod tests {
         assert_eq!(held(&book, NOW), (0, 0, 0), "the issuer has it no more");
     }
 
-    /// A contract of its own counts for the command that tried it.
+    /// What was to take a slot counts for repairs, and what was to be of a set for those who store, also as hosts keep the book.
     #[test]
-    fn what_is_no_renewal_counts_for_its_command() {
+    fn what_is_no_renewal_counts_for_its_like() {
         let mut book = Book::default();
-        book.apply(&large(1)).unwrap();
         let before = book.holds_before();
-        book.apply(&large(2)).unwrap();
+        [large(1), large(2), large(3)].iter().for_each(|event| book.apply(event).unwrap());
+        let contract = |nonce| Terms { size_max: Bytes::new(2 << 20), ..terms(nonce) }.id();
+        assert!(book.apply(&Event::ForSlot { contract: contract(9) }).is_err(), "it is not known");
+        book.apply(&Event::ForSlot { contract: contract(2) }).unwrap();
+        let bytes: Vec<Vec<u8>> = book.events().iter().map(|event| event.to_bytes()).collect();
+        let mut kept = Book::default();
+        bytes.iter().for_each(|bytes| kept.apply(&Event::from_bytes(bytes).unwrap()).unwrap());
         let currency = terms(1).prices.currency;
-        assert_eq!(book.idle(currency, NOW), Amount::ZERO);
-        assert_eq!(book.held_since(&before, NOW), Amount::new(100));
+        for book in [&book, &kept] {
+            let idle =
+                [For::Kept, For::Slot, For::Set].map(|of| book.idle(of, currency, NOW).get());
+            assert_eq!(idle, [0, 100, 200]);
+        }
+        assert_eq!(book.held_since(&before), Amount::ZERO, "nothing was opened");
     }
 
     /// One that keeps more than is only read.

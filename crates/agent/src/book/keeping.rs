@@ -39,6 +39,7 @@ impl Book {
                 }
             }
         }
+        events.extend(self.for_slots.iter().map(|&contract| Event::ForSlot { contract }));
         for (number, set) in (0..).zip(&self.sets) {
             let contracts = List::new(set.origins.clone()).expect("a set that was read");
             let (coding, k) = (Coding::Cauchy8, set.code.k());

@@ -11,7 +11,7 @@
 use super::{
     Entrusted, EntrustedObject, EntrustedSet, EntrustedSlot, WATCH_SIZE, keeps, not_dearer,
 };
-use crate::book::{Book, Coding, ContractRecord, Event, ObjectId, Stage};
+use crate::book::{Book, Coding, ContractRecord, Event, For, ObjectId, Stage};
 use crate::choosing::Rest;
 use crate::opening::SlotWish;
 use crate::session::offer_of;
@@ -281,8 +281,8 @@ impl Agent {
         let not = BTreeSet::new();
         let until = slot.terms.ends;
         let (size_max, rest) = (WATCH_SIZE, Rest::of_no_set()?);
-        let (reads, only_as_promised) = (share, false);
-        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, only_as_promised };
+        let (reads, of) = (share, For::Kept);
+        let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, of };
         let hosts = [self.finder.now_at(&slot.address)];
         if let Err(error) = not_dearer(&list.prices, &slot.terms.prices) {
             return Ok(Err(error.to_string()));

@@ -9,7 +9,7 @@
 //! A slot keeps its number, so that what was sent to the others before is not sent to them again.
 
 use super::{Opened, Opening, SlotWish, Wish, size_max};
-use crate::book::{Book, Coding, ContractRecord, Event, Stage};
+use crate::book::{Book, Coding, ContractRecord, Event, For, Stage};
 use crate::choosing::{Durability, Records, Rest, kept};
 use crate::{AgentError, SET_TIME_LEFT_MIN};
 use fondaco_codec::List;
@@ -140,11 +140,10 @@ impl Opening<'_> {
             let mut not = beside.without.clone();
             not.extend(there.map(|record| record.terms.prices.provider));
             let rest = self.rest_of(kept, &filled, wish.survive)?;
-            let held = self.book.read(|book| book.held_since(&before, self.now));
+            let held = self.book.read(|book| book.held_since(&before));
             let budget = wish.budget.map(|budget| budget.saturating_sub(held));
-            let (reads, only_as_promised) = (Bytes::ZERO, true);
-            let wish =
-                SlotWish { size_max, until, not: &not, budget, reads, rest, only_as_promised };
+            let (reads, of) = (Bytes::ZERO, For::Set);
+            let wish = SlotWish { size_max, until, not: &not, budget, reads, rest, of };
             match self.try_slot(hosts, &wish).await? {
                 Ok(opened) => drop(filled.insert(index, opened.record)),
                 Err(passed_over) => {

@@ -3,7 +3,7 @@
 
 use super::{Blame, Opening, Wish, period, prices_of};
 use crate::AgentError;
-use crate::book::{Book, ContractRecord, Stage, counts_on};
+use crate::book::{ContractRecord, For, Stage};
 use crate::choosing::{Ranked, Ranking, Records, Rest, rank};
 use fondaco_contract::PriceList;
 use fondaco_crypto::EntityId;
@@ -26,8 +26,8 @@ pub(crate) struct SlotWish<'a> {
     pub(crate) reads: Bytes,
     /// What of the set stays as it is.
     pub(crate) rest: Rest,
-    /// Whether none is better than one with which the set is less durable than was promised.
-    pub(crate) only_as_promised: bool,
+    /// What it is for: one of a new set is none that makes it less durable than was asked for.
+    pub(crate) of: For,
 }
 
 /// The contract for a slot.
@@ -83,7 +83,6 @@ impl Opening<'_> {
             u32::try_from(left).unwrap_or(u32::MAX).max(1)
         };
         let (asked, records) = (prices_of(&offers), self.book.read(Records::of));
-        let before = self.book.read(Book::holds_before);
         let Ranking { fit, out } = rank(&offers, &records, &wish.rest, epochs_of)?;
         for (index, why) in out {
             passed_over.push((offers[index].list.prices.provider, why));
@@ -93,7 +92,7 @@ impl Opening<'_> {
             let prices = offer.list.prices;
             let epochs = epochs_of(&prices);
             let mut pass_over = |why: String| passed_over.push((prices.provider, why));
-            if wish.only_as_promised && !is_as_promised {
+            if wish.of == For::Set && !is_as_promised {
                 pass_over(format!("an object would survive an epoch with {survive:.6} only"));
                 continue;
             }
@@ -111,15 +110,9 @@ impl Opening<'_> {
                     self.intend(offer, wish.size_max, epochs, None, wish.reads)?
                 }
             };
-            let (held, contract) = (record.hold_max, record.terms.id());
+            let held = record.hold_max;
             // Those that were tried and refused, now or before, hold money all the same.
-            let idle = self.book.read(|book| {
-                book.idle_where(self.now, |one| {
-                    let counts = counts_on(one) || !before.knew(one);
-                    let is_paid_so = one.terms.prices.currency == self.currency;
-                    counts && is_paid_so && one.terms.id() != contract
-                })
-            });
+            let idle = self.idle_beside(&[record.terms.id()].into(), wish.of);
             if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
                 && held > left
             {
@@ -131,6 +124,7 @@ impl Opening<'_> {
                 ));
                 continue;
             }
+            self.save(&record, wish.of)?;
             match self.complete(&record).await {
                 Ok(()) => {
                     record.stage = Stage::Open;

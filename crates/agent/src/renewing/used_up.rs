@@ -9,7 +9,7 @@
 //! in its place. Decision 37.
 
 use super::{Renewal, Renewed, Span};
-use crate::book::{Book, ContractRecord, Event, Stage, counts_on};
+use crate::book::{Book, ContractRecord, Event, For, Stage};
 use crate::delegate::{EntrustedSlot, WATCH_SIZE};
 use crate::losses::Loss;
 use crate::session::offer_of;
@@ -107,14 +107,15 @@ impl Agent {
         let (from, provider) = (old.terms.id(), old.terms.prices.provider);
         let outcome = self.open_next_watch(wallet, objects, old, budget).await;
         // Also what an earlier run left half opened.
-        let of_it = |record: &ContractRecord| {
+        let of_it = |book: &Book, record: &ContractRecord| {
             let terms = &record.terms;
             terms.prices.provider == provider
                 && terms.prices.currency == old.terms.prices.currency
                 && terms.renews.is_none()
-                && counts_on(record)
+                && book.is_for(record) == For::Kept
         };
-        let idle = self.book.read(|book| book.idle_where(self.clock.now(), of_it));
+        let now = self.clock.now();
+        let idle = self.book.read(|book| book.idle_where(now, |record| of_it(book, record)));
         let held = outcome.as_ref().map_or(idle, |renewed| renewed.held);
         Renewal { from, provider, held, outcome }
     }

@@ -12,7 +12,7 @@ use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::{Whereabouts, per_gib};
 use crate::screen::{counted, say};
 use crate::wallet::client;
-use fondaco_agent::book::Book;
+use fondaco_agent::book::{Book, For};
 use fondaco_agent::{
     Agent, AgentError, BackupReport, Beside, Durability, Objects, Quote, RepositoryError, Wallet,
     Wish,
@@ -185,11 +185,7 @@ impl Create<'_> {
                 let hosts = self.hosts(&failed).await?;
                 let before = agent.book().read(Book::holds_before);
                 self.open_contracts(&hosts, budget, keeps.then_some(&failed)).await?;
-                // What hosts refused is held as well.
-                take(
-                    &mut budget,
-                    agent.book().read(|book| book.held_since(&before, SystemClock.now())),
-                );
+                take(&mut budget, agent.book().read(|book| book.held_since(&before)));
                 objects = Arc::new(agent.objects());
                 // Whatever comes, what is held for these contracts must not be forgotten.
                 state::keep(self.home, agent, &objects, *json).await;
@@ -314,7 +310,7 @@ impl Create<'_> {
         wallet(self.home, self.currency, addresses).await
     }
 
-    /// Opens contracts for a new set, within what a budget has left when holds that are idle are counted. The newest contracts are
+    /// Opens contracts for a new set, within what a budget has left. The newest contracts are
     /// kept, `without` those of some hosts, if that is said; those that end soon were to be renewed.
     async fn open_contracts(
         &self,
@@ -333,8 +329,6 @@ impl Create<'_> {
             Some(budget) => Some(budget.amount),
             None => None,
         };
-        let idle = agent.idle(currency.issuer()?.entity());
-        wish.budget = wish.budget.map(|all| all.saturating_sub(idle));
         let epochs = self.args.renew_within;
         let beside = without.map(|without| Beside { without, object: Bytes::ZERO, epochs });
         open_contracts(self.home, agent, currency, addresses, (wish, beside), *json).await
@@ -371,6 +365,8 @@ impl Create<'_> {
             (true, Some(ends)) => budget.over(ends.since(now)).saturating_sub(*spent),
             _ => budget.amount,
         };
+        let idle = agent.idle(For::Set, currency.issuer()?.entity());
+        let most = most.saturating_sub(idle);
         let mut allowance = Allowance::in_one("--budget", currency, most)?;
         let done = used_up::renew(home, agent, objects, &mut allowance, *json).await?;
         let held = most.saturating_sub(allowance.left(currency)?.unwrap_or_default());

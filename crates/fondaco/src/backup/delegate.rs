@@ -224,7 +224,7 @@ async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failu
         let whereabouts = Whereabouts::known(home, &args.repair.find).await?;
         let agent = open_seeking(home, whereabouts.seek(home, json)).await?;
         for currency in &currencies {
-            let left = left_in(&allowance, currency)?;
+            let left = left_in(&agent, &allowance, currency)?;
             let before = agent.book().read(Book::holds_before);
             let wallet = wallet::open(home, currency).await?;
             let watched = agent.watch(&wallet, &entrusted, args.epochs, left).await?;
@@ -234,7 +234,7 @@ async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failu
             tell(watched, "taken_over", "was taken over before it ended", currency, json);
             take_held(&agent, &mut allowance, currency, &before)?;
             let before = agent.book().read(Book::holds_before);
-            let most = left_in(&allowance, currency)?;
+            let most = left_in(&agent, &allowance, currency)?;
             let (within, epochs) = (RENEW_WITHIN, args.epochs);
             let done = contracts::renew(home, &agent, currency, within, epochs, most, json).await?;
             take_held(&agent, &mut allowance, currency, &before)?;
@@ -257,11 +257,12 @@ async fn tend_once(home: &Home, args: &TendArgs, json: bool) -> Result<(), Failu
 
 /// What is left in a currency of what may be spent, if that was said; a sum in another currency is none in this one.
 fn left_in(
+    agent: &Agent,
     allowance: &Option<Allowance>,
     currency: &CurrencyConfig,
 ) -> Result<Option<Amount>, Failure> {
     let Some(allowance) = allowance else { return Ok(None) };
-    Ok(Some(allowance.left(currency)?.unwrap_or_default()))
+    Ok(Some(allowance.for_renewals(agent, currency)?.unwrap_or_default()))
 }
 
 /// Takes out of what may be spent what was opened since.
@@ -272,7 +273,7 @@ fn take_held(
     before: &HoldsBefore,
 ) -> Result<(), Failure> {
     let Some(allowance) = allowance else { return Ok(()) };
-    let held = agent.book().read(|book| book.held_since(before, SystemClock.now()));
+    let held = agent.book().read(|book| book.held_since(before));
     allowance.take(currency, held)
 }
 

@@ -10,12 +10,10 @@ use crate::screen::{Bars, complain, counted, say};
 use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
 use fondaco_agent::auditing::{Audited, Kind};
-use fondaco_agent::book::Book;
+use fondaco_agent::book::{Book, For};
 use fondaco_agent::repair::{Health, Repaired};
 use fondaco_agent::{Agent, AgentError, Objects, Trust, Wish};
 use fondaco_contract::ContractId;
-use fondaco_ports::Clock as _;
-use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Bytes};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -61,7 +59,8 @@ pub(super) async fn again<F: Future<Output = Result<(), Failure>>>(
 pub(super) fn allowed(home: &Home, args: &RepairArgs) -> Result<Option<Allowance>, Failure> {
     let paid = "a repair is paid for once";
     let budget = args.budget.as_deref();
-    budget.map(|text| Allowance::of(home, "--budget", text, paid)).transpose()
+    let allowance = budget.map(|text| Allowance::of(home, "--budget", text, paid)).transpose()?;
+    Ok(allowance.map(|allowance| allowance.also(For::Slot)))
 }
 
 pub(super) async fn once(
@@ -175,7 +174,7 @@ impl Round<'_> {
                 let progress = Bars::told(*json, move |amount| shown.show(amount));
                 agent.repair(objects, &wallet, &hosts, &health, limit, &*progress).await
             };
-            let held = agent.book().read(|book| book.held_since(&known, SystemClock.now()));
+            let held = agent.book().read(|book| book.held_since(&known));
             if let Some(allowance) = &mut self.allowance {
                 allowance.take(currency, held)?;
             }

@@ -6,6 +6,7 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::screen::say;
 use crate::wallet::open as open_wallet;
+use fondaco_agent::book::For;
 use fondaco_agent::{Agent, AgentError, Objects, Renewal};
 use fondaco_units::Amount;
 use serde_json::json;
@@ -20,6 +21,8 @@ pub(super) struct Allowance {
     budget: Option<BudgetText>,
     /// What is left of it, by issuer.
     left: BTreeMap<String, Amount>,
+    /// What else than renewals it is for.
+    also: Option<For>,
 }
 
 impl Allowance {
@@ -47,7 +50,7 @@ impl Allowance {
             match budget.read(currency.scale()?) {
                 Ok(_) => {
                     let (budget, left) = (Some(budget), BTreeMap::new());
-                    return Ok(Self { flag, budget, left });
+                    return Ok(Self { flag, budget, left, also: None });
                 }
                 Err(error) => wrong = error,
             }
@@ -62,7 +65,23 @@ impl Allowance {
         amount: Amount,
     ) -> Result<Self, Failure> {
         let issuer = currency.issuer()?.entity().to_string();
-        Ok(Self { flag, budget: None, left: BTreeMap::from([(issuer, amount)]) })
+        Ok(Self { flag, budget: None, left: BTreeMap::from([(issuer, amount)]), also: None })
+    }
+
+    /// Says that it is for more than renewals: what is held in vain for that counts, too.
+    pub(super) fn also(self, of: For) -> Self {
+        Self { also: Some(of), ..self }
+    }
+
+    /// Returns what is left of it for renewals, when what is held in vain for what else it is for is counted.
+    pub(super) fn for_renewals(
+        &self,
+        agent: &Agent,
+        currency: &CurrencyConfig,
+    ) -> Result<Option<Amount>, Failure> {
+        let issuer = currency.issuer()?.entity();
+        let idle = self.also.map_or(Amount::ZERO, |of| agent.idle(of, issuer));
+        Ok(self.left(currency)?.map(|left| left.saturating_sub(idle)))
     }
 
     /// Returns what is left of it in a currency; nothing if it is in another one.
@@ -155,7 +174,7 @@ async fn renew_in(
     allowance: &Allowance,
     currency: &CurrencyConfig,
 ) -> Result<Vec<Renewal>, Failure> {
-    let Some(left) = allowance.left(currency)? else {
+    let Some(left) = allowance.for_renewals(agent, currency)? else {
         let (flag, symbol) = (allowance.flag, &currency.symbol);
         return Err(Failure::new(format!(
             "holds in {symbol} are used up, and {flag} is in another currency"

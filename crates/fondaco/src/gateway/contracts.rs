@@ -5,11 +5,9 @@ use crate::cli::ResticArgs;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers::Whereabouts;
-use fondaco_agent::book::Book;
+use fondaco_agent::book::{Book, For};
 use fondaco_agent::{Agent, Beside, Objects, Wish};
 use fondaco_crypto::EntityId;
-use fondaco_ports::Clock as _;
-use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Bytes};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -125,7 +123,9 @@ impl NewContracts {
         let Wanted { budget, currency, .. } = &self.wanted;
         let wallet = self.home.wallet()?;
         let currency = wallet.find(currency.as_deref())?;
+        let idle = agent.idle(For::Set, currency.issuer()?.entity());
         let left = budget.unwrap_or(Amount::ZERO).saturating_sub(self.left().held);
+        let left = left.saturating_sub(idle);
         renew_within(&self.home, agent, objects, (currency, left), self.json).await
     }
 
@@ -154,8 +154,7 @@ impl NewContracts {
             let left = self.left();
             (left.held, left.failed.union(failed).copied().collect::<BTreeSet<EntityId>>())
         };
-        let idle = agent.idle(currency.issuer()?.entity());
-        let budget = budget.map(|all| all.saturating_sub(held).saturating_sub(idle));
+        let budget = budget.map(|all| all.saturating_sub(held));
         let wish = Wish { bytes, survive: *survive, epochs: *epochs, budget };
         let mut hosts = self.whereabouts.find(agent, currency, &wish, self.json).await?;
         hosts.retain(|host| !without.contains(&host.entity()));
@@ -164,8 +163,8 @@ impl NewContracts {
         let beside = keep.map(|object| Beside { without, object, epochs });
         let opened =
             open_contracts(&self.home, agent, currency, &hosts, (wish, beside), self.json).await;
-        // What hosts refused is held as well, and counts whether or not others were found.
-        let held = agent.book().read(|book| book.held_since(&before, SystemClock.now()));
+        // Whether or not enough were found.
+        let held = agent.book().read(|book| book.held_since(&before));
         let mut left = self.left();
         left.held = left.held.checked_add(held).unwrap_or(Amount::MAX);
         opened?;
