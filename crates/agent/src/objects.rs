@@ -18,6 +18,7 @@ mod failed;
 mod meeting;
 mod reading_on;
 mod removing;
+mod restorable;
 mod unreadable;
 mod waiting;
 

@@ -13,6 +13,7 @@
 mod backend;
 mod failing;
 mod looking;
+mod needed;
 mod place;
 mod restoring;
 mod sparse;

@@ -5,6 +5,7 @@ mod cost;
 mod create;
 mod delegate;
 mod itemised;
+mod left_behind;
 mod look;
 mod mount;
 mod owing;

@@ -14,14 +14,19 @@ pub struct CarryOver {
     unreadable: BTreeSet<u32>,
     /// The last that could not.
     last: Option<ObjectId>,
-    left: usize,
+    stays: Vec<ObjectId>,
     why: Option<AgentError>,
 }
 
 impl CarryOver {
     /// Returns how many stay under older contracts.
     pub const fn left(&self) -> usize {
-        self.left
+        self.stays.len()
+    }
+
+    /// Returns those that do.
+    pub fn stays(&self) -> &[ObjectId] {
+        &self.stays
     }
 
     /// Returns the last that could not be read: another time, one begins after it.
@@ -33,6 +38,24 @@ impl CarryOver {
     pub const fn why(&self) -> Option<&AgentError> {
         self.why.as_ref()
     }
+
+    /// The same, to be kept.
+    pub fn into_why(self) -> Option<AgentError> {
+        self.why
+    }
+}
+
+/// In which order objects are stored anew: what nothing can be read without goes first, and snapshots last, each of which only itself
+/// needs.
+const fn order(object: ObjectId) -> (u8, ObjectId) {
+    let rank = match object.kind {
+        ObjectKind::Config => 0,
+        ObjectKind::Key => 1,
+        ObjectKind::Index => 2,
+        ObjectKind::Snapshot => 3,
+        ObjectKind::Pack => 4,
+    };
+    (rank, object)
 }
 
 impl Objects {
@@ -42,11 +65,21 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// Not all can be read; those that can are stored anew. Or they cannot be stored.
-    pub async fn carry_over(&self) -> Result<(), AgentError> {
+    /// They cannot be stored. That some cannot be read is no error; those that can are stored anew.
+    pub async fn carry_over(&self) -> Result<CarryOver, AgentError> {
         let mut over = self.to_carry(None);
         while self.carry_next(&mut over, &mut FailedHosts::default()).await? {}
-        over.why.map_or(Ok(()), Err)
+        // What came after one that cannot be read may be read itself.
+        while over.left() > 0 {
+            let mut next = self.to_carry(over.last);
+            while self.carry_next(&mut next, &mut FailedHosts::default()).await? {}
+            let is_as_before = next.left() >= over.left();
+            over = next;
+            if is_as_before {
+                break;
+            }
+        }
+        Ok(over)
     }
 
     /// Returns what [`carry_over`](Self::carry_over) would store anew; last of all `after` and what comes before it.
@@ -57,8 +90,10 @@ impl Objects {
             let old = small.filter(|(_, record)| record.set != writing);
             old.filter(|(_, record)| !book.stays(record, writing)).map(|(id, _)| id).collect()
         });
-        let (before, behind): (Vec<_>, Vec<_>) =
-            old.into_iter().partition(|&object| after.is_some_and(|after| object <= after));
+        let mut old = old;
+        old.sort_unstable_by_key(|&object| order(object));
+        let is_before = |&object: &ObjectId| after.is_some_and(|it| order(object) <= order(it));
+        let (before, behind): (Vec<_>, Vec<_>) = old.into_iter().partition(is_before);
         CarryOver { waiting: behind.into_iter().chain(before).collect(), ..CarryOver::default() }
     }
 
@@ -92,7 +127,7 @@ impl Objects {
         let record = self.book.read(|book| book.object(object).cloned());
         let Some(record) = record.filter(|record| record.set != writing) else { return Ok(()) };
         if over.unreadable.contains(&record.set) {
-            over.left += 1;
+            over.stays.push(object);
             return Ok(());
         }
         match self.read(object, 0..record.length.get()).await {
@@ -101,7 +136,7 @@ impl Objects {
                 tracing::warn!(object = %super::show(object), %error, "it stays under older contracts");
                 over.unreadable.insert(record.set);
                 over.last = Some(object);
-                over.left += 1;
+                over.stays.push(object);
                 over.why.get_or_insert(error);
                 Ok(())
             }
@@ -149,7 +184,7 @@ mod tests {
     async fn what_is_removed_is_not_carried() {
         let object = key(1);
         let (book, objects) = of_nobody("removed", &[stored(object, 0)]);
-        assert!(objects.carry_over().await.is_err(), "nobody answers");
+        assert_eq!(objects.carry_over().await.unwrap().stays(), [object], "nobody answers");
 
         let removing = objects.turn.read().await;
         let ((), carried) = tokio::join!(biased; async {
@@ -159,7 +194,7 @@ mod tests {
             book.record(&Event::ObjectRemoved { object }).unwrap();
             drop(removing);
         }, objects.carry_over());
-        carried.unwrap();
+        assert_eq!(carried.unwrap().left(), 0);
     }
 
     /// One of each set is read in vain, the rest of the set waits; and the next time, what was not tried comes first.

@@ -23,7 +23,7 @@ impl Objects {
     }
 
     /// Whether nobody keeps what lay under a contract any more, by what the book says.
-    fn is_gone(&self, contract: ContractId) -> bool {
+    pub(super) fn is_gone(&self, contract: ContractId) -> bool {
         self.book.read(|book| {
             book.contract(contract).is_none_or(|record| {
                 let provider = record.terms.prices.provider;

@@ -9,6 +9,7 @@ use fondaco_crypto::Digest;
 use rustic_core::{
     BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend,
 };
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +30,8 @@ pub(super) struct Backend {
     failure: Mutex<Option<AgentError>>,
     /// Room for what is read, in units.
     room: Arc<Semaphore>,
+    /// What the library is not told of.
+    hidden: Mutex<BTreeSet<ObjectId>>,
 }
 
 /// Bytes that take room until nobody has them any more.
@@ -46,11 +49,17 @@ impl AsRef<[u8]> for Held {
 impl Backend {
     pub(super) fn new(objects: Arc<Objects>, runtime: Handle, renewing: Renewing) -> Self {
         let room = Arc::new(Semaphore::new((READ_BYTES_MAX / READ_UNIT) as usize));
-        Self { objects, runtime, renewing, failure: Mutex::default(), room }
+        let (failure, hidden) = (Mutex::default(), Mutex::default());
+        Self { objects, runtime, renewing, failure, room, hidden }
     }
 
     pub(super) fn take_failure(&self) -> Option<AgentError> {
         self.failure.lock().expect("no panic under this lock").take()
+    }
+
+    /// Lists these no more.
+    pub(super) fn hide(&self, objects: BTreeSet<ObjectId>) {
+        self.hidden.lock().expect("no panic under this lock").extend(objects);
     }
 
     /// Remembers why the library is about to be stopped.
@@ -89,9 +98,11 @@ impl ReadBackend for Backend {
 
     fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
         let kind = object(kind, &Id::default()).kind;
+        let hidden = self.hidden.lock().expect("no panic under this lock").clone();
         self.objects
             .list(kind)
             .into_iter()
+            .filter(|(object, _)| !hidden.contains(object))
             .map(|(object, length)| {
                 let id: Id = object.name.to_string().parse()?;
                 Ok((id, u32::try_from(length.get()).unwrap_or(u32::MAX)))
@@ -148,6 +159,10 @@ impl WriteBackend for Backend {
         }
         drop(content);
         let put = self.runtime.block_on(self.objects.put(object, bytes));
+        if put.is_err() {
+            // What could not be read before did not stop the library, or it would not write.
+            drop(self.take_failure());
+        }
         self.refuse(&format!("storing {}", show(object)), put)
     }
 

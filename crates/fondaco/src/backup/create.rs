@@ -1,6 +1,7 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
 use super::contracts::{Renewals, renew};
+use super::left_behind::LeftBehind;
 use super::owing::OwingInAll;
 use super::sums::in_currency;
 use super::used_up::{self, Allowance};
@@ -190,7 +191,8 @@ impl Create<'_> {
                 // Whatever comes, what is held for these contracts must not be forgotten.
                 state::keep(self.home, agent, &objects, *json).await;
             }
-            match self.back_up(&objects).await {
+            let may_renew = budget.is_some() && attempt < TRIES_MAX;
+            match self.back_up(&objects, may_renew).await {
                 Ok(done) => {
                     report = Some(done);
                     break;
@@ -251,7 +253,9 @@ impl Create<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let Some(report) = report else { return Err(Failure::new("the backup did not finish")) };
+        let Some((report, left)) = report else {
+            return Err(Failure::new("the backup did not finish"));
+        };
         state::keep(self.home, agent, &objects, *json).await;
         let owed = OwingInAll::ask(agent).await;
         let sent = objects.traffic().sent.load(Ordering::Relaxed);
@@ -265,7 +269,8 @@ impl Create<'_> {
                 "sent": sent, "seconds": seconds, "spent": scale.show(spent).to_string(),
                 "owed": scale.show(owed.amount).to_string(),
                 "owed_is_least": owed.is_least, "silent": owed.silent_ids(),
-                "problems": problems, "kept_until": agent.kept_until().map(|until| until.to_string()),
+                "problems": problems, "left_behind": left.as_ref().map_or(0, LeftBehind::count),
+                "kept_until": agent.kept_until().map(|until| until.to_string()),
             });
             say(&line.to_string());
         } else {
@@ -291,9 +296,10 @@ impl Create<'_> {
                 say(&format!("Everything is kept until {until}; back up again before then."));
             }
         }
-        match problems.len() {
-            0 => Ok(()),
-            count => Err(Failure::new(format!(
+        match (left, problems.len()) {
+            (Some(left), count) => Err(left.ends(&snapshot, count)),
+            (None, 0) => Ok(()),
+            (None, count) => Err(Failure::new(format!(
                 "snapshot {snapshot} is kept, but {count} things could not be read and are not in it"
             ))
             .hint("see who may read them, then run this again: only what is new is sent")),
@@ -380,16 +386,29 @@ impl Create<'_> {
         Ok(done)
     }
 
-    async fn back_up(&self, objects: &Arc<Objects>) -> Result<BackupReport, AgentError> {
-        objects.carry_over().await?;
-        let repo = repo(self.home, &self.agent, objects, false, self.json);
-        let folder = self.folder.clone();
+    /// Backs up; also what older snapshots could not be brought along, unless holds are to blame for it that may be renewed.
+    async fn back_up(
+        &self,
+        objects: &Arc<Objects>,
+        may_renew: bool,
+    ) -> Result<(BackupReport, Option<LeftBehind>), AgentError> {
+        let mut left = LeftBehind::of(objects.carry_over().await?, may_renew)?;
+        let repo = Arc::new(repo(self.home, &self.agent, objects, false, self.json));
+        if let Some(left) = &left {
+            left.tell(self.json);
+            repo.pass_over(left.snapshots.clone());
+        }
+        let (folder, library) = (self.folder.clone(), Arc::clone(&repo));
         let marks: &[&str] = if self.args.exclude_caches { &[folders::CACHE_MARK] } else { &[] };
-        let work = tokio::task::spawn_blocking(move || repo.backup(&folder, marks));
+        let work = tokio::task::spawn_blocking(move || library.backup(&folder, marks));
         let every = (std::time::Duration::from_secs(self.args.keep_books_every), self.json);
-        state::keep_during(self.home, &self.agent, objects, every, work)
+        let report = state::keep_during(self.home, &self.agent, objects, every, work)
             .await
-            .map_err(|error| AgentError::from(RepositoryError::Other(error.to_string())))?
+            .map_err(|error| AgentError::from(RepositoryError::Other(error.to_string())))??;
+        if let Some(left) = &mut left {
+            left.look(repo, objects, &report.snapshot).await;
+        }
+        Ok((report, left))
     }
 
     /// Ends before anything is paid for if a client of a gateway has stored what no configuration opens; or removes that.
