@@ -1,7 +1,6 @@
 //! Which hosts a write failed for: others may take the place of these, and of no host that only a read waited for in vain.
 
 use crate::AgentError;
-use crate::ending;
 use fondaco_crypto::EntityId;
 use fondaco_ports::market::Reason;
 use std::collections::BTreeSet;
@@ -28,31 +27,29 @@ impl FailedHosts {
 
 /// Whether another host should take the place of one that failed so. A contract that is full, spent or over says nothing about
 /// its host.
-pub(super) fn replaces(error: &AgentError) -> bool {
-    ending::over(error).is_none()
-        && !matches!(
+pub(super) const fn replaces(error: &AgentError) -> bool {
+    match error {
+        AgentError::Provider { reason, .. } => {
+            !reason.is_of_the_contract()
+                && !matches!(
+                    reason,
+                    Reason::UnknownShard | Reason::WrongEpoch { .. } | Reason::Late { .. }
+                )
+        }
+        error => !matches!(
             error,
             AgentError::HoldSpent { .. }
                 | AgentError::ContractFull { .. }
                 | AgentError::Store(_)
                 | AgentError::Unpaid { .. }
-                | AgentError::Provider {
-                    reason: Reason::OverSize { .. }
-                        | Reason::TooManyShards { .. }
-                        | Reason::OverHold { .. }
-                        | Reason::PaidToTheEnd { .. }
-                        | Reason::Unpaid { .. }
-                        | Reason::UnknownShard
-                        | Reason::WrongEpoch { .. }
-                        | Reason::Late { .. },
-                    ..
-                }
-        )
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fondaco_contract::Ending;
     use fondaco_units::{Amount, Bytes};
 
     /// One line for each: how a write failed; whether another host takes the place of this one.
@@ -66,6 +63,8 @@ mod tests {
             (refused(Reason::ReadOnly), true),
             (refused(Reason::DiskFull), true),
             (refused(Reason::UnknownShard), false),
+            (refused(Reason::Ended { why: Ending::Over }), false),
+            (refused(Reason::WrongEpoch { epoch: 1 }), false),
             (refused(Reason::OverSize { size: Bytes::new(2), size_max: Bytes::new(1) }), false),
             (refused(Reason::PaidToTheEnd { epochs_paid: 3 }), false),
             (

@@ -36,6 +36,9 @@ const SPENT: &str = "stop the gateway, run `fondaco contracts renew`, and start 
                      itself";
 /// The same, when the budget does not pay for it.
 const POOR: &str = "stop the gateway and start it again with a higher --budget, or run `fondaco contracts renew` before";
+/// What to do about a host that lies or refuses.
+const OTHERS: &str = "the others serve on; a gateway that is started with --size SIZE stores on others by itself, and `fondaco backup \
+                      repair` gives its part to another while no gateway runs";
 /// What to do when hosts are away.
 const AWAY: &str =
     "start the hosts again; a gateway that is started with --size SIZE stores on others by itself";
@@ -233,7 +236,7 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Unpaid { .. }
         | AgentError::Overstated { .. }
         | AgentError::Caught { .. } => true,
-        AgentError::Provider { reason, .. } => !is_of_the_contract(reason),
+        AgentError::Provider { reason, .. } => !reason.is_of_the_contract(),
         AgentError::HoldSpent { .. }
         | AgentError::OverBudget { .. }
         | AgentError::ContractFull { .. }
@@ -249,19 +252,6 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Repository(_)
         | AgentError::Invalid { .. } => false,
     }
-}
-
-/// Whether a host refused because its contract is full, spent or over.
-const fn is_of_the_contract(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Ended { .. }
-            | Reason::OverHold { .. }
-            | Reason::TooManyShards { .. }
-            | Reason::OverSize { .. }
-            | Reason::PaidToTheEnd { .. }
-            | Reason::Unpaid { .. }
-    )
 }
 
 /// What the agent calls an object.
@@ -302,7 +292,7 @@ fn told(error: AgentError) -> StoreError {
         | AgentError::Provider { reason: Reason::DiskFull | Reason::NoRoom { .. }, .. } => {
             (Trouble::Full, Some(MORE.to_owned()))
         }
-        AgentError::Provider { reason, .. } if is_of_the_contract(reason) => {
+        AgentError::Provider { reason, .. } if reason.is_of_the_contract() => {
             (Trouble::Full, Some(MORE.to_owned()))
         }
         // Its contracts have ended, or its hosts were caught: nobody has it.
@@ -313,10 +303,14 @@ fn told(error: AgentError) -> StoreError {
         AgentError::Provider { reason, .. } if reason.is_transient() => {
             (Trouble::Away, Some(AWAY.to_owned()))
         }
+        // It has ended, and its host forgot it.
+        AgentError::Provider { reason: Reason::UnknownContract, .. } => {
+            (Trouble::Wrong, Some(MORE.to_owned()))
+        }
         AgentError::Provider { .. }
         | AgentError::Misanswer { .. }
         | AgentError::PaidForNothing { .. }
-        | AgentError::Caught { .. } => (Trouble::Wrong, Some(AWAY.to_owned())),
+        | AgentError::Caught { .. } => (Trouble::Wrong, Some(OTHERS.to_owned())),
         AgentError::Issuer(_)
         | AgentError::Broker { .. }
         | AgentError::AuditLog { .. }
@@ -363,5 +357,51 @@ impl Store for Market {
 
     async fn remove(&self, object: Object) -> Result<(), StoreError> {
         self.objects().await.objects.remove(id(object)).await.map_err(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fondaco_contract::Ending;
+    use fondaco_crypto::EntityId;
+
+    /// One line for each: what went wrong; what sort of trouble it is, and a part of what to do.
+    #[test]
+    fn what_is_done_about_it_fits_what_went_wrong() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let refused = |reason| AgentError::Provider { provider, reason };
+        let unreadable = |spent, over| AgentError::Unreadable {
+            object: "key 01010101".to_owned(),
+            needed: 2,
+            found: 1,
+            last: "it is gone".to_owned(),
+            spent,
+            over,
+        };
+        let ended = Reason::Ended { why: Ending::Over };
+        for (error, trouble, hint) in [
+            (unreadable(false, false), Trouble::Away, "start the hosts again"),
+            (unreadable(false, true), Trouble::Wrong, "back up anew"),
+            (unreadable(true, false), Trouble::Full, "contracts renew"),
+            (refused(Reason::Busy), Trouble::Away, "start the hosts again"),
+            (refused(ended), Trouble::Full, "--new-contracts"),
+            (refused(Reason::DiskFull), Trouble::Full, "--new-contracts"),
+            (refused(Reason::UnknownContract), Trouble::Wrong, "--new-contracts"),
+            (refused(Reason::ReadOnly), Trouble::Wrong, "backup repair"),
+            (
+                AgentError::Caught { provider, what: "it lied".to_owned() },
+                Trouble::Wrong,
+                "backup repair",
+            ),
+        ] {
+            let shown = error.to_string();
+            let said = told(error);
+            assert_eq!(said.trouble, trouble, "{shown}");
+            let has = said.hint.as_deref().unwrap();
+            assert!(has.contains(hint), "{shown}: {has}");
+            let starts = has.contains("start the hosts again");
+            assert_eq!(starts, trouble == Trouble::Away, "{shown}: {has}");
+        }
     }
 }

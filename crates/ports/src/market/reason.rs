@@ -343,6 +343,22 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Returns whether it is the contract that is full, spent or over. That says nothing about its host: another would refuse
+    /// the same under such a contract.
+    pub const fn is_of_the_contract(self) -> bool {
+        matches!(
+            self,
+            Self::Ended { .. }
+                | Self::OverHold { .. }
+                | Self::TooManyShards { .. }
+                | Self::OverSize { .. }
+                | Self::PaidToTheEnd { .. }
+                | Self::Unpaid { .. }
+        )
+    }
+}
+
 impl From<TermsError> for Reason {
     fn from(why: TermsError) -> Self {
         match why {
@@ -410,6 +426,16 @@ pub(crate) mod tests {
         ] {
             assert_eq!(reason.is_transient(), transient, "{reason:?}");
             assert_eq!(reason.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn what_a_full_or_spent_contract_refuses_is_not_its_hosts_fault() {
+        let of_the_contract = reasons().filter(|reason| reason.is_of_the_contract());
+        let said: Vec<String> = of_the_contract.map(|reason| reason.to_string()).collect();
+        assert_eq!(said.len(), 6, "{said:?}");
+        for reason in [Reason::DiskFull, Reason::Busy, Reason::UnknownShard, Reason::Overflow] {
+            assert!(!reason.is_of_the_contract(), "{reason}");
         }
     }
 
