@@ -19,6 +19,7 @@ mod meeting;
 mod reading_on;
 mod removing;
 mod restorable;
+mod telling;
 mod unreadable;
 mod waiting;
 

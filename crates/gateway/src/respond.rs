@@ -355,8 +355,14 @@ async fn store<S: Store>(
     let length = content.len() as u64;
     match (object, shared.store.length(object).await?) {
         (_, None) => Ok(shared.store.write(object, content).await?),
-        // It has the same name and so the same content: this is a client that asks again.
-        (Object::Named(..), Some(there)) if there == length => Ok(()),
+        // It has the same name and so the same content: this is a client that asks again. What cannot be had back would be
+        // acknowledged for nothing, and is stored as if it were not there.
+        (Object::Named(..), Some(there)) if there == length => {
+            match shared.store.is_readable(object).await? {
+                true => Ok(()),
+                false => Ok(shared.store.write(object, content).await?),
+            }
+        }
         (Object::Named(..), Some(there)) => {
             Err(own(format!("{object} is there with {there} bytes, and not {length}")))
         }

@@ -95,7 +95,10 @@ pub trait Store: Send + Sync + 'static {
         range: Range<u64>,
     ) -> impl Future<Output = Result<Vec<u8>, StoreError>> + Send;
 
-    /// Stores an object, whose name was checked; when this returns, it is durable.
+    /// Returns whether an object that exists can be had back now, as far as a look shows that costs little.
+    fn is_readable(&self, object: Object) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Stores an object, whose name was checked, also one that exists; when this returns, it is durable.
     fn write(
         &self,
         object: Object,

@@ -344,6 +344,22 @@ impl Store for Market {
         self.get(id(object), range).await
     }
 
+    async fn is_readable(&self, object: Object) -> Result<bool, StoreError> {
+        let object = id(object);
+        let ranges = self.objects().await.objects.telling(object).map_err(told)?;
+        for range in ranges {
+            match self.get(object, range).await {
+                Ok(_) => {}
+                Err(error) if error.trouble == Trouble::Own => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "it is sent again and cannot be had back: it is stored anew");
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     async fn write(&self, object: Object, content: Vec<u8>) -> Result<(), StoreError> {
         if self.agent.usable_set().is_none() {
             return Err(StoreError {

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 pub(crate) struct FolderStore {
@@ -14,6 +14,8 @@ pub(crate) struct FolderStore {
     trouble: Mutex<Option<Trouble>>,
     /// Reads that reach beyond this place fail.
     readable: AtomicU64,
+    /// Whether writes fail.
+    is_full: AtomicBool,
     /// A write begins when it gets a permit of these.
     pub(crate) writes: Semaphore,
 }
@@ -24,7 +26,8 @@ impl FolderStore {
             fs::create_dir_all(root.join(kind)).unwrap();
         }
         let (trouble, readable) = (Mutex::default(), AtomicU64::new(u64::MAX));
-        Self { root: root.to_owned(), trouble, readable, writes: Semaphore::new(1000) }
+        let (is_full, writes) = (AtomicBool::new(false), Semaphore::new(1000));
+        Self { root: root.to_owned(), trouble, readable, is_full, writes }
     }
 
     pub(crate) fn path(&self, object: Object) -> PathBuf {
@@ -49,6 +52,10 @@ impl FolderStore {
 
     pub(crate) fn set_readable(&self, bytes: u64) {
         self.readable.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -93,8 +100,16 @@ impl Store for FolderStore {
             .to_vec())
     }
 
+    async fn is_readable(&self, object: Object) -> Result<bool, StoreError> {
+        let length = self.length(object).await?;
+        Ok(length.is_some_and(|length| length <= self.readable.load(Ordering::Relaxed)))
+    }
+
     async fn write(&self, object: Object, content: Vec<u8>) -> Result<(), StoreError> {
         self.check()?;
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(error(Trouble::Full));
+        }
         self.writes.acquire().await.unwrap().forget();
         fs::write(self.path(object), content).unwrap();
         Ok(())

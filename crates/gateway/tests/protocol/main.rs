@@ -506,6 +506,28 @@ async fn a_store_in_trouble_is_told_of_in_its_words() {
     }
 }
 
+/// What cannot be had back and is sent again is stored anew; what can be is not.
+#[tokio::test]
+async fn nothing_is_taken_as_stored_that_cannot_be_had_back() {
+    let world = World::start().await;
+    for folder in ["data", "keys", "index", "snapshots"] {
+        let name = world.keep(folder, b"content").await;
+        let path = format!("/{folder}/{name}");
+        let written = || 1000 - world.store.writes.available_permits();
+        let before = written();
+        for (readable, writes) in [(7, 0), (6, 1), (7, 1), (0, 2)] {
+            world.store.set_readable(readable);
+            assert_eq!(world.post(&path, b"content").await.status, 200, "{path} {readable}");
+            assert_eq!(written() - before, writes, "{path} {readable}");
+        }
+        // Where it cannot be stored anew, nothing is acknowledged.
+        world.store.set_full(true);
+        assert_eq!(world.post(&path, b"content").await.status, 507, "{path}");
+        world.store.set_full(false);
+        world.store.set_readable(u64::MAX);
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_cannot_be_whole_is_visibly_cut_off() {
     let limits = Limits { piece_bytes: 1000, ..Limits::default() };
