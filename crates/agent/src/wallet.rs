@@ -3,7 +3,7 @@
 use crate::{AgentError, Paid};
 use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId};
-use fondaco_lcp::{Outbox, OutboxError, Request, RequestId, Response, Step};
+use fondaco_lcp::{Outbox, OutboxError, Refusal, Request, RequestId, Response, Step};
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_transport::LcpClient;
@@ -99,19 +99,20 @@ impl Wallet {
     /// intent stays, and [`Wallet::resume`] learns it.
     pub async fn submit(&self, request: Request) -> Result<Response, AgentError> {
         let Some(id) = request.id() else { return self.ask(&request).await };
-        let answered = {
+        let (answered, is_fresh) = {
             let mut inner = self.inner.lock().expect("no panic under this lock");
             inner.check()?;
             let answered = inner.outbox.outcome(id).cloned();
-            if inner.outbox.request(id) != Some(&request) {
+            let is_fresh = inner.outbox.request(id) != Some(&request);
+            if is_fresh {
                 let record = inner.outbox.prepare(request.clone()).map_err(refused)?;
                 inner.append(&record)?;
             }
-            answered
+            (answered, is_fresh)
         };
         match answered {
             Some(response) => accepted(response),
-            None => accepted(self.settle(id, &request).await?),
+            None => accepted(self.settle(id, &request, is_fresh).await?),
         }
     }
 
@@ -156,7 +157,7 @@ impl Wallet {
         };
         let mut in_the_way = None;
         for (id, request) in &pending {
-            match self.settle(*id, request).await {
+            match self.settle(*id, request, false).await {
                 Ok(_) => {}
                 Err(error @ (AgentError::Transport(_) | AgentError::Store(_))) => {
                     return Err(in_the_way.unwrap_or(error));
@@ -186,26 +187,42 @@ impl Wallet {
         inner.append(&record)
     }
 
-    /// An issuer that is away may be restarting; the request carries an id, so asking again is safe.
-    async fn call_patiently(&self, request: &Request) -> Result<Response, AgentError> {
+    /// An issuer that is away may be restarting; the request carries an id, so asking again is safe. Returns the answer, and
+    /// whether it was asked again.
+    async fn call_patiently(&self, request: &Request) -> Result<(Response, bool), AgentError> {
         let mut pauses = PAUSES_SECONDS.into_iter();
+        let mut is_again = false;
         loop {
-            match self.client.call(request).await {
+            match self.client.call_counted(request).await {
+                Ok((response, again)) => return Ok((response, again || is_again)),
                 Err(error) if error.is_transient() => {
                     let Some(seconds) = pauses.next() else { return Err(error.into()) };
                     tracing::info!(%error, "the issuer is away; trying again");
                     tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+                    is_again = true;
                 }
-                done => return Ok(done?),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    async fn settle(&self, id: RequestId, request: &Request) -> Result<Response, AgentError> {
-        let response = self.call_patiently(request).await?;
+    /// Sends a command until there is an answer, and saves that. With `is_fresh`, it was not sent before.
+    async fn settle(
+        &self,
+        id: RequestId,
+        request: &Request,
+        is_fresh: bool,
+    ) -> Result<Response, AgentError> {
+        let (response, is_again) = self.call_patiently(request).await?;
         let mut inner = self.inner.lock().expect("no panic under this lock");
         let record = match inner.outbox.settle(id, &response) {
             Ok(record) => record,
+            // Its key was gone when it was sent first: nobody has done it, and nobody will.
+            Err(OutboxError::NotYet { refusal: Refusal::Rotated { to }, .. })
+                if is_fresh && !is_again || inner.outbox.is_after_rotation(id) =>
+            {
+                inner.outbox.gone(id, to).map_err(refused)?
+            }
             Err(OutboxError::NotYet { refusal, .. }) => return Err(AgentError::Issuer(refusal)),
             Err(error) => {
                 let (peer, what) = (self.client.issuer().entity(), error.to_string());

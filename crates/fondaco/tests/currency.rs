@@ -3,8 +3,10 @@
 mod parts;
 
 use fondaco_codec::Text;
-use fondaco_crypto::{EntityId, SecretKey, parse_entity};
+use fondaco_crypto::{CurrencyId, EntityId, SecretKey, parse_entity};
+use fondaco_lcp::Outbox;
 use fondaco_lcp_wire::{ClientTls, SoapClient, soap::Reply};
+use fondaco_store::{DiskFile, Journal, Kind};
 use fondaco_units::{Amount, Duration, Scale};
 use parts::{failure, world};
 use serde_json::Value;
@@ -29,6 +31,16 @@ async fn holder(world: &World, who: &str, issuer: &str) -> String {
     world.ask(who, ["wallet", "add", issuer, "--trust", "500"]).await.unwrap();
     let shown = world.ask(who, ["identity", "show"]).await.unwrap();
     shown["entity"].as_str().unwrap().to_owned()
+}
+
+/// How many commands of a wallet are without an answer.
+fn pending(world: &World, who: &str, entity: &str, issuer: &str) -> usize {
+    let of = parse_entity(issuer.split('@').next().unwrap()).unwrap();
+    let path = world.home(who).join("agent").join(format!("wallet-{of}"));
+    let mut outbox = Outbox::new(CurrencyId::issued_by(of), parse_entity(entity).unwrap());
+    let kind = Kind::new(*b"wallet\0\0", 1);
+    Journal::open(DiskFile::open(&path).unwrap(), kind, |record| outbox.replay(record)).unwrap();
+    outbox.pending().count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,6 +143,7 @@ async fn two_people_pay_each_other() {
     }
     let again = world.ask("bob", ["wallet", "rotate", "CLR", "--to", "next"]).await.unwrap();
     assert_eq!(again["to"], next);
+    assert_eq!(pending(&world, "bob", &bob, &issuer), 0, "what was refused is not asked for ever");
     world.run_to("bob", ["--identity", "next", "wallet", "close"], 5).await.unwrap();
     let balance = ["--identity", "next", "pay", &alice, "10.90"];
     world.ask("bob", balance).await.unwrap();

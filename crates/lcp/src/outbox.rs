@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! prepare ──► Pending ──┬── settle with an answer, or a refusal that is remembered ──► Settled ──► tell: its owner knows
+//!                       ├── rotate: it was sent once, and only after its key was gone ──► Settled, as refused
 //!                       └── nothing heard, or a transient refusal: still pending; send it again
 //! ```
 //!
@@ -48,8 +49,14 @@ enum Record {
     Prepared { request: Request },
     Settled { id: RequestId, response: Response },
     Told { id: RequestId },
+    Gone { id: RequestId, to: EntityId },
 }
-choice!(Record { 1 => Prepared { request }, 2 => Settled { id, response }, 3 => Told { id } });
+choice!(Record {
+    1 => Prepared { request },
+    2 => Settled { id, response },
+    3 => Told { id },
+    4 => Gone { id, to },
+});
 
 impl Outbox {
     /// Creates the outbox of what `holder` asks the issuer of `currency`. The holder is told by its first key, also after
@@ -109,7 +116,7 @@ impl Outbox {
     /// The command is not of this outbox, the answer cannot be to it, it settles nothing yet, or it is not the
     /// first answer: then the issuer contradicts itself. Nothing changed.
     pub fn settle(&mut self, id: RequestId, response: &Response) -> Result<Vec<u8>, OutboxError> {
-        let intent = self.intents.get_mut(&id).ok_or(OutboxError::Unknown { id })?;
+        let intent = self.intents.get(&id).ok_or(OutboxError::Unknown { id })?;
         if !fits(&intent.request, response) || !is_own_hold(self.currency, &self.keys, id, response)
         {
             return Err(OutboxError::DoesNotFit { id });
@@ -119,6 +126,33 @@ impl Outbox {
         {
             return Err(OutboxError::NotYet { id, refusal: *refusal });
         }
+        self.conclude(id, response)?;
+        Ok(to_record(&Record::Settled { id, response: response.clone() }))
+    }
+
+    /// Takes in that a command was refused since the account has the key `to` now, and that it cannot have been done before:
+    /// it [came after the rotation](Self::is_after_rotation), or was sent once. So it never will be. The record to be saved.
+    /// The same again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// The command is not of this outbox, or was answered before. Nothing changed.
+    pub fn gone(&mut self, id: RequestId, to: EntityId) -> Result<Vec<u8>, OutboxError> {
+        self.conclude(id, &Response::Refused { refusal: Refusal::Rotated { to } })?;
+        Ok(to_record(&Record::Gone { id, to }))
+    }
+
+    /// Returns whether a command was prepared after the account got another key from here, and that is not forgotten.
+    pub fn is_after_rotation(&self, id: RequestId) -> bool {
+        let Some(number) = self.intents.get(&id).map(|intent| intent.number) else { return false };
+        self.intents.values().any(|intent| {
+            intent.number < number && matches!(intent.outcome, Some(Response::Rotated { .. }))
+        })
+    }
+
+    /// Remembers the outcome of a command.
+    fn conclude(&mut self, id: RequestId, response: &Response) -> Result<(), OutboxError> {
+        let intent = self.intents.get_mut(&id).ok_or(OutboxError::Unknown { id })?;
         match &intent.outcome {
             Some(outcome) if outcome == response => {}
             Some(_) => return Err(OutboxError::OtherOutcome { id }),
@@ -133,7 +167,7 @@ impl Outbox {
                 }
             }
         }
-        Ok(to_record(&Record::Settled { id, response: response.clone() }))
+        Ok(())
     }
 
     /// Returns the payments that were made, and of which nobody said that their owner was told. Who was refused and asks
@@ -231,6 +265,7 @@ impl Outbox {
             Record::Prepared { request } => self.prepare(request).map(drop),
             Record::Settled { id, response } => self.settle(id, &response).map(drop),
             Record::Told { id } => self.tell(id).map(drop),
+            Record::Gone { id, to } => self.gone(id, to).map(drop),
         }
     }
 }

@@ -70,6 +70,18 @@ impl LcpClient {
     /// It cannot be reached, or broke off, or said what is no answer, each time. A *command* may have been
     /// executed all the same: ask the same again, under the same id, to learn of it.
     pub async fn call(&self, request: &Request) -> Result<Response, TransportError> {
+        Ok(self.call_counted(request).await?.0)
+    }
+
+    /// Asks as [`call`](Self::call) does; and whether it was sent more than once, so that the answer need not be the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_counted(
+        &self,
+        request: &Request,
+    ) -> Result<(Response, bool), TransportError> {
         let frame = request.to_frame();
         let limit = ANSWER_TIMEOUT + Duration::from_millis(request.wait().milliseconds());
         let mut resends = 0;
@@ -79,7 +91,7 @@ impl LcpClient {
             let asked = ask(&connection, &frame, limit).await;
             unanswered.answered();
             match asked {
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok((response, resends > 0)),
                 Err(error) if resends < RESENDS_MAX && error.is_transient() => {
                     debug!(%error, resends, "asking the issuer again");
                     self.forget(number).await;
