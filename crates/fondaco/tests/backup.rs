@@ -103,6 +103,15 @@ async fn a_life_of_backups() {
         market.world.stop("buyer").await;
         compared.unwrap();
         assert_eq!(fs::read_dir(&to).unwrap().count(), 0, "it is unmounted");
+        // One that is killed leaves what answers nobody, until it is taken away.
+        let mount = ["backup", "mount", "latest", path, "--no-cache"];
+        market.world.start("buyer", mount).await.unwrap();
+        market.world.kill("buyer").await.unwrap();
+        let failed = market.world.run_to("buyer", mount, 1).await.unwrap().pop().unwrap();
+        assert_eq!(failed["hint"], format!("fusermount -u {path}"), "{failed}");
+        if Command::new("fusermount").args(["-u", path]).status().is_ok_and(|it| it.success()) {
+            assert_eq!(fs::read_dir(&to).unwrap().count(), 0, "it is free again");
+        }
     } else {
         not_mounted();
     }

@@ -7,7 +7,9 @@ use market::{Market, market};
 use parts::{compare, failure, world};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -145,6 +147,46 @@ async fn an_empty_folder_is_listed_restored_and_compared() {
     let diff = market.backup("buyer", &["diff", "latest", "latest"]).await;
     assert_eq!(diff.last().unwrap()["changed"], 0);
     market.backup("buyer", &["check", "--read-data"]).await;
+    // What changed is the folder itself.
+    fs::set_permissions(&market.source, Permissions::from_mode(0o750)).unwrap();
+    market.world.run("buyer", market.create_args(&["--survive", "0.9"])).await.unwrap();
+    let diff = market.backup("buyer", &["diff", "latest~1", "latest"]).await;
+    assert_eq!((&diff[0]["path"], &diff[0]["change"]), (&".".into(), &"metadata".into()));
+    assert_eq!(diff.last().unwrap()["changed"], 1, "{diff:?}");
+    market.world.end().await;
+}
+
+/// A name is bytes, and need not be text: it is found by what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_no_text_is_listed_restored_and_compared() {
+    let market = market(4).await;
+    let name = OsStr::from_bytes(b"caf\xe9");
+    let source = market.source.join(name);
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("one"), b"dear all").unwrap();
+    // As it would be shown: another name, and another folder.
+    fs::create_dir(market.source.join("caf\u{fffd}")).unwrap();
+    let create = market.create_args(&["--survive", "0.9"]);
+    market.world.run("buyer", create.clone()).await.unwrap();
+    let run = async |args: &[&OsStr]| {
+        let args = [&[OsStr::new("backup")], args].concat();
+        market.world.run("buyer", args).await.unwrap()
+    };
+    let [ls, restore, latest, to] = ["ls", "restore", "latest", "--to"].map(OsStr::new);
+    let listed = run(&[ls, latest, name]).await;
+    assert_eq!((listed.len(), &listed[0]["path"]), (1, &"one".into()), "{listed:?}");
+    let into = market.world.home("restored");
+    run(&[restore, latest, name, to, into.as_os_str()]).await;
+    compare::compare(&source, &into, None).unwrap();
+    let one = Path::new(name).join("one");
+    let into = market.world.home("only-one");
+    run(&[restore, latest, one.as_os_str(), to, into.as_os_str()]).await;
+    assert_eq!(fs::read(into.join("one")).unwrap(), b"dear all");
+    fs::write(source.join("one"), b"dear all, again").unwrap();
+    market.world.run("buyer", create).await.unwrap();
+    let diff = market.backup("buyer", &["diff", "latest~1", "latest"]).await;
+    let content = |line: &&Value| line["change"] == "content";
+    assert_eq!(diff.iter().find(content).unwrap()["path"], "caf\u{fffd}/one", "{diff:?}");
     market.world.end().await;
 }
 

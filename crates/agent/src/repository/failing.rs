@@ -157,15 +157,15 @@ impl Repo {
         &self,
         repository: &Repository<impl IndexedTree>,
         snapshot: &SnapshotFile,
-        path: &str,
+        path: &Path,
     ) -> Result<Node, AgentError> {
-        repository.node_from_snapshot_and_path(snapshot, path).map_err(|error| {
+        repository.node_from_path(snapshot.tree, path).map_err(|error| {
             let told = error.display_log();
             let is_missing =
                 ["not found in tree", "is not a directory"].iter().any(|word| told.contains(word));
             match self.explain(&error) {
                 AgentError::Repository(_) if is_missing => {
-                    let (snapshot, path) = (short(snapshot), path.to_owned());
+                    let (snapshot, path) = (short(snapshot), path.display().to_string());
                     RepositoryError::NoEntry { snapshot, path }.into()
                 }
                 other => other,

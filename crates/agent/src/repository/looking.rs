@@ -99,7 +99,7 @@ impl Repo {
     pub fn look(
         &self,
         snapshot: &str,
-        inside: Option<&str>,
+        inside: Option<&Path>,
         recursive: bool,
         mut each: impl FnMut(Entry),
     ) -> Result<(), AgentError> {
@@ -136,12 +136,13 @@ impl Repo {
             let (one, other) = (top(&first).map_err(explain)?, top(&second).map_err(explain)?);
             // With several folders in either, only their whole paths tell which is which.
             let are_whole = one == WHOLE || other == WHOLE;
-            let tree = |snapshot: &SnapshotFile, top: &str| {
+            let node = |snapshot: &SnapshotFile, top: &str| {
                 let top = if are_whole { WHOLE } else { top };
-                Ok::<_, AgentError>(self.node(&repository, snapshot, top)?.subtree)
+                self.node(&repository, snapshot, Path::new(top))
             };
-            let (one, other) = (tree(&first, &one)?, tree(&second, &other)?);
-            let mut open = vec![(PathBuf::new(), one, other)];
+            let (one, other) = (node(&first, &one)?, node(&second, &other)?);
+            each_of_top(&one, &other, &mut each);
+            let mut open = vec![(PathBuf::new(), one.subtree, other.subtree)];
             while let Some((at, one, other)) = open.pop() {
                 if one == other {
                     continue;
@@ -221,19 +222,15 @@ fn top_of<'a, T, E>(
 }
 
 /// Returns the path in a snapshot of what is at `inside`, a path below its [`top`].
-pub(super) fn within(top: &str, inside: Option<&str>) -> Result<String, AgentError> {
-    let Some(inside) = inside else { return Ok(top.to_owned()) };
+pub(super) fn within(top: &str, inside: Option<&Path>) -> Result<PathBuf, AgentError> {
+    let mut path = PathBuf::from(top);
+    let Some(inside) = inside else { return Ok(path) };
     // Someone may name the place by the path that it had.
-    let inside = Path::new(inside);
     let below = inside.strip_prefix(top).unwrap_or(inside);
-    let mut path = top.trim_end_matches('/').to_owned();
     for part in below.components() {
         match part {
             Component::CurDir => {}
-            Component::Normal(part) => {
-                path.push('/');
-                path.push_str(&part.to_string_lossy());
-            }
+            Component::Normal(part) => path.push(part),
             Component::RootDir | Component::ParentDir | Component::Prefix(_) => {
                 return Err(AgentError::Invalid {
                     what: format!("{} is not below {top}", inside.display()),
@@ -242,7 +239,16 @@ pub(super) fn within(top: &str, inside: Option<&str>) -> Result<String, AgentErr
             }
         }
     }
-    Ok(if path.is_empty() { WHOLE.to_owned() } else { path })
+    Ok(path)
+}
+
+/// Tells how what was backed up itself differs, and not what is in it: a folder is `.`, a single file has its name.
+fn each_of_top(one: &Node, other: &Node, each: &mut impl FnMut(Difference)) {
+    if let Some(change) = compare(one, other) {
+        let name = other.name();
+        let path = if other.is_dir() { PathBuf::from(".") } else { PathBuf::from(&*name) };
+        each(Difference { path, change, bytes: other.meta.size });
+    }
 }
 
 fn nodes(
@@ -273,6 +279,8 @@ fn compare(old: &Node, new: &Node) -> Option<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
 
     #[test]
     fn the_top_is_the_folder_that_was_backed_up_or_the_whole() {
@@ -300,6 +308,30 @@ mod tests {
         }
     }
 
+    /// One line for each: the permissions and the kind of both; what is told.
+    #[test]
+    fn the_top_has_metadata_of_its_own() {
+        let node = |mode, node_type| {
+            let mut node = Node { name: "top".to_owned(), node_type, ..Node::default() };
+            node.meta.mode = Some(mode);
+            node
+        };
+        let folder = |mode| node(mode, NodeType::Dir);
+        let file = |mode| node(mode, NodeType::File);
+        for (one, other, expected) in [
+            (folder(0o755), folder(0o755), None),
+            (folder(0o755), folder(0o700), Some((".", Change::Metadata))),
+            (file(0o644), file(0o644), None),
+            (file(0o644), file(0o600), Some(("top", Change::Metadata))),
+            (file(0o644), folder(0o644), Some((".", Change::Kind))),
+        ] {
+            let mut told = Vec::new();
+            each_of_top(&one, &other, &mut |difference| told.push(difference));
+            let told = told.first().map(|one| (one.path.to_str().unwrap(), one.change));
+            assert_eq!(told, expected, "{one:?} {other:?}");
+        }
+    }
+
     #[test]
     fn a_path_is_found_below_the_top() {
         // One line for each: the top, what is asked for, and where it is; nothing if it cannot be.
@@ -316,8 +348,11 @@ mod tests {
             (WHOLE, Some("../c"), None),
         ];
         for (top, inside, expected) in table {
-            let found = within(top, inside).ok();
-            assert_eq!(found.as_deref(), expected, "{top}, {inside:?}");
+            let found = within(top, inside.map(Path::new)).ok();
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{top}, {inside:?}");
         }
+        let name = OsStr::from_bytes(b"c\xff");
+        let found = within("/a/b", Some(Path::new(name))).unwrap();
+        assert_eq!(found.as_os_str().as_bytes(), b"/a/b/c\xff");
     }
 }

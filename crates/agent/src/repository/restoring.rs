@@ -39,7 +39,7 @@ impl Repo {
     pub fn restore(
         &self,
         snapshot: &str,
-        inside: Option<&str>,
+        inside: Option<&Path>,
         place: &Place,
     ) -> Result<RestoreReport, AgentError> {
         let explain = |error: Box<RusticError>| self.explain(&error);

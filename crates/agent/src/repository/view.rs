@@ -106,7 +106,7 @@ impl std::fmt::Debug for View {
 
 impl Repo {
     /// Opens a snapshot to be looked into: all of it, or what is at `inside`.
-    pub fn view(self, snapshot: &str, inside: Option<&str>) -> Result<View, AgentError> {
+    pub fn view(self, snapshot: &str, inside: Option<&Path>) -> Result<View, AgentError> {
         let explain = |error: Box<RusticError>| self.explain(&error);
         let (repository, node) = self.guard(|| {
             let repository = self.opened()?.to_indexed().map_err(explain)?;

@@ -8,6 +8,7 @@ use crate::screen::{printable, say};
 use fondaco_agent::{Change, Difference, Entry, EntryKind, SnapshotInfo};
 use fondaco_units::Bytes;
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) async fn list(home: &Home, args: ReadArgs, json: bool) -> Result<(), Failure> {
@@ -45,7 +46,9 @@ pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Fail
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     blocking(move || {
-        repo.look(&snapshot, path.as_deref(), recursive, |entry| say(&line_of_entry(&entry, json)))
+        repo.look(&snapshot, path.as_deref().map(Path::new), recursive, |entry| {
+            say(&line_of_entry(&entry, json))
+        })
     })
     .await
 }

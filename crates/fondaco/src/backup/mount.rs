@@ -15,6 +15,7 @@ use fuser::{
 use serde_json::json;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<(), Failure> {
     let MountArgs { snapshot, folder, path, renew, read } = args;
     let allowance = Reading::allowed(home, "mount", renew.as_deref())?;
-    let is_folder = std::fs::metadata(&folder).map_err(|error| io("mount on", &folder, &error))?;
+    let is_folder = std::fs::metadata(&folder).map_err(|error| unusable(&folder, &error))?;
     if !is_folder.is_dir() {
         return Err(Failure::new(format!("{} is not a folder", folder.display()))
             .code(Code::Usage)
@@ -42,7 +43,7 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
     let reading = Reading::new(home, agent, "mount", allowance, json);
     // No bars: who reads in the folder does not look here.
     let repo = reading.repo(&objects, read.no_cache, true);
-    let view = in_thread(move || repo.view(&snapshot, path.as_deref())).await?;
+    let view = in_thread(move || repo.view(&snapshot, path.as_deref().map(Path::new))).await?;
     let view = view.map_err(|error| reading.ended(error))?;
     let mut config = Config::default();
     config.mount_options = vec![
@@ -75,6 +76,16 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
     ended
         .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
         .map_err(|error| io("unmount", &folder, &error).hint("close what is open there"))
+}
+
+/// Says why nothing can be mounted on a folder. What a mount leaves there that was killed answers nobody, and stays.
+fn unusable(folder: &Path, error: &std::io::Error) -> Failure {
+    if error.kind() != std::io::ErrorKind::NotConnected {
+        return io("mount on", folder, error);
+    }
+    let folder = folder.display();
+    Failure::new(format!("what was mounted on {folder} was killed, and is still mounted there"))
+        .hint(format!("fusermount -u {folder}"))
 }
 
 /// A view, as the kernel asks for it.
@@ -228,5 +239,21 @@ impl Filesystem for Mounted {
             }
         }
         reply.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_that_was_killed_can_be_taken_away() {
+        // As the system says it: 107 is ENOTCONN, 13 is EACCES.
+        for (number, is_dead) in [(107, true), (13, false)] {
+            let failure = unusable(Path::new("/a/b"), &std::io::Error::from_raw_os_error(number));
+            let hint = failure.what_to_do().unwrap_or_default();
+            assert_eq!(hint == "fusermount -u /a/b", is_dead, "{hint}");
+            assert_eq!(failure.what().contains("was killed"), is_dead, "{}", failure.what());
+        }
     }
 }
