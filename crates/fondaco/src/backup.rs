@@ -29,7 +29,7 @@ use crate::entities::address;
 use crate::failure::{Code, Failure};
 use crate::home::{Home, WalletConfig};
 use crate::offers::HOST_HINT;
-use crate::screen::{Bars, say};
+use crate::screen::{Bars, Spent, say};
 use crate::seeking::{seek, tell_named, will_tell};
 use fondaco_agent::delegate::Entrusted;
 use fondaco_agent::{Agent, AgentError, ContractStatus, Money, Objects, Repo, Seek};
@@ -127,11 +127,7 @@ fn repo(home: &Home, agent: &Agent, objects: &Arc<Objects>, no_cache: bool, json
 }
 
 /// Returns what tells how much this command has signed for so far; money of several currencies is not added up.
-fn spent(
-    home: &Home,
-    agent: &Agent,
-    objects: &Arc<Objects>,
-) -> Arc<dyn Fn() -> String + Send + Sync> {
+fn spent(home: &Home, agent: &Agent, objects: &Arc<Objects>) -> Spent {
     let issuers: std::collections::BTreeSet<_> = agent.book().read(|book| {
         let of = objects.sessions().keys().filter_map(|&contract| book.contract(contract));
         of.map(|record| record.terms.prices.currency.issuer()).collect()
@@ -142,9 +138,9 @@ fn spent(
         _ => None,
     };
     let objects = Arc::clone(objects);
-    Arc::new(move || match &currency {
-        Some(currency) => currency.show(objects.spent()),
-        None => String::new(),
+    Arc::new(move || {
+        let currency = currency.as_ref()?;
+        Some((currency.plain(objects.spent()), currency.symbol.clone()))
     })
 }
 

@@ -202,7 +202,8 @@ pub(crate) enum IssuerCommand {
         /// What a full handshake of the protocol of 2003 costs; resumed sessions are free
         #[arg(long, default_value = "0")]
         full_handshake_fee: String,
-        /// The least that the first transfer to a key must bring, so that accounts cost their makers something
+        /// The least that the first transfer to a key must bring, so that accounts cost their makers something; what you mint
+        /// yourself may be less
         #[arg(long, default_value = "0")]
         account_reserve: String,
     },
@@ -653,7 +654,7 @@ pub(crate) struct ResticArgs {
     #[arg(long, value_name = "SYMBOL")]
     pub(crate) currency: Option<String>,
     /// How many epochs new contracts last
-    #[arg(long, default_value_t = 1, value_name = "EPOCHS")]
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: u32,
     #[command(flatten)]
     pub(crate) trust: crate::trust::TrustArgs,

@@ -341,8 +341,12 @@ impl CurrencyConfig {
     }
 
     pub(crate) fn show(&self, amount: Amount) -> String {
-        let scale = Scale::new(self.decimals).unwrap_or_default();
-        format!("{} {}", scale.show(amount), self.symbol)
+        format!("{} {}", self.plain(amount), self.symbol)
+    }
+
+    /// The same without its symbol, as JSON has it.
+    pub(crate) fn plain(&self, amount: Amount) -> String {
+        Scale::new(self.decimals).unwrap_or_default().show(amount).to_string()
     }
 }
 

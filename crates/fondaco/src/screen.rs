@@ -1,6 +1,7 @@
 //! What a person sees: lines on standard output, progress and complaints on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
+use crate::home::CurrencyConfig;
 use fondaco_agent::progress::{Progress, Quiet, Stage};
 use fondaco_units::{Amount, Bytes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -94,8 +95,8 @@ pub(crate) fn complain(line: &str) {
 /// How long lines of progress in JSON are apart.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
-/// Tells what was spent so far, or nothing.
-type Spent = Arc<dyn Fn() -> String + Send + Sync>;
+/// Tells what was spent so far, and the symbol of its currency; or nothing.
+pub(crate) type Spent = Arc<dyn Fn() -> Option<(String, String)> + Send + Sync>;
 
 /// Shows progress with rate, time left and money spent: as a bar on a terminal, as a line of JSON each second, and as
 /// nothing elsewhere.
@@ -112,13 +113,13 @@ impl Bars {
     }
 
     /// Shows of the money what the work tells.
-    pub(crate) fn told(
-        json: bool,
-        show: impl Fn(Amount) -> String + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub(crate) fn told(json: bool, currency: CurrencyConfig) -> Arc<Self> {
         let told = Arc::new(AtomicU64::new(0));
         let heard = Arc::clone(&told);
-        let spent: Spent = Arc::new(move || show(Amount::new(heard.load(Ordering::Relaxed))));
+        let spent: Spent = Arc::new(move || {
+            let spent = Amount::new(heard.load(Ordering::Relaxed));
+            Some((currency.plain(spent), currency.symbol.clone()))
+        });
         Arc::new(Self { json, spent, told })
     }
 
@@ -126,7 +127,8 @@ impl Bars {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let spent = Arc::clone(&self.spent);
         let write = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
-            let _ = to.write_str(&spent());
+            let spent = spent().map(|(sum, symbol)| format!("{sum} {symbol}"));
+            let _ = to.write_str(&spent.unwrap_or_default());
         };
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style.with_key("spent", write));
@@ -235,9 +237,10 @@ impl Stage for Lines {
         let all = self.all.load(Ordering::Relaxed);
         let rate = done as f64 / self.began.elapsed().as_secs_f64();
         let left = all.checked_sub(done).filter(|_| rate > 0.0).map(|left| left as f64 / rate);
+        let (spent, currency) = (self.spent)().unzip();
         let line = serde_json::json!({
             "event": "progress", "what": self.title, "done": done, "bytes": all, "bytes_per_second": rate.round(),
-            "seconds_left": left.map(f64::round), "spent": (self.spent)(),
+            "seconds_left": left.map(f64::round), "spent": spent, "currency": currency,
         });
         say(&line.to_string());
     }

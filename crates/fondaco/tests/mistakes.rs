@@ -81,6 +81,7 @@ fn mistakes_are_named() {
         (&["pay", hex, "10"], 3, "no currency"),
         (&["backup", "create", folder, "--budget", "5 CLR/year"], 2, "5 CLR/month"),
         (&["backup", "create", folder, "--epochs", "0"], 2, "0 is not in"),
+        (&["gateway", "restic", "--size", "1G", "--epochs", "0"], 2, "0 is not in"),
         (&["backup", "restore", "latest", "--to", folder], 1, "nothing was backed up"),
         (&["backup", "ls", "latest"], 1, "nothing was backed up"),
         (&["backup", "diff", "latest", "latest"], 1, "nothing was backed up"),

@@ -170,8 +170,7 @@ impl Round<'_> {
             let known = agent.book().read(Book::holds_before);
             let done = {
                 let wallet = open_wallet(home, currency).await?;
-                let shown = currency.clone();
-                let progress = Bars::told(*json, move |amount| shown.show(amount));
+                let progress = Bars::told(*json, currency.clone());
                 agent.repair(objects, &wallet, &hosts, &health, limit, &*progress).await
             };
             let held = agent.book().read(|book| book.held_since(&known));
