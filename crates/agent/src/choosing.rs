@@ -17,7 +17,7 @@ use std::net::IpAddr;
 mod durability;
 mod slot;
 
-pub use durability::Durability;
+pub use durability::{Durability, probability};
 pub(crate) use slot::{Ranked, Ranking, Rest, kept, rank};
 
 use fondaco_contract::{Label, PriceList};

@@ -27,7 +27,7 @@
 
 use crate::auditing::{Audited, Kind, Outcome};
 use crate::book::{Book, ContractRecord, Event, For, ObjectId, ObjectRecord, Stage};
-use crate::choosing::{Durability, Records, Rest, kept};
+use crate::choosing::{Durability, Records, Rest, kept, probability};
 use crate::objects::{Objects, is_transient, put_patiently};
 use crate::opening::{OpenedSlot, SLACK, SlotWish, size_max as room};
 use crate::progress::{Progress, Quiet};
@@ -202,6 +202,27 @@ pub struct Repaired {
     pub held: Amount,
 }
 
+/// Says which slots went to hosts that are the safest and not safe enough, if an object survives with less than was promised.
+fn short_of_promise<'a>(
+    slots: impl Iterator<Item = &'a Replaced>,
+    promised: Option<f64>,
+    survive: f64,
+) -> Vec<String> {
+    let Some(promised) = promised.filter(|promised| survive < *promised) else {
+        return Vec::new();
+    };
+    let of = |one: &Replaced| {
+        format!(
+            "slot {} went to {}…, the safest of all that were asked: an object survives an epoch with {} now, and \
+             {promised} was asked for",
+            one.index,
+            one.to.short(),
+            probability(survive)
+        )
+    };
+    slots.map(of).collect()
+}
+
 /// A slot that is being repaired.
 struct Slot {
     index: u8,
@@ -354,7 +375,7 @@ impl Agent {
         };
         self.heed_budget(wallet, budget).await;
         let before = self.book.read(Book::holds_before);
-        let mut slots = Vec::new();
+        let (mut slots, mut short) = (Vec::new(), Vec::new());
         for (&index, &contract) in &health.begun {
             slots.extend(Slot::resumed(index, contract, objects));
         }
@@ -363,7 +384,7 @@ impl Agent {
             let left = budget.map(|budget| budget.saturating_sub(held));
             let taken = slots.iter().map(|slot| (slot.index, slot.contract)).collect();
             let opened = self.open_for(objects, wallet, hosts, (health, &taken), lost, left).await;
-            let OpenedSlot { record, short_of_promise } = match opened {
+            let OpenedSlot { record, is_short_of_promise } = match opened {
                 Ok(opened) => opened,
                 // Those that there are hosts for are better than none.
                 Err(error @ AgentError::Placement { .. }) if !slots.is_empty() => {
@@ -376,12 +397,8 @@ impl Agent {
             repaired.opening = add(repaired.opening, record.terms.prices.open);
             repaired.held = add(repaired.held, record.hold_max);
             let (set, index, contract) = (health.set, lost.index, record.terms.id());
-            if let (Some(survive), Some(promised)) = (short_of_promise, health.promised) {
-                repaired.notes.push(format!(
-                    "slot {index} goes to {}…, the safest of all that were asked: an object then survives an epoch with \
-                     {survive:.6}, and {promised} was asked for",
-                    record.terms.prices.provider.short()
-                ));
+            if is_short_of_promise {
+                short.push(index);
             }
             self.book.record(&Event::SlotIntended { set, index, contract })?;
             let session = self.book.read(|book| self.session_in(book, contract, &record));
@@ -408,6 +425,9 @@ impl Agent {
         let (lost, set) = (lost.collect(), (health.set, health.code));
         repaired.durability =
             self.book.read(|book| Durability::of_set(book, &Records::of(book), set, &lost))?;
+        // Not before: what was feared of a slot while others were empty is not what is true of the set now.
+        let short = repaired.replaced.iter().filter(|one| short.contains(&one.index));
+        repaired.notes = short_of_promise(short, health.promised, repaired.durability.survive);
         Ok(repaired)
     }
 
@@ -693,6 +713,30 @@ mod tests {
             [(1, 1, 1), (1, 2, 1), (2, 3, 2), (2, 4, 3), (2, 5, 3), (10, 30, 20), (40, 80, 60)];
         for (k, n, expected) in table {
             assert_eq!(threshold(Code::new(k, n).unwrap()), expected, "{k} of {n}");
+        }
+    }
+
+    /// One line for each: what was promised, what it came to; what is said, with the figure that the report shows.
+    #[test]
+    fn a_note_has_the_durability_of_the_set_as_it_is() {
+        let provider = EntityId::from_bytes([1; 32]);
+        let slot = Replaced {
+            index: 2,
+            from: provider,
+            why: "it was lost".to_owned(),
+            to: provider,
+            contract: terms(1).id(),
+        };
+        for (promised, survive, expected) in [
+            (None, 0.5, None),
+            (Some(0.999), 0.9995, None),
+            (Some(0.999), 0.999, None),
+            (Some(0.9999), 0.998_412, Some("an epoch with 0.9984 now, and 0.9999 was asked for")),
+        ] {
+            let said = short_of_promise([&slot].into_iter(), promised, survive);
+            assert_eq!(said.len(), usize::from(expected.is_some()), "{said:?}");
+            assert!(said.iter().all(|one| one.starts_with("slot 2 went to ")), "{said:?}");
+            assert!(said.iter().all(|one| one.contains(expected.unwrap())), "{said:?}");
         }
     }
 

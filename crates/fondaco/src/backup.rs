@@ -32,7 +32,7 @@ use crate::offers::HOST_HINT;
 use crate::screen::{Bars, Spent, say};
 use crate::seeking::{seek, tell_named, will_tell};
 use fondaco_agent::delegate::Entrusted;
-use fondaco_agent::{Agent, AgentError, ContractStatus, Money, Objects, Repo, Seek};
+use fondaco_agent::{Agent, AgentError, ContractStatus, Money, Objects, Repo, Seek, probability};
 use fondaco_contract::Bill;
 use fondaco_store::SystemClock;
 use fondaco_units::{Amount, Duration};
@@ -167,16 +167,6 @@ pub(crate) fn say_progress(json: bool, what: &str) {
     } else {
         say(what);
     }
-}
-
-/// Shows a probability with as many nines as it has, and two digits more.
-fn probability(survive: f64) -> String {
-    let (mut digits, mut rest) = (2, 1.0 - survive);
-    while rest < 0.1 && digits < 15 {
-        rest *= 10.0;
-        digits += 1;
-    }
-    format!("{survive:.digits$}")
 }
 
 /// Turns what is paid in a span into what is paid in a month.

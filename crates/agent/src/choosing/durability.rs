@@ -79,6 +79,16 @@ impl Durability {
     }
 }
 
+/// Shows a probability with as many nines as it has, and two digits more.
+pub fn probability(survive: f64) -> String {
+    let (mut digits, mut rest) = (2, 1.0 - survive);
+    while rest < 0.1 && digits < 15 {
+        rest *= 10.0;
+        digits += 1;
+    }
+    format!("{survive:.digits$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,8 +35,8 @@ pub(crate) struct SlotWish<'a> {
 pub(crate) struct OpenedSlot {
     /// It.
     pub(crate) record: ContractRecord,
-    /// How surely an object survives an epoch with it, if that is less than was promised.
-    pub(crate) short_of_promise: Option<f64>,
+    /// Whether it is the safest, and the set with it less durable than was promised.
+    pub(crate) is_short_of_promise: bool,
 }
 
 impl Opening<'_> {
@@ -87,7 +87,7 @@ impl Opening<'_> {
         for (index, why) in out {
             passed_over.push((offers[index].list.prices.provider, why));
         }
-        for Ranked { index, survive, is_as_promised } in fit {
+        for Ranked { index, is_as_promised, .. } in fit {
             let offer = &offers[index];
             let prices = offer.list.prices;
             let epochs = epochs_of(&prices);
@@ -128,8 +128,7 @@ impl Opening<'_> {
             match self.complete(&record).await {
                 Ok(()) => {
                     record.stage = Stage::Open;
-                    let short_of_promise = (!is_as_promised).then_some(survive);
-                    return Ok(Ok(OpenedSlot { record, short_of_promise }));
+                    return Ok(Ok(OpenedSlot { record, is_short_of_promise: !is_as_promised }));
                 }
                 Err(Blame::Host(error)) => pass_over(error.to_string()),
                 Err(Blame::Other(error)) => return Err(error),
