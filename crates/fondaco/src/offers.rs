@@ -1,5 +1,7 @@
 //! `fondaco offers`, and how a buyer finds hosts: ask brokers, and say what they said.
 
+mod unfit;
+
 use crate::cli::{FindArgs, OffersArgs};
 use crate::endpoints;
 use crate::entities::address;
@@ -116,7 +118,7 @@ impl Whereabouts {
         Seek { hosts, brokers: self.brokers.clone(), told }
     }
 
-    /// Returns the hosts that are known, and those that brokers tell of, for `wish`.
+    /// Returns the hosts that are known, and those that brokers tell of, for `wish`; where these tell of none, that fails.
     pub(crate) async fn find(
         &self,
         agent: &Agent,
@@ -124,15 +126,36 @@ impl Whereabouts {
         wish: &Wish,
         json: bool,
     ) -> Result<Vec<Address>, Failure> {
+        self.find_any(agent, currency, wish, (json, false)).await
+    }
+
+    /// The same for who has hosts already and can do without others.
+    pub(crate) async fn find_more(
+        &self,
+        agent: &Agent,
+        currency: &CurrencyConfig,
+        wish: &Wish,
+        json: bool,
+    ) -> Result<Vec<Address>, Failure> {
+        self.find_any(agent, currency, wish, (json, true)).await
+    }
+
+    async fn find_any(
+        &self,
+        agent: &Agent,
+        currency: &CurrencyConfig,
+        wish: &Wish,
+        (json, may_be_none): (bool, bool),
+    ) -> Result<Vec<Address>, Failure> {
         let asked = (wish, self.regions.as_slice());
         let hosts = find(agent, &self.brokers, currency, &self.hosts, asked, json).await?;
         if !hosts.is_empty() {
             return Ok(hosts);
         }
         if self.missed.is_empty() {
-            return match self.for_an_epoch(agent, currency, wish).await {
-                0 => Ok(hosts),
-                count => Err(none_so_long(wish.epochs, count)),
+            return match self.brokers.is_empty() || may_be_none {
+                true => Ok(hosts),
+                false => Err(self.unfit(agent, currency, wish).await?),
             };
         }
         let missed = self.missed.iter();
@@ -142,27 +165,6 @@ impl Whereabouts {
             .code(Code::Unreachable)
             .hint(NOT_THERE_HINT))
     }
-}
-
-impl Whereabouts {
-    /// Returns how many hosts brokers tell of that would take a contract of one epoch, where more were wanted.
-    async fn for_an_epoch(&self, agent: &Agent, currency: &CurrencyConfig, wish: &Wish) -> usize {
-        if wish.epochs <= 1 || self.brokers.is_empty() {
-            return 0;
-        }
-        let Ok(issuer) = currency.issuer() else { return 0 };
-        let (id, short) = (CurrencyId::issued_by(issuer.entity()), Wish { epochs: 1, ..*wish });
-        agent.discover(&self.brokers, id, &short, &self.regions).await.0.len()
-    }
-}
-
-/// Says that hosts were found, and none of them takes so long a contract.
-fn none_so_long(epochs: u32, count: usize) -> Failure {
-    let hosts = counted(count, "host");
-    let takes = if count == 1 { "does not take" } else { "do not take" };
-    Failure::new(format!("{hosts} would do, and {takes} contracts of {epochs} epochs"))
-        .code(Code::NotFound)
-        .hint("lower --epochs, and renew later with `fondaco contracts renew`")
 }
 
 /// Returns the hosts and brokers that are named or known, and remembers nothing.

@@ -323,6 +323,13 @@ async fn one_operator_gets_only_so_many_shards_and_a_region_is_chosen() {
     let region = ["--region", "us-east"];
     let of_region = [&["offers", "--broker", &broker][..], &region].concat();
     assert_eq!(market.world.run("buyer", of_region).await.unwrap().len(), 4);
+    // Where nobody stands, and where nobody is paid so, it is said which brokers were asked, and what did not fit.
+    let nowhere = [&create[..], &["--region", "eu-north"]].concat();
+    let refused = market.world.run_to("buyer", nowhere, 3).await.unwrap().pop().unwrap();
+    let told = refused["error"].as_str().unwrap();
+    assert!(told.contains("7 hosts would do") && told.contains("eu-north"), "{refused}");
+    assert!(told.contains(&format!("asked: {}", &broker[..11])), "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains("--region"), "{refused}");
     let here = [&create[..], &["--region", "eu-south"]].concat();
     let lines = market.world.run("buyer", here).await.unwrap();
     let found = lines.iter().find(|line| line["event"] == "found").unwrap();

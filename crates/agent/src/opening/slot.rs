@@ -87,7 +87,7 @@ impl Opening<'_> {
         for (index, why) in out {
             passed_over.push((offers[index].list.prices.provider, why));
         }
-        for Ranked { index, is_as_promised, .. } in fit {
+        for Ranked { index, survive, is_as_promised } in fit {
             let offer = &offers[index];
             let prices = offer.list.prices;
             let epochs = epochs_of(&prices);

@@ -165,7 +165,7 @@ impl Round<'_> {
             let Self { home, whereabouts, agent, objects, json, .. } = self;
             // Each host is asked for its room and its prices again.
             let wish = Wish { bytes: Bytes::ZERO, survive: 0.0, epochs: 1, budget: None };
-            let hosts = whereabouts.find(agent, currency, &wish, *json).await?;
+            let hosts = whereabouts.find_more(agent, currency, &wish, *json).await?;
             let before = Sums::of(objects);
             let known = agent.book().read(Book::holds_before);
             let done = {
