@@ -10,8 +10,10 @@ use crate::screen::say;
 use crate::sell::{HostToml, host_toml};
 use fondaco_agent::Balance;
 use fondaco_agent::posting::Told;
+use fondaco_lcp::Refusal;
+use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_ports::{Address, Clock as _};
-use fondaco_storage_host::{HostService, HostWatch, Overview, Report, ServiceError};
+use fondaco_storage_host::{HostService, HostWatch, Overview, Report, ServiceError, Waits};
 use fondaco_store::{FileError, SystemClock};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,7 @@ struct Status {
     address: String,
     peers: u64,
     contracts: Contracts,
+    waiting: Waiting,
     reads: u64,
     read_bytes: u64,
     last_read: Option<u64>,
@@ -54,6 +57,40 @@ struct Status {
     proofs: u64,
     last_proof: Option<u64>,
     standing: Option<Standing>,
+}
+
+/// Vouchers of ended contracts that the issuer does not take yet.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    vouchers: u64,
+    /// Why one of them is not taken.
+    why: Option<String>,
+    /// Of less than this the issuer opens no account, if that is why.
+    reserve: Option<u64>,
+}
+
+impl Waiting {
+    fn of(waits: &Waits) -> Self {
+        let reserve = match waits.why {
+            Some(Refusal::Ledger { refusal: LedgerRefusal::UnderReserve { reserve, .. } }) => {
+                Some(reserve.get())
+            }
+            _ => None,
+        };
+        let why = waits.why.map(|why| why.to_string());
+        Self { vouchers: waits.vouchers, why, reserve }
+    }
+
+    /// Says why, with sums as `money` writes them.
+    fn words(&self, money: impl Fn(u64) -> String) -> Option<String> {
+        match self.reserve {
+            Some(reserve) => {
+                Some(format!("the issuer opens no account for less than {}", money(reserve)))
+            }
+            None => self.why.clone(),
+        }
+    }
 }
 
 /// Where the service stood among the others when they were looked at last.
@@ -126,14 +163,25 @@ impl Contracts {
 
 impl Status {
     fn of(report: &Report, address: &Address, standing: Option<Standing>) -> Self {
-        let Report { now, up_since, overview, counts, lost, parked, disk_free, reserve, peers } =
-            report;
+        let Report {
+            now,
+            up_since,
+            overview,
+            counts,
+            lost,
+            parked,
+            waits,
+            disk_free,
+            reserve,
+            peers,
+        } = report;
         Self {
             now: now.milliseconds(),
             up_since: up_since.milliseconds(),
             address: address.to_string(),
             peers: *peers,
             contracts: Contracts::of(overview),
+            waiting: Waiting::of(waits),
             reads: counts.reads,
             read_bytes: counts.read_bytes.get(),
             last_read: counts.last_read.map(Timestamp::milliseconds),
@@ -280,7 +328,8 @@ fn as_json(
             "available": balance.as_ref().map(|balance| money(balance.available.get())),
             "held": balance.as_ref().map(|balance| money(balance.held.get())),
             "unposted": money(contracts.unposted), "paid": money(contracts.paid),
-            "next_posting": moment(contracts.next_posting),
+            "next_posting": moment(contracts.next_posting), "waiting": status.waiting.vouchers,
+            "waiting_why": status.waiting.words(|units| currency.show(Amount::new(units))),
         },
         "contracts": {
             "open": contracts.open, "ending": contracts.ending,
@@ -341,6 +390,9 @@ fn show(
     let posting =
         contracts.next_posting.map_or(String::new(), |at| format!("; the next by {}", moment(at)));
     say(&format!("           {} in vouchers not posted yet{posting}", money(contracts.unposted)));
+    if let Some(why) = status.waiting.words(money) {
+        say(&format!("           {} of them wait: {why}", status.waiting.vouchers));
+    }
     let ends =
         contracts.ends_first.map_or(String::new(), |at| format!("; the first ends {}", moment(at)));
     say(&format!("Contracts  {} open, of {} buyers{ends}", contracts.open, contracts.buyers));

@@ -24,4 +24,4 @@ pub use host::{
     Answer, Begun, Closing, Host, HostConfig, Opening, Overview, PROOFS_PER_EPOCH_MAX, ProvePlan,
     ProveShard, PutId, ReadPlan, Settle, Stepped,
 };
-pub use service::{Counts, HostService, HostWatch, Report, ServiceError};
+pub use service::{Counts, HostService, HostWatch, Report, ServiceError, Waits};

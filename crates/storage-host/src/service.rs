@@ -22,8 +22,10 @@ mod money;
 mod proving;
 mod report;
 mod shards;
+mod waiting;
 
 pub use report::{Counts, HostWatch, Report};
+pub use waiting::Waits;
 
 use crate::board::PriceBoard;
 use crate::{Answer, Event, Host, HostConfig, Opening, Overview, ReplayError};
@@ -160,6 +162,8 @@ struct State {
     parked: BTreeMap<shards::Key, shards::Parked>,
     /// Shards that are paid for, and were not on the disk when somebody looked.
     lost: BTreeSet<ShardId>,
+    /// Vouchers that the issuer does not take yet.
+    waiting: waiting::Waiting,
     counts: Counts,
 }
 
@@ -298,6 +302,7 @@ impl HostService {
             peers: Shares::default(),
             parked: BTreeMap::new(),
             lost: lost.into_iter().collect(),
+            waiting: waiting::Waiting::default(),
             counts: Counts::default(),
         };
         let shared = Arc::new(Shared {

@@ -1,16 +1,18 @@
 //! Getting the money: asking the issuer for holds, and posting vouchers when contracts end.
 
 use super::shards::REMOVAL_PAUSE;
+use super::waiting::earned;
 use super::{Shared, block_in_place, wait};
 use crate::{Closing, Settle};
 use fondaco_contract::ContractId;
 use fondaco_crypto::Digest;
 use fondaco_lcp as lcp;
-use fondaco_ledger::{Hold, HoldId, HoldState};
+use fondaco_ledger::{Hold, HoldId, Refusal};
 use fondaco_ports::market::{Reason, Response};
 use fondaco_units::Amount;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
 
 /// A round of settling under way.
 struct Round<'a>(&'a AtomicBool);
@@ -26,10 +28,14 @@ impl Shared {
     pub(super) async fn ask_hold(&self, hold: HoldId) -> Result<Option<Hold>, Reason> {
         match self.issuer.call(&lcp::Request::HoldInfo { hold }).await {
             Ok(lcp::Response::HoldInfo { info }) => Ok(Some(info)),
-            Ok(lcp::Response::Refused { refusal }) if refusal.is_transient() => {
+            Ok(lcp::Response::Refused {
+                refusal: lcp::Refusal::Ledger { refusal: Refusal::UnknownHold { .. } },
+            }) => Ok(None),
+            // Whatever else it says, it has not said that there is none.
+            Ok(other) => {
+                tracing::warn!(?other, "the issuer does not tell of a hold");
                 Err(Reason::IssuerUnreachable)
             }
-            Ok(_) => Ok(None),
             Err(error) => {
                 tracing::warn!(%error, "the issuer cannot be asked");
                 Err(Reason::IssuerUnreachable)
@@ -54,7 +60,9 @@ impl Shared {
         let due = {
             let mut state = self.lock();
             state.host.forget(now);
-            state.host.due(now)
+            let mut due = state.host.due(now);
+            due.retain(|contract| !state.waiting.is_early(*contract, Instant::now()));
+            due
         };
         for contract in due {
             let closing = self.lock().host.close_due(now, contract);
@@ -67,7 +75,7 @@ impl Shared {
     }
 
     /// Gets the money of a contract that has ended. A hold is closed once, whatever the command is called: asked again,
-    /// after a crash too, the issuer says how it was closed.
+    /// after a crash too, the issuer says how it was closed. While it is open nothing is lost, whatever the issuer refuses.
     pub(super) async fn settle(&self, contract: ContractId, closing: Closing) -> Option<Response> {
         self.lock().give_up_of(contract);
         let durable = closing.event.map(|event| self.lock().save(event));
@@ -87,6 +95,9 @@ impl Shared {
             }
         };
         let unreachable = Some(Response::Refused { reason: Reason::IssuerUnreachable });
+        if self.lock().waiting.is_early(contract, Instant::now()) {
+            return unreachable;
+        }
         let paid = match self.issuer.call(&request).await {
             Err(error) => {
                 tracing::warn!(%contract, %error, "the issuer cannot be reached; the voucher will be posted later");
@@ -96,15 +107,26 @@ impl Shared {
             Ok(lcp::Response::HoldVoided { .. }) => Amount::ZERO,
             Ok(lcp::Response::Refused { refusal }) if refusal.is_transient() => return unreachable,
             // Refused for good: what the issuer says of the hold is what this contract earned.
-            Ok(other) => match self.ask_hold(hold).await {
-                Err(_) => return unreachable,
-                Ok(Some(Hold { state: HoldState::Posted { paid }, .. })) => paid,
-                Ok(_) => {
-                    tracing::error!(%contract, ?other, "the hold of a contract was lost");
-                    Amount::ZERO
+            Ok(lcp::Response::Refused { refusal }) => {
+                let Ok(info) = self.ask_hold(hold).await else { return unreachable };
+                let Some(paid) = earned(info.as_ref()) else {
+                    let is_new = self.lock().waiting.refused(contract, refusal, Instant::now());
+                    if is_new {
+                        tracing::warn!(%contract, %refusal, "a voucher waits: its hold is open, and it is not taken yet");
+                    }
+                    return unreachable;
+                };
+                if paid.is_zero() {
+                    tracing::error!(%contract, %refusal, "the hold of a contract was lost");
                 }
-            },
+                paid
+            }
+            Ok(other) => {
+                tracing::error!(%contract, ?other, "the issuer answers something else");
+                return unreachable;
+            }
         };
+        self.lock().waiting.done(contract);
         self.decide(|host| host.close_finish(contract, paid)).await
     }
 

@@ -1,6 +1,6 @@
 //! How the service fares, for its owner.
 
-use super::Shared;
+use super::{Shared, Waits};
 use crate::Overview;
 use fondaco_ports::market::Reason;
 use fondaco_units::{Bytes, Timestamp};
@@ -78,6 +78,8 @@ pub struct Report {
     pub lost: u64,
     /// Puts whose streams broke, and that may go on.
     pub parked: u64,
+    /// Vouchers that the issuer does not take yet.
+    pub waits: Waits,
     /// What is free on the disk of the shards; nothing if the system does not tell.
     pub disk_free: Option<Bytes>,
     /// What is to stay free there.
@@ -108,6 +110,7 @@ impl HostWatch {
             counts: state.counts.clone(),
             lost: state.lost.len() as u64,
             parked: state.parked.len() as u64,
+            waits: state.waiting.all(),
             disk_free,
             reserve: shared.reserve(),
             peers: state.peers.sharers() as u64,
