@@ -15,7 +15,8 @@
 //!
 //! # What always holds
 //!
-//! - What a contract owes is at most what its highest voucher authorises: nothing is served unpaid.
+//! - What a contract owes is at most what its highest voucher authorises, and once it has ended what the voucher that is
+//!   posted does: nothing is served unpaid.
 //! - The same events give the same host: a crash loses at most puts that were not committed, and the reads and proofs of
 //!   the last second, each with what it was charged.
 //! - A refusal changes nothing; only [`Host::put_commit`] of wrong bytes keeps what writing them cost.

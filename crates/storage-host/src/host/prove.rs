@@ -91,7 +91,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `UnknownContract`, `Unpaid`: others were served from the same voucher meanwhile.
+    /// `UnknownContract`; `Ended` meanwhile; `Unpaid`: others were served from the same voucher meanwhile.
     pub fn prove_commit(&mut self, plan: &ProvePlan) -> Result<Event, Reason> {
         self.get_commit(&plan.paid)
     }

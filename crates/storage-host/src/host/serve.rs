@@ -252,9 +252,13 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `UnknownContract`, `Unpaid`: others were served from the same voucher meanwhile.
+    /// `UnknownContract`; `Ended` meanwhile; `Unpaid`: others were served from the same voucher meanwhile.
     pub fn get_commit(&mut self, plan: &ReadPlan) -> Result<Event, Reason> {
         let contract = self.contracts.get(&plan.contract).ok_or(Reason::UnknownContract)?;
+        // The voucher to post was named when it ended: a higher one of now would never be paid.
+        if let Some(why) = contract.state.why() {
+            return Err(Reason::Ended { why });
+        }
         let highest = if plan.voucher.voucher.cumulative > contract.voucher.voucher.cumulative {
             plan.voucher
         } else {

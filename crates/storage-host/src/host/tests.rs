@@ -1,4 +1,5 @@
 mod again;
+mod ends;
 mod mandates;
 mod proofs;
 mod properties;

@@ -105,13 +105,15 @@ proptest! {
     }
 
     /// The goal: whatever a buyer tries, it is never served more than it paid for. It pays too little, too late, with
-    /// forged vouchers, sends wrong bytes and breaks off; the host crashes at the end and reads its journal.
+    /// forged vouchers, sends wrong bytes and breaks off, and ends the contract while it reads; the host crashes at the end and
+    /// reads its journal.
     #[test]
     fn nothing_is_served_unpaid(
         tries in vec((asks(), -3..3_i64, 0..600_u64, 0..8_u8), 1..40),
     ) {
         let mut fair = Fair::stocked();
         let mut now = NOON;
+        let mut reading = Vec::new();
         for (ask, short, delay, trick) in tries {
             now = now.after(Duration::from_seconds(delay));
             let pay = |fair: &Fair, charges: &[Charge]| {
@@ -154,6 +156,12 @@ proptest! {
                 Ask::Get { name, offset, length } => {
                     let bytes = read_charged(Bytes::new(offset), Bytes::new(length), Bytes::new(40_000)).unwrap();
                     let voucher = pay(&fair, &[Charge::Read { bytes }]);
+                    if trick == 4 {
+                        let (offset, length) = (Bytes::new(offset), Bytes::new(length));
+                        let plan = fair.host.get_begin(now, peer, id, shard(name), offset, length, &voucher);
+                        reading.extend(plan);
+                        continue;
+                    }
                     fair.get(now, name, offset, length, &voucher).is_err()
                 }
                 Ask::Advance => {
@@ -172,6 +180,15 @@ proptest! {
             fair.check();
         }
         fair.check_replay();
+        let closing = fair.host.close_begin(now, fair.peer(), fair.id()).unwrap();
+        fair.journal.extend(closing.event.map(|event| event.to_record()));
+        for plan in &reading {
+            let _ = fair.host.get_commit(plan).map(|event| fair.journal.push(event.to_record()));
+        }
+        if let Settle::Post(posted) = closing.settle {
+            let (total, posted) = (fair.contract().total(), posted.voucher.cumulative);
+            prop_assert!(total <= posted, "{} served, and {} posted", total.get(), posted.get());
+        }
         for id in fair.host.due(now) {
             let closing = fair.host.close_due(now, id).unwrap();
             fair.journal.extend(closing.event.map(|event| event.to_record()));

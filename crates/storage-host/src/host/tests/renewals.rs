@@ -84,6 +84,21 @@ fn a_renewal_takes_the_shards_over() {
     fair.check_replay();
 }
 
+/// The voucher of the old contract is posted as it was when it was renewed.
+#[test]
+fn reads_under_way_when_a_contract_is_renewed_are_not_served() {
+    let mut fair = Fair::stocked();
+    let (old, before) = (fair.id(), fair.contract().clone());
+    let plan = fair.begin_to_read(NOON);
+    let answer = Next::of(&fair, NOON).ask(&mut fair, NOON, HOLD);
+    assert!(matches!(fair.note(&answer), Response::Renewed { .. }));
+    let closing = fair.host.close_due(NOON, old).unwrap();
+    assert_eq!(closing.settle, Settle::Post(before.voucher));
+    assert_eq!(fair.host.get_commit(&plan), Err(Reason::Ended { why: Ending::Renewed }));
+    assert_eq!(fair.contract().total(), before.total());
+    fair.check_replay();
+}
+
 type Edit = fn(&mut Next);
 
 #[test]
