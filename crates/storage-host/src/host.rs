@@ -268,7 +268,7 @@ pub struct Host {
     references: BTreeMap<ShardId, u32>,
     puts: BTreeMap<PutId, Put>,
     put_next: u64,
-    /// The room of all contracts that each buyer has paid for in full.
+    /// What each buyer has had kept, and paid for in full.
     known: BTreeMap<EntityId, Bytes>,
     /// How many proofs of a contract were begun, in which epoch.
     proofs: BTreeMap<ContractId, (u64, u32)>,
@@ -321,7 +321,7 @@ impl Host {
         self.free().min(self.trusted(buyer))
     }
 
-    /// How much more room the buyer may have by its record: a newcomer's, and twice what it has paid for in full.
+    /// How much more room the buyer may have by its record: a newcomer's, and twice what was kept for it and paid for in full.
     fn trusted(&self, buyer: EntityId) -> Bytes {
         let known = self.known.get(&buyer).map_or(0, |bytes| bytes.get());
         let all = Bytes::new(self.config.newcomer.get().saturating_add(known.saturating_mul(2)));
@@ -535,7 +535,7 @@ impl Host {
             Event::Posted { paid, .. } => {
                 if contract.paid.is_none() && !paid.is_zero() && *paid >= contract.total() {
                     let known = self.known.entry(contract.terms.buyer).or_default();
-                    *known = known.checked_add(contract.terms.size_max).unwrap_or(Bytes::MAX);
+                    *known = known.checked_add(contract.kept()).unwrap_or(Bytes::MAX);
                 }
                 contract.paid = Some(*paid);
                 contract.tab.stored = Bytes::ZERO;

@@ -53,6 +53,12 @@ impl Contract {
         }
     }
 
+    /// How much it kept, on average over the epochs that were paid for: what its buyer is known by, once all is paid.
+    pub(super) fn kept(&self) -> Bytes {
+        let bytes = self.tab.meter.byte_epochs / u128::from(self.tab.epochs_paid.max(1));
+        Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)).min(self.terms.size_max)
+    }
+
     pub(super) fn total(&self) -> Amount {
         Bill::of(&self.terms.prices, &self.tab.meter).map_or(Amount::MAX, |bill| bill.total())
     }

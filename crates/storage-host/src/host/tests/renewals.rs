@@ -230,8 +230,57 @@ fn newcomers_start_small_and_grow_by_paying() {
     assert_eq!(cheated.trusted(peer), Bytes::new(2 << 20), "half a payment is no record");
     let total = fair.contract().total();
     let _ = fair.host.close_finish(id, total);
-    assert_eq!(fair.host.trusted(peer), Bytes::new(4 << 20));
+    assert_eq!(fair.host.trusted(peer), Bytes::new((2 << 20) + 2 * 80_000));
     assert!(matches!(begin(&fair), Ok(Opening::Ask(_))));
+}
+
+/// Room that was promised and not used earns nothing, however large it was: opening it costs next to nothing.
+#[test]
+fn a_buyer_is_known_by_what_was_kept_for_it() {
+    type Deeds = fn(&mut Fair);
+    let advance = |fair: &mut Fair| {
+        let voucher = fair.pay(Charge::Advance);
+        let answer = fair.host.advance(NOON, fair.peer(), fair.id(), &voucher);
+        assert!(matches!(fair.note(&answer), Response::Advanced { .. }));
+    };
+    let table: &[(&str, Deeds, u64, u64)] = &[
+        ("opened", |_| {}, 0, 0),
+        ("an epoch is paid for, and nothing is kept", |_| {}, 1, 0),
+        ("kept for an epoch", |fair| _ = fair.put(1, 40_000), 0, 40_000),
+        ("kept for three", |fair| _ = fair.put(1, 40_000), 2, 40_000),
+        (
+            "kept for one of two",
+            |fair| {
+                assert_eq!(fair.put(1, 40_000), Response::Stored);
+                let _ = fair.host.delete(NOON, fair.peer(), fair.id(), shard(1));
+                fair.tab.delete(Bytes::new(40_000));
+            },
+            1,
+            20_000,
+        ),
+        (
+            "put again and again",
+            |fair| {
+                for _ in 0..30 {
+                    assert_eq!(fair.put(1, 40_000), Response::Stored);
+                    let _ = fair.host.delete(NOON, fair.peer(), fair.id(), shard(1));
+                    fair.tab.delete(Bytes::new(40_000));
+                }
+            },
+            0,
+            1 << 20,
+        ),
+    ];
+    for (name, deeds, advances, kept) in table {
+        let mut fair = Fair::opened();
+        let (peer, id) = (fair.peer(), fair.id());
+        deeds(&mut fair);
+        (0..*advances).for_each(|_| advance(&mut fair));
+        let _ = fair.host.close_begin(NOON, peer, id).unwrap();
+        let total = fair.contract().total();
+        let _ = fair.host.close_finish(id, total);
+        assert_eq!(fair.host.trusted(peer), Bytes::new((2 << 20) + 2 * kept), "{name}");
+    }
 }
 
 #[test]
