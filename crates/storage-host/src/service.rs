@@ -11,6 +11,7 @@
 //! - A shard is acknowledged when its file, its hashes and the event that counts it are durable.
 //! - A file that the core does not know is removed at the start; one it knows is removed only after the event
 //!   that drops it is durable, and not while the same shard is on its way in.
+//! - A voucher is posted when the end of its contract is durable.
 //! - After a failed flush nothing is answered any more: the service ends with the reason.
 //!
 //! On a runtime of one thread the journal is a task and files are written in line: a simulation then replays to the byte.
@@ -641,10 +642,9 @@ impl Shared {
                 self.decide(|host| host.delete(now, peer, contract, shard)).await
             }
             Request::Close { contract } => {
-                let closing = self.lock().host.close_begin(now, peer, contract);
-                match closing {
+                match self.end(|host| host.close_begin(now, peer, contract)) {
                     Err(reason) => Some(Response::Refused { reason }),
-                    Ok(closing) => self.settle(contract, closing).await,
+                    Ok(ended) => self.settle(contract, ended).await,
                 }
             }
         }
