@@ -23,6 +23,8 @@ mod money;
 mod proving;
 mod report;
 mod shards;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use report::{Counts, HostWatch, Report};

@@ -1,8 +1,8 @@
 //! Serving what is paid for: putting, getting, advancing, deleting.
 
 use super::{
-    Answer, Begun, Host, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId, ReadPlan, SHARD_MAX,
-    SHARDS_MAX, Stepped,
+    Answer, Begun, Contract, Host, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId, ReadPlan,
+    SHARD_MAX, SHARDS_MAX, Stepped,
 };
 use crate::Event;
 use fondaco_audit::ShardId;
@@ -44,27 +44,52 @@ impl Host {
         if size > SHARD_MAX {
             return Err(Reason::ShardTooLong { size, size_max: SHARD_MAX });
         }
-        let puts = || self.puts.values().filter(|put| put.contract == id);
         if self.is_putting(id, shard) {
             return Err(Reason::Busy);
         }
-        if contract.shards.len() + puts().count() >= SHARDS_MAX as usize {
+        self.has_room(contract, size, |_| true)?;
+        let put = PutId(self.put_next);
+        self.put_next += 1;
+        self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
+        Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
+    }
+
+    /// Sees that a contract has room for another put of `size`, beside those under way that are `counted`.
+    fn has_room(
+        &self,
+        contract: &Contract,
+        size: Bytes,
+        counted: impl Fn(PutId) -> bool,
+    ) -> Result<(), Reason> {
+        let (terms, id) = (&contract.terms, contract.terms.id());
+        let (mut all_puts, mut puts, mut coming) = (0, 0, 0);
+        for (_, put) in self.puts.iter().filter(|(put, _)| counted(**put)) {
+            all_puts += 1;
+            if put.contract == id {
+                puts += 1;
+                coming += u128::from(put.size.get());
+            }
+        }
+        if contract.shards.len() + puts >= SHARDS_MAX as usize {
             return Err(Reason::TooManyShards { shards_max: SHARDS_MAX });
         }
-        let coming: u128 = puts().map(|put| u128::from(put.size.get())).sum();
-        let all = u128::from(tab.stored.get()) + u128::from(size.get()) + coming;
+        let all = u128::from(contract.tab.stored.get()) + u128::from(size.get()) + coming;
         let size_max = terms.size_max;
         if all > u128::from(size_max.get()) {
             let all = Bytes::new(u64::try_from(all).unwrap_or(u64::MAX));
             return Err(Reason::OverSize { size: all, size_max });
         }
-        if self.puts.len() >= PUTS_MAX || puts().count() >= PUTS_PER_CONTRACT_MAX {
+        if all_puts >= PUTS_MAX || puts >= PUTS_PER_CONTRACT_MAX {
             return Err(Reason::Busy);
         }
-        let put = PutId(self.put_next);
-        self.put_next += 1;
-        self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
-        Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
+        Ok(())
+    }
+
+    /// Returns whether a put would have room under a contract if those of `gone` were given up first.
+    pub fn fits_without(&self, id: ContractId, size: Bytes, gone: &[PutId]) -> bool {
+        let contract = self.contracts.get(&id);
+        let has_room = |contract| self.has_room(contract, size, |put| !gone.contains(&put)).is_ok();
+        contract.is_some_and(has_room)
     }
 
     /// Returns whether a put of this shard is under way under a contract.

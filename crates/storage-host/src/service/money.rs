@@ -26,15 +26,15 @@ impl Drop for Round<'_> {
 
 /// A contract that has ended, whoever ended it.
 pub(super) struct Ended {
-    settle: Settle,
+    pub(super) settle: Settle,
     /// Tells when the end is durable, and all that went before it.
-    durable: oneshot::Receiver<()>,
+    pub(super) durable: oneshot::Receiver<()>,
 }
 
 impl State {
     /// Ends a contract, or finds it ended. In one go under the lock, and never without something to wait for: whoever finds it
     /// so must not overtake the event that says it, or a crash could leave a contract open whose hold is posted.
-    fn end(
+    pub(super) fn end(
         &mut self,
         end: impl FnOnce(&mut Host) -> Result<Closing, Reason>,
     ) -> Result<Ended, Reason> {
@@ -166,86 +166,5 @@ impl Shared {
         let mut own = [0; 10];
         own.copy_from_slice(&digest.as_bytes()[..10]);
         lcp::RequestId::at(self.clock.now(), own)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::service::{Counts, Entry};
-    use crate::{Event, HostConfig};
-    use fondaco_contract::{Ending, Terms};
-    use fondaco_crypto::{CurrencyId, SecretKey};
-    use fondaco_ledger::Voucher;
-    use fondaco_units::{Bytes, Duration, Price, Timestamp};
-    use std::collections::{BTreeMap, BTreeSet};
-    use tokio::sync::mpsc;
-
-    /// A host with an open contract, and what it would journal.
-    fn opened() -> (State, mpsc::UnboundedReceiver<Entry>, Terms) {
-        let (key, buyer) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[3; 32]));
-        let currency = CurrencyId::issued_by(key.entity());
-        let (day, size) = (Duration::from_seconds(86_400), Bytes::new(1 << 20));
-        let config = HostConfig {
-            currency,
-            open: Amount::new(10),
-            store: Price::from_parts(1),
-            write: Price::from_parts(1),
-            read: Price::from_parts(1),
-            size,
-            period_max: day,
-            epoch: day,
-            step_max: Bytes::new(4096),
-            newcomer: size,
-            reserve: Bytes::ZERO,
-            leaves: None,
-        };
-        let mut host = Host::new(key, config);
-        let list = host.prices(Timestamp::EPOCH);
-        let terms = Terms::new(buyer.entity(), &list, size, Timestamp::EPOCH, day, 1);
-        let amount_max = Amount::new(100);
-        let hold = HoldId::derive(currency, buyer.entity(), 1);
-        let voucher = Voucher { currency, hold, cumulative: Amount::new(10) }.sign(&buyer);
-        let expires = terms.ends.after(day);
-        let event = Event::Opened { terms, voucher, amount_max, expires };
-        host.replay(&event.to_record()).unwrap();
-        let (journal, entries) = mpsc::unbounded_channel();
-        let state = State {
-            host,
-            journal,
-            unsaved: BTreeMap::new(),
-            arriving: BTreeMap::new(),
-            unwanted: Vec::new(),
-            peers: BTreeMap::new(),
-            parked: BTreeMap::new(),
-            lost: BTreeSet::new(),
-            waiting: crate::service::waiting::Waiting::default(),
-            counts: Counts::default(),
-        };
-        (state, entries, terms)
-    }
-
-    /// Two ask for the same end, or a round finds what was just ended: nobody posts before that is durable.
-    #[test]
-    fn whoever_finds_a_contract_ended_waits_for_the_event_that_says_so() {
-        let (mut state, mut entries, terms) = opened();
-        let (now, id) = (Timestamp::EPOCH, terms.id());
-        let close = |host: &mut Host| host.close_begin(now, terms.buyer, id);
-        let mut first = state.end(close).unwrap();
-        let mut second = state.end(close).unwrap();
-        let mut due = state.end(|host| host.close_due(now, id)).unwrap();
-        let all = [&mut first, &mut second, &mut due];
-        for ended in all {
-            assert!(matches!(ended.settle, Settle::Post(_)));
-            let waits = oneshot::error::TryRecvError::Empty;
-            assert_eq!(ended.durable.try_recv(), Err(waits), "nothing is flushed yet");
-        }
-        // The journal takes them in this order, and tells all of a frame at once.
-        let entries: Vec<Entry> = std::iter::from_fn(|| entries.try_recv().ok()).collect();
-        let events: Vec<_> = entries.iter().map(|entry| entry.event).collect();
-        let ended = Event::Ended { contract: id, at: now, why: Ending::Closed };
-        assert_eq!(events, [Some(ended), None, None]);
-        entries.into_iter().for_each(|entry| entry.durable.unwrap().send(()).unwrap());
-        assert_eq!(second.durable.try_recv(), Ok(()));
     }
 }

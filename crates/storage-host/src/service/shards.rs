@@ -20,7 +20,7 @@ use fondaco_crypto::{Digest, EntityId};
 use fondaco_ports::market::{Frame as _, Payload, Reason, Response, Step};
 use fondaco_store::{Blobs, Draft, FileError, Part};
 use fondaco_transport::{Stream, TransportError};
-use fondaco_units::Bytes;
+use fondaco_units::{Bytes, Timestamp};
 use std::time::{Duration, Instant};
 
 /// How long others have the lock between two removals.
@@ -38,6 +38,12 @@ pub(super) struct Parked {
     put: PutId,
     incoming: Box<dyn Draft>,
     since: Instant,
+}
+
+impl Parked {
+    pub(super) fn new(put: PutId, incoming: Box<dyn Draft>) -> Self {
+        Self { put, incoming, since: Instant::now() }
+    }
 }
 
 /// Which put gives way to one that was parked.
@@ -70,14 +76,14 @@ fn gives_way(
 impl State {
     /// Keeps a put whose stream broke. What its own contract has too much of is given up, and stays paid; for others it makes
     /// room at its host's cost, so that no buyer can believe that it was paid and thrown away.
-    fn park(&mut self, key: Key, put: Parked) {
+    pub(super) fn park(&mut self, key: Key, put: Parked) {
         if let Some(before) = self.parked.insert(key, put) {
             self.host.put_refund(before.put);
         }
         let all = self.parked.iter().map(|(key, parked)| (*key, parked.since));
         match gives_way(all, key.0, PARKED_PER_CONTRACT_MAX, PARKED_MAX) {
             None => {}
-            Some(Way::GivenUp(oldest)) => _ = self.give_up(|of, _| *of == oldest),
+            Some(Way::GivenUp(oldest)) => self.give_up(|of, _| *of == oldest),
             Some(Way::Refunded(oldest)) => {
                 if let Some(parked) = self.parked.remove(&oldest) {
                     self.host.put_refund(parked.put);
@@ -86,14 +92,43 @@ impl State {
         }
     }
 
+    /// Begins a put. Puts that broke give way, if the contract's room or number of puts is used up by them, and then is not any
+    /// more: for what has no room all the same they are kept.
+    pub(super) fn begin(
+        &mut self,
+        now: Timestamp,
+        peer: EntityId,
+        key: Key,
+        size: Bytes,
+        epoch: u64,
+    ) -> Result<Begun, Reason> {
+        let (contract, shard) = key;
+        let begun = self.host.put_begin(now, peer, contract, shard, size, epoch);
+        let is_crowded = matches!(
+            begun,
+            Err(Reason::Busy | Reason::OverSize { .. } | Reason::TooManyShards { .. })
+        );
+        if !is_crowded || self.host.is_putting(contract, shard) {
+            return begun;
+        }
+        let own = self.parked.iter().filter(|((of, _), _)| *of == contract);
+        let parked: Vec<PutId> = own.map(|(_, parked)| parked.put).collect();
+        let fits = |gone: &[PutId]| self.host.fits_without(contract, size, gone);
+        if fits(&[]) || !fits(&parked) {
+            return begun;
+        }
+        self.give_up(|(of, _), _| *of == contract);
+        self.host.put_begin(now, peer, contract, shard, size, epoch)
+    }
+
     /// Gives up the parked puts of a contract that ends: what was paid for them stays paid.
     pub(super) fn give_up_of(&mut self, contract: ContractId) {
         self.give_up(|(of, _), _| *of == contract);
         self.flush();
     }
 
-    /// Gives up the parked puts that are `wanted`; returns how many that were.
-    fn give_up(&mut self, wanted: impl Fn(&Key, &Parked) -> bool) -> usize {
+    /// Gives up the parked puts that are `wanted`.
+    fn give_up(&mut self, wanted: impl Fn(&Key, &Parked) -> bool) {
         let given_up: Vec<Parked> = self
             .parked
             .extract_if(.., |key, parked| wanted(key, parked))
@@ -104,7 +139,6 @@ impl State {
                 self.unsaved.insert(event.contract(), event);
             }
         }
-        given_up.len()
     }
 }
 
@@ -123,7 +157,7 @@ impl Drop for PutGuard<'_> {
         let mut state = self.shared.lock();
         match self.incoming.take().filter(|incoming| incoming.length() > Bytes::ZERO) {
             Some(incoming) => {
-                state.park(self.key, Parked { put, incoming, since: Instant::now() });
+                state.park(self.key, Parked::new(put, incoming));
             }
             None => state.host.put_refund(put),
         }
@@ -316,6 +350,10 @@ impl Shared {
         Ok(Some(answer.response))
     }
 
+    fn begin(&self, peer: EntityId, key: Key, size: Bytes, epoch: u64) -> Result<Begun, Reason> {
+        self.lock().begin(self.clock.now(), peer, key, size, epoch)
+    }
+
     /// Finds a put whose stream broke, and takes it from where it was laid.
     fn take_up(
         &self,
@@ -332,22 +370,6 @@ impl Shared {
         Ok(found.and_then(|_| state.parked.remove(&key)))
     }
 
-    /// Begins a put. Puts that broke give way, if the contract's room or number of puts is used up by them.
-    fn begin(&self, peer: EntityId, key: Key, size: Bytes, epoch: u64) -> Result<Begun, Reason> {
-        let (contract, shard) = key;
-        let mut state = self.lock();
-        let now = self.clock.now();
-        match state.host.put_begin(now, peer, contract, shard, size, epoch) {
-            Err(Reason::Busy | Reason::OverSize { .. } | Reason::TooManyShards { .. })
-                if !state.host.is_putting(contract, shard)
-                    && state.give_up(|(of, _), _| *of == contract) > 0 =>
-            {
-                state.host.put_begin(now, peer, contract, shard, size, epoch)
-            }
-            begun => begun,
-        }
-    }
-
     /// Gives up the puts that broke under contracts that are over.
     pub(super) fn expire_parked(&self) {
         let now = self.clock.now();
@@ -355,7 +377,7 @@ impl Shared {
         let over = |state: &State, contract| !state.host.is_open(now, contract);
         let over: Vec<ContractId> =
             state.parked.keys().map(|key| key.0).filter(|&id| over(&state, id)).collect();
-        let _ = state.give_up(|(of, _), _| over.contains(of));
+        state.give_up(|(of, _), _| over.contains(of));
     }
 
     /// Looks that the disk has room for a shard, and keeps its reserve.

@@ -1,0 +1,144 @@
+//! What the shell decides under its lock, without sockets.
+
+use super::shards::Parked;
+use super::*;
+use crate::{Begun, Settle};
+use fondaco_contract::Ending;
+use fondaco_crypto::CurrencyId;
+use fondaco_ledger::{HoldId, Voucher};
+use fondaco_units::{Amount, Duration, Price};
+
+fn days(days: u64) -> Duration {
+    Duration::from_seconds(days * 86_400)
+}
+
+/// A host with an open contract of 1 MiB for ten days, and what it would journal.
+fn opened() -> (State, mpsc::UnboundedReceiver<Entry>, Terms) {
+    let (key, buyer) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[3; 32]));
+    let currency = CurrencyId::issued_by(key.entity());
+    let size = Bytes::new(1 << 20);
+    let config = HostConfig {
+        currency,
+        open: Amount::new(10),
+        store: Price::from_parts(1),
+        write: Price::from_parts(1),
+        read: Price::from_parts(1),
+        size,
+        period_max: days(10),
+        epoch: days(1),
+        step_max: Bytes::new(4096),
+        newcomer: size,
+        reserve: Bytes::ZERO,
+        leaves: None,
+    };
+    let mut host = Host::new(key, config);
+    let list = host.prices(Timestamp::EPOCH);
+    let terms = Terms::new(buyer.entity(), &list, size, Timestamp::EPOCH, days(10), 1);
+    let amount_max = Amount::new(100);
+    let hold = HoldId::derive(currency, buyer.entity(), 1);
+    let voucher = Voucher { currency, hold, cumulative: Amount::new(50) }.sign(&buyer);
+    let expires = terms.ends.after(days(1));
+    let event = Event::Opened { terms, voucher, amount_max, expires };
+    host.replay(&event.to_record()).unwrap();
+    let (journal, entries) = mpsc::unbounded_channel();
+    let state = State {
+        host,
+        journal,
+        unsaved: BTreeMap::new(),
+        arriving: BTreeMap::new(),
+        unwanted: Vec::new(),
+        peers: Shares::default(),
+        parked: BTreeMap::new(),
+        lost: BTreeSet::new(),
+        waiting: waiting::Waiting::default(),
+        counts: Counts::default(),
+    };
+    (state, entries, terms)
+}
+
+/// Two ask for the same end, or a round finds what was just ended: nobody posts before that is durable.
+#[test]
+fn whoever_finds_a_contract_ended_waits_for_the_event_that_says_so() {
+    let (mut state, mut entries, terms) = opened();
+    let (now, id) = (Timestamp::EPOCH, terms.id());
+    let close = |host: &mut Host| host.close_begin(now, terms.buyer, id);
+    let mut first = state.end(close).unwrap();
+    let mut second = state.end(close).unwrap();
+    let mut due = state.end(|host| host.close_due(now, id)).unwrap();
+    let all = [&mut first, &mut second, &mut due];
+    for ended in all {
+        assert!(matches!(ended.settle, Settle::Post(_)));
+        let waits = oneshot::error::TryRecvError::Empty;
+        assert_eq!(ended.durable.try_recv(), Err(waits), "nothing is flushed yet");
+    }
+    // The journal takes them in this order, and tells all of a frame at once.
+    let entries: Vec<Entry> = std::iter::from_fn(|| entries.try_recv().ok()).collect();
+    let events: Vec<_> = entries.iter().map(|entry| entry.event).collect();
+    let ended = Event::Ended { contract: id, at: now, why: Ending::Closed };
+    assert_eq!(events, [Some(ended), None, None]);
+    entries.into_iter().for_each(|entry| entry.durable.unwrap().send(()).unwrap());
+    assert_eq!(second.durable.try_recv(), Ok(()));
+}
+
+/// A folder of drafts, removed when dropped.
+struct Folder(ContentFolder, PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("fondaco-host-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        Self(ContentFolder::open(&path).unwrap(), path)
+    }
+
+    /// Puts the first 4 KiB of a shard, and breaks off.
+    fn break_off(&self, state: &mut State, terms: &Terms, shard: u8, size: u64) {
+        let (now, key) = (Timestamp::EPOCH, (terms.id(), ShardId::of(&[shard])));
+        let begun = state.begin(now, terms.buyer, key, Bytes::new(size), 0).unwrap();
+        let Begun::Ready(put) = begun else { panic!("{begun:?}") };
+        let Response::Status { voucher, .. } = state.host.status(now, terms.buyer, terms.id())
+        else {
+            panic!("no status")
+        };
+        let _ = state.host.put_step(now, put, &voucher.unwrap(), 4096).unwrap();
+        let mut incoming = Blobs::begin(&self.0).unwrap();
+        incoming.write(&[0; 4096]).unwrap();
+        state.park(key, Parked::new(put, incoming));
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.1));
+    }
+}
+
+fn written(state: &State, terms: &Terms) -> u64 {
+    match state.host.status(Timestamp::EPOCH, terms.buyer, terms.id()) {
+        Response::Status { tab, .. } => tab.meter.written,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whoever asks for more than there is at all is refused, and keeps what he has paid for.
+#[test]
+fn what_has_no_room_all_the_same_drives_no_put_out() {
+    let folder = Folder::new("crowded");
+    let (mut state, _entries, terms) = opened();
+    folder.break_off(&mut state, &terms, 1, 400_000);
+    folder.break_off(&mut state, &terms, 2, 400_000);
+    let mut begin = |size| {
+        let key = (terms.id(), ShardId::of(&[3]));
+        let begun = state.begin(Timestamp::EPOCH, terms.buyer, key, Bytes::new(size), 0);
+        (begun, state.parked.len(), state.unsaved.len())
+    };
+    for size in [(1 << 20) + 1, 1 << 30, u64::MAX] {
+        let (begun, parked, unsaved) = begin(size);
+        assert!(matches!(begun, Err(Reason::OverSize { .. })), "{begun:?}");
+        assert_eq!((parked, unsaved), (2, 0), "{size}");
+    }
+    // What has room without them is let in, and they stay paid.
+    let (begun, parked, unsaved) = begin(1 << 20);
+    assert!(matches!(begun, Ok(Begun::Ready(_))), "{begun:?}");
+    assert_eq!((parked, unsaved), (0, 1));
+    assert_eq!(written(&state, &terms), 2 * 4096);
+}
