@@ -1,10 +1,15 @@
-//! The agent's book on disk.
+//! The agent's book on disk, and the steps that are open beside it.
 
 use crate::AgentError;
-use crate::book::{Book, BookError, Event};
+use crate::book::{Book, BookError, Event, Stage};
+use crate::losses::Loss;
+use crate::steps::{Left, OpenSteps, Slot};
 use fondaco_codec::{Decode as _, DecodeError, Encode as _};
+use fondaco_contract::ContractId;
+use fondaco_crypto::Digest;
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind, OpenError};
+use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -29,7 +34,10 @@ enum ReplayError {
 
 /// A [`Book`] whose every event is on disk before it counts. One process at a time may hold it.
 #[derive(Debug)]
-pub struct BookFile(Mutex<Inner>);
+pub struct BookFile {
+    inner: Mutex<Inner>,
+    steps: Mutex<OpenSteps>,
+}
 
 struct Inner {
     book: Book,
@@ -43,9 +51,12 @@ impl std::fmt::Debug for Inner {
 }
 
 impl BookFile {
-    /// Opens or creates the book at `path`.
+    /// Opens or creates the book at `path`. What the process before was killed with is in it then.
     pub fn open(path: &Path) -> Result<Self, AgentError> {
-        Self::replay(Box::new(DiskFile::open(path)?)).map_err(|error| {
+        let mut steps = path.as_os_str().to_owned();
+        steps.push(".steps");
+        let steps = OpenSteps::at(steps.into());
+        Self::replay(Box::new(DiskFile::open(path)?), steps).map_err(|error| {
             let path = path.display().to_string();
             match error {
                 OpenError::Disk { .. } => {
@@ -59,23 +70,81 @@ impl BookFile {
         })
     }
 
-    /// Opens or creates the book on `disk`.
-    pub fn open_on(disk: Box<dyn Disk>) -> Result<Self, AgentError> {
-        Self::replay(disk).map_err(|error| AgentError::Store(error.to_string()))
+    /// Opens or creates the book on `disk`, whose open steps are on another, of a machine that was started as `boot` says.
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        steps: Box<dyn Disk>,
+        boot: Option<Digest>,
+    ) -> Result<Self, AgentError> {
+        let steps = OpenSteps::on(steps, boot);
+        Self::replay(disk, steps).map_err(|error| AgentError::Store(error.to_string()))
     }
 
-    fn replay(disk: Box<dyn Disk>) -> Result<Self, OpenError<ReplayError>> {
+    fn replay(disk: Box<dyn Disk>, mut steps: OpenSteps) -> Result<Self, OpenError<ReplayError>> {
         let mut book = Book::default();
         let journal = Journal::open(disk, KIND, |record| {
             let event = Event::from_bytes(record)?;
             Ok::<_, ReplayError>(book.apply(&event)?)
         })?;
-        Ok(Self(Mutex::new(Inner { book, journal })))
+        let left = steps.left();
+        let file = Self { inner: Mutex::new(Inner { book, journal }), steps: Mutex::new(steps) };
+        // Without room to write it down, what is stored can be read all the same.
+        if let Err(error) = left.map_err(step_error).and_then(|left| file.take(&left)) {
+            tracing::warn!(%error, "the steps that were open could not be written down");
+        }
+        Ok(file)
+    }
+
+    /// Writes down what the process before was killed with, as one does that ends in order.
+    fn take(&self, left: &Left) -> Result<(), AgentError> {
+        #[cfg(feature = "simulation")]
+        if crate::planted::forgets_steps() {
+            return self.steps().taken(left).map_err(step_error);
+        }
+        let events: Vec<Event> =
+            self.read(|book| {
+                let is_open = |contract| {
+                    book.contract(contract).is_some_and(|record| record.stage == Stage::Open)
+                };
+                let of = left.steps.iter().filter(|(contract, _)| is_open(*contract));
+                let news = of.filter(|(contract, loss)| book.loss(*contract) != *loss);
+                let event = |&(contract, Loss { lost, behind, broke, put, read })| {
+                    Event::LossKept { contract, lost, behind, broke, put, read }
+                };
+                news.map(event).collect()
+            });
+        self.record_all(&events)?;
+        self.steps().taken(left).map_err(step_error)
+    }
+
+    fn steps(&self) -> std::sync::MutexGuard<'_, OpenSteps> {
+        self.steps.lock().expect("no panic under this lock")
+    }
+
+    /// Writes down what is open under a contract, if it is anything: a process that is killed leaves it to the next. Nothing is
+    /// flushed, unless what it takes the place of was.
+    pub(crate) fn note_step(
+        &self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        open: Option<Loss>,
+    ) -> Result<(), AgentError> {
+        self.steps().write(slot, contract, open).map_err(step_error)
+    }
+
+    /// Has what is open under a contract outlive a power cut, too.
+    pub(crate) fn settle_step(
+        &self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        open: Loss,
+    ) -> Result<(), AgentError> {
+        self.steps().settle(slot, contract, open).map_err(step_error)
     }
 
     /// Looks something up.
     pub fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
-        look(&self.0.lock().expect("no panic under this lock").book)
+        look(&self.inner.lock().expect("no panic under this lock").book)
     }
 
     /// Writes an event into the book; it is on disk when this returns.
@@ -85,7 +154,7 @@ impl BookFile {
 
     /// Writes events into the book; they are on disk when this returns. Few of them come at once, many some at a time.
     pub fn record_all(&self, events: &[Event]) -> Result<(), AgentError> {
-        let mut inner = self.0.lock().expect("no panic under this lock");
+        let mut inner = self.inner.lock().expect("no panic under this lock");
         let Inner { book, journal } = &mut *inner;
         for events in events.chunks(BATCH_MAX) {
             // An event that does not fit must not reach the disk, so it is applied first. Where the disk
@@ -100,4 +169,8 @@ impl BookFile {
         }
         Ok(())
     }
+}
+
+fn step_error(error: io::Error) -> AgentError {
+    AgentError::Store(format!("the steps that are open: {error}"))
 }

@@ -56,6 +56,7 @@ pub mod repair;
 mod repository;
 mod session;
 mod state;
+mod steps;
 pub mod tagging;
 mod wallet;
 

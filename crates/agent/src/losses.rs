@@ -191,6 +191,15 @@ impl Losses {
         }
     }
 
+    /// Returns what would have to be known if its process ended now.
+    pub(crate) fn known_at_an_end(&self) -> Loss {
+        let mut ended = *self;
+        if ended.is_under_way() {
+            ended.ends();
+        }
+        ended.known()
+    }
+
     /// Returns the account as it was confirmed last, if it was.
     pub(crate) const fn account(&self) -> Option<Tab> {
         self.confirmed

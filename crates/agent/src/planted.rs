@@ -11,6 +11,7 @@ thread_local! {
     static JUDGES_BY_READS: Cell<bool> = const { Cell::new(false) };
     static OVERLOOKS: Cell<bool> = const { Cell::new(false) };
     static FORGETS_LOSSES: Cell<bool> = const { Cell::new(false) };
+    static FORGETS_STEPS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Has this thread take slices as they come, or check them again.
@@ -61,6 +62,15 @@ pub fn forget_losses(forgets: bool) {
 
 pub(crate) fn forgets_losses() -> bool {
     FORGETS_LOSSES.get()
+}
+
+/// Has this thread not look at what a process before was killed with; or look at it.
+pub fn forget_steps(forgets: bool) {
+    FORGETS_STEPS.set(forgets);
+}
+
+pub(crate) fn forgets_steps() -> bool {
+    FORGETS_STEPS.get()
 }
 
 /// Makes whole groups, tags and all, of what is to be read, if this thread's audits ask for those.

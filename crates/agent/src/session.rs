@@ -32,6 +32,7 @@ use crate::delegate::WATCH_SIZE;
 use crate::finding::Finder;
 use crate::journal::BookFile;
 use crate::losses::{Loss, Losses, Start};
+use crate::steps::Slot;
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey};
 use fondaco_codec::List;
 use fondaco_contract::{
@@ -122,6 +123,8 @@ struct State {
     noted: Loss,
     /// How many epochs the host has acknowledged to this process that it was paid for.
     epochs_paid: u64,
+    /// Where it is written that a step is open, if one is.
+    slot: Option<Slot>,
 }
 
 impl Default for State {
@@ -138,6 +141,7 @@ impl Default for State {
             losses: Losses::new(Loss::default(), 1),
             noted: Loss::default(),
             epochs_paid: 0,
+            slot: None,
         }
     }
 }
@@ -478,8 +482,13 @@ impl Session {
                 what: "its price list has longer steps than a message".to_owned(),
             })?;
             state.losses.asks();
-            stream.send_bytes(&Step { voucher, bytes: part }.to_frame()).await?;
-            match receive(&mut stream).await? {
+            self.note_step(state)?;
+            let step = Step { voucher, bytes: part }.to_frame();
+            let answer = async {
+                stream.send_bytes(&step).await?;
+                receive(&mut stream).await
+            };
+            match self.waited_for(state, answer).await? {
                 Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {
                     state.losses.put_answered(&tab, at);
                     self.note(state)?;
@@ -505,7 +514,7 @@ impl Session {
         charged: Tab,
     ) -> Result<Response, AgentError> {
         let before = std::mem::replace(&mut state.unanswered, true);
-        let answer = ask(connection, request).await;
+        let answer = self.waited_for(state, ask(connection, request)).await;
         let is_answered = matches!(answer, Ok(_) | Err(AgentError::Provider { .. }));
         state.unanswered = before || !is_answered;
         // A voucher may have been used up by a request of a process before this one.

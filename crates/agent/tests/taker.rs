@@ -8,8 +8,8 @@ use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_ma
 use fondaco_crypto::{CurrencyId, SecretKey};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
-use fondaco_ports::Clock;
 use fondaco_ports::market::{AGAIN_MAX, Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::{Address, Clock};
 use fondaco_transport::{Endpoint, Protocol, Stream};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 use std::net::SocketAddr;
@@ -65,6 +65,8 @@ struct Books {
     taken: u64,
     /// How often it was paid for one more epoch.
     advances: u64,
+    /// Whether it keeps its buyer waiting, instead of breaking off.
+    stalls: bool,
     /// Whether it does not know the contract any more.
     forgot: bool,
     /// Whether it says that it has renewed the contract with another.
@@ -123,7 +125,10 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
         Request::Get { offset, length, voucher, .. } => {
             let bytes = read_charged(offset, length, Bytes::new(SIZE))?;
             books.lock().unwrap().take(voucher, Charge::Read { bytes });
-            return None;
+            return go(stream, books).await;
+        }
+        Request::Again { .. } if books.lock().unwrap().stalls => {
+            Response::Refused { reason: Reason::NotAgain { again_max: AGAIN_MAX } }
         }
         Request::Again { offset, length, .. } => {
             let mut books = books.lock().unwrap();
@@ -155,10 +160,12 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
             let frame = stream.recv_bytes(Step::FRAME_MAX).await.ok()??;
             let step = Step::from_frame(&frame).ok()?;
             let bytes = Bytes::of(step.bytes.as_slice());
-            let mut books = books.lock().unwrap();
-            books.take(step.voucher, Charge::Write { bytes });
-            books.taken += bytes.get();
-            return None;
+            {
+                let mut books = books.lock().unwrap();
+                books.take(step.voucher, Charge::Write { bytes });
+                books.taken += bytes.get();
+            }
+            return go(stream, books).await;
         }
         _ => Response::Refused { reason: Reason::Malformed },
     };
@@ -167,25 +174,46 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
     Some(())
 }
 
+/// It has what it wanted.
+async fn go(stream: Stream, books: &Mutex<Books>) -> Option<()> {
+    if books.lock().unwrap().stalls {
+        std::future::pending::<()>().await;
+    }
+    drop(stream);
+    None
+}
+
 async fn game(resumes: bool) -> (Arc<Session>, Arc<Mutex<Books>>) {
     game_at(NOON, Books { resumes, ..Books::default() }).await
 }
 
 async fn game_at(now: Timestamp, books: Books) -> (Arc<Session>, Arc<Mutex<Books>>) {
     let books = Arc::new(Mutex::new(books));
+    let address = host(&books).await;
+    (Arc::new(session_at(now, address).await), books)
+}
+
+/// Starts the host of these books.
+async fn host(books: &Arc<Mutex<Books>>) -> Address {
     let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let host = Endpoint::bind(&key(1), loopback, &[Protocol::Storage]).await.unwrap();
+    let address = host.address();
+    tokio::spawn(serve(host, Arc::clone(books)));
+    address
+}
+
+/// A process of the buyer.
+async fn session_at(now: Timestamp, address: Address) -> Session {
     let record = ContractRecord {
         terms: terms(),
-        address: host.address(),
+        address,
         hold_request: RequestId::new(1),
         hold_max: Amount::new(1_000_000),
         hold_expires: NOON,
         stage: Stage::Open,
     };
-    tokio::spawn(serve(host, Arc::clone(&books)));
     let buyer = Endpoint::bind(&key(2), None, &[]).await.unwrap();
-    (Arc::new(Session::new(key(2), buyer, Arc::new(At(now)), &record, Bytes::ZERO)), books)
+    Session::new(key(2), buyer, Arc::new(At(now)), &record, Bytes::ZERO)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,6 +466,20 @@ async fn a_contract_that_was_passed_on_may_be_forgotten_before_its_end() {
     }
 }
 
+/// Writes the contract into a book.
+fn note_contract(book: &BookFile) {
+    book.record(&Event::ContractIntended {
+        terms: terms(),
+        address: Address::new(key(1).entity(), [SocketAddr::from(([127, 0, 0, 1], 9))]),
+        hold_request: RequestId::new(1),
+        hold_max: Amount::new(1_000_000),
+        hold_expires: NOON,
+    })
+    .unwrap();
+    let provider_signature = terms().sign_as_provider(&key(1));
+    book.record(&Event::ContractOpened { contract: terms().id(), provider_signature }).unwrap();
+}
+
 /// A contract with nothing in it lapses when nobody pays for it. An audit hears of that, and does not hold it against the host.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_hears_that_an_empty_contract_is_over() {
@@ -445,16 +487,7 @@ async fn an_audit_hears_that_an_empty_contract_is_over() {
     let book = Arc::new(BookFile::open(&path).unwrap());
     let (session, books) = game_at(NOON, Books::default()).await;
     let contract = terms().id();
-    book.record(&Event::ContractIntended {
-        terms: terms(),
-        address: fondaco_ports::Address::new(key(1).entity(), []),
-        hold_request: RequestId::new(1),
-        hold_max: Amount::new(1_000_000),
-        hold_expires: NOON,
-    })
-    .unwrap();
-    let provider_signature = terms().sign_as_provider(&key(1));
-    book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+    note_contract(&book);
     let sessions = [(contract, session)].into();
     let objects = Objects::new(Arc::clone(&book), sessions, None);
     for ended in [None, Some(Ending::Lapsed)] {
@@ -487,4 +520,59 @@ async fn an_epoch_that_was_acknowledged_is_not_paid_again() {
         assert!(matches!(error, AgentError::Caught { .. }), "{error:?}");
     }
     assert_eq!(books.lock().unwrap().paid(), paid, "nothing more was signed");
+}
+
+/// A host cannot kill its buyer, but may keep it waiting until its owner does. What it had of each process is known to the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stalls_until_its_buyer_is_killed_gets_what_may_be_lost() {
+    if fondaco_store::boot().is_none() {
+        return; // here only what was stalled for a while is known to the next process
+    }
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    let shard = ShardId::of(&bytes);
+    let name = format!("fondaco-killed-{}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    for reads in [true, false] {
+        let tab = Tab::default().after(&terms(), Charge::Open).unwrap();
+        let opened = signed(tab.owed(&terms()).unwrap());
+        let books = Books { tab, voucher: Some(opened), stalls: true, ..Books::default() };
+        let books = Arc::new(Mutex::new(books));
+        let address = host(&books).await;
+        let file = |killed: u32, what: &str| folder.join(format!("{reads}-{killed}{what}"));
+        let mut killed = 0;
+        let over = loop {
+            let book = Arc::new(BookFile::open(&file(killed, "")).unwrap());
+            if killed == 0 {
+                note_contract(&book);
+            }
+            let known = book.read(|book| book.loss(terms().id()));
+            let session = session_at(NOON, address.clone()).await;
+            let session = Arc::new(session.with_losses(known, 1).noting_in(Arc::clone(&book)));
+            let (before, part) = (books.lock().unwrap().paid(), bytes.clone());
+            let process = tokio::spawn(async move {
+                match reads {
+                    true => session.read(shard, SIZE, 0..STEP).await.map(drop),
+                    false => session.put(shard, &part).await.map(drop),
+                }
+            });
+            while books.lock().unwrap().paid() == before && !process.is_finished() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            if process.is_finished() {
+                break process.await.unwrap();
+            }
+            // What a kill would leave now. The process itself would end in order here.
+            killed += 1;
+            for what in ["", ".steps"] {
+                std::fs::copy(file(killed - 1, what), file(killed, what)).unwrap();
+            }
+            process.abort();
+            assert!(killed < 20, "paid without end");
+        };
+        assert!(matches!(over, Err(AgentError::PaidForNothing { .. })), "{over:?}");
+        let paid = books.lock().unwrap().paid().get() - opened.voucher.cumulative.get();
+        assert!(killed > 0 && paid <= 2 * exposure_max(&terms().prices).get(), "{reads}: {paid}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -6,7 +6,7 @@
 //! - [`DiskFile`]: one file, locked for this process; [`write_atomic`] replaces a small one whole.
 //! - [`ContentFolder`]: a folder of blobs, each named by its digest; [`Blobs`] is what it can do, on a disk or in memory.
 //! - [`read_key`] and [`save_key`]: the file of an entity's secret key, sealed with a [`Passphrase`]; [`Words`]: the key on paper.
-//! - [`SystemClock`]: the time as this machine believes.
+//! - [`SystemClock`]: the time as this machine believes; [`boot`]: which start of it this is.
 //!
 //! # What always holds
 //!
@@ -19,6 +19,7 @@
 //! disk, are in `docs/formats/store.md`. The example is at [`journal`].
 
 mod blobs;
+mod boot;
 mod clock;
 mod error;
 mod file;
@@ -28,6 +29,7 @@ pub mod key;
 pub mod snapshot;
 
 pub use blobs::{BlobRead, Blobs, Draft};
+pub use boot::boot;
 pub use clock::SystemClock;
 pub use error::{FileError, FileOperation};
 pub use file::{DiskFile, available, write_atomic};

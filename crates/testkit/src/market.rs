@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! World::new ─► chaos: each turn arms faults, then the buyer stores, reads, audits, renews, repairs or rests for hours
-//!                 │    faults: power cut at a write, kill, cut, absence, slowness, move, wrong clock, full disk, loss
+//!                 │    faults: power cut at a write or anywhere, kill, cut, absence, slowness, move, wrong clock, full disk, loss
 //!                 └─► heal: fair weather, all machines up ──► audit all ──► read all ──► end all ──► check
 //! ```
 //!
@@ -17,7 +17,8 @@
 //! - the buyer signs for no more than what is owed and the one step it asks for;
 //! - it pays for keeping no more than it gave, and what it cannot know that a host did not get;
 //! - no host is trusted with more than its owner lets a newcomer have, or has taken more.
-//! - under no contract more was lost than a step, and one more for every 64, when its buyer paid on; whatever process it was.
+//! - under no contract more was lost than a step, and one more for every 64, when its buyer paid on; whatever process it was, and however
+//!   it ended: only where its power was cut may a step have been under way of which nobody knows.
 //!
 //! At the end:
 //!
@@ -70,6 +71,8 @@ pub enum Planted {
     OverlooksSilence,
     /// The buyer does not write down what it paid for nothing.
     ForgetsLosses,
+    /// The buyer does not look at what its process before was killed with.
+    ForgetsSteps,
     /// The buyer gives hosts whatever they ask for.
     TrustsAnybody,
     /// A liar is taken for an honest host: it must be missed among those.
@@ -188,4 +191,5 @@ fn plant(planted: Planted) {
     agent::judge_by_reads(planted == Planted::JudgesByReads);
     agent::overlook(planted == Planted::OverlooksSilence);
     agent::forget_losses(planted == Planted::ForgetsLosses);
+    agent::forget_steps(planted == Planted::ForgetsSteps);
 }

@@ -150,6 +150,11 @@ fn canary_a_buyer_that_forgets_what_it_paid_for_nothing() {
 }
 
 #[test]
+fn canary_a_buyer_that_forgets_what_its_process_before_was_killed_with() {
+    assert!(caught_in(Planted::ForgetsSteps, 160).len() >= 2);
+}
+
+#[test]
 fn canary_a_buyer_that_gives_hosts_whatever_they_ask_for() {
     assert!(caught(Planted::TrustsAnybody).len() >= 10);
 }

@@ -10,8 +10,14 @@ use fondaco_contract::Tab;
 use fondaco_ports::market::{Reason, Response};
 use fondaco_transport::Connection;
 use fondaco_units::Amount;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// After how long a step that is not answered is flushed. Where lines are slow it costs two flushes for that time.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Begins with what is known of what this host was paid for nothing, and with how many steps may be lost in all.
@@ -36,16 +42,45 @@ impl Session {
         if crate::planted::forgets_losses() {
             return Ok(());
         }
-        if known == state.noted {
+        if known != state.noted {
+            if let Some(book) = &self.book {
+                let contract = self.contract();
+                let Loss { lost, behind, broke, put, read } = known;
+                book.record(&Event::LossKept { contract, lost, behind, broke, put, read })?;
+            }
+            state.noted = known;
+        }
+        self.note_step(state)
+    }
+
+    /// Has what is under way where the process after this one finds it, if this one is killed.
+    pub(super) fn note_step(&self, state: &mut State) -> Result<(), AgentError> {
+        #[cfg(feature = "simulation")]
+        if crate::planted::forgets_losses() {
             return Ok(());
         }
-        if let Some(book) = &self.book {
-            let contract = self.contract();
-            let Loss { lost, behind, broke, put, read } = known;
-            book.record(&Event::LossKept { contract, lost, behind, broke, put, read })?;
+        let Some(book) = &self.book else { return Ok(()) };
+        let known = state.losses.known_at_an_end();
+        let open = (known != state.noted).then_some(known);
+        book.note_step(&mut state.slot, self.contract(), open)
+    }
+
+    /// Waits for the answer to a step. One that is not answered for a while outlives a power cut, too: by then its host may wait for one.
+    pub(super) async fn waited_for<T>(
+        &self,
+        state: &mut State,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let mut answer = pin!(answer);
+        if let Ok(answered) = timeout(SETTLED_AFTER, answer.as_mut()).await {
+            return answered;
         }
-        state.noted = known;
-        Ok(())
+        if let Some(book) = self.book.as_ref().filter(|_| state.slot.is_some()) {
+            let known = state.losses.known_at_an_end();
+            // A disk that fails is found with the next step.
+            let _ = book.settle_step(&mut state.slot, self.contract(), known);
+        }
+        answer.await
     }
 
     /// Returns the account as it was confirmed last, and what was signed for it, as far as this process knows.

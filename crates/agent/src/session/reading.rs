@@ -188,6 +188,7 @@ impl Session {
         // Until the answer is here, or for good if this process ends before: only the host knows.
         state.tab = None;
         state.losses.asks_to_read(shard, Bytes::new(size), (offset, length));
+        self.note_step(state)?;
         let request = Request::Get { contract: self.contract(), shard, offset, length, voucher };
         Ok(Begun::Ask(Box::new(Asking { connection, request, tab, shard, size, range })))
     }

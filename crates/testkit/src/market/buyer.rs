@@ -13,7 +13,9 @@ use fondaco_crypto::{Digest, EntityId, SecretKey};
 use fondaco_ports::Address;
 use fondaco_transport::{Endpoint, Fabric, LcpClient};
 use fondaco_units::Bytes;
+use tokio::time::Instant;
 
+use super::oracle::Ended;
 use crate::{Rng, SimDisk, VirtualClock};
 
 /// How many bytes the longest object has.
@@ -42,8 +44,9 @@ pub(super) struct Buyer {
     fabric: Fabric,
     issuer: Address,
     pub(super) clock: VirtualClock,
-    book: SimDisk,
-    outbox: SimDisk,
+    disks: Disks,
+    /// How often its machine was started.
+    boots: u64,
     hosts: Vec<Address>,
     wish: Wish,
     trust: Trust,
@@ -54,10 +57,41 @@ pub(super) struct Buyer {
     /// What was acknowledged, and not removed or ended since.
     pub(super) stored: BTreeSet<ObjectId>,
     pub(super) crashes: u64,
-    /// Whether the process before this one was killed.
-    pub(super) was_killed: bool,
+    /// How the process before this one ended.
+    pub(super) ended: Ended,
     rng: Rng,
     next: u64,
+}
+
+/// Its disks. Clones are handles of the same ones.
+#[derive(Clone)]
+pub(super) struct Disks {
+    book: SimDisk,
+    outbox: SimDisk,
+    /// Beside the book: the steps that are open.
+    steps: SimDisk,
+}
+
+impl Disks {
+    /// The process ends, and nothing is written any more: how the next one finds them.
+    fn left(&self, ended: Ended, rng: &mut Rng) -> Self {
+        let mut left = |disk: &SimDisk| match ended {
+            Ended::InOrder => disk.clone(),
+            Ended::Killed => disk.kill(),
+            Ended::PowerCut { .. } => disk.crash(rng),
+        };
+        let Self { book, outbox, steps } = self;
+        Self { book: left(book), outbox: left(outbox), steps: left(steps) }
+    }
+}
+
+impl Disks {
+    /// The process is killed now, or its power cut.
+    pub(super) fn dies(&self, is_killed: bool, rng: &mut Rng) -> (Ended, Self) {
+        let power_cut = Ended::PowerCut { at: Some(Instant::now()) };
+        let ended = if is_killed { Ended::Killed } else { power_cut };
+        (ended, self.left(ended, rng))
+    }
 }
 
 /// What a buyer is made of.
@@ -79,8 +113,8 @@ impl Buyer {
             fabric: fabric.clone(),
             issuer,
             clock,
-            book: disk(),
-            outbox: disk(),
+            disks: Disks { book: disk(), outbox: disk(), steps: disk() },
+            boots: 0,
             hosts,
             wish,
             trust,
@@ -88,7 +122,7 @@ impl Buyer {
             bytes: BTreeMap::new(),
             stored: BTreeSet::new(),
             crashes: 0,
-            was_killed: false,
+            ended: Ended::InOrder,
             rng,
             next: 0,
         }
@@ -102,10 +136,12 @@ impl Buyer {
         let failed = |error: AgentError| format!("the buyer does not start: {error}");
         let endpoint = Endpoint::bind_on(&self.fabric, &self.key, None, &[])
             .expect("every port has a socket of its own");
-        let book = BookFile::open_on(Box::new(self.book.clone())).map_err(failed)?;
+        let Disks { book, outbox, steps } = self.disks.clone();
+        let boot = Some(Digest::of(&self.boots.to_le_bytes()));
+        let book = BookFile::open_on(Box::new(book), Box::new(steps), boot).map_err(failed)?;
         let client = LcpClient::new(endpoint.clone(), self.issuer.clone());
         let nowhere = Path::new("/nonexistent");
-        let wallet = Wallet::open_on(Box::new(self.outbox.clone()), nowhere, client);
+        let wallet = Wallet::open_on(Box::new(outbox), nowhere, client);
         let wallet = wallet.map_err(failed)?;
         let clock = Arc::new(self.clock.clone());
         let agent = Agent::with_book(book, self.key.clone(), endpoint.clone(), clock);
@@ -120,17 +156,33 @@ impl Buyer {
 
     /// Loses its power, and its process.
     pub(super) fn crash(&mut self, process: Process) {
+        let ended = Ended::PowerCut { at: None };
+        let left = self.disks.left(ended, &mut self.rng);
+        self.is_killed(process, ended, left);
+    }
+
+    /// Its process was killed, or its machine lost its power, and this is on its disks.
+    pub(super) fn is_killed(&mut self, process: Process, ended: Ended, left: Disks) {
         process.endpoint.kill();
         drop(process);
-        self.was_killed = true;
-        self.lose_power();
+        self.finds(ended, left);
     }
 
     /// What is not durable may be gone.
     pub(super) fn lose_power(&mut self) {
+        let ended = Ended::PowerCut { at: None };
+        let left = self.disks.left(ended, &mut self.rng);
+        self.finds(ended, left);
+    }
+
+    fn finds(&mut self, ended: Ended, left: Disks) {
         self.crashes += 1;
-        self.book = self.book.crash(&mut self.rng);
-        self.outbox = self.outbox.crash(&mut self.rng);
+        self.boots += u64::from(matches!(ended, Ended::PowerCut { .. }));
+        (self.ended, self.disks) = (ended, left);
+    }
+
+    pub(super) fn disks(&self) -> Disks {
+        self.disks.clone()
     }
 
     /// Ends its process in order.
@@ -140,21 +192,22 @@ impl Buyer {
             // A step that was under way is noted when its task knows that it has no connection any more.
             session.stands().await;
         }
-        self.was_killed = false;
+        self.ended = Ended::InOrder;
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.book.is_dead() || self.outbox.is_dead()
+        self.disks.book.is_dead() || self.disks.outbox.is_dead()
     }
 
     pub(super) fn power_off_in(&mut self, operations: u64) {
-        let disk = if self.rng.chance(70) { &self.book } else { &self.outbox };
+        let Disks { book, outbox, .. } = &self.disks;
+        let disk = if self.rng.chance(70) { book } else { outbox };
         disk.power_off_in(operations, &mut self.rng);
     }
 
     pub(super) fn heal(&self) {
-        self.book.heal();
-        self.outbox.heal();
+        self.disks.book.heal();
+        self.disks.outbox.heal();
     }
 
     /// Makes up an object.
@@ -293,8 +346,10 @@ impl Buyer {
     }
 
     /// Ends all contracts: nothing is kept any more.
-    pub(super) async fn end(&self, process: &Process) -> Vec<Result<(), AgentError>> {
+    pub(super) async fn end(&self, process: &mut Process) -> Vec<Result<(), AgentError>> {
         let ended = process.agent.end_contracts().await;
+        // A command of its own: the next one asks hosts anew.
+        process.objects = process.agent.objects();
         ended.into_iter().map(|(_, result)| result.map(drop)).collect()
     }
 

@@ -9,6 +9,8 @@
 mod taken;
 mod used;
 
+pub(super) use taken::Ended;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +20,7 @@ use fondaco_crypto::{Digest, EntityId};
 use fondaco_ledger::HoldId;
 use fondaco_ports::market::{Frame as _, Reason, Request, Response, Step};
 use fondaco_transport::{Passing, Protocol, Tap};
+use taken::OpenPut;
 use tokio::time::Instant;
 use used::{Charge, Keep, Side, Used};
 
@@ -63,10 +66,12 @@ struct Account {
     handed: BTreeMap<ShardId, u64>,
     /// Whether somebody else was its buyer before, whose shards were not told of.
     was_anothers: bool,
-    /// Whether what was signed for last was not answered yet.
-    is_waiting: bool,
-    /// How often its buyer's process ended meanwhile, so that it cannot know what became of it.
+    /// Since when what was signed for last is not answered, if it is not.
+    waits: Option<Instant>,
+    /// How often its buyer's power was cut meanwhile, so that it cannot know what became of it.
     cut_short: u64,
+    /// The put that its provider has the beginning of, if it was paid for.
+    open_put: Option<OpenPut>,
     /// How many bytes of each shard came to its provider, as far as the buyer knows.
     put: BTreeMap<ShardId, u64>,
 }
@@ -92,8 +97,9 @@ impl Account {
             unread: None,
             handed: BTreeMap::new(),
             was_anothers: false,
-            is_waiting: false,
+            waits: None,
             cut_short: 0,
+            open_put: None,
             put: BTreeMap::new(),
         }
     }
@@ -280,15 +286,15 @@ impl State {
             None => self.begins(at, to, frame)?,
             Some(exchange) => {
                 let Step { voucher, bytes } = Step::from_frame(frame).ok()?;
-                let (keep, done) = exchange.put?;
+                let (contract, (keep, done)) = (exchange.contract, exchange.put?);
                 let bytes = bytes.as_slice().len() as u64;
                 let done = done + bytes;
                 let kept = (done == keep.size).then_some(keep);
-                if kept.is_some()
-                    && let Some(account) = self.exchanges.get(&at).map(|exchange| exchange.contract)
-                    && let Some(account) = self.accounts.get_mut(&account)
-                {
-                    account.handed.insert(keep.shard, keep.size);
+                if let Some(account) = self.accounts.get_mut(&contract) {
+                    account.puts(keep.shard);
+                    if kept.is_some() {
+                        account.handed.insert(keep.shard, keep.size);
+                    }
                 }
                 let exchange = self.exchanges.get_mut(&at)?;
                 exchange.put = Some((keep, done));
@@ -443,8 +449,8 @@ impl State {
         if is_new {
             account.signed = cumulative;
             account.taken += 1;
+            account.waits = Some(Instant::now());
         }
-        account.is_waiting |= is_new;
         self.takes(contract);
         if is_new && matches!(charge, Charge::Write { .. } | Charge::Read { .. }) {
             self.loses(contract);
@@ -612,7 +618,7 @@ impl State {
             account.hears_of_put(shard, size, &response);
         }
         if let (Some(part), Response::Slice { .. }) = (exchange.again, &*response) {
-            account.is_waiting = false;
+            account.waits = None;
             account.hears_again(part);
         }
         match *response {
@@ -623,7 +629,7 @@ impl State {
             | Response::Renewed { .. }
             | Response::Advanced { .. } => {
                 let charge = exchange.charge?;
-                account.is_waiting = false;
+                account.waits = None;
                 if matches!(charge, Charge::Read { .. }) {
                     account.unread = None;
                 }
@@ -643,7 +649,7 @@ impl State {
             }
             Response::Status { tab, state, .. } => {
                 account.is_over = state.has_ended();
-                account.is_waiting = false; // it is compared with what was known before
+                account.waits = None; // it is compared with what was known before
                 account.known.used = Used::of(&tab);
                 account.known.stored = tab.stored.get();
                 account.hears_of(&tab);

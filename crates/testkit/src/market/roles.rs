@@ -62,6 +62,8 @@ impl Role {
             Planted::AuditsApart => &[AuditsOnly],
             Planted::TrustsAnybody => &[Dear],
             Planted::ForgetsLosses => &[StepTaking],
+            // They keep their buyer waiting, until it is killed.
+            Planted::ForgetsSteps => &[Silent],
             Planted::OverlooksSilence => &[Stalling, Truncating, Silent, StepTaking],
             _ => &[
                 FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Refusing,

@@ -5,6 +5,7 @@ mod ending;
 mod friend;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,12 @@ const MINTED: Amount = Amount::new(1 << 50);
 const ACTION_MAX: Duration = Duration::from_secs(6 * 3600);
 /// How much a buyer puts on a host that it does not know: a contract of a run, and some more.
 const NEWCOMER_ROOM: Bytes = Bytes::new(128 << 20);
+
+/// After how long a process is killed, or loses its power.
+fn any_moment(rng: &mut Rng) -> Duration {
+    let longest = *rng.pick(&[4000, 4000, 60_000]).unwrap_or(&4000);
+    Duration::from_millis(rng.below(longest))
+}
 
 struct World {
     rng: Rng,
@@ -338,27 +345,37 @@ impl World {
             }
             None => self.start()?,
         };
-        let dies = if self.rng.chance(10) {
-            Duration::from_millis(self.rng.below(4000))
-        } else {
-            ACTION_MAX
+        let often = if self.planted == Planted::ForgetsSteps { 60 } else { 20 };
+        let dies = if self.rng.chance(often) { any_moment(&mut self.rng) } else { ACTION_MAX };
+        let is_killed = self.planted == Planted::ForgetsSteps || self.rng.chance(50);
+        let (disks, mut fate) = (self.buyer.disks(), self.rng.fork());
+        let done = {
+            let mut act = pin!(self.act(&mut present));
+            match timeout(dies, act.as_mut()).await {
+                Ok(done) => Ok(done),
+                // Before what it does is dropped, which would write down in order what it was at.
+                Err(_) => Err(disks.dies(is_killed, &mut fate)),
+            }
         };
-        let done = timeout(dies, self.act(&mut present)).await;
         match done {
             Err(_) if dies == ACTION_MAX => return Err("an action never came to an end".to_owned()),
             Ok(Err(violation)) => return Err(violation),
             Ok(Ok(())) if !self.buyer.is_dead() => *process = Some(present),
-            Ok(Ok(())) | Err(_) => {
+            Ok(Ok(())) => {
                 // A receipt may be lost.
                 self.oracle.came_to_nothing(Buyer::share_max(OBJECT_MAX));
                 self.buyer.crash(present);
+            }
+            Err((ended, left)) => {
+                self.oracle.came_to_nothing(Buyer::share_max(OBJECT_MAX));
+                self.buyer.is_killed(present, ended, left);
             }
         }
         Ok(())
     }
 
     fn start(&mut self) -> Result<Process, String> {
-        self.oracle.process_ended(self.buyer.entity(), self.buyer.was_killed);
+        self.oracle.process_ended(self.buyer.entity(), self.buyer.ended);
         let process = loop {
             match self.buyer.start() {
                 Ok(process) => break process,

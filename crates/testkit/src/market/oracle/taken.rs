@@ -1,18 +1,26 @@
 //! What providers have taken: paid for by their buyers, and not served.
 //!
 //! What is lost under one contract is bounded by its steps: one, and one more for every 64 that were counted, whatever process
-//! of the buyer pays. A process that is killed with a step under way cannot know what became of that one; one that ends in order
-//! writes down what it has asked for.
+//! of the buyer pays, and however the one before ended: what it had asked for is written down. Only a power cut may take that with it,
+//! where the step was not waited for for long: then nobody knows what became of it, or of the beginning of a put.
 //!
-//! It is bounded twice more, as the owner says how much a newcomer may have: by what a contract would have its provider be ahead
-//! by, when it is opened, and by what its provider has in the end taken under it, whatever broke off meanwhile. A provider earns
-//! more by what it was paid for; that all of it was earned well is taken for granted.
+//! What a provider has of a put that broke off is no loss until it says that it has it no more, while its account counts it still. A buyer
+//! that has asked for it may leave it there; one that begins another without asking gives it up.
+//!
+//! All that was signed for and did not come is bounded too: by what the contract would have its provider be ahead by when it is opened, and
+//! what may be lost. Where the owner says in money how much a newcomer may have, so is that, and what was taken in the end. A provider earns
+//! more by what it was paid for; that all of it was earned well is taken for granted. Where the owner does not say so, the buyer goes by
+//! what is usual among the hosts that fit of those that answered: that is not judged here, since frames do not tell which those were.
 
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Tab, Terms};
 use fondaco_crypto::EntityId;
 use fondaco_ports::market::Response;
 use fondaco_units::Amount;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Account, Oracle, PARTS, State, UNIT, Used};
 
@@ -25,12 +33,42 @@ impl Oracle {
     }
 }
 
+/// How a process of a buyer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Ended {
+    /// In order.
+    InOrder,
+    /// It was killed, and its machine lived.
+    Killed,
+    /// Its machine lost its power; when, if that is known.
+    PowerCut { at: Option<Instant> },
+}
+
+/// A step that was not answered for so long is known after a power cut, too: five seconds, and one for what is between.
+const SETTLED_AFTER: Duration = Duration::from_secs(6);
+
+/// A put of which the provider has the beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenPut {
+    shard: ShardId,
+    /// How many bytes of it were paid for.
+    at: u64,
+    /// Whether its provider has said since that it has them.
+    is_there: bool,
+}
+
 impl Oracle {
     /// A process of a buyer has ended, in order or not.
-    pub(in super::super) fn process_ended(&self, buyer: EntityId, was_killed: bool) {
+    pub(in super::super) fn process_ended(&self, buyer: EntityId, ended: Ended) {
         for account in self.state().accounts.values_mut() {
-            if account.terms.buyer == buyer && std::mem::take(&mut account.is_waiting) {
-                account.cut_short += u64::from(was_killed);
+            if account.terms.buyer == buyer {
+                let waited_since = account.waits.take();
+                let Ended::PowerCut { at } = ended else { continue };
+                let waited = at.zip(waited_since).map(|(at, since)| at.duration_since(since));
+                if waited.is_none_or(|waited| waited < SETTLED_AFTER) {
+                    account.cut_short += u64::from(waited_since.is_some());
+                    account.open_put = None;
+                }
             }
         }
     }
@@ -67,6 +105,21 @@ impl Account {
             self.came.written += at.saturating_sub(*known);
         }
         *known = at;
+        let had = self.open_put.take_if(|put| put.shard == shard).map_or(0, |put| put.at);
+        // These it has no more.
+        self.came.written -= had.saturating_sub(at).min(self.came.written);
+        if matches!(said, Response::Taken { .. } | Response::Resume { .. }) {
+            self.open_put = Some(OpenPut { shard, at, is_there: is_news });
+        }
+    }
+
+    /// A step of another shard is signed for: a put that its provider was not asked for before is given up.
+    pub(super) fn puts(&mut self, shard: ShardId) {
+        if let Some(put) = self.open_put.take_if(|put| put.shard != shard)
+            && !put.is_there
+        {
+            self.came.written -= put.at.min(self.came.written);
+        }
     }
 
     /// What its provider counts of steps that never came.
@@ -151,6 +204,14 @@ impl State {
         let Some(account) = self.accounts.get(&contract) else { return };
         let (buyer, provider) = (account.terms.buyer, account.terms.prices.provider);
         let taken = account.taken();
+        let lost_max = u64::try_from(account.lost_max().div_ceil(PARTS)).unwrap_or(u64::MAX);
+        let most = ahead(&account.terms).saturating_add(lost_max);
+        if taken > most {
+            let who = provider.short();
+            self.faults.push(format!(
+                "host {who} has taken {taken} under a contract that lets it have {most}"
+            ));
+        }
         let Some(cap) = self.cap(buyer, provider, Some(contract)) else { return };
         if taken > cap {
             let who = provider.short();

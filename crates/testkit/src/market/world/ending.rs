@@ -63,7 +63,7 @@ impl World {
     }
 
     pub(super) async fn check(&mut self, process: Option<Process>) -> Result<(), String> {
-        let process = process.ok_or("no buyer")?;
+        let mut process = process.ok_or("no buyer")?;
         self.liars_are_named(&process)?;
         self.who_does_not_serve_is_named(&process)?;
         self.none_is_given_up(&process)?;
@@ -71,7 +71,7 @@ impl World {
         self.nobody_ended_early(&process)?;
         self.look(Some(&process))?;
         self.audit(&process, 1).await?;
-        drop(self.buyer.end(&process).await);
+        drop(self.buyer.end(&mut process).await);
         self.buyer.stop(process).await;
         self.friend_ends().await?;
         // What the hosts did not post at once, they post now.

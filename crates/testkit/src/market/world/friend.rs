@@ -1,6 +1,10 @@
 //! The buyer's delegate: another buyer, that looks after what the first one keeps.
 
-use super::World;
+use std::pin::pin;
+
+use tokio::time::timeout;
+
+use super::{ACTION_MAX, World, any_moment};
 use crate::market::buyer::{Buyer, Process};
 use fondaco_agent::AgentError;
 use fondaco_agent::auditing::Audited;
@@ -24,6 +28,8 @@ impl World {
         let (operations, nonce, now) = (self.rng.below(12), self.rng.array(), self.rng.chance(80));
         let takes = *self.rng.pick(&[Takes::AtEnd, Takes::Always]).unwrap_or(&Takes::AtEnd);
         let epochs = 3 + u32::try_from(self.rng.below(10)).unwrap_or(0);
+        let killed = if self.rng.chance(20) { any_moment(&mut self.rng) } else { ACTION_MAX };
+        let (is_killed, mut fate) = (self.rng.chance(50), self.rng.fork());
         let Some(friend) = &mut self.friend else { return Ok(()) };
         if choice < 3 || friend.entrusted.is_none() {
             match process.agent.entrust(friend.entity(), takes, until) {
@@ -34,12 +40,28 @@ impl World {
         if dies {
             friend.power_off_in(operations);
         }
-        self.oracle.process_ended(friend.entity(), friend.was_killed);
+        self.oracle.process_ended(friend.entity(), friend.ended);
         let mut theirs = start(friend)?;
-        let done = match choice {
-            0..=3 => accept(friend, &theirs).await,
-            4..=7 => tend(friend, &mut theirs, epochs, nonce, now).await,
-            _ => hand_back(friend, &theirs, &self.buyer, process, until, epochs).await,
+        let disks = friend.disks();
+        let done = {
+            let mut act = pin!(async {
+                match choice {
+                    0..=3 => accept(friend, &theirs).await,
+                    4..=7 => tend(friend, &mut theirs, epochs, nonce, now).await,
+                    _ => hand_back(friend, &theirs, &self.buyer, process, until, epochs).await,
+                }
+            });
+            match timeout(killed, act.as_mut()).await {
+                Ok(done) => Ok(done),
+                Err(_) => Err(disks.dies(is_killed, &mut fate)),
+            }
+        };
+        let done = match done {
+            Ok(done) => done,
+            Err((ended, left)) => {
+                friend.is_killed(theirs, ended, left);
+                return Ok(());
+            }
         };
         match done {
             Ok(Done { taken, replaced, notes, audited }) => {
@@ -66,7 +88,7 @@ impl World {
         if friend.entrusted.is_none() {
             return Ok(());
         }
-        self.oracle.process_ended(friend.entity(), friend.was_killed);
+        self.oracle.process_ended(friend.entity(), friend.ended);
         let theirs = start(friend)?;
         let failed = |error: AgentError| format!("giving back failed: {error}");
         let watched = watch(friend, &theirs, 5).await.map_err(failed)?;
@@ -92,10 +114,10 @@ impl World {
     /// The delegate ends its contracts.
     pub(super) async fn friend_ends(&mut self) -> Result<(), String> {
         let Some(friend) = &mut self.friend else { return Ok(()) };
-        self.oracle.process_ended(friend.entity(), friend.was_killed);
-        let theirs = start(friend)?;
+        self.oracle.process_ended(friend.entity(), friend.ended);
+        let mut theirs = start(friend)?;
         friend.resume(&theirs).await.map_err(|error| format!("a delegate's wallet: {error}"))?;
-        drop(friend.end(&theirs).await);
+        drop(friend.end(&mut theirs).await);
         friend.stop(theirs).await;
         Ok(())
     }

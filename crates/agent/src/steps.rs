@@ -1,0 +1,234 @@
+//! The steps that are open: what was asked of hosts and is not answered yet, for the process after one that is killed.
+//!
+//! A process that ends in order writes into its book what it stops waiting for. One that is killed cannot, and the book has a flush
+//! for every event: too dear for each step. So each step is written to a file beside the book before it is sent, and not flushed.
+//!
+//! ```text
+//! asked ──► its slot is written ──┬── answered ─────────────► written over, or zeroed
+//!                                 ├── not for a while ──────► flushed; and so is what is written over it, before more is paid
+//!                                 └── the process is killed ► the next one writes it into its book, and empties the file
+//! ```
+//!
+//! # What always holds
+//!
+//! - What a kill leaves is the last that was written, since the system lives: it is believed.
+//! - After a power cut a slot may be older than what was paid last, by which an honest host would seem to have taken much. So it is
+//!   believed only where it was flushed: nothing was paid after that before the slot was written over, and flushed again.
+//! - An orderly end leaves nothing, and so does every answer; the file is then not even flushed when it is opened.
+//!
+//! # What is not here
+//!
+//! What is made of it: that is as with a process that ended in order (`losses`).
+
+use crate::losses::{BrokenPut, BrokenRead, Loss};
+use fondaco_codec::{Decode as _, Encode as _, record};
+use fondaco_contract::{ContractId, Tab};
+use fondaco_crypto::{Digest, Domain};
+use fondaco_ports::Disk;
+use fondaco_store::DiskFile;
+use std::io;
+use std::path::PathBuf;
+
+const CHECK: Domain = Domain::new("fondaco 2026 open step v1");
+
+/// How long a slot is: no write of one crosses a page of any system's cache, so that a kill never leaves half of it.
+const SLOT: usize = 512;
+
+/// The most slots that are looked at: more hosts than anybody asks at once.
+const SLOTS_MAX: usize = 4096;
+
+/// A step that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OpenStep {
+    /// Since which start of the machine nothing was lost that was written; nothing where the system does not say.
+    boot: Option<Digest>,
+    /// Whether it was flushed, and nothing paid since.
+    settled: bool,
+    contract: ContractId,
+    lost: u128,
+    behind: u128,
+    broke: Option<Tab>,
+    put: Option<BrokenPut>,
+    read: Option<BrokenRead>,
+}
+record!(OpenStep { boot, settled, contract, lost, behind, broke, put, read });
+
+impl OpenStep {
+    fn to_slot(self) -> [u8; SLOT] {
+        let mut slot = [0; SLOT];
+        let (check, body) = slot.split_at_mut(32);
+        let bytes = self.to_bytes();
+        let (length, rest) = body.split_at_mut(2);
+        length.copy_from_slice(&u16::try_from(bytes.len()).unwrap_or(0).to_le_bytes());
+        if let Some(place) = rest.get_mut(..bytes.len()) {
+            place.copy_from_slice(&bytes);
+        }
+        check.copy_from_slice(Digest::derive(CHECK, body).as_bytes());
+        slot
+    }
+
+    fn of_slot(slot: &[u8]) -> Option<Self> {
+        let (check, body) = slot.split_at_checked(32)?;
+        if Digest::derive(CHECK, body).as_bytes() != check {
+            return None;
+        }
+        let (length, rest) = body.split_first_chunk()?;
+        Self::from_bytes(rest.get(..usize::from(u16::from_le_bytes(*length)))?).ok()
+    }
+}
+
+/// The slot of a session that has a step open.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    index: u64,
+    settled: bool,
+}
+
+/// What a file has that was left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// What each is known to have lost, and may come to.
+    pub(crate) steps: Vec<(ContractId, Loss)>,
+    /// Whether it has anything at all.
+    any: bool,
+}
+
+/// Where the steps are kept.
+enum Place {
+    /// There, once one is open: whoever pays for nothing flushes nothing.
+    At(PathBuf),
+    On(Box<dyn Disk>),
+}
+
+/// The steps that are open, on disk. See the [module](self).
+pub(crate) struct OpenSteps {
+    place: Place,
+    boot: Option<Digest>,
+    next: u64,
+    free: Vec<u64>,
+}
+
+impl std::fmt::Debug for OpenSteps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenSteps").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl OpenSteps {
+    /// Keeps steps in the file at `path`, which is made when the first is open. Its folder is this process's alone.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self::new(Place::At(path), fondaco_store::boot())
+    }
+
+    /// Keeps steps on `disk`, of a machine that was started as `boot` says.
+    pub(crate) fn on(disk: Box<dyn Disk>, boot: Option<Digest>) -> Self {
+        Self::new(Place::On(disk), boot)
+    }
+
+    const fn new(place: Place, boot: Option<Digest>) -> Self {
+        Self { place, boot, next: 0, free: Vec::new() }
+    }
+
+    /// Returns what the process before this one has left, as far as it can be believed.
+    pub(crate) fn left(&mut self) -> io::Result<Left> {
+        let bytes = match &self.place {
+            Place::At(path) if !path.try_exists()? => return Ok(Left::default()),
+            Place::At(path) => read(&DiskFile::read_only(path)?)?,
+            Place::On(disk) => read(disk)?,
+        };
+        self.next = (bytes.len() as u64).div_ceil(SLOT as u64);
+        let any = bytes.iter().any(|byte| *byte != 0);
+        let steps = bytes.chunks(SLOT).filter_map(OpenStep::of_slot);
+        let steps = steps
+            .filter(|step| step.settled || (step.boot.is_some() && step.boot == self.boot))
+            .map(|OpenStep { contract, lost, behind, broke, put, read, .. }| {
+                (contract, Loss { lost, behind, broke, put, read })
+            })
+            .collect();
+        Ok(Left { steps, any })
+    }
+
+    /// What was left behind is in the book.
+    pub(crate) fn taken(&mut self, left: &Left) -> io::Result<()> {
+        if left.any {
+            let disk = self.disk()?;
+            disk.set_len(0)?;
+            // One that was flushed would be found again after a power cut.
+            disk.sync()?;
+        }
+        self.next = 0;
+        Ok(())
+    }
+
+    /// Writes what is open under a contract, if it is anything, in the slot of a session.
+    pub(crate) fn write(
+        &mut self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        open: Option<Loss>,
+    ) -> io::Result<()> {
+        self.put(slot, contract, open, false)
+    }
+
+    /// Writes what is open under a contract, and sees that a power cut leaves it.
+    pub(crate) fn settle(
+        &mut self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        open: Loss,
+    ) -> io::Result<()> {
+        self.put(slot, contract, Some(open), true)
+    }
+
+    fn put(
+        &mut self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        open: Option<Loss>,
+        settled: bool,
+    ) -> io::Result<()> {
+        let (index, was_settled) = match (&*slot, open) {
+            (None, None) => return Ok(()),
+            (Some(slot), _) => (slot.index, slot.settled),
+            (None, Some(_)) => (self.free.pop().unwrap_or(self.next), false),
+        };
+        self.next = self.next.max(index + 1);
+        *slot = Some(Slot { index, settled: settled || was_settled });
+        let boot = self.boot;
+        let bytes = open.map_or([0; SLOT], |Loss { lost, behind, broke, put, read }| {
+            OpenStep { boot, settled, contract, lost, behind, broke, put, read }.to_slot()
+        });
+        let disk = self.disk()?;
+        disk.write_at(index * SLOT as u64, &bytes)?;
+        if settled || was_settled {
+            disk.sync()?;
+        }
+        *slot = open.map(|_| Slot { index, settled });
+        if slot.is_none() {
+            self.free.push(index);
+        }
+        Ok(())
+    }
+
+    fn disk(&mut self) -> io::Result<&mut Box<dyn Disk>> {
+        if let Place::At(path) = &self.place {
+            let file = DiskFile::open(path.clone())?;
+            self.place = Place::On(Box::new(file));
+        }
+        match &mut self.place {
+            Place::On(disk) => Ok(disk),
+            Place::At(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+fn read(disk: &dyn Disk) -> io::Result<Vec<u8>> {
+    let length = disk.len()?.min((SLOT * SLOTS_MAX) as u64);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let there = disk.read_at(0, &mut bytes)?;
+    bytes.truncate(there);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
