@@ -17,7 +17,7 @@ impl Objects {
         let Some(record) = record else { return Ok(Vec::new()) };
         let length = record.length.get();
         if object.kind != ObjectKind::Pack {
-            return Ok(vec![0..length]);
+            return Ok(std::iter::once(0..length).collect());
         }
         let layout = layout(record.code, record.length, object)?;
         let starts = (0..u64::from(record.code.k())).map(|piece| piece * layout.shard_len());
@@ -47,7 +47,8 @@ mod tests {
         let contracts = (1..=4).flat_map(|nonce| [intended(nonce), opened(nonce)]);
         contracts.chain([set(2, &[1, 2, 3, 4])]).for_each(|event| book.record(&event).unwrap());
         let objects = Objects::new(Arc::clone(&book), BTreeMap::new(), None);
-        let table: [(ObjectKind, u64, &[(u64, u64)]); 6] = [
+        type Parts = &'static [(u64, u64)];
+        let table: [(ObjectKind, u64, Parts); 6] = [
             (ObjectKind::Key, 0, &[(0, 0)]),
             (ObjectKind::Index, 5000, &[(0, 5000)]),
             (ObjectKind::Pack, 0, &[]),

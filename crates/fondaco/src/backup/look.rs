@@ -47,7 +47,7 @@ pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Fail
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     blocking(move || {
         repo.look(&snapshot, path.as_deref().map(Path::new), recursive, |entry| {
-            say(&line_of_entry(&entry, json))
+            say(&line_of_entry(&entry, json));
         })
     })
     .await
