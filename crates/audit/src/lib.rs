@@ -55,7 +55,7 @@ pub use proof::{Draw, PROOF_BYTES, Part, Proof, ProofChallenge, ProofError, Prov
 pub use reading::Reading;
 pub use shard::{Outboard, OutboardError, ParseShardIdError, SIZE_MAX, ShardId};
 pub use slice::{
-    AuditError, GROUP, ProveError, bytes_at, check, groups_around, prove, slice_len_max,
+    AuditError, GROUP, ProveError, bytes_at, check, groups_around, prove, prove_at, slice_len_max,
 };
 pub use tags::{
     AuditKey, BLOCK, Subject, TAG_BYTES, TagError, TagKey, Tagger, blocks, data_len, tagged_len,

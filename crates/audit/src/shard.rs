@@ -1,6 +1,6 @@
 //! Shards by name, and the hashes above their groups.
 
-use bao_tree::{BaoTree, BlockSize, TreeNode, io::outboard::PostOrderMemOutboard, io::sync};
+use bao_tree::{BaoTree, BlockSize, TreeNode, io::sync};
 use fondaco_codec::{Decode, DecodeError, Encode, Reader};
 use fondaco_crypto::Digest;
 use std::{fmt, io, str::FromStr};
@@ -138,19 +138,11 @@ impl Outboard {
     pub const fn size(&self) -> u64 {
         self.size
     }
+}
 
-    /// Returns the hashes of the two halves below `node`.
-    pub(crate) fn pair(&self, node: TreeNode) -> io::Result<[[u8; 32]; 2]> {
-        // The root is not needed to read hashes.
-        let hashes = PostOrderMemOutboard {
-            root: blake3::Hash::from([0; 32]),
-            tree: tree(self.size),
-            data: &self.hashes,
-        };
-        let (left, right) =
-            sync::Outboard::load(&hashes, node)?.ok_or(io::ErrorKind::InvalidData)?;
-        Ok([left.into(), right.into()])
-    }
+/// Returns where the outboard of a shard of `size` bytes has the hashes of the two halves below `node`: 64 bytes.
+pub(crate) fn pair_at(size: u64, node: TreeNode) -> Option<u64> {
+    tree(size).post_order_offset(node)?.value().checked_mul(64)
 }
 
 /// Why bytes are no outboard. Listed by precedence.

@@ -2,7 +2,7 @@
 
 use crate::{
     Outboard, ShardId,
-    shard::{SIZE_MAX, tree},
+    shard::{SIZE_MAX, pair_at, tree},
 };
 use bao_tree::{
     ChunkNum, ChunkRanges,
@@ -66,7 +66,21 @@ pub fn prove(
     outboard: &Outboard,
     range: Range<u64>,
 ) -> Result<Vec<u8>, ProveError> {
-    let size = outboard.size();
+    prove_at(outboard.size(), bytes_at(outboard.as_bytes()), read_exact_at, range)
+}
+
+/// As [`prove`], of a shard of `size` bytes whose outboard is read where it lies: only the hashes that the slice has, 64 bytes
+/// at a time.
+///
+/// # Errors
+///
+/// The range is not of the shard, or reading failed.
+pub fn prove_at(
+    size: u64,
+    read_hashes_at: impl Fn(u64, &mut [u8]) -> io::Result<()>,
+    read_exact_at: impl Fn(u64, &mut [u8]) -> io::Result<()>,
+    range: Range<u64>,
+) -> Result<Vec<u8>, ProveError> {
     let groups =
         groups_around(size, &range).ok_or(ProveError::Range { range: range.clone(), size })?;
     let chunks = chunks_of(&groups, size);
@@ -76,7 +90,11 @@ pub fn prove(
     for item in tree(size).ranges_pre_order_chunks_iter_ref(chunks, 0) {
         match item {
             BaoChunk::Parent { node, .. } => {
-                slice.extend_from_slice(outboard.pair(node)?.as_flattened());
+                let from =
+                    pair_at(size, node).ok_or(io::Error::from(io::ErrorKind::InvalidData))?;
+                let at = slice.len();
+                slice.resize(at + 64, 0);
+                read_hashes_at(from, &mut slice[at..])?;
             }
             BaoChunk::Leaf { start_chunk, size, .. } => {
                 let at = slice.len();
@@ -325,6 +343,30 @@ mod tests {
         assert_eq!(check(shard, SIZE_MAX, 0..GROUP, &[0; 63]), Err(AuditError::Short));
         assert!(matches!(check(shard, SIZE_MAX + 1, 0..GROUP, &[]), Err(AuditError::Range { .. })));
         assert!(matches!(prove(bytes_at(&[1; 9]), &outboard, 0..1), Err(ProveError::Read(_))));
+    }
+
+    /// Of the 4 MiB of hashes of a shard of 1 GiB, those on the way to what is read, and no others.
+    #[test]
+    fn only_the_hashes_of_the_slice_are_read() {
+        for (range, pairs) in [
+            (5..6, 16),
+            ((1 << 30) - 1..1 << 30, 16),
+            (0..256 << 10, 12 + 15),
+            (16_383..16_385, 17),
+        ] {
+            let read = std::cell::RefCell::new(Vec::new());
+            let hashes = |offset: u64, buffer: &mut [u8]| {
+                assert!(offset + 64 <= Outboard::len_for(1 << 30));
+                read.borrow_mut().push((offset, buffer.len()));
+                Ok(())
+            };
+            let slice = prove_at(1 << 30, hashes, |_, _| Ok(()), range.clone()).unwrap();
+            let read = read.into_inner();
+            assert!(read.iter().all(|(_, length)| *length == 64), "{range:?}");
+            let unique: std::collections::BTreeSet<_> = read.iter().collect();
+            assert_eq!((read.len(), unique.len()), (pairs, pairs), "{range:?}");
+            assert_eq!(slice.len() as u64 % GROUP, pairs as u64 * 64 % GROUP, "{range:?}");
+        }
     }
 
     /// One group of a shard of 1 GiB: 16 KiB and the 16 pairs of hashes above it.

@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The kind of a storage host's journal, version 2: contracts can renew others.
@@ -64,6 +64,8 @@ const BATCH_MAX: usize = 4096;
 const CONNECTIONS_MAX: usize = 1024;
 /// The most connections of one peer.
 const CONNECTIONS_PER_PEER_MAX: usize = 128;
+/// The most reads and proofs from the disk at once; others wait their turn.
+const READS_MAX: usize = 64;
 /// How often reads are flushed and contracts looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a step may take to come.
@@ -136,6 +138,8 @@ pub(crate) struct Shared {
     reserve: AtomicU64,
     /// When the service was opened.
     up_since: Timestamp,
+    /// Whose turn it is to read.
+    reads: Semaphore,
     /// Whether a round of settling is under way.
     settling: AtomicBool,
     /// Whether what is read is paid for and not served.
@@ -315,6 +319,7 @@ impl HostService {
             clock,
             reserve: AtomicU64::new(config.reserve.get()),
             up_since: now,
+            reads: Semaphore::new(READS_MAX),
             settling: AtomicBool::new(false),
             refuses_reads: AtomicBool::new(false),
             serves_audits_only: AtomicBool::new(false),
@@ -600,6 +605,9 @@ impl Shared {
                 None
             }
             Request::Get { contract, shard, offset, length, voucher } => {
+                // Closed only with the service.
+                let _turn = self.reads.acquire().await.ok()?;
+                let now = self.clock.now();
                 let plan = self
                     .lock()
                     .host
@@ -624,6 +632,7 @@ impl Shared {
                 Some(Response::Slice { bytes: slice })
             }
             Request::Again { contract, shard, offset, length } => {
+                let _turn = self.reads.acquire().await.ok()?;
                 let range = self.lock().host.get_again(now, peer, contract, shard, offset, length);
                 let again = range.and_then(|range| block_in_place(|| self.slice(shard, range)));
                 Some(match again {
@@ -635,6 +644,7 @@ impl Shared {
                 })
             }
             Request::Prove { contract, nonce, parts, voucher } => {
+                let _turn = self.reads.acquire().await.ok()?;
                 Some(self.prove(peer, contract, nonce, parts.as_slice(), &voucher))
             }
             Request::Advance { contract, voucher } => {

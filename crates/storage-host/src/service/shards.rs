@@ -14,13 +14,14 @@ use super::{
 };
 use crate::host::Begun;
 use crate::{Answer, Host, PutId, Stepped};
-use fondaco_audit::{Outboard, ShardId, prove};
+use fondaco_audit::{Outboard, SIZE_MAX, ShardId, prove_at};
 use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_ports::market::{Frame as _, Payload, Reason, Response, Step};
-use fondaco_store::{Blobs, Draft, FileError, Part};
+use fondaco_store::{BlobRead, Blobs, Draft, FileError, Part};
 use fondaco_transport::{Stream, TransportError};
 use fondaco_units::{Bytes, Timestamp};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How long others have the lock between two removals.
@@ -227,16 +228,12 @@ impl Shared {
         let data = self.folder.get(name, Part::DATA).map_err(damaged)?;
         let hashes = self.folder.get(name, HASHES).map_err(damaged)?;
         let length = hashes.length().map_err(damaged)?.get();
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| Reason::Damaged)?];
-        hashes.read_at(0, &mut bytes).map_err(damaged)?;
         let size = data.length().map_err(damaged)?.get();
-        let outboard = Outboard::from_bytes(size, bytes).map_err(|_| Reason::Damaged)?;
-        let read = |offset, buffer: &mut [u8]| match data.read_at(offset, buffer) {
-            Ok(read) if read == buffer.len() => Ok(()),
-            Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Err(error) => Err(std::io::Error::other(error)),
-        };
-        let slice = prove(read, &outboard, range).map_err(|error| {
+        if size > SIZE_MAX || length != Outboard::len_for(size) {
+            return Err(Reason::Damaged);
+        }
+        // Of the hashes only those that the slice has: all of them are 4 MiB for a GiB, and a byte is charged as 16 KiB.
+        let slice = prove_at(size, exactly(&*hashes), exactly(&*data), range).map_err(|error| {
             tracing::error!(%shard, %error, "a shard that is paid for cannot be proved");
             Reason::Failed
         })?;
@@ -418,6 +415,15 @@ impl Shared {
         })
         .map_err(|error: FileError| failed(&error))?;
         Ok(content)
+    }
+}
+
+/// Reads a part of a blob whole.
+fn exactly(blob: &dyn BlobRead) -> impl Fn(u64, &mut [u8]) -> io::Result<()> + '_ {
+    move |offset, buffer| match blob.read_at(offset, buffer) {
+        Ok(read) if read == buffer.len() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(error) => Err(io::Error::other(error)),
     }
 }
 
