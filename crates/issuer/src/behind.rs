@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! a batch is saved ──► Indexer::add ──► its answers leave
-//!        └─ SNAPSHOT_RECORDS since the last one? ──► the books, as bytes ──► thread: history durable ──► snapshot durable
+//!        └─ SNAPSHOT_RECORDS since the last one? ──► the books, spilled ──► thread: history durable ──► snapshot durable
 //! ```
 //!
-//! A snapshot is taken between two batches, in memory, and written by a thread of its own; while one is being written no
-//! other is begun. It never covers what the history does not have durably, because the journal is not replayed from before
+//! A snapshot is taken between two batches, into a file without a name that nobody syncs, because the books as bytes may be
+//! half as much as they are; a thread of its own makes the snapshot of that. While one is being made no other is begun. It never covers what the history does not have durably, because the journal is not replayed from before
 //! it. A crash in between costs a longer replay, nothing else.
 
 use crate::{
@@ -54,8 +54,16 @@ impl Standing {
     }
 
     fn begin(&mut self, issuer: &Issuer, head: Head) {
-        let snapshot = issuer.snapshot();
-        let (folder, metrics) = (self.folder.clone(), self.metrics.clone());
+        self.covered = head.records;
+        let spill = match books::spill(&self.folder, issuer) {
+            Ok(spill) => spill,
+            // As below.
+            Err(error) => {
+                warn!(%error, "no snapshot");
+                return;
+            }
+        };
+        let metrics = self.metrics.clone();
         let indexer = self.indexer.clone();
         let write = move || {
             let durable = indexer.is_some_and(|indexer| {
@@ -65,9 +73,10 @@ impl Standing {
                 warn!("no snapshot: the history is behind");
                 return;
             }
-            match books::save(&folder, head, &snapshot) {
+            let bytes = spill.bytes();
+            match books::save(head, spill) {
                 Ok(()) => {
-                    debug!(records = head.records, bytes = snapshot.len(), "a snapshot was saved");
+                    debug!(records = head.records, %bytes, "a snapshot was saved");
                     metrics.snapshot(head.records);
                 }
                 // The journal has it all: the next start takes longer, and the next snapshot may succeed.
@@ -76,7 +85,6 @@ impl Standing {
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(write);
         self.writing = thread.inspect_err(|error| warn!(%error, "no snapshot")).ok();
-        self.covered = head.records;
     }
 
     fn wait(&mut self) {

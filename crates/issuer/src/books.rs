@@ -12,7 +12,7 @@ use fondaco_codec::{Decode, Encode, Reader};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_lcp::{ANSWERS_BYTES_MAX, Currency, Issuer, IssuerOptions};
 use fondaco_store::{
-    Appended, DiskFile, Head, Journal, Kind, copy_journal, load_snapshot, save_snapshot,
+    Appended, DiskFile, FileError, Head, Journal, Kind, Spill, copy_journal, load_snapshot,
 };
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::{
@@ -156,9 +156,16 @@ fn last_snapshot(folder: &Path, seed: u64) -> Option<(Head, Issuer)> {
     Some((head, restored))
 }
 
-/// Saves what the issuer is at `head`.
-pub(crate) fn save(folder: &Path, head: Head, snapshot: &[u8]) -> Result<(), IssuerError> {
-    Ok(save_snapshot(&folder.join(SNAPSHOT), KIND, head, snapshot)?)
+/// Lays out all of what the issuer is, beside its memory: [`save`] makes the snapshot of it.
+pub(crate) fn spill(folder: &Path, issuer: &Issuer) -> Result<Spill, FileError> {
+    let mut spill = Spill::begin(&folder.join(SNAPSHOT))?;
+    issuer.snapshot_in_pieces(|piece| spill.write(piece))?;
+    Ok(spill)
+}
+
+/// Saves what the issuer was at `head`.
+pub(crate) fn save(head: Head, spill: Spill) -> Result<(), FileError> {
+    spill.save(KIND, head)
 }
 
 /// Makes the snapshot of the books in `folder`, which no other process may have open, so that they open quickly.
@@ -168,7 +175,7 @@ pub(crate) fn save(folder: &Path, head: Head, snapshot: &[u8]) -> Result<(), Iss
 /// As [`audit`], or the disk fails.
 pub fn snapshot(folder: &Path) -> Result<(), IssuerError> {
     let Books { issuer, journal, .. } = open(folder, u64::MAX, 0, &mut ())?;
-    save(folder, journal.head(), &issuer.snapshot())
+    Ok(save(journal.head(), spill(folder, &issuer)?)?)
 }
 
 /// Copies the books in `folder` to the folder `to`, which must not have any; whoever has them open goes on meanwhile. Every

@@ -72,8 +72,8 @@ use tables::{
 pub(crate) const FILE: &str = "history.redb";
 const ASIDE: &str = "history.redb.damaged";
 
-/// How much of the file is kept in memory.
-const CACHE_BYTES: usize = 64 << 20;
+/// How much of the file is kept in memory by the store; the system keeps what it has room for.
+const CACHE_BYTES: usize = 16 << 20;
 
 /// How long [`History::wait_through`] waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(2);

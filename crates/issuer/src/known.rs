@@ -6,29 +6,53 @@
 
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{Issuer, Request, Response};
+use hashbrown::HashTable;
 use std::{
-    collections::BTreeSet,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, PoisonError, RwLock},
 };
 
 /// The holders that the books know. Clones are the same; the keeper adds to it, the server asks.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Arc<RwLock<BTreeSet<EntityId>>>);
+pub(crate) struct Known(Arc<RwLock<Marks>>);
+
+/// A mark of each key, a quarter as long: there are millions, and the books have the keys. A stranger that bears the mark of a
+/// holder gets the room and the pace of one, nothing else; of a million holders it would be one in 18 million millions, and the
+/// seed keeps anybody from looking for it elsewhere.
+#[derive(Debug, Default)]
+struct Marks {
+    marks: HashTable<u64>,
+    seed: RandomState,
+}
+
+impl Marks {
+    fn contains(&self, holder: EntityId) -> bool {
+        let mark = self.seed.hash_one(holder);
+        self.marks.find(mark, |found| *found == mark).is_some()
+    }
+
+    fn add(&mut self, holder: EntityId) {
+        let mark = self.seed.hash_one(holder);
+        self.marks.entry(mark, |found| *found == mark, |found| *found).or_insert(mark);
+    }
+}
 
 impl Known {
     /// Whom these books know.
     pub(crate) fn of(issuer: &Issuer) -> Self {
+        let known = Self::default();
         let accounts = issuer.books().map(|(holder, _)| holder);
-        let payees = issuer.ledger().holds().map(|(_, hold)| hold.payee);
-        Self(Arc::new(RwLock::new(accounts.chain(payees).collect())))
+        known.add(accounts.chain(issuer.ledger().holds().map(|(_, hold)| hold.payee)));
+        known
     }
 
     pub(crate) fn contains(&self, holder: EntityId) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&holder)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(holder)
     }
 
     pub(crate) fn add(&self, holders: impl Iterator<Item = EntityId>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(holders);
+        let mut marks = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        holders.for_each(|holder| marks.add(holder));
     }
 }
 
@@ -48,6 +72,7 @@ mod tests {
     use fondaco_crypto::{CurrencyId, Digest, SecretKey};
     use fondaco_lcp::{Currency, IssuerOptions, RequestId, Rotation, Step};
     use fondaco_units::{Amount, Scale, Timestamp};
+    use std::collections::BTreeSet;
 
     const BANK: EntityId = EntityId::from_bytes([1; 32]);
 
@@ -108,7 +133,9 @@ mod tests {
             assert!(fresh.iter().eq(&expected), "{request:?}: {response:?}");
             known.add(fresh.into_iter());
         }
-        let found = |known: &Known| known.0.read().unwrap().clone();
+        let all = [BANK, alice, bob, carol, dave, erin, frank];
+        let found =
+            |known: &Known| BTreeSet::from_iter(all.into_iter().filter(|key| known.contains(*key)));
         let mut opened = found(&Known::of(&issuer));
         // The issuer itself is limited nowhere; a key that an account had is as good as any.
         opened.remove(&BANK);

@@ -379,7 +379,7 @@ impl Issuer {
             return Ok(Some(answered));
         }
         let floor = match who {
-            Who::Account(at) => self.holders.get(at.get()).and_then(|known| known.floor),
+            Who::Account(at) => self.holders.get(at.get()).and_then(Holder::floor),
             Who::Stranger | Who::Rotated { .. } => match self.strangers.get(holder) {
                 Some(stranger) => stranger.floor,
                 None => self.strangers.newcomers_floor(),
@@ -436,7 +436,7 @@ impl Issuer {
                 self.answers.add(at, answered);
                 while let Some((at, id)) = self.answers.prune() {
                     if let Some(holder) = self.holders.get_mut(at) {
-                        holder.floor = holder.floor.max(Some(id));
+                        holder.raise_floor(Some(id));
                     }
                 }
             }
@@ -462,7 +462,7 @@ impl Issuer {
         let at = self.ledger.index_of(holder)?;
         let Some(stranger) = self.strangers.take(holder) else { return Some(at) };
         let known = &mut self.holders[at.get()];
-        known.floor = known.floor.max(stranger.floor);
+        known.raise_floor(stranger.floor);
         known.classic = known.classic.take().or(stranger.classic);
         for answered in stranger.answers {
             // After a rotation the account has answers of its own; they come first.

@@ -138,8 +138,9 @@ pub const DEPOSITS_PER_PAGE_MAX: usize = 256;
 /// The most entries of history in one response.
 pub const ENTRIES_PER_PAGE_MAX: usize = 256;
 
-/// How much of first answers an issuer remembers, of all holders together, unless it is told otherwise.
-pub const ANSWERS_BYTES_MAX: usize = 64 << 20;
+/// How much of first answers an issuer remembers, of all holders together, unless it is told otherwise: some 190,000 of those
+/// to payments.
+pub const ANSWERS_BYTES_MAX: usize = 16 << 20;
 
 /// The most strangers, who were never paid, of whom answers are remembered.
 pub const STRANGERS_MAX: usize = 16_384;

@@ -4,7 +4,7 @@ use crate::{DEPOSITS_PER_PAGE_MAX, DEPOSITS_WAITING_MAX, Deposit, Refusal};
 use fondaco_codec::{Decode, DecodeError, Encode, List, Reader, Text, put_bytes, record};
 use fondaco_crypto::EntityId;
 use fondaco_units::{Amount, Timestamp};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem, slice};
 
 /// For how many notices there is room at most before they are read.
 const ROOM_MAX: usize = 64;
@@ -40,8 +40,43 @@ impl Decode for Order {
 pub(crate) struct Notices {
     last: u64,
     /// Nothing where none waits: most holders have none.
-    #[expect(clippy::box_collection, reason = "24 bytes less for each of millions")]
-    waiting: Option<Box<VecDeque<Notice>>>,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Those that wait. Of millions of holders most that have any have one, which needs no list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Waiting {
+    One(Notice),
+    /// Two at least.
+    Many(VecDeque<Notice>),
+}
+
+impl Waiting {
+    fn of(mut list: VecDeque<Notice>) -> Option<Box<Self>> {
+        match (list.pop_front(), list.is_empty()) {
+            (None, _) => None,
+            (Some(one), true) => Some(Box::new(Self::One(one))),
+            (Some(first), false) => {
+                list.push_front(first);
+                Some(Box::new(Self::Many(list)))
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(list) => list.len(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Notice> {
+        let (front, back) = match self {
+            Self::One(one) => (slice::from_ref(one), &[][..]),
+            Self::Many(list) => list.as_slices(),
+        };
+        front.iter().chain(back)
+    }
 }
 
 impl Notices {
@@ -77,12 +112,15 @@ impl Notices {
     ) {
         self.last += 1;
         let notice = Notice { payer, amount, order: Order(order.into()), at };
-        let waiting = self.waiting.get_or_insert_default();
-        if waiting.is_empty() {
-            // Of millions of holders most have one: room for four would be three quarters empty.
-            waiting.reserve_exact(1);
+        let Some(waiting) = self.waiting.as_deref_mut() else {
+            self.waiting = Some(Box::new(Waiting::One(notice)));
+            return;
+        };
+        if let Waiting::Many(list) = waiting {
+            list.push_back(notice);
+        } else if let Waiting::One(first) = mem::replace(waiting, Waiting::Many(VecDeque::new())) {
+            *waiting = Waiting::Many(VecDeque::from([first, notice]));
         }
-        waiting.push_back(notice);
     }
 
     /// Returns the first of those numbered over `after`, at most a page, and whether there are more.
@@ -97,7 +135,7 @@ impl Notices {
         let Some(waiting) = &self.waiting else { return Vec::new() };
         let skipped = self.place_after(after);
         let first = self.last - self.waiting() + 1 + skipped as u64;
-        let numbered = waiting.range(skipped..).take(count).zip(first..);
+        let numbered = waiting.iter().skip(skipped).take(count).zip(first..);
         let deposit = |(notice, number): (&Notice, u64)| Deposit {
             number,
             payer: notice.payer,
@@ -114,13 +152,16 @@ impl Notices {
             return Err(Refusal::DepositUnknown { through, last: self.last });
         }
         let gone = self.place_after(through);
-        let Some(waiting) = &mut self.waiting else { return Ok(()) };
-        waiting.drain(..gone);
-        if waiting.is_empty() {
-            self.waiting = None;
-        } else if waiting.capacity() / 4 > waiting.len() {
-            // A box that was full once must not keep its memory for ever.
-            waiting.shrink_to_fit();
+        if gone == 0 {
+            return Ok(());
+        }
+        if let Some(Waiting::Many(mut list)) = self.waiting.take().map(|waiting| *waiting) {
+            list.drain(..gone);
+            if list.capacity() / 4 > list.len() {
+                // A box that was full once must not keep its memory for ever.
+                list.shrink_to_fit();
+            }
+            self.waiting = Waiting::of(list);
         }
         Ok(())
     }
@@ -158,6 +199,6 @@ impl Decode for Notices {
         for _ in 0..count {
             waiting.push_back(Notice::decode(input)?);
         }
-        Ok(Self { last, waiting: (count > 0).then(|| Box::new(waiting)) })
+        Ok(Self { last, waiting: Waiting::of(waiting) })
     }
 }

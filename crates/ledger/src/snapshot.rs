@@ -6,12 +6,18 @@ use crate::{
     ahead::Ahead,
 };
 use fondaco_codec::{Decode, DecodeError, Encode, Reader};
-use fondaco_crypto::{CurrencyId, Digest, Domain, EntityId};
+use fondaco_crypto::{CurrencyId, Digest, Domain, EntityId, Hasher};
 use fondaco_units::Amount;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 const SNAPSHOT: Domain = Domain::new("fondaco 2026 ledger snapshot v2");
 const VERSION: u8 = 2;
+
+/// How much is handed out at once.
+const PIECE: usize = 1 << 20;
 
 /// The fewest bytes of an account, and of a hold with its id: what is reserved is never more than what came.
 const SLOT_BYTES_MIN: usize = 33;
@@ -59,13 +65,57 @@ impl Ledger {
         let length_at = out.len();
         0_u64.encode(out);
         let body_at = out.len();
-        self.encode_body(out);
+        let Ok(()) = self.encode_body(out, &mut |_| Ok::<(), Infallible>(()));
         let length = (out.len() - body_at) as u64;
         out[length_at..body_at].copy_from_slice(&length.to_le_bytes());
         Digest::derive(SNAPSHOT, &out[body_at..]).encode(out);
     }
 
-    fn encode_body(&self, out: &mut Vec<u8>) {
+    /// Does as [`Ledger::encode`], but hands out what `out` has whenever that is a piece: the whole, which may be many millions
+    /// of accounts, is never in memory. The last piece is left in `out`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub fn encode_in_pieces<E>(
+        &self,
+        out: &mut Vec<u8>,
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut length, mut counted) = (0, Vec::with_capacity(PIECE));
+        let mut count = |piece: &mut Vec<u8>| {
+            if piece.len() >= PIECE {
+                length += piece.len() as u64;
+                piece.clear();
+            }
+            Ok::<(), Infallible>(())
+        };
+        // It is laid out twice, because its length comes first: that costs less than the memory.
+        let Ok(()) = self.encode_body(&mut counted, &mut count);
+        out.push(VERSION);
+        (length + counted.len() as u64).encode(out);
+        write(out)?;
+        out.clear();
+        let mut whole = Hasher::new(SNAPSHOT);
+        let mut step = |piece: &mut Vec<u8>| {
+            if piece.len() >= PIECE {
+                whole.update(piece);
+                write(piece)?;
+                piece.clear();
+            }
+            Ok(())
+        };
+        self.encode_body(out, &mut step)?;
+        whole.update(out).finish().encode(out);
+        Ok(())
+    }
+
+    /// Appends the body; `step` is called after each account and each hold.
+    fn encode_body<E>(
+        &self,
+        out: &mut Vec<u8>,
+        step: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.currency.encode(out);
         self.issued.encode(out);
         self.redeemed.encode(out);
@@ -73,13 +123,16 @@ impl Ledger {
         (self.accounts.slots.len() as u64).encode(out);
         for slot in &self.accounts.slots {
             encode_slot(slot, out);
+            step(out)?;
         }
         (self.holds.len() as u64).encode(out);
         for (id, hold) in &self.holds {
             id.encode(out);
             hold.encode(out);
+            step(out)?;
         }
         self.accounts.ahead.encode(out);
+        Ok(())
     }
 
     /// Reads a ledger back, and recounts it; the seed may be another: see [`Ledger::new`].

@@ -186,6 +186,46 @@ impl Drop for NewFile {
     }
 }
 
+/// A file without a name, for what is too much for memory: it is gone with this, or with the process.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    file: File,
+    path: PathBuf,
+    length: u64,
+}
+
+impl Scratch {
+    /// Creates it on the disk that has `path`. One at a time.
+    pub(crate) fn beside(path: &Path) -> Result<Self, FileError> {
+        let mut path = beside(path);
+        path.as_mut_os_string().push(".scratch");
+        let file = create_new(&path, 0o600)?;
+        std::fs::remove_file(&path)
+            .map_err(|source| FileError::new(&path, FileOperation::Remove, source))?;
+        Ok(Self { file, path, length: 0 })
+    }
+
+    /// Adds to it. Nothing of it is synced.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file
+            .write_all_at(bytes, self.length)
+            .map_err(|source| FileError::new(&self.path, FileOperation::Write, source))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Fills `buffer` with what is there from `offset` on.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), FileError> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|source| FileError::new(&self.path, FileOperation::Read, source))
+    }
+}
+
 /// The name under which a file is written before it gets its own.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
@@ -218,7 +258,7 @@ fn create_new(path: &Path, mode: u32) -> Result<File, FileError> {
         Ok(()) | Err(_) => {}
     }
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode);
+    options.read(true).write(true).create_new(true).mode(mode);
     options.open(path).map_err(at(FileOperation::Create))
 }
 

@@ -41,4 +41,6 @@ pub use key::{
     KeyError, KeyFile, Passphrase, PassphraseError, SealedKey, Words, WordsError, read_key,
     reseal_key, save_key,
 };
-pub use snapshot::{SnapshotError, load_snapshot, read_snapshot, save_snapshot, write_snapshot};
+pub use snapshot::{
+    SnapshotError, Spill, load_snapshot, read_snapshot, save_snapshot, write_snapshot,
+};

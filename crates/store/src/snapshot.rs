@@ -56,7 +56,10 @@ use fondaco_crypto::{Digest, Domain, Hasher};
 use fondaco_ports::Disk;
 use fondaco_units::Bytes;
 
-use crate::{FileError, FileOperation, Head, Kind, file::NewFile};
+use crate::{
+    FileError, FileOperation, Head, Kind,
+    file::{NewFile, Scratch},
+};
 
 const MAGIC: &[u8; 8] = b"\x89FONSNP\n";
 const VERSION: u32 = 1;
@@ -77,8 +80,56 @@ const WHOLE: Domain = Domain::new("fondaco 2026 snapshot v1");
 /// The folder is missing or may not be written, or the disk is full or fails; the snapshot before stays.
 pub fn save_snapshot(path: &Path, kind: Kind, head: Head, body: &[u8]) -> Result<(), FileError> {
     let mut file = NewFile::create(path, 0o600)?;
-    lay_out(kind, head, body, |piece| file.write(piece))?;
+    lay_out(kind, head, body.len() as u64, of_slice(body), |piece| file.write(piece))?;
     file.persist()
+}
+
+/// A body on its way to become a snapshot, out of memory: in a file without a name, which is gone if the process ends.
+///
+/// The owner of a large state writes it here as fast as it can and goes on; [`Spill::save`], which syncs and takes its
+/// time, is for another thread.
+#[derive(Debug)]
+pub struct Spill {
+    path: PathBuf,
+    scratch: Scratch,
+}
+
+impl Spill {
+    /// Begins the body of the snapshot that will be at `path`. One at a time.
+    ///
+    /// # Errors
+    ///
+    /// The folder is missing or may not be written, or the disk fails.
+    pub fn begin(path: &Path) -> Result<Self, FileError> {
+        Ok(Self { path: path.to_owned(), scratch: Scratch::beside(path)? })
+    }
+
+    /// Adds to the body.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full or fails.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), FileError> {
+        self.scratch.write(piece)
+    }
+
+    /// Returns how long the body is.
+    pub const fn bytes(&self) -> Bytes {
+        Bytes::new(self.scratch.length())
+    }
+
+    /// Saves the snapshot with this body, as [`save_snapshot`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`save_snapshot`].
+    pub fn save(self, kind: Kind, head: Head) -> Result<(), FileError> {
+        let Self { path, scratch } = self;
+        let mut file = NewFile::create(&path, 0o600)?;
+        let from = |at, piece: &mut [u8]| scratch.read(at, piece);
+        lay_out(kind, head, scratch.length(), from, |piece| file.write(piece))?;
+        file.persist()
+    }
 }
 
 /// Writes the same into a file that is empty, and syncs it. The caller keeps the snapshot before until this returned
@@ -89,7 +140,7 @@ pub fn save_snapshot(path: &Path, kind: Kind, head: Head, body: &[u8]) -> Result
 /// The disk is full or fails: what is in the file is no snapshot.
 pub fn write_snapshot(disk: &mut impl Disk, kind: Kind, head: Head, body: &[u8]) -> io::Result<()> {
     let mut at = 0;
-    lay_out(kind, head, body, |piece| {
+    lay_out(kind, head, body.len() as u64, of_slice(body), |piece| {
         disk.write_at(at, piece)?;
         at += piece.len() as u64;
         io::Result::Ok(())
@@ -97,20 +148,36 @@ pub fn write_snapshot(disk: &mut impl Disk, kind: Kind, head: Head, body: &[u8])
     disk.sync()
 }
 
-/// Hands out the bytes of a snapshot, in pieces.
+/// Fills pieces from a body in memory.
+fn of_slice<E>(body: &[u8]) -> impl Fn(u64, &mut [u8]) -> Result<(), E> {
+    move |at, piece| {
+        let at = usize::try_from(at).unwrap_or(body.len());
+        piece.copy_from_slice(&body[at..at + piece.len()]);
+        Ok(())
+    }
+}
+
+/// Hands out the bytes of a snapshot, in pieces; `read` fills a piece with the body from an offset on.
 fn lay_out<E>(
     kind: Kind,
     head: Head,
-    body: &[u8],
+    length: u64,
+    read: impl Fn(u64, &mut [u8]) -> Result<(), E>,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let header = header(kind, head, body.len() as u64);
+    let header = header(kind, head, length);
     let mut whole = Hasher::new(WHOLE);
     whole.update(&header);
     write(&header)?;
-    for piece in body.chunks(PIECE) {
-        whole.update(piece);
-        write(piece)?;
+    let mut piece = vec![0; PIECE];
+    let mut at = 0;
+    while at < length {
+        let left = usize::try_from(length - at).unwrap_or(PIECE);
+        piece.truncate(left);
+        read(at, &mut piece)?;
+        whole.update(&piece);
+        write(&piece)?;
+        at += piece.len() as u64;
     }
     write(whole.finish().as_bytes())
 }

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use fondaco_crypto::Digest;
-use fondaco_store::{Head, Kind, SnapshotError, load_snapshot, save_snapshot};
+use fondaco_store::{Head, Kind, SnapshotError, Spill, load_snapshot, save_snapshot};
 use fondaco_units::Bytes;
 
 const TEST: Kind = Kind::new(*b"test\0\0\0\0", 1);
@@ -35,6 +35,27 @@ fn what_is_loaded_is_what_was_saved_last() {
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "nothing is left beside it");
+    });
+}
+
+/// What is spilled piece by piece and saved later is what is saved at once; one that is dropped leaves nothing.
+#[test]
+fn a_spilled_body_is_saved_alike() {
+    within("snapshot-spilled", |folder| {
+        let [spilled, whole] = ["spilled", "whole"].map(|name| folder.join(name));
+        let body: Vec<u8> = (0..3_000_001_u32).map(|index| index.to_le_bytes()[0]).collect();
+        for body in [&body[..], b""] {
+            let mut spill = Spill::begin(&spilled).unwrap();
+            body.chunks(700_001).for_each(|piece| spill.write(piece).unwrap());
+            assert_eq!(spill.bytes(), Bytes::new(body.len() as u64));
+            save_snapshot(&spilled, TEST, HEAD, b"before").unwrap();
+            save_snapshot(&whole, TEST, HEAD, body).unwrap();
+            spill.save(TEST, HEAD).unwrap();
+            assert!(fs::read(&spilled).unwrap() == fs::read(&whole).unwrap());
+        }
+        Spill::begin(&spilled).unwrap().write(b"never saved").unwrap();
+        assert_eq!(load_snapshot(&spilled, TEST).unwrap().unwrap(), (HEAD, vec![]));
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "nothing is left beside them");
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -15,6 +15,9 @@ use super::{Batch, History, HistoryError, Shared, Through, writer::Writer};
 
 /// How many frames wait to be indexed. When so many do, [`Indexer::add`] waits.
 pub(super) const QUEUE_FRAMES: usize = 16;
+
+/// How many records wait to be indexed, in frames of any size; a frame with more waits alone.
+const QUEUE_RECORDS: usize = 32 << 10;
 
 /// After so many records they are committed. Each commit writes anew the last rows of all accounts that it touches, so
 /// that a few large ones cost much less than many small ones.
@@ -53,7 +56,48 @@ impl Nudge {
 pub struct Indexer {
     history: History,
     queue: Option<SyncSender<Message>>,
+    room: Arc<Room>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The room for records that wait: nothing once nobody takes them any more.
+#[derive(Debug)]
+struct Room {
+    waiting: Mutex<Option<usize>>,
+    fewer: Condvar,
+}
+
+impl Room {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { waiting: Mutex::new(Some(0)), fewer: Condvar::new() })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<usize>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many more have room.
+    fn take(&self, records: usize) {
+        let full = |waiting: &mut Option<usize>| {
+            waiting.is_some_and(|waiting| waiting > 0 && waiting + records > QUEUE_RECORDS)
+        };
+        let waited = self.fewer.wait_while(self.waiting(), full);
+        if let Some(waiting) = &mut *waited.unwrap_or_else(PoisonError::into_inner) {
+            *waiting += records;
+        }
+    }
+
+    fn give_back(&self, records: usize) {
+        if let Some(waiting) = &mut *self.waiting() {
+            *waiting = waiting.saturating_sub(records);
+        }
+        self.fewer.notify_all();
+    }
+
+    fn close(&self) {
+        *self.waiting() = None;
+        self.fewer.notify_all();
+    }
 }
 
 impl Indexer {
@@ -65,15 +109,16 @@ impl Indexer {
     pub fn start(history: &History) -> Result<Self, HistoryError> {
         let writer = Writer::new(Arc::clone(&history.0))?;
         let (queue, waiting) = sync_channel(QUEUE_FRAMES);
-        let shared = Arc::clone(&history.0);
+        let (shared, room) = (Arc::clone(&history.0), Room::new());
+        let taken = Arc::clone(&room);
         shared.progress.send_modify(|progress| progress.ended = false);
         let set_nudge = |nudge| {
             *history.0.nudge.lock().unwrap_or_else(PoisonError::into_inner) = nudge;
         };
         set_nudge(Some(Nudge(queue.clone())));
         let thread = thread::Builder::new().name("history".to_owned()).spawn(move || {
-            let _ended = Ended(&shared);
-            if let Err(error) = run(writer, &waiting) {
+            let _ended = Ended(&shared, &taken);
+            if let Err(error) = run(writer, &waiting, &taken) {
                 error!(%error, hint = error.hint(), "the history is no longer kept");
                 let mut failure = shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 *failure = Some(error.to_string());
@@ -81,7 +126,8 @@ impl Indexer {
         });
         match thread {
             Ok(thread) => {
-                Ok(Self { history: history.clone(), queue: Some(queue), thread: Some(thread) })
+                let history = history.clone();
+                Ok(Self { history, queue: Some(queue), room, thread: Some(thread) })
             }
             Err(error) => {
                 set_nudge(None);
@@ -93,13 +139,14 @@ impl Indexer {
     /// Adds a frame, which follows on the last one; those that the history has already are passed over. What fails is told
     /// later, by [`History::failure`].
     ///
-    /// If 16 frames wait already, this waits too: the keeper cannot run away from its history. Call it before the
+    /// If 16 frames wait already, or 32,768 records, this waits too: the keeper cannot run away from its history. Call it before the
     /// answers of the frame leave, so that who then asks for its history finds it.
     ///
     /// # Errors
     ///
     /// [`HistoryError::Stopped`]: the history has failed before. The books need not stop for it.
     pub fn add(&self, batch: Batch) -> Result<(), HistoryError> {
+        self.room.take(batch.records.len());
         self.send(Message::Batch(Box::new(batch)))
     }
 
@@ -142,7 +189,7 @@ impl Drop for Indexer {
 }
 
 /// However the thread ends, nobody waits for it any longer.
-struct Ended<'a>(&'a Shared);
+struct Ended<'a>(&'a Shared, &'a Room);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
@@ -151,10 +198,11 @@ impl Drop for Ended<'_> {
             *failure = Some("the thread that keeps the history died".to_owned());
         }
         self.0.progress.send_modify(|progress| progress.ended = true);
+        self.1.close();
     }
 }
 
-fn run(mut writer: Writer, queue: &Receiver<Message>) -> Result<(), HistoryError> {
+fn run(mut writer: Writer, queue: &Receiver<Message>, room: &Room) -> Result<(), HistoryError> {
     let mut pace = Pace::new(Instant::now());
     loop {
         let wait = pace.wait(Instant::now(), writer.pending());
@@ -163,6 +211,7 @@ fn run(mut writer: Writer, queue: &Receiver<Message>) -> Result<(), HistoryError
             Ok(Message::Batch(batch)) => {
                 let was_idle = writer.pending() == 0;
                 writer.add(&batch)?;
+                room.give_back(batch.records.len());
                 if was_idle {
                     pace.since = Instant::now();
                 }

@@ -280,40 +280,60 @@ fn read_line<'a>(
     Ok(Line { kind, counterparty, amount, fee, order, id })
 }
 
-/// Finds what a row of the log says of a record; nothing if it says nothing.
-pub(super) fn find_item(first: u64, row: &[u8], record: u64) -> Read<Option<Item<'_>>> {
-    let mut before = Before { record: first, ..Before::default() };
+/// Where an item is in its row.
+struct Found<'a> {
+    input: Input<'a>,
+    has_answer: bool,
+    head: Before,
+}
+
+fn find<'a>(first: u64, row: &'a [u8], record: u64) -> Read<Option<Found<'a>>> {
+    let mut head = Before { record: first, ..Before::default() };
     let mut row = Input(row);
     while !row.0.is_empty() {
         let mut input = Input(row.bytes()?);
-        let has_answer = read_head(&mut input, &mut before)?;
-        if before.record < record {
-            continue;
+        let has_answer = read_head(&mut input, &mut head)?;
+        if head.record >= record {
+            return Ok((head.record == record).then_some(Found { input, has_answer, head }));
         }
-        if before.record > record {
-            break;
-        }
-        let answer = match has_answer {
-            true => {
-                let holder = input.key()?;
-                let id = RequestId::new(u128::from_be_bytes(input.array()?));
-                Some(Answer { holder, id, response: input.bytes()? })
-            }
-            false => None,
-        };
-        let count = input.number()?;
-        let (mut lines, mut order) = (Vec::new(), "");
-        for _ in 0..count {
-            // Every line takes a byte at least, so a lying count ends with its item.
-            let line = read_line(&mut input, answer.as_ref().map(|answer| answer.id), order)?;
-            order = line.order;
-            lines.push(line);
-        }
-        let Before { at, frame, .. } = before;
-        let at = Timestamp::from_milliseconds(at);
-        return Ok(Some(Item { record, at, frame, answer, lines }));
     }
     Ok(None)
+}
+
+/// Returns whether a row of the log says something of a record.
+pub(super) fn has_item(first: u64, row: &[u8], record: u64) -> Read<bool> {
+    find(first, row, record).map(|found| found.is_some())
+}
+
+/// Finds what a row of the log says of a record, with so many of its lines at most; nothing if it says nothing.
+pub(super) fn find_item(
+    first: u64,
+    row: &[u8],
+    record: u64,
+    lines_max: usize,
+) -> Read<Option<Item<'_>>> {
+    let Some(Found { mut input, has_answer, head }) = find(first, row, record)? else {
+        return Ok(None);
+    };
+    let answer = match has_answer {
+        true => {
+            let holder = input.key()?;
+            let id = RequestId::new(u128::from_be_bytes(input.array()?));
+            Some(Answer { holder, id, response: input.bytes()? })
+        }
+        false => None,
+    };
+    let count = input.number()?.min(lines_max as u64);
+    let (mut lines, mut order) = (Vec::new(), "");
+    for _ in 0..count {
+        // Every line takes a byte at least, so a lying count ends with its item.
+        let line = read_line(&mut input, answer.as_ref().map(|answer| answer.id), order)?;
+        order = line.order;
+        lines.push(line);
+    }
+    let Before { at, frame, .. } = head;
+    let at = Timestamp::from_milliseconds(at);
+    Ok(Some(Item { record, at, frame, answer, lines }))
 }
 
 /// The order of a line, as an entry has it.
@@ -479,6 +499,10 @@ impl OutcomesRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn find_item(first: u64, row: &[u8], record: u64) -> Read<Option<Item<'_>>> {
+        super::find_item(first, row, record, usize::MAX)
+    }
 
     fn line(kind: EntryKind, order: &'static str, id: Option<u128>) -> Line<'static> {
         let (amount, fee) = (Amount::new(u64::MAX), Amount::new(1));

@@ -1,6 +1,9 @@
 //! Adding to the history: what came since the last commit is kept in memory, sorted, and written at once.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 use fondaco_codec::Encode;
 use fondaco_crypto::EntityId;
@@ -14,25 +17,45 @@ use super::{
     rows::{Answer, Broken, EntriesRow, Item, Line, LogRow, OutcomesRow, Place, RECORDS_MAX},
     tables::{
         ENTRIES, KEYS, LOG, META, META_THROUGH, OUTCOMES, entries_first, entries_key, key_row,
-        last_row, outcomes_key, through_row,
+        last_row, outcomes_key, read_key_row, through_row,
     },
 };
 
 type RowsOf<'a, const N: usize> = Table<'a, &'static [u8; N], &'static [u8]>;
 
-/// Where the last rows of an account are, so that they need not be searched.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tail {
-    entries: Row<u64>,
-    outcomes: Row<RequestId>,
-}
+/// Of so many accounts the last rows are remembered. When there are more they are forgotten together: whoever is paid often is
+/// soon there again.
+const TAILS_MAX: usize = 1 << 16;
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Where the last row of an account is, so that it need not be searched.
+#[derive(Clone, Copy, Debug)]
 enum Row<T> {
-    #[default]
     Unknown,
     None,
     At(T),
+}
+
+/// Where the last rows of accounts are.
+#[derive(Debug)]
+struct Tails<T>(HashMap<u32, T>);
+
+impl<T: Copy> Tails<T> {
+    fn of(&self, account: u32, keys_stored: usize) -> Row<T> {
+        match self.0.get(&account) {
+            Some(first) => Row::At(*first),
+            None if (account as usize) < keys_stored => Row::Unknown,
+            None => Row::None,
+        }
+    }
+
+    fn keep(&mut self, account: u32, row: Row<T>) {
+        if self.0.len() >= TAILS_MAX {
+            self.0.clear();
+        }
+        if let Row::At(first) = row {
+            self.0.insert(account, first);
+        }
+    }
 }
 
 /// What is to be written.
@@ -48,9 +71,12 @@ pub(super) struct Writer {
     outcomes: Vec<(u32, RequestId, u64)>,
     /// Keys from this number on are not stored.
     keys_stored: usize,
+    /// Those keys.
+    fresh: Vec<EntityId>,
     /// Keys that were stored with another account.
     changed: Vec<u32>,
-    tails: Vec<Tail>,
+    entries: Tails<u64>,
+    outcome_rows: Tails<RequestId>,
     /// Records since the last commit.
     pending: u64,
 }
@@ -76,8 +102,10 @@ impl Writer {
             places: Vec::new(),
             outcomes: Vec::new(),
             keys_stored,
+            fresh: Vec::new(),
             changed: Vec::new(),
-            tails: vec![Tail::default(); keys_stored],
+            entries: Tails(HashMap::new()),
+            outcome_rows: Tails(HashMap::new()),
             pending: 0,
         })
     }
@@ -148,7 +176,7 @@ impl Writer {
         if answered.is_none() && noted.movements.is_empty() {
             return Ok(());
         }
-        let account_of = |number| keys.account(number).unwrap_or(number);
+        let account_of = |number| keys.account(number);
         for ((holder, _), line) in numbers.iter().zip(0..) {
             self.places.push((account_of(*holder), Place { record, line }));
         }
@@ -186,7 +214,7 @@ impl Writer {
         let holder = number_of(movement.holder)?;
         let counterparty = movement.counterparty.map(&mut number_of).transpose()?;
         if let (EntryKind::RotatedFrom, Some(old)) = (movement.kind, counterparty) {
-            let account = keys.account(old).unwrap_or(old);
+            let account = keys.account(old);
             keys.set_account(holder, account);
             if (holder as usize) < self.keys_stored {
                 self.changed.push(holder);
@@ -196,12 +224,12 @@ impl Writer {
     }
 
     fn add_key(&mut self, keys: &mut Keys, key: EntityId) -> Result<u32, HistoryError> {
-        // An account that is new here has no rows.
-        self.tails.push(Tail { entries: Row::None, outcomes: Row::None });
-        keys.add(key, None).ok_or_else(|| HistoryError::Store {
+        let number = keys.add(key, None).ok_or_else(|| HistoryError::Store {
             path: self.shared.path.clone(),
             detail: "there are more keys than can be numbered".to_owned(),
-        })
+        })?;
+        self.fresh.push(key);
+        Ok(number)
     }
 
     /// Writes what came since the last commit; whoever reads sees it then. If `durable`, so is all before.
@@ -221,15 +249,19 @@ impl Writer {
         write.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
         // After a crash the file need not be read as a whole.
         write.set_quick_repair(true);
+        // No rows are stored of an account whose key is not.
+        let stored = self.keys_stored;
         {
             let keys = shared.keys.read().unwrap_or_else(PoisonError::into_inner);
             let mut table = write.open_table(KEYS)?;
-            let new = u32::try_from(self.keys_stored).unwrap_or(u32::MAX)..;
-            for number in self.changed.drain(..).chain(new) {
-                let Some((key, account)) = keys.key(number).zip(keys.account(number)) else {
-                    break;
-                };
-                table.insert(number, &key_row(key, account))?;
+            for number in self.changed.drain(..) {
+                let key = table.get(number)?.map(|row| read_key_row(row.value()).0);
+                let row = key_row(key.ok_or(Failure::Row)?, keys.account(number));
+                table.insert(number, &row)?;
+            }
+            for (number, key) in (self.keys_stored..).zip(std::mem::take(&mut self.fresh)) {
+                let number = u32::try_from(number).map_err(|_| Failure::Row)?;
+                table.insert(number, &key_row(key, keys.account(number)))?;
             }
             self.keys_stored = keys.len();
         }
@@ -243,31 +275,25 @@ impl Writer {
         }
         {
             let mut table = write.open_table(ENTRIES)?;
-            self.places.sort_unstable();
-            for group in self.places.chunk_by(|a, b| a.0 == b.0) {
+            let mut places = std::mem::take(&mut self.places);
+            places.sort_unstable();
+            for group in places.chunk_by(|a, b| a.0 == b.0) {
                 let account = group[0].0;
-                write_entries(
-                    &mut table,
-                    account,
-                    group,
-                    &mut self.tails[account as usize].entries,
-                )?;
+                let mut tail = self.entries.of(account, stored);
+                write_entries(&mut table, account, group, &mut tail)?;
+                self.entries.keep(account, tail);
             }
-            self.places.clear();
         }
         {
             let mut table = write.open_table(OUTCOMES)?;
-            self.outcomes.sort_unstable();
-            for group in self.outcomes.chunk_by(|a, b| a.0 == b.0) {
+            let mut outcomes = std::mem::take(&mut self.outcomes);
+            outcomes.sort_unstable();
+            for group in outcomes.chunk_by(|a, b| a.0 == b.0) {
                 let account = group[0].0;
-                write_outcomes(
-                    &mut table,
-                    account,
-                    group,
-                    &mut self.tails[account as usize].outcomes,
-                )?;
+                let mut tail = self.outcome_rows.of(account, stored);
+                write_outcomes(&mut table, account, group, &mut tail)?;
+                self.outcome_rows.keep(account, tail);
             }
-            self.outcomes.clear();
         }
         write.open_table(META)?.insert(META_THROUGH, through_row(self.through).as_slice())?;
         write.commit()?;

@@ -12,8 +12,12 @@ use fondaco_codec::{Decode, DecodeError, Encode, Reader, put_list};
 use fondaco_crypto::EntityId;
 use fondaco_ledger as ledger;
 use fondaco_units::Timestamp;
+use std::convert::Infallible;
 
 const VERSION: u8 = 1;
+
+/// How much is handed out at once.
+const PIECE: usize = 1 << 20;
 
 /// Why bytes are no snapshot of an issuer. Listed by precedence. Replay the journal from its beginning instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,15 +67,40 @@ impl Issuer {
     /// Returns all that the issuer knows, so that the journal up to here need not be replayed. The same issuer, the same
     /// bytes; fences and collected movements are not in it.
     pub fn snapshot(&self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        let Ok(()) = self.snapshot_in_pieces(|piece| {
+            whole.extend_from_slice(piece);
+            Ok::<(), Infallible>(())
+        });
+        whole
+    }
+
+    /// Hands out the same bytes piece by piece: with millions of holders they are too many to be kept beside what they say.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub fn snapshot_in_pieces<E>(
+        &self,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut out = vec![VERSION];
         self.currency.encode(&mut out);
         self.last.encode(&mut out);
-        self.ledger.encode(&mut out);
+        self.ledger.encode_in_pieces(&mut out, &mut write)?;
+        let mut step = |out: &mut Vec<u8>| {
+            if out.len() >= PIECE {
+                write(out)?;
+                out.clear();
+            }
+            Ok(())
+        };
         // As many as the ledger has places.
-        for Holder { floor, notices, classic } in &self.holders {
-            floor.encode(&mut out);
-            notices.encode(&mut out);
-            put_last(classic.as_deref(), &mut out);
+        for holder in &self.holders {
+            holder.floor().encode(&mut out);
+            holder.notices.encode(&mut out);
+            put_last(holder.classic.as_deref(), &mut out);
+            step(&mut out)?;
         }
         self.strangers.gone().encode(&mut out);
         (self.strangers.iter().len() as u64).encode(&mut out);
@@ -81,13 +110,15 @@ impl Issuer {
             stranger.floor.encode(&mut out);
             put_list(&mut out, &Vec::from_iter(stranger.answers.iter().cloned()));
             put_last(stranger.classic.as_deref(), &mut out);
+            step(&mut out)?;
         }
         (self.answers.iter().len() as u64).encode(&mut out);
         for (holder, answered) in self.answers.iter() {
             holder.encode(&mut out);
             answered.encode(&mut out);
+            step(&mut out)?;
         }
-        out
+        write(&out)
     }
 
     /// Takes up where `snapshot` was made; the records after it are still to be replayed. The seed and the memory for
@@ -163,7 +194,9 @@ fn decode_holder(input: &mut Reader<'_>) -> Result<Holder, DecodeError> {
     let floor = Option::<RequestId>::decode(input)?;
     let notices = Notices::decode(input)?;
     let classic = decode_last(input, &notices)?;
-    Ok(Holder { floor, notices, classic })
+    let mut holder = Holder::above(floor);
+    (holder.notices, holder.classic) = (notices, classic);
+    Ok(holder)
 }
 
 fn put_last(last: Option<&Last>, out: &mut Vec<u8>) {

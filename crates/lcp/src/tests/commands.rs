@@ -302,6 +302,32 @@ fn what_came_too_late_for_a_key_is_not_pending_for_ever() {
     assert_eq!(replayed, outbox);
 }
 
+/// The snapshot of many accounts comes in pieces of about a mebibyte, and is one all the same.
+#[test]
+fn a_large_snapshot_comes_in_pieces() {
+    let mut issuer = issuer();
+    for number in 0..30_000_u32 {
+        let mut holder = [9; 32];
+        holder[..4].copy_from_slice(&number.to_le_bytes());
+        let (to, amount) = (EntityId::from_bytes(holder), units(5));
+        let mint = Request::Mint { id: id(1000 + u128::from(number)), to, amount };
+        assert!(issuer.handle(NOW, entity(ISSUER), &mint).record.is_some());
+    }
+    let mut pieces = vec![];
+    issuer
+        .snapshot_in_pieces(|piece| {
+            pieces.push(piece.to_vec());
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    assert!(pieces.len() > 4, "{}", pieces.len());
+    assert!(pieces.iter().all(|piece| piece.len() < (1 << 20) + 1000));
+    assert!(Issuer::restore(1, ANSWERS_BYTES_MAX, &pieces.concat()).unwrap() == issuer);
+    let failed =
+        issuer.snapshot_in_pieces(|piece| if piece.len() > 100 { Err("full") } else { Ok(()) });
+    assert_eq!(failed, Err("full"));
+}
+
 #[test]
 fn an_account_is_closed_and_opened_again() {
     let close = |number, most| Request::Close { id: id(number), forfeit_max: units(most) };

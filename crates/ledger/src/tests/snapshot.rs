@@ -8,6 +8,31 @@ fn decode(bytes: &[u8]) -> Result<Ledger, SnapshotError> {
     Ledger::decode(&mut Reader::new(bytes), 1)
 }
 
+/// Piece by piece it is the same as at once. (That there are many pieces, a test of `lcp` sees.)
+#[test]
+fn pieces_make_the_whole() {
+    let mut ledger = Ledger::new(currency(), 7);
+    for accounts in [0_u32, 4_000] {
+        for number in 0..accounts {
+            let mut holder = [9; 32];
+            holder[..4].copy_from_slice(&number.to_le_bytes());
+            ledger.mint(EntityId::from_bytes(holder), units(5)).unwrap();
+        }
+        let (mut whole, mut joined) = (vec![1, 2], vec![]);
+        ledger.encode(&mut whole);
+        let mut out = vec![1, 2];
+        let mut join = |piece: &[u8]| {
+            joined.extend_from_slice(piece);
+            Ok::<(), ()>(())
+        };
+        ledger.encode_in_pieces(&mut out, &mut join).unwrap();
+        joined.extend(out);
+        assert!(joined == whole);
+        let mut failing = |_: &[u8]| Err("full");
+        assert_eq!(ledger.encode_in_pieces(&mut vec![], &mut failing), Err("full"));
+    }
+}
+
 /// What a ledger is refused for that was broken by hand before it was saved.
 #[test]
 fn canary_what_was_saved_broken_is_not_taken_back() {
