@@ -14,16 +14,20 @@ use fondaco_crypto::EntityId;
 use fondaco_lcp::{FrameError, REQUEST_BYTES_MAX, Refusal, Request, Response, VERSION};
 use fondaco_transport::{CloseReason, Connection, Stream, TransportError};
 use fondaco_units::Amount;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{
+    convert::Infallible,
+    future::poll_fn,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::{Duration, Instant},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// The most requests being read, waiting or being answered at once. Of one connection, as many as it may have streams.
@@ -112,13 +116,15 @@ impl Server {
             return;
         };
         self.metrics.connection(Dialect::Lcp2, 1);
-        let requests = TaskTracker::new();
+        // In one task: what is answered together is written together, before the connection sends, and so leaves in few packets.
+        let mut requests = FuturesUnordered::new();
         let idle = sleep(self.idle);
         tokio::pin!(idle);
         let reason = loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break CloseReason::Leaving,
+                never = go_on(&mut requests) => match never {},
                 () = &mut idle => match self.idle_left(seat.number) {
                     Some(left) => {
                         idle.as_mut().reset(tokio::time::Instant::now() + left);
@@ -129,20 +135,7 @@ impl Server {
                 accepted = connection.accept() => accepted,
             };
             match accepted {
-                Ok(Some(mut stream)) => match self.room(peer, &seat.requests).await {
-                    Some(room) => {
-                        let (server, number) = (self.clone(), seat.number);
-                        self.seats().began(number);
-                        requests.spawn(async move {
-                            if let Err(error) = server.request(stream, number, from).await {
-                                debug!(peer = %peer.short(), %error, "a request failed");
-                            }
-                            server.seats().done(number);
-                            drop(room);
-                        });
-                    }
-                    None => stream.stop(CloseReason::Busy),
-                },
+                Ok(Some(stream)) => requests.push(self.admit(stream, &seat, from)),
                 Ok(None) => break CloseReason::Done,
                 Err(error) => {
                     debug!(peer = %peer.short(), %error, "a connection ended");
@@ -150,10 +143,24 @@ impl Server {
                 }
             }
         };
-        requests.close();
-        requests.wait().await;
+        while requests.next().await.is_some() {}
         self.metrics.connection(Dialect::Lcp2, -1);
         connection.close(reason);
+    }
+
+    /// Serves one request, if there is room for it.
+    async fn admit(&self, mut stream: Stream, seat: &Seat, from: Option<IpAddr>) {
+        let (peer, number) = (stream.peer(), seat.number);
+        let Some(room) = self.room(peer, &seat.requests).await else {
+            stream.stop(CloseReason::Busy);
+            return;
+        };
+        self.seats().began(number);
+        if let Err(error) = self.request(stream, number, from).await {
+            debug!(peer = %peer.short(), %error, "a request failed");
+        }
+        self.seats().done(number);
+        drop(room);
     }
 
     /// Serves one request.
@@ -299,6 +306,15 @@ impl Server {
         let stranger = if self.knows(peer) { None } else { Some(take(&self.strangers_room)?) };
         Some(Room { _own: own, _stranger: stranger, _all: take(&self.room)? })
     }
+}
+
+/// Goes on with all of these, as long as it is polled.
+async fn go_on(requests: &mut FuturesUnordered<impl Future<Output = ()>>) -> Infallible {
+    poll_fn(|context| {
+        while let Poll::Ready(Some(())) = requests.poll_next_unpin(context) {}
+        Poll::Pending
+    })
+    .await
 }
 
 /// Room for one request; given back when dropped.

@@ -7,15 +7,25 @@
 //!                                              └──► another connection, the same request (RESENDS_MAX times)
 //! ```
 //!
+//! What many ask at the same time on one connection is sent together, by the first of them, so that it leaves in few packets.
+//!
 //! Sending again is safe: a command carries its id, and an issuer executes an id once; queries change nothing.
 
-use crate::{Connection, Endpoint, Protocol, TransportError};
+use crate::{Connection, Endpoint, Protocol, Stream, TransportError};
 use fondaco_crypto::EntityId;
 use fondaco_lcp::{RESPONSE_BYTES_MAX, Request, Response};
 use fondaco_ports::Address;
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex as SyncMutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, oneshot},
+    task::yield_now,
     time::{Instant, sleep},
 };
 use tracing::debug;
@@ -40,7 +50,7 @@ pub struct LcpClient {
 
 #[derive(Debug, Default)]
 struct Kept {
-    connection: Option<(u64, Connection)>,
+    connection: Option<(u64, Line)>,
     /// How many connections there were, to tell one from the next.
     count: u64,
     /// When dialling failed last, and why: those who waited for it need not try the same again.
@@ -86,9 +96,9 @@ impl LcpClient {
         let limit = ANSWER_TIMEOUT + Duration::from_millis(request.wait().milliseconds());
         let mut resends = 0;
         loop {
-            let (number, connection) = self.connection().await?;
+            let (number, line) = self.connection().await?;
             let unanswered = Unanswered { kept: &self.kept, number };
-            let asked = ask(&connection, &frame, limit).await;
+            let asked = line.ask(&frame, limit).await;
             unanswered.answered();
             match asked {
                 Ok(response) => return Ok((response, resends > 0)),
@@ -107,13 +117,13 @@ impl LcpClient {
     }
 
     /// The connection that is kept, or a new one.
-    async fn connection(&self) -> Result<(u64, Connection), TransportError> {
+    async fn connection(&self) -> Result<(u64, Line), TransportError> {
         let since = Instant::now();
         let mut kept = self.kept.lock().await;
-        if let Some((number, connection)) = &kept.connection
-            && !connection.is_closed()
+        if let Some((number, line)) = &kept.connection
+            && !line.connection.is_closed()
         {
-            return Ok((*number, connection.clone()));
+            return Ok((*number, line.clone()));
         }
         if let Some((at, error)) = &kept.failed
             && *at >= since
@@ -124,8 +134,9 @@ impl LcpClient {
             Ok(connection) => {
                 kept.count += 1;
                 kept.failed = None;
-                kept.connection = Some((kept.count, connection.clone()));
-                Ok((kept.count, connection))
+                let line = Line { connection, gathered: Arc::default() };
+                kept.connection = Some((kept.count, line.clone()));
+                Ok((kept.count, line))
             }
             Err(error) => {
                 kept.connection = None;
@@ -167,20 +178,105 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-async fn ask(
-    connection: &Connection,
-    frame: &[u8],
-    limit: Duration,
-) -> Result<Response, TransportError> {
-    let peer = connection.peer();
-    let answered = async {
-        let mut stream = connection.open().await?;
-        stream.set_timeout(limit);
+/// A connection, and what is to be sent on it. Clones share both.
+#[derive(Clone, Debug)]
+struct Line {
+    connection: Connection,
+    gathered: Arc<Gathered>,
+}
+
+/// What is asked at the same time.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// How many have no answer yet.
+    asked: AtomicUsize,
+    /// Frames that wait for whoever came first to send them.
+    waiting: SyncMutex<Vec<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Vec<u8>,
+    /// Where its stream goes when it is sent.
+    sent: oneshot::Sender<Result<Stream, TransportError>>,
+}
+
+impl Gathered {
+    fn take(&self) -> Vec<Waiting> {
+        mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Counts one that has no answer yet.
+struct Asked<'a>(&'a AtomicUsize);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whoever is to send what waits; when it goes away before, the others are told, and one of them does.
+struct First<'a>(&'a Gathered);
+
+impl Drop for First<'_> {
+    fn drop(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Line {
+    async fn ask(&self, frame: &[u8], limit: Duration) -> Result<Response, TransportError> {
+        let peer = self.connection.peer();
+        let answered = async {
+            let alone = self.gathered.asked.fetch_add(1, Ordering::Relaxed) == 0;
+            let _asked = Asked(&self.gathered.asked);
+            let mut stream = match alone {
+                true => self.send(frame).await?,
+                false => self.send_together(frame).await?,
+            };
+            stream.set_timeout(limit);
+            let body = stream.recv_bytes(RESPONSE_BYTES_MAX).await?;
+            let body = body.ok_or(TransportError::NoAnswer { peer })?;
+            Response::from_frame(&body).map_err(|error| TransportError::BadAnswer { peer, error })
+        };
+        crate::stream::within(peer, "answer", limit, answered).await
+    }
+
+    async fn send(&self, frame: &[u8]) -> Result<Stream, TransportError> {
+        let mut stream = self.connection.open().await?;
         stream.send_bytes(frame).await?;
         stream.finish();
-        let body = stream.recv_bytes(RESPONSE_BYTES_MAX).await?;
-        let body = body.ok_or(TransportError::NoAnswer { peer })?;
-        Response::from_frame(&body).map_err(|error| TransportError::BadAnswer { peer, error })
-    };
-    crate::stream::within(peer, "answer", limit, answered).await
+        Ok(stream)
+    }
+
+    /// Sends it with all that others ask until the first of them has its turn again.
+    async fn send_together(&self, frame: &[u8]) -> Result<Stream, TransportError> {
+        loop {
+            let (sent, stream) = oneshot::channel();
+            let is_first = {
+                let waiting = &self.gathered.waiting;
+                let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.push(Waiting { frame: frame.to_vec(), sent });
+                waiting.len() == 1
+            };
+            if is_first {
+                let first = First(&self.gathered);
+                yield_now().await;
+                let together = first.0.take();
+                // Whoever comes from here on is the first of others.
+                mem::forget(first);
+                for Waiting { frame, sent } in together {
+                    // Who asked may have given up.
+                    if !sent.is_closed() {
+                        drop(sent.send(self.send(&frame).await));
+                    }
+                }
+            }
+            // Nobody sent it: whoever was to has given up.
+            if let Ok(stream) = stream.await {
+                return stream;
+            }
+        }
+    }
 }

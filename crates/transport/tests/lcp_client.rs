@@ -53,9 +53,11 @@ async fn issuer(fault: Fault, faults: u32) -> (Address, Arc<AtomicU32>) {
                         }
                     } else {
                         let answer = Response::Minted { supply: Amount::new(5) };
-                        stream.send_bytes(&answer.to_frame()).await.unwrap();
-                        stream.finish();
-                        stream.delivered().await.unwrap();
+                        // Who asked may have given up.
+                        if stream.send_bytes(&answer.to_frame()).await.is_ok() {
+                            stream.finish();
+                            let _ = stream.delivered().await;
+                        }
                     }
                 }
             });
@@ -83,6 +85,26 @@ async fn a_broken_connection_is_asked_again() {
         let answer = holder.call(&mint()).await;
         assert_eq!(answer, Ok(Response::Minted { supply: Amount::new(5) }));
         assert_eq!(asked.load(Ordering::Relaxed), 3);
+    }
+}
+
+/// What many ask at once is sent by the first of them; whoever gives up, be it that one, keeps nobody waiting.
+#[tokio::test]
+async fn who_gives_up_keeps_nobody_waiting() {
+    let (address, _) = issuer(Fault::EndStream, 0).await;
+    let holder = holder(address).await;
+    let minted = Ok(Response::Minted { supply: Amount::new(5) });
+    assert_eq!(holder.call(&mint()).await, minted);
+    let call = || {
+        let holder = holder.clone();
+        tokio::spawn(async move { holder.call(&mint()).await })
+    };
+    let mut calls: Vec<_> = (0..50).map(|_| call()).collect();
+    // All have begun, and the first that are not alone wait for their turn to send.
+    tokio::task::yield_now().await;
+    calls.drain(..10).for_each(|call| call.abort());
+    for call in calls {
+        assert_eq!(call.await.unwrap(), minted);
     }
 }
 
