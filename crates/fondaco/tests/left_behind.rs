@@ -1,19 +1,14 @@
 //! An older snapshot lies under contracts whose hosts are all away: a backup goes on without it, and says so; and whether the new
 //! one can be restored.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use fondaco_agent::BookFile;
 use fondaco_agent::book::{Event, ObjectId, ObjectKind, ObjectRecord};
 use fondaco_codec::List;
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 
 fn book(market: &Market) -> BookFile {

@@ -1,16 +1,11 @@
 //! A host was away, and a set keeps the contracts of the others: what lies in both is repaired in both, and taken over and given
 //! back once.
-#![allow(dead_code, unreachable_pub)]
 
-#[path = "../src/demo/compare.rs"]
-mod compare;
-#[path = "../src/failure.rs"]
-mod failure;
 mod market;
-#[path = "../src/demo/world.rs"]
-mod world;
+mod parts;
 
 use market::{Market, market};
+use parts::{compare, failure, world};
 use serde_json::Value;
 
 fn all<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
