@@ -85,7 +85,7 @@ mod tests {
         Event::ObjectStored { object, length: Bytes::new(128), set, shards }
     }
 
-    /// A book of contracts 1 to 6, and of these sets of 2 of 4.
+    /// A book of contracts 1 to 9, and of these sets of 2 of 4.
     fn book(sets: &[&[u128]]) -> Book {
         let mut book = Book::default();
         let contracts = (1..=9).flat_map(|nonce| [intended(nonce), opened(nonce)]);
