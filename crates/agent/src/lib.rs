@@ -127,6 +127,8 @@ pub struct Agent {
     audits: PathBuf,
     /// Who could not be dialled lately.
     away: Arc<session::Away>,
+    /// What is known of each contract that is dealt with.
+    states: session::States,
     /// Dials hosts, wherever they are.
     finder: Arc<finding::Finder>,
     /// Who runs hosts, as their asks said to this process.
@@ -195,6 +197,7 @@ impl Agent {
             operators,
             audit_key,
             away,
+            states: session::States::default(),
             finder,
         }
     }
@@ -410,6 +413,7 @@ impl Agent {
         let session = self
             .session(record, given)
             .with_losses(lost, self.risk)
+            .sharing(&self.states)
             .noting_in(Arc::clone(&self.book));
         let session = session.with_away(Arc::clone(&self.away));
         let session = session.passed_on(book.was_passed_on(contract));

@@ -22,6 +22,7 @@ mod reading;
 mod silence;
 
 pub(crate) use away::Away;
+pub(crate) use losing::States;
 pub(crate) use marking::mine;
 pub use over::Closed;
 pub(crate) use reaching::offer_of;
@@ -99,6 +100,8 @@ pub struct Session {
     /// Where what is lost is noted.
     book: Option<Arc<BookFile>>,
     state: Arc<Mutex<State>>,
+    /// Whether the account is asked for anew, whatever other sessions know.
+    asks_anew: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -290,6 +293,7 @@ impl Session {
             heard: Heard::default(),
             book: None,
             state,
+            asks_anew: AtomicBool::new(false),
         }
     }
 

@@ -44,7 +44,8 @@ impl Session {
     /// Takes the state. Who waited for it while the host could not be dialled hears the same.
     pub(super) async fn lock(&self) -> Result<MutexGuard<'_, State>, AgentError> {
         let asked = Instant::now();
-        let state = self.state.lock().await;
+        let mut state = self.state.lock().await;
+        self.asks_anew(&mut state);
         match state.failed.as_ref().filter(|(when, _)| *when > asked) {
             Some((_, error)) => Err(error.clone().into()),
             None => Ok(state),

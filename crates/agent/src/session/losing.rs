@@ -6,18 +6,24 @@ use crate::book::Event;
 use crate::journal::BookFile;
 use crate::losses::{Loss, Losses, Start};
 use fondaco_audit::ShardId;
-use fondaco_contract::Tab;
+use fondaco_contract::{ContractId, Tab};
 use fondaco_ports::market::{Reason, Response};
 use fondaco_transport::Connection;
 use fondaco_units::Amount;
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// After how long a step that is not answered is flushed. Where lines are slow it costs two flushes for that time.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+/// What the sessions of each contract know, as long as any of them is in use.
+#[derive(Debug, Default)]
+pub(crate) struct States(std::sync::Mutex<BTreeMap<ContractId, Weak<Mutex<State>>>>);
 
 impl Session {
     /// Begins with what is known of what this host was paid for nothing, and with how many steps may be lost in all.
@@ -33,6 +39,29 @@ impl Session {
     pub fn noting_in(mut self, book: Arc<BookFile>) -> Self {
         self.book = Some(book);
         self
+    }
+
+    /// Shares what is known with all sessions of the contract that are in use, in the background too: what one of them is answered
+    /// would be lost to the others.
+    #[must_use]
+    pub(crate) fn sharing(mut self, states: &States) -> Self {
+        let mut states = states.0.lock().expect("no panic under this lock");
+        let known = states.entry(self.contract()).or_default();
+        if let Some(state) = known.upgrade() {
+            self.state = state;
+            self.asks_anew = AtomicBool::new(true);
+        } else {
+            *known = Arc::downgrade(&self.state);
+        }
+        drop(states);
+        self
+    }
+
+    /// Has the account asked for, if that is due.
+    pub(super) fn asks_anew(&self, state: &mut State) {
+        if self.asks_anew.swap(false, Ordering::Relaxed) {
+            state.tab = None;
+        }
     }
 
     /// Has what is lost in the book; nothing is written while nothing changes, as when all is answered.

@@ -75,6 +75,7 @@ impl Session {
             heard: Heard::default(),
             book: None,
             state,
+            asks_anew: AtomicBool::new(false),
         }
     }
 

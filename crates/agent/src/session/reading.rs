@@ -69,6 +69,7 @@ impl Session {
         while start < range.end {
             let end = range.end.min(start + self.terms.prices.step_max.get());
             let mut state = Arc::clone(&self.state).lock_owned().await;
+            self.asks_anew(&mut state);
             if let Some((_, error)) = state.failed.as_ref().filter(|(when, _)| *when > asked) {
                 return Err(error.clone().into());
             }
