@@ -19,6 +19,9 @@ pub enum AgentError {
     /// The issuer refused.
     #[error("the issuer refused: {0}")]
     Issuer(Refusal),
+    /// The issuer did not take a command up: it stays in the wallet, and is sent again.
+    #[error("not done yet: {0}")]
+    NotYet(Refusal),
     /// A provider refused.
     #[error("provider {} refused: {reason}", provider.short())]
     Provider {
@@ -208,6 +211,11 @@ impl AgentError {
         match self {
             Self::Transport(error) => error.hint().map(str::to_owned),
             Self::Issuer(refusal) => hint_of(refusal).map(str::to_owned),
+            Self::NotYet(_) => Some(
+                "it is saved here, and is sent again by what you next pay in this currency; run the same again later to \
+                 learn what became of it: it is not done twice"
+                    .to_owned(),
+            ),
             Self::Misanswer { .. } => {
                 Some("if this peer is to be believed all the same, add it again".to_owned())
             }

@@ -22,6 +22,16 @@ pub struct Wallet {
     inner: Mutex<Inner>,
     client: LcpClient,
     folder: PathBuf,
+    pauses: &'static [u64],
+}
+
+/// What became of commands that were sent again: each that was settled, with its answer, and what was in the way of the others.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Those that were settled, in the order in which they were meant.
+    pub settled: Vec<(Request, Response)>,
+    /// The first thing in the way.
+    pub in_the_way: Option<AgentError>,
 }
 
 struct Inner {
@@ -56,7 +66,15 @@ impl Wallet {
         let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
             .map_err(|error| AgentError::Store(error.to_string()))?;
         let folder = folder.to_owned();
-        Ok(Self { inner: Mutex::new(Inner { outbox, journal }), client, folder })
+        let inner = Mutex::new(Inner { outbox, journal });
+        Ok(Self { inner, client, folder, pauses: &PAUSES_SECONDS })
+    }
+
+    /// Asks an issuer that is away once, and does not wait for it to come back: for who only looks.
+    #[must_use]
+    pub fn impatient(mut self) -> Self {
+        self.pauses = &[];
+        self
     }
 
     /// Returns the currency of the wallet's issuer.
@@ -150,22 +168,61 @@ impl Wallet {
     ///
     /// The first thing in the way; all else that could be learnt was, but for an issuer that cannot be reached.
     pub async fn resume(&self) -> Result<usize, AgentError> {
+        let Resumed { settled, in_the_way } = self.resume_and_tell().await;
+        in_the_way.map_or(Ok(settled.len()), Err)
+    }
+
+    /// As [`Wallet::resume`], and returns what became of each: whoever let it be sent again can say what that paid.
+    pub async fn resume_and_tell(&self) -> Resumed {
+        self.resume_some(|_| true).await
+    }
+
+    /// Sends again what moves no money: limits and acknowledgements.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wallet::resume`].
+    pub async fn resume_upkeep(&self) -> Result<(), AgentError> {
+        let is_upkeep = |request: &Request| {
+            matches!(
+                request,
+                Request::Accept { .. } | Request::AcceptAhead { .. } | Request::AckDeposits { .. }
+            )
+        };
+        self.resume_some(is_upkeep).await.in_the_way.map_or(Ok(()), Err)
+    }
+
+    async fn resume_some(&self, wanted: impl Fn(&Request) -> bool) -> Resumed {
+        let mut resumed = Resumed { settled: Vec::new(), in_the_way: None };
         let pending: Vec<(RequestId, Request)> = {
             let inner = self.inner.lock().expect("no panic under this lock");
-            inner.check()?;
-            inner.outbox.pending().map(|(id, request)| (*id, request.clone())).collect()
+            if let Err(error) = inner.check() {
+                resumed.in_the_way = Some(error);
+                return resumed;
+            }
+            let wanted = inner.outbox.pending().filter(|(_, request)| wanted(request));
+            wanted.map(|(id, request)| (*id, request.clone())).collect()
         };
-        let mut in_the_way = None;
-        for (id, request) in &pending {
-            match self.settle(*id, request, false).await {
-                Ok(_) => {}
-                Err(error @ (AgentError::Transport(_) | AgentError::Store(_))) => {
-                    return Err(in_the_way.unwrap_or(error));
+        for (id, request) in pending {
+            match self.settle(id, &request, false).await {
+                Ok(response) => resumed.settled.push((request, response)),
+                Err(error) => {
+                    // Each of the others would find the same.
+                    let is_over = matches!(error, AgentError::Transport(_) | AgentError::Store(_));
+                    resumed.in_the_way.get_or_insert(error);
+                    if is_over {
+                        break;
+                    }
                 }
-                Err(error) => drop(in_the_way.get_or_insert(error)),
             }
         }
-        in_the_way.map_or(Ok(pending.len()), Err)
+        resumed
+    }
+
+    /// Returns what is without an answer, in the order in which it was meant.
+    pub fn unanswered(&self) -> Vec<Request> {
+        let inner = self.inner.lock().expect("no panic under this lock");
+        inner.outbox.pending().map(|(_, request)| request.clone()).collect()
     }
 
     /// Returns how many commands are without an answer.
@@ -190,7 +247,7 @@ impl Wallet {
     /// An issuer that is away may be restarting; the request carries an id, so asking again is safe. Returns the answer, and
     /// whether it was asked again.
     async fn call_patiently(&self, request: &Request) -> Result<(Response, bool), AgentError> {
-        let mut pauses = PAUSES_SECONDS.into_iter();
+        let mut pauses = self.pauses.iter();
         let mut is_again = false;
         loop {
             match self.client.call_counted(request).await {
@@ -198,7 +255,7 @@ impl Wallet {
                 Err(error) if error.is_transient() => {
                     let Some(seconds) = pauses.next() else { return Err(error.into()) };
                     tracing::info!(%error, "the issuer is away; trying again");
-                    tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+                    tokio::time::sleep(std::time::Duration::from_secs(*seconds)).await;
                     is_again = true;
                 }
                 Err(error) => return Err(error.into()),
@@ -223,7 +280,11 @@ impl Wallet {
             {
                 inner.outbox.gone(id, to).map_err(refused)?
             }
-            Err(OutboxError::NotYet { refusal, .. }) => return Err(AgentError::Issuer(refusal)),
+            // It may have been done before the account went to another key, and this one is not told.
+            Err(OutboxError::NotYet { refusal: refusal @ Refusal::Rotated { .. }, .. }) => {
+                return Err(AgentError::Issuer(refusal));
+            }
+            Err(OutboxError::NotYet { refusal, .. }) => return Err(AgentError::NotYet(refusal)),
             Err(error) => {
                 let (peer, what) = (self.client.issuer().entity(), error.to_string());
                 return Err(AgentError::Misanswer { peer, what });

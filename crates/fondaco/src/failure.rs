@@ -226,7 +226,10 @@ impl From<ServiceError> for Failure {
 impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match &error {
-            AgentError::Transport(_) | AgentError::Late { .. } => Code::Unreachable,
+            // What waiting mends.
+            AgentError::Transport(_) | AgentError::NotYet(_) | AgentError::Late { .. } => {
+                Code::Unreachable
+            }
             AgentError::Issuer(Refusal::Ledger { .. })
             | AgentError::HoldSpent { .. }
             | AgentError::OverBudget { .. }

@@ -5,7 +5,7 @@ use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::refusals;
 use crate::screen::{printable, say};
-use crate::wallet::open;
+use crate::wallet::open_to_look;
 use fondaco_agent::{
     AgentError, RECEIPT_TEXT_BYTES_MAX, Wallet, receipt_from_text, receipt_to_text,
 };
@@ -23,7 +23,7 @@ pub(crate) async fn history(home: &Home, args: HistoryArgs, json: bool) -> Resul
     let HistoryArgs { currency, limit } = args;
     let config = home.wallet()?;
     let currency = config.find(currency.as_deref())?;
-    let wallet = open(home, currency).await?;
+    let wallet = open_to_look(home, currency).await?;
     let (mut before, mut left, mut more) = (0, limit, true);
     while more && left > 0 {
         let count = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
@@ -105,7 +105,7 @@ pub(crate) async fn receipt(
                 .parse()
                 .map_err(|error| Failure::new(format!("{id}: {error}")).code(Code::Usage))?;
             let config = home.wallet()?;
-            let wallet = open(home, config.find(currency.as_deref())?).await?;
+            let wallet = open_to_look(home, config.find(currency.as_deref())?).await?;
             save_receipt(&wallet, id, &to, json).await
         }
         ReceiptCommand::Verify { file } => verify(home, &file, json),

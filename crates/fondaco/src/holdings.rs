@@ -8,7 +8,7 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
 use crate::screen::{printable, say};
-use crate::wallet::{limit, open};
+use crate::wallet::{limit, open_to_look};
 use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet};
 use fondaco_lcp::Deposit;
 use fondaco_store::SystemClock;
@@ -94,7 +94,7 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
 }
 
 async fn balance_of(home: &Home, currency: &CurrencyConfig) -> Result<Balance, Failure> {
-    let wallet = open(home, currency).await?;
+    let wallet = open_to_look(home, currency).await?;
     // Whether the issuer's books are those seen before is worth a question.
     wallet.describe().await?;
     limit(home, &wallet, currency).await?;
@@ -136,7 +136,7 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
     }
     home.key()?;
     let mut missing = Missing::new(home, &config, json);
-    let opened = join_all(config.currency.iter().map(|currency| open(home, currency)));
+    let opened = join_all(config.currency.iter().map(|currency| open_to_look(home, currency)));
     let mut wallets: Vec<(&CurrencyConfig, Option<Wallet>)> = Vec::new();
     for (currency, opened) in config.currency.iter().zip(opened.await) {
         match opened {
@@ -246,6 +246,7 @@ async fn show_deposits(
     // The issuer forgets a notice when it is acknowledged, so it is shown first, and what it pays is saved.
     drop(taken);
     if through > 0 && !keep {
+        wallet.resume_upkeep().await?;
         wallet.acknowledge(&SystemClock, through).await?;
     }
     limit(home, wallet, currency).await?;

@@ -273,7 +273,9 @@ async fn own_wallet(home: &Home) -> Result<Wallet, Failure> {
 /// Says why money was not made or taken out, and what its issuer can do about it.
 fn undone(error: AgentError, scale: Scale, symbol: &str) -> Failure {
     let money = |amount: Amount| format!("{} {symbol}", scale.show(amount));
-    let AgentError::Issuer(refusal) = &error else { return pending(error) };
+    let (AgentError::Issuer(refusal) | AgentError::NotYet(refusal)) = &error else {
+        return pending(error);
+    };
     let hint = match refusal {
         Refusal::Ledger { refusal } => match refusal {
             LedgerRefusal::InsufficientFunds { available, wanted } => {
@@ -292,7 +294,9 @@ fn undone(error: AgentError, scale: Scale, symbol: &str) -> Failure {
             _ => None,
         },
         Refusal::Halted => Some("stop it, and let `fondaco issuer audit` say what is wrong"),
-        Refusal::NoSpace => Some("free some space on its disk; then run the same again"),
+        Refusal::NoSpace => Some(
+            "it is saved here: free some space on its disk, then run the same again; it is done once",
+        ),
         _ => None,
     };
     let failure = refusals::told(error, money);

@@ -300,7 +300,7 @@ fn offline(
 /// Asks the issuer what is held; nothing if it cannot be reached in time.
 async fn balance(home: &Home, currency: &CurrencyConfig) -> Option<Balance> {
     let ask = async {
-        let wallet = crate::wallet::open(home, currency).await.ok()?;
+        let wallet = crate::wallet::open_to_look(home, currency).await.ok()?;
         wallet.balance().await.ok()
     };
     tokio::time::timeout(ISSUER_PATIENCE, ask).await.ok().flatten()

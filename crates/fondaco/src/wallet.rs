@@ -9,11 +9,11 @@ use crate::home::{CurrencyConfig, Home, Identity};
 use crate::invoices;
 use crate::payments;
 use crate::refusals;
-use crate::screen::{printable, say};
-use fondaco_agent::{AgentError, Paid, Wallet, is_invoice};
+use crate::screen::{complain, counted, printable, say};
+use fondaco_agent::{AgentError, Paid, Resumed, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
-use fondaco_lcp::{Currency, Refusal, RequestId};
+use fondaco_lcp::{Currency, Refusal, Request, RequestId, Response};
 use fondaco_ledger::{LIMIT_SPAN, Refusal as LedgerRefusal};
 use fondaco_ports::{Address, Clock as _};
 use fondaco_store::SystemClock;
@@ -34,19 +34,53 @@ pub(crate) fn random_id() -> Result<RequestId, Failure> {
 }
 
 /// Opens the owner's wallet of one currency, and learns what became of the commands that earlier runs left without an
-/// answer.
+/// answer. What that pays is said: who only looks takes [`open_to_look`].
 pub(crate) async fn open(home: &Home, currency: &CurrencyConfig) -> Result<Wallet, Failure> {
     let client = client(&home.key()?, currency.issuer()?).await?;
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
-    if wallet.pending() > 0 {
-        match wallet.resume().await {
-            Ok(settled) => tracing::info!(settled, "earlier commands were sent again and settled"),
-            Err(error) => tracing::warn!(
-                left = wallet.pending(), %error, "earlier commands are still without an answer"
-            ),
-        }
+    if let Err(error) = resume(&wallet, currency).await {
+        tracing::warn!(left = wallet.pending(), %error, "earlier commands are still without an answer");
     }
     Ok(wallet)
+}
+
+/// Opens the owner's wallet of one currency to look at it: nothing is paid by that, whatever was meant to be, and an issuer
+/// that is away is not waited for.
+pub(crate) async fn open_to_look(
+    home: &Home,
+    currency: &CurrencyConfig,
+) -> Result<Wallet, Failure> {
+    let client = client(&home.key()?, currency.issuer()?).await?;
+    Ok(Wallet::open(&home.folder("agent")?, client)?.impatient())
+}
+
+/// Sends again what has no answer yet, and says which payments of before are made, or refused, by that.
+pub(crate) async fn resume(wallet: &Wallet, currency: &CurrencyConfig) -> Result<(), AgentError> {
+    let Resumed { settled, in_the_way } = wallet.resume_and_tell().await;
+    for (request, response) in &settled {
+        let Some(what) = payment(request, currency) else { continue };
+        match response {
+            Response::Refused { refusal } => {
+                let why = refusals::words(refusal, |amount| currency.show(amount));
+                complain(&format!("note: {what} of before was refused: {why}"));
+            }
+            _ => complain(&format!("note: {what} of before is made now")),
+        }
+    }
+    in_the_way.map_or(Ok(()), Err)
+}
+
+/// What is paid by a request, if it pays anybody.
+fn payment(request: &Request, currency: &CurrencyConfig) -> Option<String> {
+    match request {
+        Request::Transfer { to, amount, .. } => {
+            Some(format!("the payment of {} to {to}", currency.show(*amount)))
+        }
+        Request::Batch { steps, .. } => {
+            Some(format!("the batch of {}", counted(steps.as_slice().len(), "payment")))
+        }
+        _ => None,
+    }
 }
 
 pub(crate) async fn client(key: &SecretKey, issuer: Address) -> Result<LcpClient, Failure> {
@@ -208,6 +242,8 @@ fn note_limit(home: &Home, currency: &CurrencyConfig, kept: Kept) -> Result<(), 
 const LIFTED: &str = "any";
 
 async fn set_limit(wallet: &Wallet, balance_max: Amount) -> Result<Kept, Failure> {
+    // A limit that was meant before must not come after this one.
+    wallet.resume_upkeep().await?;
     match wallet.accept(&SystemClock, balance_max).await {
         Ok(until) => Ok(until.map_or(Kept::Always, Kept::Until)),
         Err(AgentError::Issuer(Refusal::Ledger { refusal: LedgerRefusal::LimitsFull { .. } })) => {

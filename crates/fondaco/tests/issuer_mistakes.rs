@@ -136,14 +136,28 @@ fn a_full_disk_is_outlived() {
          $F issuer mint 5 --to $me && exit 9 || echo refused $?
          $F init --no-passphrase --identity other
          $F --identity other wallet add $(cat $H/issuer/address); $F --identity other balance
+         other=$($F identity show --hex --identity other)
+         $F --identity other pay $me 3 && exit 9 || echo unpaid $?
          mount -o remount,size=64m $H
          sleep 1.2
-         $F issuer mint 5 --to $me; echo supply $($F --json issuer mint 6 --to $me)",
+         $F issuer mint 5 --to $me; echo supply $($F --json issuer mint 6 --to $me)
+         $F issuer mint 5 --to $other
+         $F --identity other history >/dev/null; $F --identity other deposits >/dev/null
+         echo looked $($F --json --identity other balance)
+         $F --identity other pay $me 1
+         echo paid $($F --json --identity other balance)",
     );
     if let Some(said) = said {
-        for part in ["no room left", "refused 1", "free some space on its disk", "0 TST", "\"11\""]
+        for part in ["no room left", "refused 6", "free some space on its disk", "0 TST", "\"11\""]
         {
             assert!(said.contains(part), "no {part:?} in {said}");
         }
+        // What was not done yet is said to be saved. Looking does not pay it; paying does, and says so.
+        for part in ["not done yet", "saved here", "unpaid 6", "note: the payment of 3 TST to"] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        let after = |word: &str| said.lines().find(|line| line.starts_with(word)).unwrap();
+        assert!(after("looked").contains("\"available\":\"5\""), "{said}");
+        assert!(after("paid {").contains("\"available\":\"1\""), "{said}");
     }
 }

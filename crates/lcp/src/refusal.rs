@@ -60,7 +60,7 @@ pub enum Refusal {
 
     /// The issuer's disk is full: it takes no commands until there is room again, and answers queries. Not remembered, and
     /// nothing was done.
-    #[error("the issuer has no room left on its disk: nothing was done")]
+    #[error("the issuer has no room left on its disk")]
     NoSpace,
 
     /// Only the issuer's own key may ask for this.

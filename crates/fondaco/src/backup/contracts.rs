@@ -9,7 +9,7 @@ use crate::cli::ContractsCommand;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::screen::{counted, say};
-use crate::wallet::client;
+use crate::wallet::{client, resume};
 use fondaco_agent::book::{Book, ContractRecord, Stage};
 use fondaco_agent::{Agent, AgentError, ContractStatus, Renewal, Wallet};
 use fondaco_contract::{ContractId, exposure_max};
@@ -298,7 +298,7 @@ pub(super) async fn renew(
     }
     let client = client(&home.key()?, currency.issuer()?).await?;
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
-    wallet.resume().await?;
+    resume(&wallet, currency).await?;
     for renewal in agent.renew(&wallet, within, epochs, budget).await? {
         renewals.add(renewal, currency, json)?;
     }

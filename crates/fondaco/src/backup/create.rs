@@ -12,7 +12,7 @@ use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::{Whereabouts, per_gib};
 use crate::screen::{counted, say};
-use crate::wallet::client;
+use crate::wallet::{client, resume};
 use fondaco_agent::book::{Book, For};
 use fondaco_agent::{
     Agent, AgentError, BackupReport, Beside, Durability, Objects, Quote, RepositoryError, Wallet,
@@ -509,7 +509,7 @@ async fn wallet(
     }
     let client = client(&home.key()?, currency.issuer()?).await?;
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
-    wallet.resume().await?;
+    resume(&wallet, currency).await?;
     Ok(wallet)
 }
 

@@ -244,6 +244,7 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Unreadable { .. }
         | AgentError::Late { .. }
         | AgentError::Issuer(_)
+        | AgentError::NotYet(_)
         | AgentError::Broker { .. }
         | AgentError::AuditLog { .. }
         | AgentError::Locked { .. }
@@ -312,6 +313,7 @@ fn told(error: AgentError) -> StoreError {
         | AgentError::PaidForNothing { .. }
         | AgentError::Caught { .. } => (Trouble::Wrong, Some(OTHERS.to_owned())),
         AgentError::Issuer(_)
+        | AgentError::NotYet(_)
         | AgentError::Broker { .. }
         | AgentError::AuditLog { .. }
         | AgentError::Locked { .. }
