@@ -7,7 +7,7 @@ use crate::cli::DepositsArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
-use crate::screen::{printable, say};
+use crate::screen::{is_heard, printable, say};
 use crate::wallet::{limit, open_to_look};
 use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet};
 use fondaco_lcp::Deposit;
@@ -243,9 +243,10 @@ async fn show_deposits(
         }
         page = wallet.deposits(through, Duration::ZERO).await?;
     }
-    // The issuer forgets a notice when it is acknowledged, so it is shown first, and what it pays is saved.
+    // The issuer forgets a notice when it is acknowledged, so it is shown first, and what it pays is saved. One that could
+    // not be written was not shown.
     drop(taken);
-    if through > 0 && !keep {
+    if through > 0 && !keep && is_heard() {
         wallet.resume_upkeep().await?;
         wallet.acknowledge(&SystemClock, through).await?;
     }

@@ -45,11 +45,18 @@ fn main() -> ExitCode {
     screen::start(cli.verbose);
     let json = cli.json;
     match run(cli) {
-        Ok(code) => code,
+        Ok(code) => match screen::heard() {
+            Ok(()) => code,
+            Err(failure) => {
+                screen::complain(&failure.to_string());
+                failure.exit_code()
+            }
+        },
         Err(failure) => {
             if json {
                 screen::say(&failure.json());
-            } else {
+            }
+            if !json || screen::heard().is_err() {
                 screen::complain(&failure.to_string());
             }
             failure.exit_code()

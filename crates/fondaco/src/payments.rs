@@ -5,7 +5,7 @@ use crate::failure::{Code, Failure, io};
 use crate::history;
 use crate::home::{CurrencyConfig, Home};
 use crate::refusals;
-use crate::screen::{counted, say};
+use crate::screen::{counted, is_heard, say};
 use crate::wallet::{open, unpaid};
 use fondaco_agent::{PAYMENTS_BYTES_MAX, PaidAll, Payment, Payments, PaymentsFormat};
 use fondaco_lcp::StepResult;
@@ -77,7 +77,9 @@ pub(crate) async fn pay(
         fondaco_store::write_atomic(left, text.as_bytes(), 0o600)?;
     }
     // What became of each stands on the screen, and what is left in its file.
-    wallet.told(paid.id)?;
+    if is_heard() {
+        wallet.told(paid.id)?;
+    }
     if let Some(receipt) = receipt {
         history::save_receipt(&wallet, paid.id, &receipt, json).await?;
     }

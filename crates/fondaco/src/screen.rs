@@ -1,12 +1,13 @@
 //! What a person sees: lines on standard output, progress and complaints on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
+use crate::failure::Failure;
 use crate::home::CurrencyConfig;
 use fondaco_agent::progress::{Progress, Quiet, Stage};
 use fondaco_units::{Amount, Bytes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
@@ -64,11 +65,34 @@ impl log::Log for Collector {
     fn flush(&self) {}
 }
 
-/// Writes a line to standard output. A closed pipe is not our failure.
+/// The first reason why a line could not be written to standard output.
+static UNWRITTEN: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Writes a line to standard output. One that cannot be written is no reason to stop halfway: [`heard`] tells at the end.
 pub(crate) fn say(line: &str) {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        let mut unwritten = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.get_or_insert(error);
+    }
+}
+
+/// Whether all that was said so far could be written. What was not must not be taken for told.
+pub(crate) fn is_heard() -> bool {
+    UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+}
+
+/// Fails where what was said could not be written. Who closed the pipe wanted no more of it: that is no failure.
+pub(crate) fn heard() -> Result<(), Failure> {
+    match &*UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("standard output cannot be written to: {error}")).hint(
+                "what was asked for may be done all the same; what could not be shown counts as not told: run it again",
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Says how many things there are: `1 error`, `2 errors`.

@@ -9,7 +9,7 @@ use crate::home::{CurrencyConfig, Home, Identity};
 use crate::invoices;
 use crate::payments;
 use crate::refusals;
-use crate::screen::{complain, counted, printable, say};
+use crate::screen::{complain, counted, is_heard, printable, say};
 use fondaco_agent::{AgentError, Paid, Resumed, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
@@ -442,14 +442,16 @@ fn tell_paid(
     Ok(())
 }
 
-/// The owner was told of a payment: what remains is its receipt.
+/// The owner was told of a payment, if it could be written: what remains is its receipt.
 async fn told_paid(
     wallet: &Wallet,
     paid: &Paid,
     receipt: Option<PathBuf>,
     json: bool,
 ) -> Result<(), Failure> {
-    wallet.told(paid.id)?;
+    if is_heard() {
+        wallet.told(paid.id)?;
+    }
     match receipt {
         Some(path) => history::save_receipt(wallet, paid.id, &path, json).await,
         None => Ok(()),

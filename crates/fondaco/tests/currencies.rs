@@ -105,6 +105,41 @@ async fn currencies_stand_side_by_side() {
     world.end().await;
 }
 
+/// What could not be written was not told: a notice stays, a payment can be learnt of, and the command fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_is_not_told() {
+    let mut world = world();
+    let north = issuer(&mut world, "north", "NOR").await;
+    let alice = holder(&world, "alice", &[&north]).await;
+    let bob = holder(&world, "bob", &[&north]).await;
+    world.ask("north", ["issuer", "mint", "9", "--to", &alice]).await.unwrap();
+    let full = |args: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fondaco"));
+        let command = command.arg("--home").arg(world.home("alice")).args(args).stdout(full);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for args in [&["deposits"][..], &["--json", "deposits"], &["pay", &bob, "2"], &["balance"]] {
+        let (code, said) = full(args);
+        assert_eq!(code, Some(1), "{args:?}: {said}");
+        assert!(said.contains("standard output") && said.contains("Hint:"), "{args:?}: {said}");
+    }
+    // Whoever closed the pipe saw nothing either.
+    let (theirs, ours) = std::io::pipe().unwrap();
+    drop(theirs);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    let command = command.arg("--home").arg(world.home("alice")).arg("deposits").stdout(ours);
+    assert!(command.output().unwrap().stderr.is_empty());
+    let notices = world.run("alice", ["deposits"]).await.unwrap();
+    assert_eq!((notices.len(), &notices[0]["amount"]), (1, &"9.00".into()), "{notices:?}");
+    assert_eq!(world.run("alice", ["deposits"]).await.unwrap().len(), 0);
+    // The payment was made, and is told now.
+    let paid = world.ask("alice", ["pay", &bob, "2"]).await.unwrap();
+    assert_eq!((&paid["taken_up"], &paid["balance"]), (&true.into(), &"6.90".into()), "{paid}");
+    world.end().await;
+}
+
 /// An issuer that is away may be back; one whose books were set back is worse, and gives the command its code.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gravest_of_several_failures_is_the_code() {
