@@ -3,6 +3,7 @@
 mod backup;
 mod delegate;
 mod invoice;
+mod url;
 
 pub(crate) use backup::{
     BackupCommand, CheckArgs, CreateArgs, DiffArgs, FindArgs, ForgetArgs, LsArgs, MountArgs,
@@ -14,6 +15,8 @@ pub(crate) use delegate::{
 };
 
 pub(crate) use invoice::{CreateInvoiceArgs, InvoiceCommand};
+
+pub(crate) use url::HttpsUrl;
 
 use crate::home::Identity;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -226,7 +229,7 @@ pub(crate) enum IssuerCommand {
         metrics: Option<SocketAddr>,
         /// The https URL that the descriptions name, if others reach the service by another one
         #[arg(long, value_name = "URL")]
-        url: Option<String>,
+        url: Option<HttpsUrl>,
     },
     /// Make new money; visible to everybody in the supply
     Mint {

@@ -1,11 +1,12 @@
 //! `fondaco issuer …`: issue a currency.
 
-use crate::cli::{IssuerCommand, Socket};
+use crate::cli::{HttpsUrl, IssuerCommand, Socket};
 use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::refusals;
 use crate::screen::{self, complain, say};
+use crate::seen;
 use crate::services::{listen_failure, stop_switch};
 use crate::wallet::{client, pending, random_id};
 use fondaco_agent::{AgentError, Wallet};
@@ -134,7 +135,7 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
 struct Classic {
     soap: Option<Socket>,
     http: Option<Socket>,
-    url: Option<String>,
+    url: Option<HttpsUrl>,
 }
 
 /// The port on which the protocol of 2003 is described.
@@ -148,7 +149,8 @@ impl Classic {
         let port = if listen.port() == 0 { 0 } else { HTTP_PORT };
         let usual = || Socket(Some(free(SocketAddr::new(listen.ip(), port))));
         let http = self.http.unwrap_or_else(usual).0;
-        Some(Settings { http, url: self.url, ..Settings::at(soap) })
+        let url = self.url.map(HttpsUrl::into_string);
+        Some(Settings { http, url, ..Settings::at(soap) })
     }
 }
 
@@ -215,38 +217,41 @@ async fn up(
         limits.connections_per_network = limits.connections_per_network.min(limits.connections / 4);
     }
     // A description that names no address in particular would lead nowhere.
+    let hosts = seen::hosts(address.sockets());
     if let Some(settings) = &mut classic
         && settings.soap.ip().is_unspecified()
-        && let Some(socket) = address.sockets().first()
     {
-        settings.host = Some(socket.ip());
+        settings.host = hosts.first().copied();
+        settings.addresses.clone_from(&hosts);
     }
+    let url = classic.as_ref().and_then(|settings| settings.url.clone());
     let serving = issuer.start(endpoint, classic).await?;
     home.save_service_address("issuer", &address)?;
     let certificate = folder.join("cert.pem");
     if let Some(pem) = serving.certificate() {
         write_atomic(&certificate, pem.as_bytes(), 0o644)?;
     }
-    // As others reach it: no address in particular is the first that this machine has.
-    let seen = |at: SocketAddr| match address.sockets().first() {
-        Some(socket) if at.ip().is_unspecified() => SocketAddr::new(socket.ip(), at.port()),
+    // As others reach it: no address in particular is the first that this machine has for them.
+    let seen = |at: SocketAddr| match hosts.first() {
+        Some(host) if at.ip().is_unspecified() => SocketAddr::new(*host, at.port()),
         Some(_) | None => at,
     };
     let (soap, http) = (serving.soap_address().map(seen), serving.http_address().map(seen));
+    let soap = soap.map(|at| url.unwrap_or_else(|| format!("https://{at}{SERVICE_PATH}")));
     let page_at = page.as_ref().and_then(MetricsPage::address);
     if json {
         let line = json!({
             "event": "ready", "service": "issuer", "address": address.to_string(),
-            "certificate": soap.map(|_| certificate.display().to_string()),
-            "soap": soap.map(|at| format!("https://{at}{SERVICE_PATH}")),
+            "certificate": soap.as_ref().map(|_| certificate.display().to_string()),
+            "soap": soap,
             "wsdl": http.map(|at| format!("http://{at}/lcp.wsdl")),
             "metrics": page_at.map(|at| format!("http://{at}/metrics")),
         });
         say(&line.to_string());
     } else {
         say(&format!("The issuer is up; others reach it at\n  {address}"));
-        if let Some(at) = soap {
-            say(&format!("and by the protocol of 2003 at\n  https://{at}{SERVICE_PATH}"));
+        if let Some(url) = soap {
+            say(&format!("and by the protocol of 2003 at\n  {url}"));
             say(&format!("  with the certificate {}", certificate.display()));
         }
         if let Some(at) = http {

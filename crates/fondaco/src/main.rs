@@ -25,6 +25,7 @@ mod payments;
 mod refusals;
 mod screen;
 mod seeking;
+mod seen;
 mod sell;
 mod selling;
 mod services;

@@ -83,6 +83,10 @@ fn it_says_where_it_is_shows_figures_and_ends_in_order() {
         let wsdl = get(up.line("http://"));
         assert!(wsdl.contains(up.line("https://")), "{wsdl}");
         assert!(!wsdl.contains("0.0.0.0"), "{wsdl}");
+        // Where the machine has an address that others can dial, that one is named.
+        let all = up.line("fon1").split('@').nth(1).unwrap().to_owned();
+        let others = all.split(',').any(|at| !at.starts_with("127.") && !at.starts_with("[::1]"));
+        assert_eq!(up.line("https://").contains("//127."), !others, "{:?}", up.said);
 
         for _ in 0..3 {
             succeed(home, &format!("issuer mint 5 --to {}", holder.trim()));
@@ -118,4 +122,20 @@ fn it_says_where_it_is_shows_figures_and_ends_in_order() {
             assert!(audit.contains(&part), "{signal:?}: {audit}");
         }
     }
+}
+
+/// A URL that is given is named, to people and in the description; what is none is refused.
+#[test]
+fn a_url_that_is_given_is_named() {
+    let top = tempfile::tempdir().unwrap();
+    let home = &top.path().join("home");
+    succeed(home, "init --no-passphrase");
+    succeed(home, "issuer init --name Test --symbol TST --scale 0");
+    let url = "https://money.example:4434/AccountService";
+    let up = Up::start(home, &format!("issuer up --listen 127.0.0.1:0 --url {url}"));
+    assert_eq!(up.line("https://"), url);
+    assert!(get(up.line("http://")).contains(url));
+    drop(up);
+    let refused = command(home, "issuer up --listen 127.0.0.1:0 --url zzz").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
 }

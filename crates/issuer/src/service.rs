@@ -312,7 +312,12 @@ fn names_of(settings: &Settings) -> Vec<ServerName<'static>> {
         ip if ip.is_unspecified() => names.extend(ServerName::try_from("localhost")),
         ip => names.push(ServerName::from(ip)),
     }
-    names.extend(settings.host.map(ServerName::from));
+    let addresses = settings.host.iter().chain(&settings.addresses);
+    for name in addresses.map(|ip| ServerName::from(*ip)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     // The host of `https://host:port/path`; a bracketed one is an address.
     let host = settings.url.as_deref().and_then(|url| url.strip_prefix("https://"));
     let host =
@@ -462,6 +467,21 @@ mod tests {
     }
 
     /// The canary of durability: what was not saved is told to nobody, and the service ends with an error.
+    /// A toolkit on another machine checks the address that it dialled.
+    #[test]
+    fn the_certificate_names_every_address() {
+        let [outer, loopback] = ["192.0.2.2", "127.0.0.1"].map(|ip| ip.parse().unwrap());
+        let all = Settings {
+            host: Some(outer),
+            addresses: vec![outer, loopback],
+            ..Settings::at("0.0.0.0:0".parse().unwrap())
+        };
+        let localhost = ServerName::try_from("localhost").unwrap();
+        let [outer, loopback] = [outer, loopback].map(ServerName::from);
+        assert_eq!(names_of(&all), [localhost, outer, loopback.clone()]);
+        assert_eq!(names_of(&Settings::at("127.0.0.1:0".parse().unwrap())), [loopback]);
+    }
+
     #[tokio::test]
     async fn a_failing_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();

@@ -84,6 +84,8 @@ pub struct Settings {
     pub url: Option<String>,
     /// The address of the machine that the descriptions name where there is no `url`; by default that of `soap`.
     pub host: Option<IpAddr>,
+    /// Other addresses at which it can be reached, for its certificate to name.
+    pub addresses: Vec<IpAddr>,
     /// What is allowed at most.
     pub limits: Limits,
 }
@@ -91,7 +93,7 @@ pub struct Settings {
 impl Settings {
     /// Listens at `soap` alone, within the default limits.
     pub fn at(soap: SocketAddr) -> Self {
-        Self { soap, http: None, url: None, host: None, limits: Limits::default() }
+        Self { soap, http: None, url: None, host: None, addresses: Vec::new(), limits: Limits::default() }
     }
 }
 
