@@ -18,7 +18,7 @@ use fondaco_lcp_wire::{SERVICE_PATH, Settings};
 use fondaco_ledger::Refusal as LedgerRefusal;
 use fondaco_store::{SystemClock, write_atomic};
 use fondaco_transport::{Endpoint, Protocol};
-use fondaco_units::{Amount, Scale};
+use fondaco_units::{Amount, Bytes, Scale};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
@@ -109,6 +109,7 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
                 let line = json!({
                     "records": report.records, "supply": report.supply.get(), "accounts": report.accounts,
                     "held": report.held.get(), "head": report.chain.to_string(), "balanced": report.balanced,
+                    "torn_bytes": report.torn.get(),
                 });
                 say(&line.to_string());
             } else {
@@ -121,6 +122,13 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
                     scale.show(report.held),
                     report.chain
                 ));
+                if report.torn > Bytes::ZERO {
+                    say(&format!(
+                        "{} follow of a frame that is not whole: if a crash tore it, nobody was told of what it says, and the next \
+                         start cuts it off.",
+                        report.torn
+                    ));
+                }
             }
             if report.balanced {
                 Ok(())

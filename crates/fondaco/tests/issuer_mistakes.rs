@@ -48,9 +48,19 @@ impl Up {
     }
 }
 
+impl Up {
+    /// Stops it in order.
+    fn end(mut self) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
 impl Drop for Up {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        let _ = self.0.kill();
         self.0.wait().unwrap();
     }
 }
@@ -83,6 +93,46 @@ fn books_that_are_in_use_or_damaged_are_refused_by_name() {
     assert_eq!(std::fs::read(&journal).unwrap(), damaged, "what is damaged is not touched");
     std::fs::write(&journal, sound).unwrap();
     assert!(succeed(home, "--json issuer audit").contains("\"balanced\":true"));
+}
+
+/// The last frame, damaged at rest, looks torn; history and snapshot know that it was acknowledged.
+#[test]
+fn a_damaged_last_record_is_kept_for_whoever_can_mend_it() {
+    let top = tempfile::tempdir().unwrap();
+    let home = &top.path().join("home");
+    issuer(home);
+    {
+        let up = Up::start(home);
+        let holder = succeed(home, "identity show --hex");
+        for _ in 0..3 {
+            succeed(home, &format!("issuer mint 5 --to {}", holder.trim()));
+        }
+        up.end();
+    }
+    let folder = home.join("issuer");
+    let journal = folder.join("journal");
+    let sound = std::fs::read(&journal).unwrap();
+    let end = sound.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut damaged = sound.clone();
+    damaged[end - 40..end - 33].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&journal, &damaged).unwrap();
+    for args in ["issuer up --listen 127.0.0.1:0 --soap none", "issuer audit"] {
+        fail(home, args, 8, &["acknowledged records are lost", "Hint:"]);
+    }
+    let books = home.join("books");
+    fail(home, &format!("issuer export --to {}", books.display()), 8, &["records are lost"]);
+    assert_eq!(std::fs::read(&journal).unwrap(), damaged, "what is damaged is not touched");
+
+    // Where nobody knows better, it is told as what it looks like, and still not touched.
+    for behind in ["history.redb", "snapshot"] {
+        let _ = std::fs::rename(folder.join(behind), folder.join(format!("{behind}.away")));
+    }
+    assert!(!succeed(home, "--json issuer audit").contains("\"torn_bytes\":0"));
+    assert!(succeed(home, "issuer audit").contains("not whole"));
+    assert_eq!(std::fs::read(&journal).unwrap(), damaged);
+
+    std::fs::write(&journal, &sound).unwrap();
+    assert!(succeed(home, "--json issuer audit").contains("\"torn_bytes\":0"));
 }
 
 /// Runs a script, where `$H` is the home and `$F` the command, with mounts of its own. Nothing where the system has none.

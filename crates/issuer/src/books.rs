@@ -5,14 +5,19 @@
 //! snapshot   all of what the records up to here led to ──┘   └── replayed when the books are opened
 //! ```
 //!
-//! The journal alone is the truth: without its snapshot it is replayed whole. [`audit`] never looks at the snapshot.
+//! The journal alone is the truth: without its snapshot it is replayed whole. [`audit`] asks the snapshot only how far
+//! it had come.
 
-use crate::{IssuerConfig, IssuerError, RecordError, history::Noted};
+use crate::{
+    IssuerConfig, IssuerError, RecordError,
+    history::{self, Noted},
+};
 use fondaco_codec::{Decode, Encode, Reader};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_lcp::{ANSWERS_BYTES_MAX, Currency, Issuer, IssuerOptions};
 use fondaco_store::{
-    Appended, DiskFile, FileError, Head, Journal, Kind, Spill, copy_journal, load_snapshot,
+    Appended, DiskFile, FileError, Head, Journal, Kind, OpenError, Spill, copy_journal,
+    journal::Records, load_snapshot,
 };
 use fondaco_units::{Amount, Bytes, Timestamp};
 use std::{
@@ -88,10 +93,12 @@ pub(crate) struct Books {
 }
 
 /// Opens the books in `folder`: from the snapshot, if it covers no more than `covered` records, else from the beginning;
-/// each frame that was replayed is shown to `visit`.
+/// each frame that was replayed is shown to `visit`. The history has `indexed` records: books with fewer, or with fewer
+/// than the snapshot, are not opened, and stay as they are.
 pub(crate) fn open<V: Visit>(
     folder: &Path,
     covered: u64,
+    indexed: u64,
     seed: u64,
     visit: &mut V,
 ) -> Result<Books, IssuerError> {
@@ -111,34 +118,91 @@ pub(crate) fn open<V: Visit>(
     if let Some(issuer) = &mut issuer {
         issuer.collect_movements(V::WANTED);
     }
-    let options = IssuerOptions { seed, ..IssuerOptions::default() };
-    let journal = Journal::open_with(disk, KIND, start, |at, records| {
-        let mut done = Vec::new();
-        for record in records.by_ref() {
-            let Some(issuer) = &mut issuer else {
-                let mut new = Issuer::new(read_definition(record)?, options);
-                new.collect_movements(V::WANTED);
-                issuer = Some(new);
-                done.push(Noted::nothing(Timestamp::EPOCH));
-                continue;
-            };
-            match V::WANTED {
-                true => done.push(Noted::replayed(issuer, record)?),
-                false => issuer.replay(record)?,
+    // A snapshot that is not used knows this all the same.
+    let least = known.max(indexed);
+    let journal = Journal::open_through(disk, KIND, start, least, |at, records| {
+        replay(&mut issuer, seed, at, records, visit)
+    });
+    let journal = match journal {
+        Err(OpenError::Fewer { found, .. }) => {
+            let (behind, known) =
+                if found < known { (SNAPSHOT, known) } else { (history::FILE, indexed) };
+            return Err(IssuerError::Lost { behind, known, found });
+        }
+        opened => opened?,
+    };
+    let issuer = issuer.ok_or_else(missing)?;
+    Ok(Books { issuer, journal, covered })
+}
+
+/// Replays one frame; the first record of all makes the issuer.
+fn replay<V: Visit>(
+    issuer: &mut Option<Issuer>,
+    seed: u64,
+    at: &Appended,
+    records: &mut Records<'_>,
+    visit: &mut V,
+) -> Result<(), RecordError> {
+    let mut done = Vec::new();
+    for record in records.by_ref() {
+        let Some(issuer) = issuer else {
+            let options = IssuerOptions { seed, ..IssuerOptions::default() };
+            let mut new = Issuer::new(read_definition(record)?, options);
+            new.collect_movements(V::WANTED);
+            *issuer = Some(new);
+            done.push(Noted::nothing(Timestamp::EPOCH));
+            continue;
+        };
+        match V::WANTED {
+            true => done.push(Noted::replayed(issuer, record)?),
+            false => issuer.replay(record)?,
+        }
+    }
+    match issuer {
+        Some(issuer) if V::WANTED => visit.frame(issuer, at, done),
+        _ => Ok(()),
+    }
+}
+
+/// The books of one currency, looked at.
+pub(crate) struct Looked {
+    pub(crate) issuer: Issuer,
+    pub(crate) head: Head,
+    /// What follows of a frame that is not whole.
+    pub(crate) torn: Bytes,
+}
+
+/// Replays the books in `folder`, shows each frame to `visit`, and changes nothing. Books that have not all of what the
+/// snapshot or the history was made of, as far as those can be read, are refused.
+pub(crate) fn look<V: Visit>(folder: &Path, visit: &mut V) -> Result<Looked, IssuerError> {
+    let missing = || IssuerError::NoIssuer { folder: folder.to_owned() };
+    let path = journal_path(folder);
+    if !path.is_file() {
+        return Err(missing());
+    }
+    // Locked: whoever writes to it meanwhile would seem to have torn it.
+    let disk = DiskFile::open(path)?;
+    let snapshot = load_snapshot(&folder.join(SNAPSHOT), KIND).ok().flatten();
+    let snapshot = snapshot.map(|(head, _)| (SNAPSHOT, head.records, head.chain));
+    let indexed = history::seen(folder).map(|it| (history::FILE, it.records, it.chain));
+    let known: Vec<(&'static str, u64, Digest)> = snapshot.into_iter().chain(indexed).collect();
+    let (mut issuer, mut parted) = (None, None);
+    let (head, torn) = Journal::look(&disk, KIND, |at, records| {
+        let (first, next) = (at.records.start, at.records.end);
+        for (behind, records, chain) in &known {
+            if next == *records && at.chain != *chain || first < *records && *records < next {
+                parted.get_or_insert((*behind, *records));
             }
         }
-        match &issuer {
-            Some(issuer) if V::WANTED => visit.frame(issuer, at, done),
-            _ => Ok(()),
-        }
+        replay(&mut issuer, 0, at, records, visit)
     })?;
-    let issuer = issuer.ok_or_else(missing)?;
-    // One that is not used knows this all the same.
-    let found = journal.head().records;
-    if found < known {
-        return Err(IssuerError::Lost { behind: SNAPSHOT, known, found });
+    let found = head.records;
+    let fewer = known.iter().find(|(_, records, _)| found < *records);
+    let fewer = fewer.map(|(behind, records, _)| (*behind, *records));
+    if let Some((behind, known)) = fewer.or(parted) {
+        return Err(IssuerError::Lost { behind, known, found });
     }
-    Ok(Books { issuer, journal, covered })
+    Ok(Looked { issuer: issuer.ok_or_else(missing)?, head, torn })
 }
 
 /// The snapshot, if there is one that can be used. One that cannot is no loss, but of time.
@@ -174,7 +238,7 @@ pub(crate) fn save(head: Head, spill: Spill) -> Result<(), FileError> {
 ///
 /// As [`audit`], or the disk fails.
 pub fn snapshot(folder: &Path) -> Result<(), IssuerError> {
-    let Books { issuer, journal, .. } = open(folder, u64::MAX, 0, &mut ())?;
+    let Books { issuer, journal, .. } = open(folder, u64::MAX, 0, 0, &mut ())?;
     Ok(save(journal.head(), spill(folder, &issuer)?)?)
 }
 
@@ -238,18 +302,19 @@ pub struct Report {
     pub held: Amount,
     /// Whether all sums, taken from scratch, agree.
     pub balanced: bool,
+    /// How many bytes follow of a frame that is not whole: one that a crash tore before it was acknowledged, unless it was
+    /// damaged since. The next start cuts them off.
+    pub torn: Bytes,
 }
 
-/// Reads the whole journal in `folder` and takes all sums anew. It needs no key, and changes nothing, but that the end of
-/// a frame torn by a crash is cut off.
+/// Reads the whole journal in `folder` and takes all sums anew. It needs no key, and changes nothing.
 ///
 /// # Errors
 ///
 /// The issuer runs ([`FileError::Locked`](fondaco_store::FileError::Locked)): ask it with `Describe`. There is none,
-/// or its journal is damaged.
+/// or its journal is damaged, or has not all that its snapshot or history was made of.
 pub fn audit(folder: &Path) -> Result<Report, IssuerError> {
-    let Books { issuer, journal, .. } = open(folder, 0, 0, &mut ())?;
-    let head = journal.head();
+    let Looked { issuer, head, torn } = look(folder, &mut ())?;
     // The sum of parts of the supply fits; if it did not, the books would not balance.
     let held =
         issuer.books().try_fold(Amount::ZERO, |sum, (_, account)| sum.checked_add(account.held));
@@ -262,6 +327,7 @@ pub fn audit(folder: &Path) -> Result<Report, IssuerError> {
         accounts: issuer.ledger().accounts(),
         held: held.unwrap_or(Amount::MAX),
         balanced: held.is_some() && issuer.check().is_ok(),
+        torn,
     })
 }
 

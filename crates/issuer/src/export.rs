@@ -99,7 +99,7 @@ fn post(postings: &mut Postings, issuer: EntityId, holder: EntityId, movement: &
 pub fn export(folder: &Path, out: &mut dyn Write) -> Result<(), IssuerError> {
     let (opened, first, last) = (BTreeSet::new(), BTreeMap::new(), Timestamp::EPOCH);
     let mut writer = Writer { out, opened, first, last, failed: None };
-    let opened = books::open(folder, 0, 0, &mut writer);
+    let opened = books::look(folder, &mut writer);
     if let Some(source) = writer.failed {
         return Err(IssuerError::Export { source });
     }

@@ -35,6 +35,7 @@ mod indexer;
 mod keys;
 mod reader;
 mod rows;
+mod seen;
 mod tables;
 mod writer;
 
@@ -44,6 +45,7 @@ mod tests;
 pub use error::HistoryError;
 pub use indexer::Indexer;
 pub use reader::Outcome;
+pub(crate) use seen::seen;
 
 use std::{
     fmt, fs, io,

@@ -338,7 +338,7 @@ type Opened = (Books, Option<(History, Indexer)>);
 fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
     let without = |error: HistoryError| {
         warn!(%error, hint = error.hint(), "no history is kept");
-        books::open(folder, u64::MAX, seed, &mut ()).map(|books| (books, None))
+        books::open(folder, u64::MAX, 0, seed, &mut ()).map(|books| (books, None))
     };
     // A folder without books must not get a history.
     if !books::journal_path(folder).is_file() {
@@ -357,7 +357,7 @@ fn open_with_history(folder: &Path, seed: u64) -> Result<Opened, IssuerError> {
     };
     let through = history.durable_through();
     let mut feed = Feed { indexer, through, parted: false };
-    let books = books::open(folder, through.records, seed, &mut feed)?;
+    let books = books::open(folder, through.records, through.records, seed, &mut feed)?;
     let found = books.journal.head().records;
     // It only ever learnt of records that were durable, and perhaps acknowledged.
     if feed.parted || found < through.records {

@@ -93,7 +93,14 @@ pub struct Settings {
 impl Settings {
     /// Listens at `soap` alone, within the default limits.
     pub fn at(soap: SocketAddr) -> Self {
-        Self { soap, http: None, url: None, host: None, addresses: Vec::new(), limits: Limits::default() }
+        Self {
+            soap,
+            http: None,
+            url: None,
+            host: None,
+            addresses: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 }
 

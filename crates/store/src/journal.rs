@@ -221,7 +221,40 @@ impl<D: Disk> Journal<D> {
         start: Option<Head>,
         visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
     ) -> Result<Self, OpenError<E>> {
-        recovery::open(disk, kind, start, visit)
+        recovery::open(disk, kind, start, 0, visit)
+    }
+
+    /// Opens the journal as [`Journal::open_with`] does, if it has at least `records_min` records: as many as were
+    /// acknowledged, for all that is known elsewhere.
+    ///
+    /// A last frame that was damaged at rest looks like one that was torn before it was acknowledged. Who knows how many
+    /// records there were keeps it from being cut off.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open_with`]; and there are fewer ([`OpenError::Fewer`]). Nothing was changed then.
+    pub fn open_through<E>(
+        disk: D,
+        kind: Kind,
+        start: Option<Head>,
+        records_min: u64,
+        visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
+    ) -> Result<Self, OpenError<E>> {
+        recovery::open(disk, kind, start, records_min, visit)
+    }
+
+    /// Hands each frame of the journal on `disk` to `visit` and changes nothing, not even a torn end. Returns how far the
+    /// journal comes, and how many bytes of a torn frame follow.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`].
+    pub fn look<E>(
+        disk: &D,
+        kind: Kind,
+        visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
+    ) -> Result<(Head, Bytes), OpenError<E>> {
+        recovery::look(disk, kind, visit)
     }
 
     /// Appends `records` as one frame: when this returns `Ok`, all of them are durable. Returns where they are.

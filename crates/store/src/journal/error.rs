@@ -154,6 +154,14 @@ pub enum OpenError<E> {
         /// Where they should meet.
         at: u64,
     },
+    /// The journal has fewer records than were acknowledged, as its owner knows: the last are damaged, or gone.
+    #[error("the journal has {found} sound records, of {wanted} that were acknowledged")]
+    Fewer {
+        /// How many were acknowledged, at least.
+        wanted: u64,
+        /// How many are there and sound.
+        found: u64,
+    },
     /// Part of what was acknowledged is not what was written.
     #[error(
         "the journal is damaged at byte {at}: record {record} and those after it are unreadable"
@@ -187,6 +195,7 @@ impl<E> OpenError<E> {
             | Self::Length { .. }
             | Self::Short { .. }
             | Self::OtherChain { .. }
+            | Self::Fewer { .. }
             | Self::Damaged { .. }
             | Self::Replay { .. } => false,
         }
@@ -202,7 +211,7 @@ impl<E> OpenError<E> {
             Self::Short { .. } | Self::OtherChain { .. } => {
                 "find the newest sound copy of the journal; only if this is it, remove the snapshot"
             }
-            Self::Length { .. } | Self::Damaged { .. } => {
+            Self::Length { .. } | Self::Fewer { .. } | Self::Damaged { .. } => {
                 "keep this file, check the disk, and put the newest sound copy in its place; \
                  nothing was changed"
             }

@@ -20,6 +20,7 @@ pub(super) fn open<D: Disk, E>(
     mut disk: D,
     kind: Kind,
     start: Option<Head>,
+    records_min: u64,
     visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
 ) -> Result<Journal<D>, OpenError<E>> {
     // What is read here may be in the system's memory only, left there by a process that died
@@ -33,6 +34,9 @@ pub(super) fn open<D: Disk, E>(
         Begun::Never if start != first => {
             return Err(OpenError::Short { wanted: start.bytes.get() });
         }
+        Begun::Never if records_min > 0 => {
+            return Err(OpenError::Fewer { wanted: records_min, found: 0 });
+        }
         Begun::Never => {
             begin(&mut disk, &frame::file_header(kind))?;
             length = STEP_FIRST;
@@ -40,10 +44,30 @@ pub(super) fn open<D: Disk, E>(
     }
     meets(&disk, length, first, start)?;
     let head = read_frames(&mut Window::new(&disk, length), start, visit)?;
+    // Before anything is cut off: what looks torn may be what was acknowledged.
+    if head.records < records_min {
+        return Err(OpenError::Fewer { wanted: records_min, found: head.records });
+    }
     if let Some(end) = torn_end(&disk, length, head)? {
         zero(&mut disk, head.bytes.get(), end)?;
     }
     Ok(Journal { disk, kind, head, length, halted: false, scratch: Vec::new() })
+}
+
+/// Reads all frames, and changes nothing; returns how far they come, and how many bytes of a torn one follow.
+pub(super) fn look<E>(
+    disk: &impl Disk,
+    kind: Kind,
+    visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
+) -> Result<(Head, Bytes), OpenError<E>> {
+    let length = disk.len().map_err(failed(Operation::Length, 0))?;
+    let first = start_of(kind);
+    if let Begun::Never = begun(disk, length, kind)? {
+        return Ok((first, Bytes::ZERO));
+    }
+    let head = read_frames(&mut Window::new(disk, length), first, visit)?;
+    let end = torn_end(disk, length, head)?.unwrap_or(head.bytes.get());
+    Ok((head, Bytes::new(end - head.bytes.get())))
 }
 
 /// The head of a journal without a frame.
