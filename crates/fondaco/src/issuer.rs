@@ -20,9 +20,10 @@ use fondaco_store::{SystemClock, write_atomic};
 use fondaco_transport::{Endpoint, Protocol};
 use fondaco_units::{Amount, Bytes, Scale};
 use serde_json::json;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufWriter, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,12 +91,7 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
         }
         IssuerCommand::Restore { from } => restore(home, &from, json),
         IssuerCommand::Export { to } => {
-            let file = File::create(&to).map_err(|error| io("write", &to, &error))?;
-            let mut out = BufWriter::new(file);
-            export(&home.join("issuer"), &mut out)?;
-            let written = out.into_inner().map_err(std::io::IntoInnerError::into_error);
-            let synced = written.and_then(|file| file.sync_all());
-            synced.map_err(|error| io("write", &to, &error))?;
+            export_to(home, &to)?;
             if json {
                 say(&json!({ "written": to.display().to_string() }).to_string());
             } else {
@@ -370,6 +366,41 @@ async fn redeem(home: &Home, amount: &str, json: bool) -> Result<(), Failure> {
         say(&format!("Redeemed {amount} {symbol}; the supply is now {supply} {symbol}."));
     }
     Ok(())
+}
+
+/// Writes the books out as a file, which appears when it is whole; what was there stays until then. Books name who paid
+/// whom, so that only their owner may read them.
+fn export_to(home: &Home, to: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| io("write", to, &error);
+    let books = home.join("issuer");
+    let write = |file: File| {
+        let mut out = BufWriter::new(file);
+        export(&books, &mut out)?;
+        out.into_inner().map_err(|error| failed(error.into_error()))
+    };
+    // A pipe or a terminal has no name to give up.
+    if std::fs::metadata(to).is_ok_and(|there| !there.is_file()) {
+        let file = File::options().write(true).open(to).map_err(failed)?;
+        return write(file).map(drop);
+    }
+    // Through a link, to what it points at.
+    let to_be = std::fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
+    let mut name = to_be.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let beside = to_be.with_file_name(name);
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(&beside).map_err(failed)?;
+    // One that was left there may have other permissions.
+    let private = file.set_permissions(Permissions::from_mode(0o600)).map_err(failed);
+    let written = private.and_then(|()| write(file)).and_then(|file| {
+        let synced = file.sync_all().and_then(|()| std::fs::rename(&beside, &to_be));
+        synced.map_err(failed)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 fn records_are(count: u64) -> String {

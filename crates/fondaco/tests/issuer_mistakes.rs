@@ -135,6 +135,25 @@ fn a_damaged_last_record_is_kept_for_whoever_can_mend_it() {
     assert!(succeed(home, "--json issuer audit").contains("\"torn_bytes\":0"));
 }
 
+/// What was exported before stays until there is a new one, which is its owner's alone.
+#[test]
+fn an_export_replaces_a_file_when_it_is_whole() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let top = tempfile::tempdir().unwrap();
+    let (home, file) = (&top.path().join("home"), top.path().join("books.beancount"));
+    let export = format!("issuer export --to {}", file.display());
+    std::fs::write(&file, "of last year").unwrap();
+    succeed(home, "init --no-passphrase");
+    fail(home, &export, 3, &["no books"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "of last year");
+    succeed(home, "issuer init --name Test --symbol TST --scale 0");
+    succeed(home, &export);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("TST"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 2, "nothing else is left");
+    succeed(home, "issuer export --to /dev/stdout");
+}
+
 /// Runs a script, where `$H` is the home and `$F` the command, with mounts of its own. Nothing where the system has none.
 #[allow(clippy::print_stderr)] // what cannot be shown here is said
 fn with_mounts(home: &Path, script: &str) -> Option<String> {
