@@ -409,10 +409,12 @@ fn records_are(count: u64) -> String {
 
 /// Copies the books of a backup into this home, and proves them there.
 fn restore(home: &Home, from: &Path, json: bool) -> Result<(), Failure> {
+    // Asked for first: without one nothing is written, and the same can be run again.
+    let own = home.key()?.entity();
     let folder = home.join("issuer");
     backup(from, &folder, |_, _| {})?;
     let report = audit(&folder)?;
-    let (found, own) = (report.currency.id.issuer(), home.key()?.entity());
+    let found = report.currency.id.issuer();
     if json {
         let line = json!({
             "records": report.records, "issuer": found.to_string(), "balanced": report.balanced,

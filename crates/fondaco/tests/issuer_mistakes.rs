@@ -154,6 +154,20 @@ fn an_export_replaces_a_file_when_it_is_whole() {
     succeed(home, "issuer export --to /dev/stdout");
 }
 
+/// Without a key nothing is restored, and with one it is.
+#[test]
+fn a_restore_asks_for_the_key_first() {
+    let top = tempfile::tempdir().unwrap();
+    let [home, copy, new] = &["home", "copy", "new"].map(|name| top.path().join(name));
+    issuer(home);
+    succeed(home, &format!("issuer backup --to {}", copy.display()));
+    let restore = format!("issuer restore --from {}", copy.display());
+    fail(new, &restore, 3, &["there is no key"]);
+    assert!(!new.join("issuer").exists());
+    succeed(new, "init --no-passphrase");
+    assert!(succeed(new, &restore).contains("restore its key"));
+}
+
 /// Runs a script, where `$H` is the home and `$F` the command, with mounts of its own. Nothing where the system has none.
 #[allow(clippy::print_stderr)] // what cannot be shown here is said
 fn with_mounts(home: &Path, script: &str) -> Option<String> {
