@@ -295,7 +295,24 @@ pub(crate) enum WalletCommand {
     },
     /// List the currencies you accept
     List,
+    /// Show what an issuer says of its currency: supply, fees, the head of its books; and what it has not answered you
+    #[command(after_help = "Example:\n  fondaco wallet show CLR")]
+    Show {
+        /// Which currency; may be left out when you accept only one
+        currency: Option<String>,
+    },
+    /// Accept a currency no more, also one whose issuer is gone
+    #[command(after_help = "Example:\n  fondaco wallet forget CLR")]
+    Forget {
+        /// Which currency, by its symbol or its issuer
+        #[arg(value_name = "CURRENCY")]
+        currency: String,
+        /// Leave there what you have there, and what it has not answered
+        #[arg(long)]
+        yes: bool,
+    },
     /// Give your account to another identity of yours: balance, holds and notices go with it
+    #[command(after_help = "Example:\n  fondaco wallet rotate CLR --to next")]
     Rotate {
         /// Of which currency; may be left out when you accept only one
         currency: Option<String>,
@@ -304,6 +321,7 @@ pub(crate) enum WalletCommand {
         to: Identity,
     },
     /// Close your account
+    #[command(after_help = "Example:\n  fondaco wallet close CLR --forfeit 0.05")]
     Close {
         /// Of which currency; may be left out when you accept only one
         currency: Option<String>,

@@ -16,6 +16,7 @@ use fondaco_units::Duration;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// The issuers that did not answer, or not well.
 struct Missing<'a> {
@@ -70,7 +71,7 @@ impl<'a> Missing<'a> {
     }
 }
 
-/// Shows what I hold of each currency, in the order in which they were accepted.
+/// Shows what I hold of each currency, in the order in which they were accepted; who answers late comes last.
 pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
     // Who has no key is told that first.
     home.key_file()?;
@@ -82,16 +83,38 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
     }
     // A wrong passphrase is no issuer's fault.
     home.key()?;
-    let asked = join_all(config.currency.iter().map(|currency| balance_of(home, currency)));
+    let asked = config.currency.iter().enumerate();
+    let mut asked: FuturesUnordered<_> =
+        asked.map(|(at, currency)| async move { (at, balance_of(home, currency).await) }).collect();
     let mut missing = Missing::new(home, &config, json);
-    for (currency, answer) in config.currency.iter().zip(asked.await) {
-        match answer {
-            Ok(balance) => show_balance(&config, currency, &balance, json)?,
-            Err(failure) => missing.add(currency, failure),
+    let (mut answered, mut next, mut in_order) = (BTreeMap::new(), 0, true);
+    let mut order = std::pin::pin!(tokio::time::sleep(IN_ORDER));
+    loop {
+        tokio::select! {
+            answer = asked.next() => match answer {
+                Some((at, answer)) => drop(answered.insert(at, answer)),
+                None => break,
+            },
+            () = &mut order, if in_order => in_order = false,
+        }
+        while let Some(first) = answered.first_entry()
+            && (*first.key() == next || !in_order)
+        {
+            let (at, answer) = first.remove_entry();
+            next = at + 1;
+            let currency = &config.currency[at];
+            match answer {
+                Ok(balance) => show_balance(&config, currency, &balance, json)?,
+                Err(failure) => missing.add(currency, failure),
+            }
         }
     }
     missing.end()
 }
+
+/// For so long those who answer first wait for those before them, so that each has its line; then who is away makes nobody
+/// wait.
+const IN_ORDER: std::time::Duration = std::time::Duration::from_secs(1);
 
 async fn balance_of(home: &Home, currency: &CurrencyConfig) -> Result<Balance, Failure> {
     let wallet = open_to_look(home, currency).await?;

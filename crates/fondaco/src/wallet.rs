@@ -1,5 +1,8 @@
 //! `fondaco wallet` and `pay`: which currencies I accept, and what I give of them.
 
+mod leave;
+mod look;
+
 use crate::cli::{PayArgs, WalletCommand};
 use crate::endpoints;
 use crate::entities::{address, entity};
@@ -70,6 +73,23 @@ pub(crate) async fn resume(wallet: &Wallet, currency: &CurrencyConfig) -> Result
     in_the_way.map_or(Ok(()), Err)
 }
 
+/// What a command asks for, in a few words.
+fn summary(request: &Request, currency: &CurrencyConfig) -> String {
+    if let Some(what) = payment(request, currency) {
+        return what;
+    }
+    match request {
+        Request::HoldOpen { payee, amount_max, .. } => {
+            format!("a hold of {} for {payee}", currency.show(*amount_max))
+        }
+        Request::Accept { .. } | Request::AcceptAhead { .. } => "a limit of yours".to_owned(),
+        Request::AckDeposits { .. } => "notices that you have seen".to_owned(),
+        Request::Rotate { to, .. } => format!("the account for {to}"),
+        Request::Close { .. } => "the end of the account".to_owned(),
+        _ => "another command".to_owned(),
+    }
+}
+
 /// What is paid by a request, if it pays anybody.
 fn payment(request: &Request, currency: &CurrencyConfig) -> Option<String> {
     match request {
@@ -110,6 +130,8 @@ pub(crate) async fn run(home: &Home, command: WalletCommand, json: bool) -> Resu
     match command {
         WalletCommand::Add { issuer, trust } => add(home, &issuer, trust.as_deref(), json).await,
         WalletCommand::List => list(home, json),
+        WalletCommand::Show { currency } => look::show(home, currency.as_deref(), json).await,
+        WalletCommand::Forget { currency, yes } => leave::forget(home, &currency, yes, json).await,
         WalletCommand::Rotate { currency, to } => rotate(home, currency.as_deref(), to, json).await,
         WalletCommand::Close { currency, forfeit } => {
             close(home, currency.as_deref(), &forfeit, json).await
@@ -123,7 +145,9 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
     // Who adds a currency again believes its issuer anew.
     wallet.forget_head();
-    let Currency { name, symbol, scale, .. } = wallet.describe().await?.currency;
+    let described = wallet.describe().await?.currency;
+    let Currency { name, symbol, scale, transfer_fee, full_handshake_fee, account_reserve, .. } =
+        described;
     // Shown with every sum from now on.
     let [name, symbol] = [name.as_str(), symbol.as_str()].map(printable);
     let mut config = home.wallet()?;
@@ -163,11 +187,22 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
             "symbol": symbol, "name": name, "issuer": address.to_string(),
             "trust": trust, "limited": trust.is_some() && kept != Kept::No,
             "limited_until": kept.until().map(|until| until.to_string()),
+            "transfer_fee": scale.show(transfer_fee).to_string(),
+            "full_handshake_fee": scale.show(full_handshake_fee).to_string(),
+            "account_reserve": scale.show(account_reserve).to_string(),
         });
         say(&line.to_string());
         return Ok(());
     }
     say(&format!("You accept {name} ({symbol}), issued by {}.", address.entity()));
+    let (fee, reserve) = (currency.show(transfer_fee), currency.show(account_reserve));
+    say(&format!(
+        "A transfer costs {fee}; {}. `fondaco wallet show {symbol}` tells more.",
+        match account_reserve {
+            Amount::ZERO => "any payment makes an account".to_owned(),
+            _ => format!("{reserve} at least make an account"),
+        }
+    ));
     let Some(trust) = trust else { return Ok(()) };
     match kept {
         Kept::Always => {
@@ -278,10 +313,25 @@ async fn rotate(
 ) -> Result<(), Failure> {
     let config = home.wallet()?;
     let currency = config.find(currency)?;
-    let (old, new) = (home.key()?, home.other(to.clone())?.key()?);
+    let other = home.other(to.clone())?;
+    let (old, new) = (home.key()?, other.key()?);
     let wallet = open(home, currency).await?;
     let rotated = wallet.rotate(&SystemClock, &old, &new).await;
     rotated.map_err(|error| undone(error, currency))?;
+    // The limit went with the account, and is to be seen where the account is.
+    let mut theirs = other.wallet()?;
+    let issuer = currency.issuer()?.entity();
+    let is_it = |known: &&mut CurrencyConfig| {
+        known.issuer().is_ok_and(|address| address.entity() == issuer)
+    };
+    match theirs.currency.iter_mut().find(is_it) {
+        Some(known) => {
+            known.trust.clone_from(&currency.trust);
+            known.limited = currency.limited;
+        }
+        None => theirs.currency.push(CurrencyConfig { limited_until: None, ..currency.clone() }),
+    }
+    other.save_wallet(&theirs)?;
     if json {
         let line = json!({
             "currency": currency.symbol, "from": old.entity().to_string(),
@@ -290,11 +340,9 @@ async fn rotate(
         say(&line.to_string());
     } else {
         say(&format!("Your account of {} is {}'s now.", currency.symbol, new.entity()));
-        let trust = currency.trust.as_deref().map(|trust| format!(" --trust {trust}"));
         say(&format!(
-            "Go on with it by `fondaco --identity {to} wallet add {}{}`. What is paid to your old key arrives there.",
-            currency.issuer,
-            trust.unwrap_or_default()
+            "Go on with it by `fondaco --identity {to} …`, which accepts what you accepted. What is paid to your old key \
+             arrives there."
         ));
     }
     Ok(())

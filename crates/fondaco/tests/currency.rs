@@ -102,7 +102,12 @@ async fn two_people_pay_each_other() {
     world.ask("bob", ["init", "--no-passphrase", "--identity", "next"]).await.unwrap();
     let rotated = world.ask("bob", ["wallet", "rotate", "CLR", "--to", "next"]).await.unwrap();
     let next = rotated["to"].as_str().unwrap().to_owned();
-    world.ask("bob", ["--identity", "next", "wallet", "add", &issuer]).await.unwrap();
+    // What was accepted is accepted by the other identity, with its limit.
+    let [mine, theirs] = [
+        world.ask("bob", ["wallet", "list"]).await.unwrap(),
+        world.ask("bob", ["--identity", "next", "wallet", "list"]).await.unwrap(),
+    ];
+    assert_eq!(mine, theirs);
     world.ask("alice", ["pay", &bob, "1"]).await.unwrap();
     let history = world.run("bob", ["--identity", "next", "history"]).await.unwrap();
     let kinds: Vec<_> = history.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
