@@ -7,7 +7,7 @@
 //! history, receipt ──► told by the issuer; a receipt is signed by it, for anybody to check
 //! ```
 
-use crate::{AgentError, Wallet, entropy};
+use crate::{AgentError, Wallet, entropy, wallet::accepted};
 use fondaco_codec::{Decode, Encode, Text};
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{
@@ -15,6 +15,7 @@ use fondaco_lcp::{
     SignedReceipt,
 };
 use fondaco_ports::Clock;
+use fondaco_transport::LcpClient;
 use fondaco_units::{Amount, Duration, Timestamp};
 
 /// What an issuer says of its currency.
@@ -54,6 +55,24 @@ pub struct Paid {
     pub balance: Amount,
     /// Whether it is one of an earlier run.
     pub taken_up: bool,
+}
+
+const NO_DEPOSITS: &str = "it does not say what you were paid";
+
+/// Waits for up to `wait` until there are notices of deposits; whether there are. It needs no wallet: who waits long keeps
+/// nobody else from it.
+pub async fn await_deposits(client: &LcpClient, wait: Duration) -> Result<bool, AgentError> {
+    let asked = accepted(client.call(&Request::Deposits { after: 0, wait }).await?)?;
+    let (peer, what) = (client.issuer().entity(), NO_DEPOSITS.to_owned());
+    let (list, _) = deposits_of(asked).ok_or(AgentError::Misanswer { peer, what })?;
+    Ok(!list.is_empty())
+}
+
+fn deposits_of(response: Response) -> Option<(Vec<Deposit>, bool)> {
+    match response {
+        Response::Deposits { list, more } => Some((list.into_vec(), more)),
+        _ => None,
+    }
 }
 
 impl Wallet {
@@ -123,10 +142,8 @@ impl Wallet {
         after: u64,
         wait: Duration,
     ) -> Result<(Vec<Deposit>, bool), AgentError> {
-        match self.ask(&Request::Deposits { after, wait }).await? {
-            Response::Deposits { list, more } => Ok((list.into_vec(), more)),
-            _ => Err(self.misanswer("it does not say what you were paid")),
-        }
+        deposits_of(self.ask(&Request::Deposits { after, wait }).await?)
+            .ok_or_else(|| self.misanswer(NO_DEPOSITS))
     }
 
     /// Has the issuer forget the notices numbered up to `through`: they are saved or shown here.

@@ -63,7 +63,7 @@ mod wallet;
 pub use accounts::Known;
 pub use audit_log::{AuditLog, Before, SignedEntry};
 pub use choosing::{Durability, LOSS_QUANTILE, newcomer_loss, probability};
-pub use currency::{Balance, Description, Paid};
+pub use currency::{Balance, Description, Paid, await_deposits};
 pub use error::AgentError;
 pub use finding::{Answer, Named, News, Seek, Told};
 pub use fondaco_reputation::Standing;

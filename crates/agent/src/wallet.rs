@@ -318,7 +318,7 @@ fn refused(error: OutboxError) -> AgentError {
     AgentError::Store(error.to_string())
 }
 
-fn accepted(response: Response) -> Result<Response, AgentError> {
+pub(crate) fn accepted(response: Response) -> Result<Response, AgentError> {
     match response {
         Response::Refused { refusal } => Err(AgentError::Issuer(refusal)),
         response => Ok(response),

@@ -7,13 +7,13 @@ use crate::cli::DepositsArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
-use crate::screen::{is_heard, printable, say};
-use crate::wallet::{limit, open_to_look};
-use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet};
+use crate::screen::{complain, is_heard, printable, say};
+use crate::wallet::{client, limit, open_to_look};
+use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet, await_deposits};
 use fondaco_lcp::Deposit;
 use fondaco_store::SystemClock;
+use fondaco_transport::LcpClient;
 use fondaco_units::Duration;
-use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -157,44 +157,49 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
     if config.currency.is_empty() {
         return Ok(());
     }
-    home.key()?;
+    let key = home.key()?;
     let mut missing = Missing::new(home, &config, json);
-    let opened = join_all(config.currency.iter().map(|currency| open_to_look(home, currency)));
-    let mut wallets: Vec<(&CurrencyConfig, Option<Wallet>)> = Vec::new();
-    for (currency, opened) in config.currency.iter().zip(opened.await) {
-        match opened {
-            Ok(wallet) => wallets.push((currency, Some(wallet))),
+    let mut issuers: Vec<(&CurrencyConfig, Option<LcpClient>)> = Vec::new();
+    for currency in &config.currency {
+        let dialled = async { client(&key, currency.issuer()?).await };
+        match dialled.await {
+            Ok(client) => issuers.push((currency, Some(client))),
             Err(failure) => missing.add(currency, failure),
         }
     }
     let started = std::time::Instant::now();
+    let patience = if wait > 0 { LOCK_PATIENCE } else { std::time::Duration::ZERO };
     loop {
-        // All issuers are asked to wait at once; each asking is short enough for any of them.
+        // All issuers are asked to wait at once; each asking is short enough for any of them. Nothing is locked meanwhile.
         let left =
             wait.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(wait));
         let span = Duration::from_milliseconds(left.min(WAIT_MILLISECONDS_MAX));
         let mut lost = Vec::new();
-        let mut asked = ask_all(&wallets, span);
+        let mut asked: FuturesUnordered<_> = there(&issuers)
+            .map(|(at, client)| async move { (at, await_deposits(client, span).await) })
+            .collect();
         while let Some((at, answer)) = asked.next().await {
             match answer {
-                Ok((list, _)) if list.is_empty() => {}
-                Ok(_) => break,
+                Ok(false) => {}
+                Ok(true) => break,
                 Err(error) => lost.push((at, error.into())),
             }
         }
         drop(asked);
-        forget(&mut wallets, lost, &mut missing);
+        forget(&mut issuers, lost, &mut missing);
 
         // Whoever answers first is shown first: one that is away makes nobody wait.
         let (mut shown, mut lost) = (0, Vec::new());
-        let mut asked = ask_all(&wallets, Duration::ZERO);
+        let mut asked: FuturesUnordered<_> = there(&issuers)
+            .map(|(at, client)| async move { (at, first_page(home, client, patience).await) })
+            .collect();
         while let Some((at, answer)) = asked.next().await {
-            let (currency, Some(wallet)) = &wallets[at] else { continue };
+            let (currency, _) = &issuers[at];
             let told = match answer {
-                Ok(first) => {
-                    show_deposits(home, &config, currency, wallet, first, keep, json).await
+                Ok((wallet, first)) => {
+                    show_deposits(home, &config, currency, &wallet, first, keep, json).await
                 }
-                Err(error) => Err(error.into()),
+                Err(failure) => Err(failure),
             };
             match told {
                 Ok(count) => shown += count,
@@ -202,35 +207,58 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
             }
         }
         drop(asked);
-        forget(&mut wallets, lost, &mut missing);
-        let nobody = wallets.iter().all(|(_, wallet)| wallet.is_none());
+        forget(&mut issuers, lost, &mut missing);
+        let nobody = issuers.iter().all(|(_, client)| client.is_none());
         if shown > 0 || left == 0 || nobody {
+            if shown == 0 && missing.failures.is_empty() && !json {
+                complain("nothing new");
+            }
             return missing.end();
         }
     }
 }
 
+/// How long another command that has the wallet is waited for, by who waits anyway.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Those who may yet answer.
+fn there<'a>(
+    issuers: &'a [(&CurrencyConfig, Option<LcpClient>)],
+) -> impl Iterator<Item = (usize, &'a LcpClient)> {
+    issuers.iter().enumerate().filter_map(|(at, (_, client))| Some((at, client.as_ref()?)))
+}
+
+/// Opens the wallet, which may be another command's for a moment, and asks what arrived: what that one has shown is gone then.
+async fn first_page(
+    home: &Home,
+    client: &LcpClient,
+    patience: std::time::Duration,
+) -> Result<(Wallet, Page), Failure> {
+    let (folder, began) = (home.folder("agent")?, std::time::Instant::now());
+    let wallet = loop {
+        match Wallet::open(&folder, client.clone()) {
+            Err(AgentError::Locked { .. }) if began.elapsed() < patience => {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            opened => break opened?.impatient(),
+        }
+    };
+    let page = wallet.deposits(0, Duration::ZERO).await?;
+    Ok((wallet, page))
+}
+
 /// Some deposits, and whether there are more.
 type Page = (Vec<Deposit>, bool);
 
-/// Asks every issuer at once what arrived, and to wait for so long where nothing has; whoever answers first comes first.
-fn ask_all(
-    wallets: &[(&CurrencyConfig, Option<Wallet>)],
-    wait: Duration,
-) -> FuturesUnordered<impl Future<Output = (usize, Result<Page, AgentError>)>> {
-    let there = wallets.iter().enumerate().filter_map(|(at, (_, it))| Some((at, it.as_ref()?)));
-    there.map(|(at, wallet)| async move { (at, wallet.deposits(0, wait).await) }).collect()
-}
-
 /// Names who did not answer, and asks them no more.
 fn forget(
-    wallets: &mut [(&CurrencyConfig, Option<Wallet>)],
+    issuers: &mut [(&CurrencyConfig, Option<LcpClient>)],
     lost: Vec<(usize, Failure)>,
     missing: &mut Missing<'_>,
 ) {
     for (at, failure) in lost {
-        let (currency, wallet) = &mut wallets[at];
-        *wallet = None;
+        let (currency, client) = &mut issuers[at];
+        *client = None;
         missing.add(currency, failure);
     }
 }

@@ -172,6 +172,29 @@ async fn a_currency_is_shown_and_forgotten() {
     world.end().await;
 }
 
+/// Who waits for deposits keeps his wallet free for other commands.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_can_pay() {
+    let mut world = world();
+    let north = issuer(&mut world, "north", "NOR").await;
+    let alice = holder(&world, "alice", &[&north]).await;
+    let bob = holder(&world, "bob", &[&north]).await;
+    world.ask("north", ["issuer", "mint", "9", "--to", &alice]).await.unwrap();
+    world.ask("alice", ["deposits"]).await.unwrap();
+    assert_eq!(on_screen(&world, "alice", &["deposits"]), "");
+    let pays = async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        world.ask("alice", ["pay", &bob, "1"]).await.unwrap();
+        world.ask("alice", ["balance"]).await.unwrap();
+        world.ask("north", ["issuer", "mint", "2", "--to", &alice]).await.unwrap();
+    };
+    let wait = ["deposits", "--wait", "60s"];
+    let (waited, ()) = tokio::join!(world.run("alice", wait), pays);
+    let waited = waited.unwrap();
+    assert_eq!((waited.len(), &waited[0]["amount"]), (1, &"2.00".into()), "{waited:?}");
+    world.end().await;
+}
+
 /// An issuer that is away may be back; one whose books were set back is worse, and gives the command its code.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gravest_of_several_failures_is_the_code() {
