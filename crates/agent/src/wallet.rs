@@ -5,13 +5,17 @@ use fondaco_codec::Text;
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_lcp::{Outbox, OutboxError, Refusal, Request, RequestId, Response, Step};
 use fondaco_ports::Disk;
-use fondaco_store::{DiskFile, Journal, Kind};
+use fondaco_store::{DiskFile, Journal, Kind, OpenError};
 use fondaco_transport::LcpClient;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The kind of a wallet's journal, version 1.
 const KIND: Kind = Kind::new(*b"wallet\0\0", 1);
+
+/// What to do about a journal that cannot be read.
+const DAMAGED: &str = "put a sound copy of this file back; without one move it away: `fondaco history` tells what was paid, and \
+                       what had no answer then is not sent again";
 
 /// How long to wait between tries of an issuer that cannot be reached.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 4, 8, 8];
@@ -50,8 +54,8 @@ impl Wallet {
     pub fn open(folder: &Path, client: LcpClient) -> Result<Self, AgentError> {
         // A journal for each issuer: what one of them has not answered yet must not be sent to another.
         let path = folder.join(format!("wallet-{}", client.issuer().entity()));
-        Self::open_on(Box::new(DiskFile::open(&path)?), folder, client)
-            .map_err(|error| AgentError::Store(format!("{}: {error}", path.display())))
+        let disk = Box::new(DiskFile::open(&path)?);
+        Self::open_named(disk, &path.display().to_string(), folder, client)
     }
 
     /// Opens or creates the wallet of the issuer that `client` speaks to, its journal on `disk`; what else it keeps is in
@@ -61,10 +65,31 @@ impl Wallet {
         folder: &Path,
         client: LcpClient,
     ) -> Result<Self, AgentError> {
+        Self::open_named(disk, "the wallet's journal", folder, client)
+    }
+
+    fn open_named(
+        disk: Box<dyn Disk>,
+        name: &str,
+        folder: &Path,
+        client: LcpClient,
+    ) -> Result<Self, AgentError> {
         let currency = CurrencyId::issued_by(client.issuer().entity());
         let mut outbox = Outbox::new(currency, client.holder());
-        let journal = Journal::open(disk, KIND, |record| outbox.replay(record))
-            .map_err(|error| AgentError::Store(error.to_string()))?;
+        let journal = Journal::open(disk, KIND, |record| outbox.replay(record));
+        let journal = journal.map_err(|error| match error {
+            OpenError::Disk { .. } => {
+                AgentError::Store(format!("{name}: {error}; {}", error.hint()))
+            }
+            error => AgentError::Damaged {
+                path: name.to_owned(),
+                what: error.to_string(),
+                hint: match error {
+                    OpenError::Version { .. } | OpenError::Replay { .. } => error.hint(),
+                    _ => DAMAGED,
+                },
+            },
+        })?;
         let folder = folder.to_owned();
         let inner = Mutex::new(Inner { outbox, journal });
         Ok(Self { inner, client, folder, pauses: &PAUSES_SECONDS })

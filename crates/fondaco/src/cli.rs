@@ -72,12 +72,16 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Show who you are, and guard your key
     #[command(subcommand)]
+    #[command(after_help = "Examples:\n  fondaco identity show\n  fondaco identity list")]
     Identity(IdentityCommand),
     /// Issue a currency
     #[command(subcommand)]
     Issuer(IssuerCommand),
     /// Choose the currencies you accept
     #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  fondaco wallet add fon1…@192.0.2.7:4434 --trust 500\n  fondaco wallet list"
+    )]
     Wallet(WalletCommand),
     /// Pay somebody, or an invoice
     #[command(
@@ -86,8 +90,12 @@ pub(crate) enum Command {
     Pay(PayArgs),
     /// Ask for payments, and see which are made
     #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  fondaco invoice create 12.50 CLR --for \"two loaves\"\n  fondaco invoice list"
+    )]
     Invoice(InvoiceCommand),
     /// Show what you hold, in every currency you accept
+    #[command(after_help = "Examples:\n  fondaco balance\n  fondaco --json balance")]
     Balance,
     /// Show what you were paid since you looked last, in every currency you accept
     #[command(after_help = "Example:\n  fondaco deposits --wait 30s")]
@@ -97,6 +105,9 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Get the proof of a payment, signed by its issuer, or check one
     #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  fondaco receipt get request:… --to loaves.txt\n  fondaco receipt verify loaves.txt"
+    )]
     Receipt(ReceiptCommand),
     /// Offer something for sale
     #[command(subcommand)]
@@ -132,6 +143,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  fondaco demo ~/Pictures")]
     Demo(DemoArgs),
     /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  fondaco completions bash > ~/.local/share/bash-completion/completions/fondaco"
+    )]
     Completions {
         /// Which shell
         shell: Shell,
@@ -156,6 +170,7 @@ pub(crate) enum IdentityCommand {
     /// List your identities
     List,
     /// Show who you are
+    #[command(after_help = "Example:\n  fondaco identity show --hex")]
     Show {
         /// The entity in hex alone, as the protocol of 2003 writes it
         #[arg(long)]
@@ -232,6 +247,7 @@ pub(crate) enum IssuerCommand {
         url: Option<HttpsUrl>,
     },
     /// Make new money; visible to everybody in the supply
+    #[command(after_help = "Example:\n  fondaco issuer mint 1000 --to fon1…")]
     Mint {
         /// How much
         amount: String,
@@ -240,19 +256,23 @@ pub(crate) enum IssuerCommand {
         to: String,
     },
     /// Take money of the issuer's own account out of the supply: what it was paid, fees included
+    #[command(after_help = "Example:\n  fondaco issuer redeem 12.50")]
     Redeem {
         /// How much
         amount: String,
     },
     /// Replay the journal of an issuer that is not running, and prove that its books balance
+    #[command(after_help = "Examples:\n  fondaco issuer audit\n  fondaco --json issuer audit")]
     Audit,
     /// Copy the books to another folder, while the issuer runs or not
+    #[command(after_help = "Example:\n  fondaco issuer backup --to /mnt/backup/2026-11-24")]
     Backup {
         /// The folder, which has no books yet
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
     /// Take the books from a backup into this home, which has none
+    #[command(after_help = "Example:\n  fondaco issuer restore --from /mnt/backup/2026-11-24")]
     Restore {
         /// The folder of the backup
         #[arg(long, value_name = "DIR")]
@@ -353,6 +373,7 @@ pub(crate) struct HistoryArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReceiptCommand {
     /// Get the receipt of a command of yours
+    #[command(after_help = "Example:\n  fondaco receipt get request:… --to loaves.txt")]
     Get {
         /// Which: `fondaco pay` and `fondaco history --json` name it
         id: String,
@@ -364,6 +385,7 @@ pub(crate) enum ReceiptCommand {
         currency: Option<String>,
     },
     /// Check a receipt, without asking anybody
+    #[command(after_help = "Example:\n  fondaco receipt verify loaves.txt")]
     Verify {
         /// The file
         file: PathBuf,

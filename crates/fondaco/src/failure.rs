@@ -61,6 +61,8 @@ pub(crate) struct Failure {
     code: Code,
     /// The key that the account has now, if that is why.
     moved_to: Option<EntityId>,
+    /// The symbol and the issuer of the currency that it is about, if it is about one.
+    of: Option<Box<(String, String)>>,
 }
 
 impl Failure {
@@ -71,11 +73,17 @@ impl Failure {
     }
 
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: None, code: Code::Other, moved_to: None }
+        Self { what: what.into(), hint: None, code: Code::Other, moved_to: None, of: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says of which currency it is, for [`json`](Self::json).
+    pub(crate) fn of(mut self, currency: &str, issuer: &str) -> Self {
+        self.of = Some(Box::new((currency.to_owned(), issuer.to_owned())));
         self
     }
 
@@ -123,19 +131,15 @@ impl Failure {
         self.code
     }
 
-    /// Returns the failure of one currency among several as a line of JSON.
-    pub(crate) fn json_of(&self, currency: &str, issuer: &str) -> String {
-        let Self { what, hint, code, .. } = self;
-        serde_json::json!({
-            "currency": currency, "issuer": issuer, "error": what, "hint": hint, "code": *code as u8,
-        })
-        .to_string()
-    }
-
     /// Returns the failure as a line of JSON.
     pub(crate) fn json(&self) -> String {
-        let Self { what, hint, code, .. } = self;
-        serde_json::json!({ "error": what, "hint": hint, "code": *code as u8 }).to_string()
+        let Self { what, hint, code, of, .. } = self;
+        let mut line = serde_json::json!({ "error": what, "hint": hint, "code": *code as u8 });
+        if let Some((currency, issuer)) = of.as_deref() {
+            line["currency"] = currency.as_str().into();
+            line["issuer"] = issuer.as_str().into();
+        }
+        line.to_string()
     }
 }
 
@@ -259,7 +263,7 @@ impl From<AgentError> for Failure {
             ) => Some(*to),
             _ => None,
         };
-        Self { what: error.to_string(), hint: error.hint(), code, moved_to }
+        Self { what: error.to_string(), hint: error.hint(), code, moved_to, of: None }
     }
 }
 

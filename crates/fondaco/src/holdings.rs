@@ -33,11 +33,12 @@ impl<'a> Missing<'a> {
 
     /// Names one. Where there is no other currency, the end of the command says it all.
     fn add(&mut self, currency: &CurrencyConfig, failure: Failure) {
+        let issuer = currency.issuer().map(|issuer| issuer.entity().to_string());
         let failure = self.home.naming_identity(failure);
+        let failure = failure.of(&currency.symbol, &issuer.unwrap_or_default());
         if self.config.currency.len() > 1 {
             if self.json {
-                let issuer = currency.issuer().map(|issuer| issuer.entity().to_string());
-                say(&failure.json_of(&currency.symbol, &issuer.unwrap_or_default()));
+                say(&failure.json());
             } else {
                 let label = self.config.label(currency);
                 say(&format!("{:>20} {label}   {}", "?", failure.what()));

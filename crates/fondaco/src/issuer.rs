@@ -5,7 +5,7 @@ use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::refusals;
-use crate::screen::{self, complain, say};
+use crate::screen::{self, complain, counted, say};
 use crate::seen;
 use crate::services::{listen_failure, stop_switch};
 use crate::wallet::{client, pending, random_id};
@@ -102,7 +102,10 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
         IssuerCommand::Audit => {
             let report = audit(&home.join("issuer"))?;
             if json {
+                let Currency { scale, symbol, .. } = &report.currency;
+                // Sums in smallest units, as the records have them.
                 let line = json!({
+                    "currency": symbol.as_str(), "scale": scale.decimals(),
                     "records": report.records, "supply": report.supply.get(), "accounts": report.accounts,
                     "held": report.held.get(), "head": report.chain.to_string(), "balanced": report.balanced,
                     "torn_bytes": report.torn.get(),
@@ -111,8 +114,8 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
             } else {
                 let Currency { scale, symbol, .. } = &report.currency;
                 say(&format!(
-                    "{} records replayed, every hash holds: {} accounts, supply {} {symbol}, {} of them held; head {:.16}…",
-                    report.records,
+                    "{} replayed, every hash holds: {} accounts, supply {} {symbol}, {} of them held; head {:.16}…",
+                    counted(usize::try_from(report.records).unwrap_or(usize::MAX), "record"),
                     report.accounts,
                     scale.show(report.supply),
                     scale.show(report.held),

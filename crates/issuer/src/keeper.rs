@@ -311,7 +311,10 @@ impl Keeper {
         self.full_since = (!has_room).then(Instant::now);
         self.issuer.set_full(!has_room);
         match (was_full, has_room) {
-            (false, false) => error!("THE DISK IS FULL: no commands are taken. Hint: free space"),
+            (false, false) => error!(
+                "THE DISK IS FULL: there is no room for {ROOM}, which one batch of commands may take up, so that none are \
+                 taken. Hint: free at least so much"
+            ),
             (true, true) => info!("there is room on the disk again"),
             (false, true) | (true, false) => {}
         }
