@@ -54,6 +54,20 @@ pub enum AgentError {
         /// What it did.
         what: String,
     },
+    /// The book is an older copy: a host shows what its buyer has signed by a newer one.
+    #[error(
+        "your book is an older copy: provider {} has state {newest} of it, and this is {ours}; this machine was set back, or \
+         another works with the same key",
+        provider.short()
+    )]
+    OlderBook {
+        /// Which provider.
+        provider: EntityId,
+        /// The highest number that it has a mark under.
+        newest: u64,
+        /// The number of this book.
+        ours: u64,
+    },
     /// A provider took more than is risked with it, and gave nothing for it. No proof: a line that breaks looks the same.
     #[error("provider {} was paid more for nothing than is risked with it", provider.short())]
     PaidForNothing {
@@ -222,6 +236,11 @@ impl AgentError {
             Self::Broker { .. } => Some("name another one with --broker".to_owned()),
             Self::Provider { .. } | Self::Caught { .. } => Some(
                 "the others serve on; `fondaco backup repair` gives its part to another".to_owned(),
+            ),
+            Self::OlderBook { .. } => Some(
+                "the newest is found from a new home: `fondaco --home DIR init --restore`, then `fondaco --home DIR backup \
+                 recover --host ADDRESS`; use one machine from then on"
+                    .to_owned(),
             ),
             Self::PaidForNothing { .. } => Some(
                 "the others serve on; `fondaco backup restore --risk 10` reads from it all the same"

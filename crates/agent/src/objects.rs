@@ -125,6 +125,8 @@ pub struct Objects {
     met: Mutex<BTreeSet<ContractId>>,
     /// The hosts that writes failed for.
     blamed: Mutex<FailedHosts>,
+    /// Who showed that the book is an older copy: the number that it showed, and that of the book.
+    older: Mutex<Option<(EntityId, u64, u64)>>,
     traffic: Arc<Traffic>,
     /// Whose turn it is: those who remove something share it, and who stores something anew has it alone.
     turn: RwLock<()>,
@@ -138,7 +140,7 @@ impl Objects {
         writing: Option<u32>,
     ) -> Self {
         let (down, gone, unknown) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (met, blamed) = (Mutex::default(), Mutex::default());
+        let (met, blamed, older) = Default::default();
         let (following, traffic, turn) = (Mutex::default(), Arc::default(), RwLock::default());
         Self {
             book,
@@ -151,6 +153,7 @@ impl Objects {
             gone,
             met,
             blamed,
+            older,
             traffic,
             turn,
         }
@@ -585,6 +588,10 @@ impl Objects {
             error,
             AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
         );
+        if let AgentError::OlderBook { provider, newest, ours } = *error {
+            let mut older = self.older.lock().expect("no panic under this lock");
+            *older = Some((provider, newest, ours));
+        }
         let over = ending::over(error);
         let (may_return, until) = (is_transient(error), None);
         let replace = failed::replaces(error);

@@ -16,6 +16,7 @@ mod away;
 mod keeping;
 mod losing;
 mod marking;
+mod older;
 mod over;
 mod reaching;
 mod reading;
@@ -247,6 +248,15 @@ const fn is_ours(error: &AgentError) -> bool {
         error,
         AgentError::Transport(TransportError::EndpointClosed | TransportError::ClosedHere { .. })
     )
+}
+
+/// Whether a host refuses what it was asked, and would again.
+fn is_refusal_for_good(error: &AgentError) -> bool {
+    match error {
+        AgentError::Provider { reason, .. } => !reason.is_transient(),
+        AgentError::Misanswer { .. } => true,
+        _ => false,
+    }
 }
 
 fn misanswer(peer: EntityId, response: &Response) -> AgentError {
@@ -535,7 +545,11 @@ impl Session {
                         Reason::Damaged | Reason::UnknownShard | Reason::Untagged { .. }
                     ) =>
             {
-                Err(self.caught(format!("it was paid to keep a shard, and says: {reason}")))
+                let what = format!("it was paid to keep a shard, and says: {reason}");
+                Err(match reason {
+                    Reason::UnknownShard => self.caught_unless_older(connection, what).await,
+                    _ => self.caught(what),
+                })
             }
             answer => answer,
         }

@@ -21,6 +21,7 @@
 //! Wallets: what an issuer knows of its holder, the issuer tells the same key again. Their addresses travel as
 //! [`Note`]s of the application.
 
+mod newest;
 mod recovery;
 mod sealing;
 
@@ -92,6 +93,8 @@ pub struct StateReport {
     pub hosts: Vec<EntityId>,
     /// Which have not, and why.
     pub failed: Vec<(EntityId, String)>,
+    /// The highest number that one of them has, if that is higher: the book is an older copy.
+    pub newer: Option<u64>,
 }
 
 impl Agent {
@@ -163,11 +166,13 @@ impl Agent {
             let blob = Arc::clone(&blob);
             saving.spawn(async move {
                 let done = timeout(patience, give(&session, shard, &blob, sequence)).await;
-                let done = done.unwrap_or_else(|_| Err("it took too long".to_owned()));
+                let done =
+                    done.unwrap_or_else(|_| Err(NotGiven::Failed("it took too long".to_owned())));
                 (session, done)
             });
         }
-        let mut report = StateReport { sequence, bytes, hosts: Vec::new(), failed: Vec::new() };
+        let (hosts, failed, newer) = (Vec::new(), Vec::new(), None);
+        let mut report = StateReport { sequence, bytes, hosts, failed, newer };
         let mut marked = Vec::new();
         for (session, done) in saving.join_all().await {
             let (provider, contract) = (session.provider(), session.contract());
@@ -176,7 +181,12 @@ impl Agent {
                     report.hosts.push(provider);
                     marked.push(Event::StateMarked { contract, bytes });
                 }
-                Err(why) => report.failed.push((provider, why)),
+                Err(why) => {
+                    if let NotGiven::Newer { highest, .. } = why {
+                        report.newer = report.newer.max(Some(highest));
+                    }
+                    report.failed.push((provider, why.to_string()));
+                }
             }
         }
         self.book.record_all(&marked)?;
@@ -204,22 +214,35 @@ impl Agent {
     }
 }
 
+/// Why a host has not taken a state.
+#[derive(Debug, thiserror::Error)]
+enum NotGiven {
+    #[error(
+        "it has state {highest}, and this is {sequence}: another machine works with the same key"
+    )]
+    Newer { highest: u64, sequence: u64 },
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Gives a blob to one host, and has it marked there.
-async fn give(session: &Session, shard: ShardId, blob: &[u8], sequence: u64) -> Result<(), String> {
+async fn give(
+    session: &Session,
+    shard: ShardId,
+    blob: &[u8],
+    sequence: u64,
+) -> Result<(), NotGiven> {
+    let failed = |error: AgentError| NotGiven::Failed(error.to_string());
     // The books come after all else, and the next command brings them again.
     if let Some(why) = session.away() {
-        return Err(why.to_string());
+        return Err(failed(why.into()));
     }
-    session.put(shard, blob).await.map_err(|error| error.to_string())?;
-    match session.mark(shard, Bytes::of(blob), sequence).await {
-        Ok(highest) if highest == sequence => Ok(()),
-        Ok(highest) => {
-            // Nobody will ask for it; what it costs to keep should end.
-            drop(session.delete(shard).await);
-            Err(format!(
-                "it has state {highest}, and this is {sequence}: another machine works with the same key"
-            ))
-        }
-        Err(error) => Err(error.to_string()),
+    session.put(shard, blob).await.map_err(failed)?;
+    let highest = session.mark(shard, Bytes::of(blob), sequence).await.map_err(failed)?;
+    if highest == sequence {
+        return Ok(());
     }
+    // Nobody will ask for it; what it costs to keep should end.
+    drop(session.delete(shard).await);
+    Err(NotGiven::Newer { highest, sequence })
 }

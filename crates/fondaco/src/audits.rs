@@ -51,6 +51,7 @@ async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(),
     if objects.sessions().is_empty() {
         return Err(Failure::new("there are no open contracts to audit").code(Code::NotFound));
     }
+    agent.check_newest(&objects).await?;
     let bar = count_bar("auditing", objects.sessions().len(), json);
     let audited = bar.during(agent.audit(&objects, kind, samples, |_| bar.step())).await?;
     let (mut caught, mut lost) = (0_usize, 0);

@@ -239,6 +239,7 @@ impl From<AgentError> for Failure {
             | AgentError::OverBudget { .. }
             | AgentError::Unreadable { spent: true, .. } => Code::Funds,
             AgentError::Caught { .. }
+            | AgentError::OlderBook { .. }
             | AgentError::Unreadable { spent: false, .. }
             | AgentError::AuditLog { .. }
             | AgentError::Damaged { .. } => Code::Verification,

@@ -41,6 +41,7 @@ pub(super) const fn replaces(error: &AgentError) -> bool {
             AgentError::HoldSpent { .. }
                 | AgentError::ContractFull { .. }
                 | AgentError::Store(_)
+                | AgentError::OlderBook { .. }
                 | AgentError::Unpaid { .. }
         ),
     }
@@ -75,6 +76,7 @@ mod tests {
                 false,
             ),
             (AgentError::Unpaid { provider: host }, true),
+            (AgentError::OlderBook { provider: host, newest: 2, ours: 1 }, false),
             (AgentError::Store("a task failed".to_owned()), false),
         ] {
             let mut blame = FailedHosts::default();

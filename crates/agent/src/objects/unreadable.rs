@@ -65,6 +65,9 @@ impl Objects {
         set: &Set,
         known: &[u8],
     ) -> AgentError {
+        if let Some((provider, newest, ours)) = *self.older.lock().expect("no panic under this lock") {
+            return AgentError::OlderBook { provider, newest, ours };
+        }
         let gone = self.gone.lock().expect("no panic under this lock").clone();
         let down = self.down.lock().expect("no panic under this lock");
         let slots = (0_u8..).zip(&set.contracts).take(usize::from(record.code.n()));

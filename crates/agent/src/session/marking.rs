@@ -4,10 +4,10 @@ use super::silence::Heard;
 use super::{Session, ask, misanswer};
 use crate::AgentError;
 use fondaco_audit::ShardId;
-use fondaco_crypto::SecretKey;
+use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_ports::market::{MINE_MAX, Mark, Mine, Request, Response};
 use fondaco_ports::{Address, Clock};
-use fondaco_transport::{CloseReason, Endpoint, Protocol};
+use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol};
 use fondaco_units::Bytes;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -19,10 +19,20 @@ const PAGES_MAX: usize = 64;
 /// Asks a host which contracts the owner of the endpoint's key has with it; nothing that it says is checked.
 pub(crate) async fn mine(endpoint: &Endpoint, address: &Address) -> Result<Vec<Mine>, AgentError> {
     let connection = endpoint.connect(address, Protocol::Storage).await?;
+    let all = mine_over(&connection, address.entity()).await?;
+    connection.close(CloseReason::Done);
+    Ok(all)
+}
+
+/// The same over a connection that is open already.
+pub(super) async fn mine_over(
+    connection: &Connection,
+    provider: EntityId,
+) -> Result<Vec<Mine>, AgentError> {
     let mut all: Vec<Mine> = Vec::new();
     for _ in 0..PAGES_MAX {
         let after = all.last().map(|mine| mine.terms.id());
-        match ask(&connection, &Request::Mine { after }).await? {
+        match ask(connection, &Request::Mine { after }).await? {
             Response::Mine { list } => {
                 let page = list.into_vec();
                 let is_last = page.len() < MINE_MAX;
@@ -31,10 +41,9 @@ pub(crate) async fn mine(endpoint: &Endpoint, address: &Address) -> Result<Vec<M
                     break;
                 }
             }
-            other => return Err(misanswer(address.entity(), &other)),
+            other => return Err(misanswer(provider, &other)),
         }
     }
-    connection.close(CloseReason::Done);
     Ok(all)
 }
 

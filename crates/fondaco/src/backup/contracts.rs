@@ -50,6 +50,7 @@ pub(crate) async fn contracts(
                     .code(Code::NotFound)
                     .hint("see `fondaco contracts list` for when they end"));
             }
+            agent.check_newest(&agent.objects()).await?;
             let mut renewed = renew(home, &agent, currency, within, epochs, budget, json).await?;
             if !renewed.renewed.is_empty() {
                 super::state::keep(home, &agent, &Arc::new(agent.objects()), json).await;

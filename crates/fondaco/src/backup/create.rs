@@ -160,6 +160,7 @@ impl Create<'_> {
     async fn run(&self) -> Result<(), Failure> {
         let Self { agent, currency, json, .. } = self;
         let began = Instant::now();
+        agent.check_newest(&agent.objects()).await?;
         self.look_for_unopened().await?;
         let mut report = None;
         let (mut budget, mut failed) = (self.budget, BTreeSet::new());
@@ -256,7 +257,7 @@ impl Create<'_> {
         let Some((report, left)) = report else {
             return Err(Failure::new("the backup did not finish"));
         };
-        state::keep(self.home, agent, &objects, *json).await;
+        let kept = state::keep_or_fail(self.home, agent, &objects, *json).await;
         let owed = OwingInAll::ask(agent).await;
         let sent = objects.traffic().sent.load(Ordering::Relaxed);
         let seconds = began.elapsed().as_secs_f64();
@@ -298,7 +299,7 @@ impl Create<'_> {
         }
         match (left, problems.len()) {
             (Some(left), count) => Err(left.ends(&snapshot, count)),
-            (None, 0) => Ok(()),
+            (None, 0) => kept,
             (None, count) => Err(Failure::new(format!(
                 "snapshot {snapshot} is kept, but {count} things could not be read and are not in it"
             ))

@@ -76,6 +76,7 @@ pub(super) async fn once(
     let agent = open_seeking(home, whereabouts.seek(home, json)).await?.with_trust(trust);
     whereabouts.heed_named(home, &agent, json).await?;
     let objects = agent.objects();
+    agent.check_newest(&objects).await?;
     let audits = agent.audit(&objects, Kind::Sampled, args.samples, |_| ()).await?;
     let report = Report { json, has_budget: allowance.is_some(), ..Report::default() };
     let mut round =

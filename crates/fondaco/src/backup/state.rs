@@ -36,37 +36,61 @@ const NOTED: [&str; 2] = ["wallet.toml", "hosts.toml"];
 
 /// Gives the books as they are now to every host; that this failed is told, and is no failure of what was done before.
 pub(crate) async fn keep(home: &Home, agent: &Agent, objects: &Objects, json: bool) {
+    say_not_kept(keep_or_fail(home, agent, objects, json).await, json);
+}
+
+/// The same, for what is worth nothing if no host keeps the books: then it fails.
+pub(super) async fn keep_or_fail(
+    home: &Home,
+    agent: &Agent,
+    objects: &Objects,
+    json: bool,
+) -> Result<(), Failure> {
     // Of what a delegate looks after, the owner has the book.
     if home.join("delegate").join("entrusted").exists() {
-        return;
+        return Ok(());
     }
-    tell(agent.save_state(objects, notes(home)).await, json);
+    tell(agent.save_state(objects, notes(home)).await, json)
 }
 
 /// The same while the hosts are read from: the books wait their turn.
 pub(super) async fn keep_meanwhile(home: &Home, agent: &Agent, objects: &Objects, json: bool) {
-    tell(agent.save_state_meanwhile(objects, notes(home)).await, json);
+    say_not_kept(tell(agent.save_state_meanwhile(objects, notes(home)).await, json), json);
 }
 
-fn tell(kept: Result<Option<StateReport>, AgentError>, json: bool) {
+fn say_not_kept(kept: Result<(), Failure>, json: bool) {
+    if let Err(failure) = kept {
+        say_progress(json, failure.what());
+    }
+}
+
+fn tell(kept: Result<Option<StateReport>, AgentError>, json: bool) -> Result<(), Failure> {
     let report = match kept {
         Ok(Some(report)) => report,
-        Ok(None) => return,
+        Ok(None) => return Ok(()),
         Err(error) => {
-            say_progress(json, &format!("your books could not be kept by the hosts: {error}"));
-            return;
+            return Err(Failure::from(error).during("your books could not be kept by the hosts"));
         }
     };
     if json {
         show(&report);
-        return;
+    } else {
+        for (host, why) in &report.failed {
+            say(&format!("{}… does not keep your books: {why}", host.short()));
+        }
     }
-    for (host, why) in &report.failed {
-        say(&format!("{}… does not keep your books: {why}", host.short()));
+    if !report.hosts.is_empty() {
+        return Ok(());
     }
-    if report.hosts.is_empty() {
-        say("No host keeps your books: without this machine, the backup cannot be found again.");
-    }
+    let none = "no host keeps your books: without this machine, the backup cannot be found again";
+    Err(match report.newer {
+        Some(_) => Failure::new(none).code(Code::Verification).hint(
+            "another machine works with the same key, and its book is the newer one: `fondaco backup recover` in a new home \
+             finds it",
+        ),
+        None => Failure::new(none)
+            .hint("run this again when hosts can be reached; until then keep a copy of HOME/agent"),
+    })
 }
 
 fn show(report: &StateReport) {
@@ -247,6 +271,25 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many hosts have the books, and the highest number that one has of a newer one; the code that it ends with.
+    #[test]
+    fn books_that_no_host_keeps_are_a_failure() {
+        for (hosts, newer, expected) in [
+            (1, None, None),
+            (1, Some(9), None),
+            (0, None, Some(Code::Other)),
+            (0, Some(9), Some(Code::Verification)),
+        ] {
+            let host = fondaco_crypto::EntityId::from_bytes([1; 32]);
+            let (bytes, failed) = (Bytes::new(1), vec![(host, "it is full".to_owned())]);
+            let hosts = vec![host; hosts];
+            let report = StateReport { sequence: 3, bytes, hosts, failed, newer };
+            let failure = tell(Ok(Some(report)), true).err();
+            assert_eq!(failure.as_ref().map(Failure::ends_with), expected);
+            assert!(failure.is_none_or(|failure| failure.what_to_do().is_some()));
+        }
+    }
 
     #[test]
     fn books_are_kept_when_it_is_worth_it() {

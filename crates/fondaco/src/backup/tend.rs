@@ -87,6 +87,7 @@ pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<
     let which = to_forget(&args)?;
     let agent = open(home, &args.seek, json).await?;
     let objects = Arc::new(agent.objects());
+    agent.check_newest(&objects).await?;
     let (forget_repo, dry_run) = (repo(home, &agent, &objects, false, json), args.dry_run);
     let report = blocking(move || forget_repo.forget(&which, SystemClock.now(), dry_run)).await?;
     for snapshot in &report.forgotten {
@@ -117,6 +118,7 @@ pub(super) async fn forget(home: &Home, args: ForgetArgs, json: bool) -> Result<
 pub(super) async fn prune(home: &Home, args: PruneArgs, json: bool) -> Result<(), Failure> {
     let agent = open(home, &args.seek, json).await?;
     let objects = Arc::new(agent.objects());
+    agent.check_newest(&objects).await?;
     prune_objects(home, &agent, &objects, args.dry_run, json).await
 }
 

@@ -238,6 +238,7 @@ const fn is_of_a_host(error: &AgentError) -> bool {
         | AgentError::Caught { .. } => true,
         AgentError::Provider { reason, .. } => !reason.is_of_the_contract(),
         AgentError::HoldSpent { .. }
+        | AgentError::OlderBook { .. }
         | AgentError::OverBudget { .. }
         | AgentError::ContractFull { .. }
         | AgentError::Placement { .. }
@@ -297,7 +298,9 @@ fn told(error: AgentError) -> StoreError {
             (Trouble::Full, Some(MORE.to_owned()))
         }
         // Its contracts have ended, or its hosts were caught: nobody has it.
-        AgentError::Unreadable { over: true, .. } => (Trouble::Wrong, error.hint()),
+        AgentError::Unreadable { over: true, .. } | AgentError::OlderBook { .. } => {
+            (Trouble::Wrong, error.hint())
+        }
         AgentError::Transport(_) | AgentError::Unreadable { .. } | AgentError::Late { .. } => {
             (Trouble::Away, Some(AWAY.to_owned()))
         }
@@ -396,6 +399,7 @@ mod tests {
             last: "it is gone".to_owned(),
             spent,
             over,
+            caught: false,
         };
         let ended = Reason::Ended { why: Ending::Over };
         for (error, trouble, hint) in [
