@@ -14,14 +14,14 @@
 //! A host that cannot be dialled was asked several times already: dialling repeats itself for some seconds. One that was
 //! caught before is not asked, since it would have to be paid for the answer.
 
-use crate::AgentError;
 use crate::book::{Book, Event, Unanswered, Verdict};
 use crate::objects::Objects;
 use crate::session::Session;
 use crate::tagging::subject;
+use crate::{AgentError, ending};
 use fondaco_audit::{Challenge, Part, Reading, ShardId, blocks};
 use fondaco_codec::choice;
-use fondaco_contract::ContractId;
+use fondaco_contract::{ContractId, Ending};
 use fondaco_crypto::{Digest, Domain, EntityId, Hasher};
 use fondaco_erasure::Layout;
 use fondaco_ports::market::{PROOF_SAMPLES_MAX, Reason};
@@ -175,8 +175,18 @@ pub(crate) async fn audit_of(
                 | AgentError::Provider { reason: Reason::Ended { .. }, .. }),
             ) => {
                 objects.note_failure(contract, &session, &error).await?;
+                let is_renewed = ending::over(&error) == Some(Ending::Renewed);
+                let is_excuse = is_renewed
+                    && session.keeps()
+                    && !objects.book().read(|book| book.was_passed_on(contract));
                 let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
-                Outcome::Unasked { what: format!("{error}{hint}") }
+                let what = format!("{error}{hint}");
+                if is_excuse {
+                    let what = format!("{what}; and nobody was entrusted with it: it counts as over");
+                    Outcome::Silent { what }
+                } else {
+                    Outcome::Unasked { what }
+                }
             }
             // Another's: its owner may have removed it.
             Err(error @ AgentError::Provider { reason: Reason::UnknownShard, .. })

@@ -3,7 +3,7 @@
 //! ```text
 //! contract   ContractIntended ──► ContractOpened ──► ContractOver ──► HoldClosed: what it paid, as the issuer says
 //!                    └──────────────────────────────────► ContractOver (never opened)
-//!            ContractPassedOn: its provider has renewed it with a delegate, whose file tells how
+//!            PassedOnSince: its provider has renewed it with a delegate, whose file tells how
 //! object     ObjectStored, ObjectCoded ──► ObjectRemoved
 //! renewal    ContractIntended (it names the old one) ──► ContractRenewed: the old one is over, the new one open in its place
 //! shard      ShardDeleted: the provider's receipt, kept for good
@@ -132,8 +132,10 @@ pub struct Book {
     seen: BTreeMap<ContractId, Tab>,
     /// How many epochs each provider has acknowledged, after the first.
     epochs_paid: BTreeMap<ContractId, u64>,
-    /// The contracts that providers have renewed with others, by their word.
-    passed_on: BTreeSet<ContractId>,
+    /// The contracts that providers have renewed with others, by their word, and when they first said so.
+    passed_on: BTreeMap<ContractId, Timestamp>,
+    /// Until when a mandate was given, to each.
+    entrusted: BTreeMap<EntityId, Timestamp>,
     /// How surely objects of each set were to survive, as the bits of a double.
     promises: BTreeMap<u32, u64>,
     operators: BTreeMap<EntityId, Label>,
@@ -253,7 +255,15 @@ impl Book {
             }
             Event::ContractPassedOn { contract } => {
                 self.known(*contract)?;
-                self.passed_on.insert(*contract);
+                self.passed_on.entry(*contract).or_insert(Timestamp::EPOCH);
+            }
+            Event::PassedOnSince { contract, at } => {
+                self.known(*contract)?;
+                self.passed_on.entry(*contract).or_insert(*at);
+            }
+            Event::Entrusted { to, until } => {
+                let last = self.entrusted.entry(*to).or_insert(*until);
+                *last = (*last).max(*until);
             }
             Event::AccountSeen { contract, tab } => {
                 self.known(*contract)?;
@@ -651,7 +661,27 @@ impl Book {
 
     /// Returns whether its provider said that it has renewed a contract with another, whom this book does not know.
     pub fn was_passed_on(&self, contract: ContractId) -> bool {
-        self.passed_on.contains(&contract)
+        self.passed_on.contains_key(&contract)
+    }
+
+    /// Returns whether a provider may have renewed a contract with another: this book intends a renewal of it, or has given a
+    /// mandate that was good while there was the contract. Anything else that a provider says of it is an excuse.
+    pub fn may_be_passed_on(&self, contract: ContractId) -> bool {
+        let began = self.contract(contract).map(|record| record.terms.begins);
+        let is_given = |began: Timestamp| self.entrusted.values().any(|until| *until > began);
+        !self.renewals(contract).is_empty() || began.is_some_and(is_given)
+    }
+
+    /// Returns the contracts of slots that providers say to have renewed with others, whom nobody has heard of for an epoch since.
+    pub fn passed_on_for_long(&self, now: Timestamp) -> BTreeSet<ContractId> {
+        let holding = self.holding();
+        let is_long = |(contract, since): &(&ContractId, &Timestamp)| {
+            let is_due = |record: &ContractRecord| {
+                record.stage == Stage::Open && since.after(record.terms.prices.epoch) <= now
+            };
+            holding.contains(*contract) && self.contract(**contract).is_some_and(is_due)
+        };
+        self.passed_on.iter().filter(is_long).map(|(contract, _)| *contract).collect()
     }
 
     /// Returns whether what was kept under a contract counts as lost.

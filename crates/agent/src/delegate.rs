@@ -109,6 +109,8 @@ impl Agent {
             used.into_iter().map(|index| entrusted_set(book, index)).collect::<Option<Vec<_>>>()
         });
         let sets = sets.and_then(List::new).ok_or_else(too_much)?;
+        // Before anybody has it: a host that then says that another has renewed a contract may be right.
+        self.book.record(&Event::Entrusted { to, until })?;
         Ok(Entrusted { mandate, audit_key: *AuditKey::of(&self.key).expose(), sets })
     }
 

@@ -583,11 +583,10 @@ impl Objects {
         if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
             return Ok(()); // Its owner, whose delegate we are, has removed it.
         }
-        // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost.
-        let is_renewed = matches!(
-            error,
-            AgentError::Provider { reason: Reason::Ended { why: Ending::Renewed }, .. }
-        );
+        // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost. But for
+        // whom would it, if nobody was entrusted with it? What a delegate kept, its owner may have taken back.
+        let is_renewed = ending::over(error) == Some(Ending::Renewed)
+            && (self.of_another || self.book.read(|book| book.may_be_passed_on(contract)));
         if let AgentError::OlderBook { provider, newest, ours } = *error {
             let mut older = self.older.lock().expect("no panic under this lock");
             *older = Some((provider, newest, ours));
@@ -609,7 +608,7 @@ impl Objects {
         }
         if is_renewed && !self.book.read(|book| book.was_passed_on(contract)) {
             // The host forgets the old contract in time, and must not be blamed for it.
-            self.book.record(&Event::ContractPassedOn { contract })?;
+            self.book.record(&Event::PassedOnSince { contract, at: session.now() })?;
         }
         if let AgentError::Caught { provider, what } = error {
             let why = Text::cut(what);

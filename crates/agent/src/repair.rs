@@ -339,6 +339,14 @@ impl Agent {
         for contract in self.over().await? {
             gone.insert(contract, (Cause::Over, "its contract is over".to_owned()));
         }
+        // A delegate is told by its owner's file.
+        if self.audit_key.is_none() {
+            let now = self.clock.now();
+            for contract in self.book.read(|book| book.passed_on_for_long(now)) {
+                let why = "its host says that another has renewed it, who has not handed it back";
+                gone.insert(contract, (Cause::Over, why.to_owned()));
+            }
+        }
         for audited in audits {
             if let Outcome::Silent { what } = audited.outcome {
                 let why = format!("it does not answer: {what}");

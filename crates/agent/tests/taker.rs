@@ -503,6 +503,46 @@ async fn an_audit_hears_that_an_empty_contract_is_over() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// Who says that another has renewed a contract, and drops what it kept, is believed for as long as somebody may have: whom its owner
+/// has entrusted with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_cannot_say_that_another_has_the_contract_if_nobody_may() {
+    for is_entrusted in [false, true] {
+        let path = format!("fondaco-renewed-{is_entrusted}-{}", std::process::id());
+        let path = std::env::temp_dir().join(path);
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        let (session, _) = game_at(NOON, Books { renewed: true, ..Books::default() }).await;
+        let contract = terms().id();
+        book.record(&Event::ContractIntended {
+            terms: terms(),
+            address: fondaco_ports::Address::new(key(1).entity(), []),
+            hold_request: RequestId::new(1),
+            hold_max: Amount::new(1_000_000),
+            hold_expires: NOON,
+        })
+        .unwrap();
+        let provider_signature = terms().sign_as_provider(&key(1));
+        book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+        if is_entrusted {
+            let until = NOON.after(Duration::from_seconds(3600));
+            book.record(&Event::Entrusted { to: key(3).entity(), until }).unwrap();
+        }
+        let objects = Objects::new(Arc::clone(&book), [(contract, session)].into(), None);
+        let audited = audit(&objects, Kind::Sampled, 9, [7; 32], |_| ()).await.unwrap();
+        let is_believed = matches!(audited[0].outcome, Outcome::Unasked { .. });
+        assert_eq!(is_believed, is_entrusted, "{audited:?}");
+        let (stage, long) = book.read(|book| {
+            let long = |seconds| book.passed_on_for_long(NOON.after(Duration::from_seconds(seconds)));
+            let stage = book.contract(contract).unwrap().stage;
+            (stage, [long(0).len(), long(3599).len(), long(3600).len()])
+        });
+        // The slot of one that is over is lost at once; the other's is when nobody has given it back for an epoch.
+        assert_eq!(matches!(stage, Stage::Ended(_)), !is_entrusted, "{stage:?}");
+        assert_eq!(long, [0, 0, usize::from(is_entrusted)]);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
 /// An account that counts fewer epochs than were acknowledged is a lie, whatever process hears it; and nothing is paid for them again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_that_was_acknowledged_is_not_paid_again() {

@@ -409,6 +409,20 @@ pub enum Event {
         /// Which contract.
         contract: ContractId,
     },
+    /// The same, and when this was heard first.
+    PassedOnSince {
+        /// Which contract.
+        contract: ContractId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A mandate is about to be given.
+    Entrusted {
+        /// To whom.
+        to: EntityId,
+        /// Until when it is good.
+        until: Timestamp,
+    },
     /// A provider that was asked for the account of a contract has shown it, and it is not the one seen last.
     AccountSeen {
         /// Which contract.
@@ -478,6 +492,8 @@ choice!(Event {
     51 => AuditedAmong { contract, at, verdict, of },
     60 => ReadUnanswered { contract, shard, offset, length },
     61 => ContractPassedOn { contract },
+    80 => PassedOnSince { contract, at },
+    81 => Entrusted { to, until },
     64 => AccountSeen { contract, tab },
     66 => EpochsPaid { contract, epochs },
     67 => DeletionsCounted { contract, count, bytes },

@@ -108,7 +108,9 @@ impl Book {
         let epochs = self.epochs_paid.iter();
         events.extend(epochs.map(|(&contract, &epochs)| Event::EpochsPaid { contract, epochs }));
         let passed_on = self.passed_on.iter();
-        events.extend(passed_on.map(|&contract| Event::ContractPassedOn { contract }));
+        events.extend(passed_on.map(|(&contract, &at)| Event::PassedOnSince { contract, at }));
+        let entrusted = self.entrusted.iter();
+        events.extend(entrusted.map(|(&to, &until)| Event::Entrusted { to, until }));
         if self.unfinished {
             events.push(Event::BackupStarted);
         }

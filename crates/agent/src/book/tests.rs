@@ -357,6 +357,10 @@ fn events_must_fit() {
         (vec![intended(1), Event::ContractLost { contract }], Ok(())),
         (vec![Event::ContractPassedOn { contract }], Err(BookError::Contract { contract })),
         (vec![intended(1), Event::ContractPassedOn { contract }], Ok(())),
+        (
+            vec![Event::PassedOnSince { contract, at: Timestamp::EPOCH }],
+            Err(BookError::Contract { contract }),
+        ),
         (vec![seen(1, 9)], Err(BookError::Contract { contract })),
         (vec![intended(1), opened(1), seen(1, 9), seen(1, 8)], Ok(())),
         (vec![intended(1), opened(1), renewal_intended(1), renewed(1)], Ok(())),
@@ -655,6 +659,14 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         (0..3_u128).prop_map(|nonce| Event::ContractLost { contract: terms(nonce).id() }),
         (0..3_u128).prop_map(|nonce| Event::ContractPassedOn { contract: terms(nonce).id() }),
+        (0..3_u128, 0..9_u64).prop_map(|(nonce, at)| Event::PassedOnSince {
+            contract: terms(nonce).id(),
+            at: Timestamp::from_milliseconds(at),
+        }),
+        (0..3_u8, 0..9_u64).prop_map(|(to, until)| Event::Entrusted {
+            to: EntityId::from_bytes([to; 32]),
+            until: Timestamp::from_milliseconds(until),
+        }),
         (0..3_u128, 0..99_u64).prop_map(|(nonce, stored)| seen(nonce, stored)),
         (0..3_u128, 0..9_u64)
             .prop_map(|(nonce, epochs)| Event::EpochsPaid { contract: terms(nonce).id(), epochs }),
