@@ -27,6 +27,7 @@
 mod accepting;
 mod file;
 mod giving_back;
+mod withdrawn;
 
 pub use accepting::{Accepted, LeftOut};
 pub use file::{
@@ -184,6 +185,7 @@ impl Agent {
         budget: Option<Amount>,
     ) -> Result<Vec<Watched>, AgentError> {
         self.check_mandate(entrusted.mandate.mandate)?;
+        self.check_not_withdrawn(entrusted).await?;
         if budget.is_some() {
             self.ask_idle_holds(wallet).await;
         }

@@ -171,6 +171,40 @@ async fn what_was_entrusted_just_now_is_taken_back_from_every_host() {
     market.world.end().await;
 }
 
+/// Who looks after what was taken back would pay for what it may not read: it hears so before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_is_neither_accepted_nor_tended() {
+    let market = market(3).await;
+    fs::write(market.source.join("letter"), b"dear all".repeat(4_000)).unwrap();
+    run(&market, "buyer", &market.create_args(&[]).iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let (to, other) = (friend(&market).await, party(&market, "other").await);
+    entrust(&market, &to, &[]).await;
+    let file = path(&market, "for-other");
+    run(&market, "buyer", &["delegate", "entrust", &other, "--out", &file]).await;
+    run(&market, "friend", &["delegate", "tend"]).await;
+    for who in [&to, &other] {
+        run(&market, "buyer", &["delegate", "revoke", who]).await;
+    }
+    // Hosts are asked for this once the mandate is some seconds old.
+    tokio::time::sleep(std::time::Duration::from_secs(13)).await;
+    let refused = ["friend", "other"]
+        .into_iter()
+        .zip([["delegate", "tend", "--now"].to_vec(), ["delegate", "accept", &file].to_vec()]);
+    for (who, args) in refused {
+        let before = run(&market, who, &["balance"]).await;
+        let lines = market.world.run_to(who, args, 1).await.unwrap();
+        let why = lines.last().unwrap()["error"].as_str().unwrap();
+        assert!(why.contains("its owner has taken the mandate back"), "{lines:?}");
+        assert_eq!(run(&market, who, &["balance"]).await, before);
+    }
+    assert!(contracts(&market, "other").await.is_empty());
+    let audited = market.world.run_to("friend", ["audit"], 3).await.unwrap();
+    let why = audited.last().unwrap()["error"].as_str().unwrap();
+    assert!(why.contains("has taken the mandate back"), "{audited:?}");
+    market.world.end().await;
+}
+
 /// A file that is damaged, or not for who reads it, is refused with the reason, and nothing happens.
 async fn wrong_files_take_nothing_back(market: &Market, good: &str) {
     party(market, "stranger").await;

@@ -88,6 +88,7 @@ impl Agent {
     ) -> Result<Accepted, AgentError> {
         let (mut accepted, mut short) = (Accepted::default(), None);
         self.check_mandate(entrusted.mandate.mandate)?;
+        self.check_not_withdrawn(entrusted).await?;
         let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());
         for set in entrusted.sets.as_slice().iter().filter(is_paid) {
             match self.accept_set(wallet, set, &mut accepted).await {

@@ -28,7 +28,8 @@ const LEAST: EntityId = EntityId::from_bytes([0; 32]);
 const GREATEST: EntityId = EntityId::from_bytes([0xff; 32]);
 
 impl Host {
-    /// Notes a mandate, unless a later one of the same two is known; lists the open contracts that it is about.
+    /// Notes a mandate, unless a later one of the same two is known; lists the open contracts that it is about. A delegate that shows
+    /// one that was taken back is refused: `NotYours`.
     pub fn admit(&mut self, now: Timestamp, peer: EntityId, signed: &SignedMandate) -> Answer {
         let mandate = signed.mandate;
         let decide = |host: &mut Self| {
@@ -50,6 +51,8 @@ impl Host {
                 Some(known) if *known != mandate && known.issued >= mandate.issued => {
                     match peer == mandate.from {
                         true => Err(Reason::Busy),
+                        // It would pay for what it may not read.
+                        false if !known.is_good(now) => Err(Reason::NotYours),
                         false => Ok(Answer::at_once(response)),
                     }
                 }

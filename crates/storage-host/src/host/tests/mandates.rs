@@ -144,7 +144,7 @@ fn what_is_no_mandate_is_refused() {
     let over = mandate(&fair, &friend, Takes::AtEnd, 110, 110);
     assert!(matches!(admit(&mut fair, seconds(110), me, &over), Response::Admitted { .. }));
     assert_eq!(friend.read(&fair, seconds(110), 1), Err(Reason::UnknownShard), "taken back");
-    assert!(matches!(admit(&mut fair, seconds(111), peer, &good), Response::Admitted { .. }));
+    assert_eq!(admit(&mut fair, seconds(111), peer, &good), refused(Reason::NotYours));
     assert_eq!(friend.read(&fair, seconds(111), 1), Err(Reason::UnknownShard), "for good");
     fair.check_replay();
 
