@@ -3,7 +3,7 @@
 //! A *sampled* audit numbers the groups (16 KiB) of the data of all shards under a contract, and a fresh nonce draws some. Each
 //! is read as a restore would read it, one of sixteen as a whole step, so that a host cannot tell an audit from a
 //! restore. A *deep* audit draws blocks of all shards that have tags, and one proof of 8 KiB is about up to 512 of them; now and
-//! then it reads a whole step. Both first ask for what was read under the contract and not answered (decision 34).
+//! then it reads a whole step. A host that refuses to prove anything so, as it may, is sampled in the same round. Both first ask for what was read under the contract and not answered (decision 34).
 //!
 //! ```text
 //! nonce ──► places ──► ask ──► proven: on to the next        a deadline for each question
@@ -148,24 +148,22 @@ pub(crate) async fn audit_of(
             objects.book().read(|book| book.distrusted(session.provider()).map(str::to_owned));
         audits.spawn(async move {
             let mut evidence = Evidence::default();
+            let mut asked = Asked { kind, samples, nonce, unanswered };
             let result = match caught {
                 Some(why) => Ok(Outcome::Unasked { what: format!("it was caught before: {why}") }),
-                None => {
-                    let asked = Asked { kind, samples, nonce, unanswered };
-                    put_to(&session, &shards, asked, &mut evidence).await
-                }
+                None => put_to(&session, &shards, &mut asked, &mut evidence).await,
             };
             // What it keeps it proves; what it wants to be paid for is another thing.
             let result = match (result, session.is_believed().await) {
                 (Ok(Outcome::Proven { .. }), Err(error)) => Err(error),
                 (result, _) => result,
             };
-            (contract, session, nonce, evidence, result)
+            (contract, session, nonce, evidence, asked.kind, result)
         });
     }
     let mut audited = Vec::new();
     while let Some(joined) = audits.join_next().await {
-        let (contract, session, nonce, evidence, result) =
+        let (contract, session, nonce, evidence, kind, result) =
             joined.map_err(|error| AgentError::Store(format!("a task failed: {error}")))?;
         let outcome = match result {
             Ok(outcome) => outcome,
@@ -194,14 +192,6 @@ pub(crate) async fn audit_of(
             {
                 Outcome::Unasked { what: error.to_string() }
             }
-            // It has the right to, and says nothing about what it keeps.
-            Err(
-                error @ AgentError::Provider {
-                    reason:
-                        Reason::TooManyProofs { .. } | Reason::Version { .. } | Reason::Malformed,
-                    ..
-                },
-            ) if kind == Kind::Deep => Outcome::Unasked { what: error.to_string() },
             Err(error) => {
                 objects.note_failure(contract, &session, &error).await?;
                 match error {
@@ -350,16 +340,26 @@ struct Asked {
 async fn put_to(
     session: &Arc<Session>,
     shards: &[Shard],
-    asked: Asked,
+    asked: &mut Asked,
     evidence: &mut Evidence,
 ) -> Result<Outcome, AgentError> {
-    let Asked { kind, samples, nonce, unanswered } = asked;
+    let Asked { kind, samples, nonce, unanswered } = *asked;
     if let Some(read) = unanswered {
         ask_again(session, shards, read, evidence).await?;
     }
     match kind {
         Kind::Sampled => sample(session, shards, samples, nonce, evidence).await,
-        Kind::Deep => dig(session, shards, samples, nonce, evidence).await,
+        Kind::Deep => match dig(session, shards, samples, nonce, evidence).await {
+            // It has the right to, and says nothing about what it keeps by that: so that is asked otherwise.
+            Err(AgentError::Provider {
+                reason: Reason::TooManyProofs { .. } | Reason::Version { .. } | Reason::Malformed,
+                ..
+            }) => {
+                asked.kind = Kind::Sampled;
+                sample(session, shards, Kind::Sampled.samples(), nonce, evidence).await
+            }
+            done => done,
+        },
     }
 }
 

@@ -1,11 +1,12 @@
 //! A villain: a host that takes each step, counts it, and breaks off.
 
 use fondaco_agent::auditing::{Kind, Outcome, audit};
-use fondaco_agent::book::{ContractRecord, Event, Stage};
+use fondaco_agent::book::{Coding, ContractRecord, Event, ObjectId, ObjectKind, Stage};
 use fondaco_agent::{AgentError, BookFile, Loss, Objects, Session};
 use fondaco_audit::{Outboard, ShardId, prove};
+use fondaco_codec::List;
 use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
-use fondaco_crypto::{CurrencyId, SecretKey};
+use fondaco_crypto::{CurrencyId, Digest, SecretKey};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
 use fondaco_ports::market::{AGAIN_MAX, Frame as _, Payload, Reason, Request, Response, Step};
@@ -523,6 +524,8 @@ async fn a_host_cannot_say_that_another_has_the_contract_if_nobody_may() {
         .unwrap();
         let provider_signature = terms().sign_as_provider(&key(1));
         book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+        let contracts = List::new(vec![contract]).unwrap();
+        book.record(&Event::SetFormed { coding: Coding::Cauchy8, k: 1, contracts }).unwrap();
         if is_entrusted {
             let until = NOON.after(Duration::from_seconds(3600));
             book.record(&Event::Entrusted { to: key(3).entity(), until }).unwrap();
@@ -532,7 +535,8 @@ async fn a_host_cannot_say_that_another_has_the_contract_if_nobody_may() {
         let is_believed = matches!(audited[0].outcome, Outcome::Unasked { .. });
         assert_eq!(is_believed, is_entrusted, "{audited:?}");
         let (stage, long) = book.read(|book| {
-            let long = |seconds| book.passed_on_for_long(NOON.after(Duration::from_seconds(seconds)));
+            let long =
+                |seconds| book.passed_on_for_long(NOON.after(Duration::from_seconds(seconds)));
             let stage = book.contract(contract).unwrap().stage;
             (stage, [long(0).len(), long(3599).len(), long(3600).len()])
         });
@@ -541,6 +545,39 @@ async fn a_host_cannot_say_that_another_has_the_contract_if_nobody_may() {
         assert_eq!(long, [0, 0, usize::from(is_entrusted)]);
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+/// A host may refuse every proof: then it is asked in the same round for what a restore would ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_proves_nothing_is_sampled() {
+    let path = std::env::temp_dir().join(format!("fondaco-proofless-{}", std::process::id()));
+    let book = Arc::new(BookFile::open(&path).unwrap());
+    let (session, books) = game_at(NOON, Books::default()).await;
+    let contract = terms().id();
+    book.record(&Event::ContractIntended {
+        terms: terms(),
+        address: fondaco_ports::Address::new(key(1).entity(), []),
+        hold_request: RequestId::new(1),
+        hold_max: Amount::new(1_000_000),
+        hold_expires: NOON,
+    })
+    .unwrap();
+    let provider_signature = terms().sign_as_provider(&key(1));
+    book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+    let contracts = List::new(vec![contract]).unwrap();
+    book.record(&Event::SetFormed { coding: Coding::Cauchy8, k: 1, contracts }).unwrap();
+    let object = ObjectId { kind: ObjectKind::Pack, name: Digest::ZERO };
+    let shards = List::new(vec![ShardId::of(b"shard")]).unwrap();
+    let (length, tagged) = (Bytes::new(1 << 20), Digest::ZERO);
+    let stored = Event::TaggedObjectStored { object, length, set: 0, k: 1, shards, tagged };
+    book.record(&stored).unwrap();
+    let objects = Objects::new(Arc::clone(&book), [(contract, session)].into(), None);
+    let audited = audit(&objects, Kind::Deep, 9, [7; 32], |_| ()).await.unwrap();
+    // This villain does not answer reads either, but takes what they are paid with.
+    assert_eq!(audited[0].kind, Kind::Sampled);
+    assert!(matches!(audited[0].outcome, Outcome::Silent { .. }), "{audited:?}");
+    assert!(books.lock().unwrap().paid() > Amount::ZERO, "it was asked for a read");
+    std::fs::remove_file(&path).unwrap();
 }
 
 /// An account that counts fewer epochs than were acknowledged is a lie, whatever process hears it; and nothing is paid for them again.
