@@ -76,7 +76,7 @@ impl From<&Outcome> for Finding {
                 Self::Proven { samples: u32::try_from(*samples).unwrap_or(u32::MAX) }
             }
             Outcome::Caught { what } => Self::Caught { what: Text::cut(what) },
-            Outcome::Unasked { what } => Self::Unasked { what: Text::cut(what) },
+            Outcome::Unasked { what, .. } => Self::Unasked { what: Text::cut(what) },
             Outcome::Silent { what } => Self::Silent { what: Text::cut(what) },
         }
     }

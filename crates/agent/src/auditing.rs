@@ -3,7 +3,8 @@
 //! A *sampled* audit numbers the groups (16 KiB) of the data of all shards under a contract, and a fresh nonce draws some. Each
 //! is read as a restore would read it, one of sixteen as a whole step, so that a host cannot tell an audit from a
 //! restore. A *deep* audit draws blocks of all shards that have tags, and one proof of 8 KiB is about up to 512 of them; now and
-//! then it reads a whole step. A host that refuses to prove anything so, as it may, is sampled in the same round. Both first ask for what was read under the contract and not answered (decision 34).
+//! then it reads a whole step. A host that refuses to prove anything so, as it may, is sampled in the same round. Both first ask
+//! for what was read under the contract and not answered (decision 34).
 //!
 //! ```text
 //! nonce ──► places ──► ask ──► proven: on to the next        a deadline for each question
@@ -107,12 +108,27 @@ pub enum Outcome {
     Unasked {
         /// Why.
         what: String,
+        /// The same, for who is to do something about it.
+        because: Because,
     },
     /// The host did not answer, twice, or claims to keep more than it was given; that alone proves nothing.
     Silent {
         /// What happened.
         what: String,
     },
+}
+
+/// Why a contract was not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Its hold is used up.
+    Spent,
+    /// Another has renewed it, whom its owner has entrusted with it.
+    PassedOn,
+    /// Nothing that its owner keeps may be read under it: a mandate was taken back, or the owner has removed all of it.
+    Withdrawn,
+    /// Nothing that is to be mended now: it is over, or full; its host was caught before; or something failed here.
+    Other,
 }
 
 /// Audits every open contract at once, at `samples` places each, and calls `done` after each. Hosts caught are not
@@ -150,7 +166,10 @@ pub(crate) async fn audit_of(
             let mut evidence = Evidence::default();
             let mut asked = Asked { kind, samples, nonce, unanswered };
             let result = match caught {
-                Some(why) => Ok(Outcome::Unasked { what: format!("it was caught before: {why}") }),
+                Some(why) => {
+                    let what = format!("it was caught before: {why}");
+                    Ok(Outcome::Unasked { what, because: Because::Other })
+                }
                 None => put_to(&session, &shards, &mut asked, &mut evidence).await,
             };
             // What it keeps it proves; what it wants to be paid for is another thing.
@@ -180,24 +199,30 @@ pub(crate) async fn audit_of(
                 let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
                 let what = format!("{error}{hint}");
                 if is_excuse {
-                    let what = format!("{what}; and nobody was entrusted with it: it counts as over");
+                    let what =
+                        format!("{what}; and nobody was entrusted with it: it counts as over");
                     Outcome::Silent { what }
                 } else {
-                    Outcome::Unasked { what }
+                    let because = match error {
+                        AgentError::HoldSpent { .. } => Because::Spent,
+                        _ if is_renewed => Because::PassedOn,
+                        _ => Because::Other,
+                    };
+                    Outcome::Unasked { what, because }
                 }
             }
             // Another's: its owner may have removed it.
             Err(error @ AgentError::Provider { reason: Reason::UnknownShard, .. })
                 if !session.keeps() =>
             {
-                Outcome::Unasked { what: error.to_string() }
+                Outcome::Unasked { what: error.to_string(), because: Because::Withdrawn }
             }
             Err(error) => {
                 objects.note_failure(contract, &session, &error).await?;
                 match error {
                     AgentError::Caught { what, .. } => Outcome::Caught { what },
                     // Nothing of the host's: our own disk failed.
-                    AgentError::Store(what) => Outcome::Unasked { what },
+                    AgentError::Store(what) => Outcome::Unasked { what, because: Because::Other },
                     other => Outcome::Silent { what: other.to_string() },
                 }
             }
@@ -440,7 +465,7 @@ async fn dig(
     let parts: Vec<Part> = shards.iter().filter_map(|shard| shard.part).collect();
     if parts.is_empty() {
         let what = "nothing that it keeps has tags".to_owned();
-        return Ok(Outcome::Unasked { what });
+        return Ok(Outcome::Unasked { what, because: Because::Other });
     }
     let counts: Vec<u64> = parts.iter().map(|part| blocks(part.length)).collect();
     let places = places(session.contract(), &counts, samples, nonce);

@@ -6,10 +6,13 @@ use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::{count_bar, counted, counted_as, say};
 use fondaco_agent::audit_log::{Entry, Finding};
-use fondaco_agent::auditing::{Kind, Outcome};
+use fondaco_agent::auditing::{Audited, Because, Kind, Outcome};
+use fondaco_agent::book::Book;
 use fondaco_agent::{Agent, SignedEntry, Standing};
-use fondaco_crypto::Digest;
+use fondaco_contract::ContractId;
+use fondaco_crypto::{Digest, EntityId};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 pub(crate) async fn run(home: &Home, args: AuditArgs, json: bool) -> Result<(), Failure> {
     match args.command {
@@ -54,30 +57,34 @@ async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(),
     agent.check_newest(&objects).await?;
     let bar = count_bar("auditing", objects.sessions().len(), json);
     let audited = bar.during(agent.audit(&objects, kind, samples, |_| bar.step())).await?;
-    let (mut caught, mut lost) = (0_usize, 0);
+    let (mut seen, mut lost) = (Seen::default(), 0);
     for each in audited {
         let (standing, words) = agent
             .book()
             .read(|book| (book.standing(each.provider), book.standing_in_words(each.provider)));
+        let place = agent.book().read(|book| place(book, each.contract));
+        seen.note(&each, place.is_some());
         let (outcome, detail) = match each.outcome {
             Outcome::Proven { samples } => ("proven", format!("{samples} places")),
-            Outcome::Caught { what } => {
-                caught += 1;
-                ("caught", what)
-            }
-            Outcome::Unasked { what } => ("unasked", what),
+            Outcome::Caught { what } => ("caught", what),
+            Outcome::Unasked { what, .. } => ("unasked", what),
             Outcome::Silent { what } => ("silent", what),
         };
         let provider = each.provider.short();
         if json {
             let line = json!({
                 "event": "audit", "contract": each.contract.to_string(), "provider": provider,
+                "set": place.map(|(set, _)| set), "slot": place.map(|(_, slot)| slot),
                 "kind": each.kind.to_string(), "outcome": outcome, "detail": detail,
                 "standing": standing.to_string(), "why": words,
             });
             say(&line.to_string());
         } else {
-            say(&format!("{provider}…  {outcome:<7}  {detail}"));
+            let place = match place {
+                Some((set, slot)) => format!("set {set}, slot {slot}"),
+                None => format!("{:.14}…", each.contract),
+            };
+            say(&format!("{provider}…  {place:<15}  {outcome:<7}  {detail}"));
             if let Some(words) = words.as_ref().filter(|_| outcome != "caught") {
                 say(&format!("{:16}{words}", ""));
             }
@@ -87,15 +94,92 @@ async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(),
     if lost > 0 && !json {
         say("`fondaco backup repair` makes anew elsewhere what is to be.");
     }
-    match caught {
-        0 => Ok(()),
-        _ => {
-            let were = if caught == 1 { "was caught; it is" } else { "were caught; they are" };
-            let hosts = counted(caught, "host");
-            Err(Failure::new(format!("{hosts} {were} not dealt with again"))
+    seen.end()
+}
+
+/// Which slot of which set a contract has, if any.
+fn place(book: &Book, contract: ContractId) -> Option<(u32, usize)> {
+    (0..book.set_count()).find_map(|set| {
+        let slot = book.set(set)?.contracts.iter().position(|other| *other == contract)?;
+        Some((set, slot))
+    })
+}
+
+/// What counts for the exit code: of each kind, the hosts. Of contracts that hold no slot, only lies do.
+#[derive(Debug, Default)]
+struct Seen {
+    caught: BTreeSet<EntityId>,
+    spent: BTreeSet<EntityId>,
+    withdrawn: BTreeSet<EntityId>,
+    silent: BTreeSet<EntityId>,
+    passed_on: BTreeSet<EntityId>,
+}
+
+impl Seen {
+    fn note(&mut self, audited: &Audited, has_slot: bool) {
+        let Audited { provider, outcome, .. } = audited;
+        let hosts = match outcome {
+            Outcome::Caught { .. } => &mut self.caught,
+            _ if !has_slot => return,
+            Outcome::Silent { .. } => &mut self.silent,
+            Outcome::Unasked { because: Because::Spent, .. } => &mut self.spent,
+            Outcome::Unasked { because: Because::Withdrawn, .. } => &mut self.withdrawn,
+            Outcome::Unasked { because: Because::PassedOn, .. } => &mut self.passed_on,
+            Outcome::Unasked { because: Because::Other, .. } | Outcome::Proven { .. } => return,
+        };
+        hosts.insert(*provider);
+    }
+
+    /// Says what is gravest: that a lie was told hides nothing that waiting mends.
+    fn end(self) -> Result<(), Failure> {
+        let Self { caught, spent, withdrawn, silent, passed_on } = self;
+        let hosts = |set: &BTreeSet<EntityId>| counted(set.len(), "host");
+        if !caught.is_empty() {
+            let were =
+                if caught.len() == 1 { "was caught; it is" } else { "were caught; they are" };
+            return Err(Failure::new(format!("{} {were} not dealt with again", hosts(&caught)))
                 .code(Code::Verification)
-                .hint("run `fondaco backup repair --now`: others take over what they kept"))
+                .hint("run `fondaco backup repair --now`: others take over what they kept"));
         }
+        if !spent.is_empty() {
+            return Err(Failure::new(format!(
+                "{} could not be audited, because holds are used up",
+                hosts(&spent)
+            ))
+            .code(Code::Funds)
+            .hint(
+                "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there",
+            ));
+        }
+        if !withdrawn.is_empty() {
+            return Err(Failure::new(format!(
+                "{} let nothing be read: its owner has taken the mandate back, or has removed what was there",
+                hosts(&withdrawn)
+            ))
+            .code(Code::NotFound)
+            .hint("ask its owner for a newer file: `fondaco delegate entrust`"));
+        }
+        if !silent.is_empty() {
+            return Err(Failure::new(format!(
+                "{} did not answer, or proved nothing",
+                hosts(&silent)
+            ))
+            .code(Code::Unreachable)
+            .hint(
+                "audit again when they can be reached; one that moved is named with --host ADDRESS",
+            ));
+        }
+        if !passed_on.is_empty() {
+            return Err(Failure::new(format!(
+                "{} proved nothing: a delegate has what they keep, as they say",
+                hosts(&passed_on)
+            ))
+            .code(Code::Unreachable)
+            .hint(
+                "`fondaco delegate reclaim FILE` takes it back; after an epoch `fondaco backup repair` makes it anew elsewhere",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -166,4 +250,66 @@ fn recovered(signed: &SignedEntry, json: bool) -> String {
         return line.to_string();
     }
     format!("{seq:>6}  {at}  recovered: {detail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fondaco_units::Timestamp;
+
+    /// What contracts with hosts showed, and whether they have a slot; the code, and how many hosts are told of.
+    #[test]
+    fn an_audit_ends_with_what_is_gravest_and_counts_hosts() {
+        use Code::{Funds, NotFound, Unreachable, Verification};
+        let what = String::new;
+        let unasked = |because| Outcome::Unasked { what: what(), because };
+        let proven = || Outcome::Proven { samples: 44 };
+        let (caught, silent) =
+            (|| Outcome::Caught { what: what() }, || Outcome::Silent { what: what() });
+        type Row = (u8, Outcome, bool);
+        let table: Vec<(Vec<Row>, Option<(Code, &str)>)> = vec![
+            (vec![(1, proven(), true)], None),
+            (vec![(1, proven(), true), (2, unasked(Because::Other), true)], None),
+            (vec![(1, silent(), false)], None), // it holds nothing
+            (vec![(1, silent(), true), (2, proven(), true)], Some((Unreachable, "1 host "))),
+            (vec![(1, silent(), true), (1, silent(), true)], Some((Unreachable, "1 host "))),
+            (vec![(1, unasked(Because::PassedOn), true)], Some((Unreachable, "1 host "))),
+            (
+                vec![(1, silent(), true), (2, unasked(Because::Withdrawn), true)],
+                Some((NotFound, "1 host ")),
+            ),
+            (
+                vec![(1, silent(), true), (2, unasked(Because::Spent), true)],
+                Some((Funds, "1 host ")),
+            ),
+            (
+                vec![(1, caught(), true), (1, caught(), true), (2, silent(), true)],
+                Some((Verification, "1 host was")),
+            ),
+            (vec![(1, caught(), false), (2, caught(), true)], Some((Verification, "2 hosts were"))),
+        ];
+        for (audits, expected) in table {
+            let mut seen = Seen::default();
+            for (host, outcome, has_slot) in audits.clone() {
+                let audited = Audited {
+                    contract: ContractId::from_digest(Digest::ZERO),
+                    provider: EntityId::from_bytes([host; 32]),
+                    kind: Kind::Deep,
+                    at: Timestamp::EPOCH,
+                    nonce: [0; 32],
+                    outcome,
+                    proof: Digest::ZERO,
+                };
+                seen.note(&audited, has_slot);
+            }
+            match (seen.end(), expected) {
+                (Ok(()), None) => {}
+                (Err(failure), Some((code, words))) => {
+                    assert_eq!(failure.ends_with(), code, "{audits:?}");
+                    assert!(failure.what().starts_with(words), "{audits:?}: {}", failure.what());
+                }
+                (ended, _) => panic!("{audits:?}: {ended:?}"),
+            }
+        }
+    }
 }

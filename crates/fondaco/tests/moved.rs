@@ -148,7 +148,7 @@ async fn hosts_that_moved_are_reached_where_they_are_named_and_remembered() {
     let new = after[first].clone();
     let wrong = format!("{}@{}", new.split('@').next().unwrap(), socket(old));
     let known = market.hosts_toml();
-    let audited = market.world.run("buyer", ["audit", "--host", &wrong]).await.unwrap();
+    let audited = market.world.run_to("buyer", ["audit", "--host", &wrong], 6).await.unwrap();
     let silent: Vec<&Value> = audited.iter().filter(|line| line["outcome"] == "silent").collect();
     assert_eq!(silent.len(), 1, "{audited:?}");
     assert_is_refused(named(&audited, &wrong));

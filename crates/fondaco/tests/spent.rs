@@ -26,7 +26,7 @@ impl Market {
 
     /// How the audits of all contracts come out, and how their hosts stand then.
     async fn audited(&self, who: &str) -> Vec<(String, String)> {
-        let lines = self.world.run(who, ["audit"]).await.unwrap();
+        let lines = self.world.run_to_any(who, ["audit"], &[0, 5]).await.unwrap();
         let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
         let audits = all(&lines, "audit");
         audits.iter().map(|line| (text(line, "outcome"), text(line, "standing"))).collect()
@@ -277,7 +277,7 @@ async fn a_delegate_goes_on_auditing_within_its_budget() {
     market.world.run("friend", ["delegate", "tend"]).await.unwrap();
     let mut audits = 0;
     loop {
-        let lines = market.world.run("friend", ["audit"]).await.unwrap();
+        let lines = market.world.run_to_any("friend", ["audit"], &[0, 5]).await.unwrap();
         let is_proven = |line: &&Value| line["outcome"] == "proven";
         if !all(&lines, "audit").iter().all(is_proven) {
             assert!(audits > 1, "a hold pays for more than one audit: {lines:?}");
@@ -292,7 +292,7 @@ async fn a_delegate_goes_on_auditing_within_its_budget() {
     let done = market.world.run("friend", tend).await.unwrap();
     assert!(!all(&done, "renewed").is_empty(), "{done:?}");
     assert_eq!(all(&done, "health")[0]["lost"], Value::Array(Vec::new()), "{done:?}");
-    let audited = market.world.run("friend", ["audit"]).await.unwrap();
+    let audited = market.world.run_to_any("friend", ["audit"], &[0, 5]).await.unwrap();
     for renewed in all(&done, "renewed") {
         let is_it = |line: &&Value| line["contract"] == renewed["by"];
         assert_eq!(audited.iter().find(is_it).unwrap()["outcome"], "proven", "{audited:?}");

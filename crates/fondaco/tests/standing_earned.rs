@@ -15,7 +15,8 @@ const AUDITS_MAX: usize = 60;
 
 /// Audits once; returns the line of this host.
 async fn audit(market: &Market, entity: &str) -> Value {
-    let lines = market.world.run("buyer", ["audit", "--samples", "2"]).await.unwrap();
+    let lines =
+        market.world.run_to_any("buyer", ["audit", "--samples", "2"], &[0, 6]).await.unwrap();
     let audits = lines.into_iter().filter(|line| line["event"] == "audit");
     let mut of_it =
         audits.filter(|line| entity.starts_with(line["provider"].as_str().unwrap_or("-")));
@@ -56,7 +57,7 @@ async fn who_answers_no_audit_is_warned_unpaid_and_replaced() {
     assert_eq!(names, ["good", "warned", "unpaid", "being repaired"], "{seen:?}");
     let near = |at: usize, audits: usize| seen[at].1.abs_diff(audits) <= 3;
     assert!(near(1, 26) && near(2, 33) && near(3, 38), "{seen:?}");
-    let good = market.world.run("buyer", ["audit", "--samples", "2"]).await.unwrap();
+    let good = market.world.run_to("buyer", ["audit", "--samples", "2"], 6).await.unwrap();
     let others = good.iter().filter(|line| line["standing"] == "good").count();
     assert_eq!(others, 3, "nobody else is to blame: {good:?}");
 

@@ -14,7 +14,10 @@ fn audited(number: u8) -> Audited {
         outcome: match number % 4 {
             0 => Outcome::Proven { samples: 44 },
             1 => Outcome::Caught { what: "it lied".to_owned() },
-            2 => Outcome::Unasked { what: "the hold is spent".to_owned() },
+            2 => Outcome::Unasked {
+                what: "the hold is spent".to_owned(),
+                because: crate::auditing::Because::Spent,
+            },
             _ => Outcome::Silent { what: "x".repeat(300) },
         },
         proof: Digest::from_bytes([number; 32]),
