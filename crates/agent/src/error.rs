@@ -177,6 +177,8 @@ pub enum AgentError {
         spent: bool,
         /// Whether it could not be read even if all hosts that are away were back: contracts have ended, or hosts were caught.
         over: bool,
+        /// Whether one of those that had shards of it was caught at a lie.
+        caught: bool,
     },
     /// Another process uses the agent's folder.
     #[error("another fondaco command works with {path}")]

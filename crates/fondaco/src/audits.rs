@@ -267,7 +267,8 @@ mod tests {
         let (caught, silent) =
             (|| Outcome::Caught { what: what() }, || Outcome::Silent { what: what() });
         type Row = (u8, Outcome, bool);
-        let table: Vec<(Vec<Row>, Option<(Code, &str)>)> = vec![
+        type Ends = Option<(Code, &'static str)>;
+        let table: Vec<(Vec<Row>, Ends)> = vec![
             (vec![(1, proven(), true)], None),
             (vec![(1, proven(), true), (2, unasked(Because::Other), true)], None),
             (vec![(1, silent(), false)], None), // it holds nothing

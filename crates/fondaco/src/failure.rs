@@ -231,8 +231,14 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match &error {
             // What waiting mends.
-            AgentError::Transport(_) | AgentError::NotYet(_) | AgentError::Late { .. } => {
+            AgentError::Transport(_)
+            | AgentError::NotYet(_)
+            | AgentError::Late { .. }
+            | AgentError::Unreadable { spent: false, over: false, caught: false, .. } => {
                 Code::Unreachable
+            }
+            AgentError::Unreadable { spent: false, over: true, caught: false, .. } => {
+                Code::NotFound
             }
             AgentError::Issuer(Refusal::Ledger { .. })
             | AgentError::HoldSpent { .. }
@@ -240,7 +246,7 @@ impl From<AgentError> for Failure {
             | AgentError::Unreadable { spent: true, .. } => Code::Funds,
             AgentError::Caught { .. }
             | AgentError::OlderBook { .. }
-            | AgentError::Unreadable { spent: false, .. }
+            | AgentError::Unreadable { spent: false, caught: true, .. }
             | AgentError::AuditLog { .. }
             | AgentError::Damaged { .. } => Code::Verification,
             AgentError::Locked { .. } => Code::Locked,

@@ -208,7 +208,7 @@ async fn a_repair_that_is_killed_goes_on_and_pays_nothing_twice() {
     assert!((sum - 100.0).abs() < 1e-9, "{sum}");
 
     // Nobody keeps anything now, and hosts that come back change nothing.
-    let list = market.world.run_to("buyer", ["backup", "list", "--no-cache"], 8).await.unwrap();
+    let list = market.world.run_to("buyer", ["backup", "list", "--no-cache"], 3).await.unwrap();
     let failed = list.last().unwrap();
     let (error, hint) = (failed["error"].as_str().unwrap(), failed["hint"].as_str().unwrap());
     assert!(error.contains("there is no contract with") && !error.contains("()"), "{error}");

@@ -65,7 +65,9 @@ impl Objects {
         set: &Set,
         known: &[u8],
     ) -> AgentError {
-        if let Some((provider, newest, ours)) = *self.older.lock().expect("no panic under this lock") {
+        if let Some((provider, newest, ours)) =
+            *self.older.lock().expect("no panic under this lock")
+        {
             return AgentError::OlderBook { provider, newest, ours };
         }
         let gone = self.gone.lock().expect("no panic under this lock").clone();
@@ -84,6 +86,11 @@ impl Objects {
         let (found, needed) = (known.len(), record.code.k());
         // A delegate knows its own contracts, and not those under which its owner has it kept.
         let left = usize::from(record.code.n()) - lost.len();
+        let caught = self.book.read(|book| {
+            let provider = |id| book.contract(id).map(|record| record.terms.prices.provider);
+            let mut lost = lost.iter().filter_map(|&contract| provider(contract));
+            lost.any(|provider| book.distrusted(provider).is_some())
+        });
         let over = !self.of_another && left < usize::from(needed);
         // Those that follow on others since a moment ago are read under when it is tried again.
         let behind = missing.iter().filter(|down| down.spent).count() + new;
@@ -92,7 +99,7 @@ impl Objects {
         let told = told.map(|down| &down.why).filter(|_| !over);
         let last = told.or(gone.last().copied()).cloned();
         let last = last.unwrap_or_else(|| "new contracts are just being opened for it".to_owned());
-        AgentError::Unreadable { object: show(object), needed, found, last, spent, over }
+        AgentError::Unreadable { object: show(object), needed, found, last, spent, over, caught }
     }
 }
 
