@@ -156,7 +156,7 @@ async fn a_life_of_backups() {
         market.world.kill(host).await.unwrap();
     }
     let args = ["backup", "check", "--read-data", "--no-cache"];
-    let lines = market.world.run_to("buyer", args, 8).await.unwrap();
+    let lines = market.world.run_to("buyer", args, 6).await.unwrap();
     assert!(lines.iter().any(|line| line["error"].is_string()), "{lines:?}");
     let costs = market.backup("buyer", &["cost"]).await;
     assert_eq!(costs.iter().filter(|line| line["answers"] == false).count(), n);
