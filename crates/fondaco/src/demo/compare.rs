@@ -15,9 +15,29 @@ pub(crate) struct Compared {
     pub(crate) bytes: u64,
 }
 
+/// What of a folder was left out of its backup.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeftOut<'a> {
+    /// Folders with this file in them, on purpose.
+    pub(crate) mark: &'a str,
+    /// What could not be read, as the backup tells it: the path, and why.
+    pub(crate) told: &'a [String],
+}
+
+impl LeftOut<'_> {
+    fn has(&self, path: &Path) -> bool {
+        let name = path.display().to_string();
+        let is_of =
+            |told: &String| told.strip_prefix(&name).is_some_and(|why| why.starts_with(": "));
+        self.told.iter().any(is_of)
+            || path.join(self.mark).exists()
+                && fs::symlink_metadata(path).is_ok_and(|data| data.is_dir())
+    }
+}
+
 /// Compares `original` and what is in it with `restored`: names, kinds, contents, permissions,
-/// times of change of files and folders, targets of symbolic links, and which names are one file. Folders of the original with the
-/// file `left_out` in them are passed over.
+/// times of change of files and folders, targets of symbolic links, and which names are one file. What
+/// was left out of the backup is passed over.
 ///
 /// # Errors
 ///
@@ -25,7 +45,7 @@ pub(crate) struct Compared {
 pub(crate) fn compare(
     original: &Path,
     restored: &Path,
-    left_out: Option<&str>,
+    left_out: Option<LeftOut<'_>>,
 ) -> Result<Compared, String> {
     let mut comparison =
         Comparison { left_out, inodes: BTreeMap::new(), compared: Compared::default() };
@@ -40,8 +60,7 @@ pub(crate) fn compare(
 
 /// A comparison under way.
 struct Comparison<'a> {
-    /// Folders with this file in them were left out on purpose.
-    left_out: Option<&'a str>,
+    left_out: Option<LeftOut<'a>>,
     /// For each file of the original that has several names, the one that it became.
     inodes: BTreeMap<(u64, u64), (u64, u64)>,
     compared: Compared,
@@ -49,14 +68,19 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     fn is_left_out(&self, path: &Path) -> bool {
-        self.left_out.is_some_and(|mark| {
-            path.join(mark).exists() && fs::symlink_metadata(path).is_ok_and(|data| data.is_dir())
-        })
+        self.left_out.is_some_and(|left_out| left_out.has(path))
     }
 
     fn folder(&mut self, original: &Path, restored: &Path) -> Result<(), String> {
-        let (mut names, others) = (entries(original)?, entries(restored)?);
-        names.retain(|name| !self.is_left_out(&original.join(name)));
+        let (mut names, mut others) = (entries(original)?, entries(restored)?);
+        names.retain(|name| {
+            let is_left_out = self.is_left_out(&original.join(name));
+            if is_left_out {
+                // Of a folder that could not be read there is the folder.
+                others.retain(|other| other != name);
+            }
+            !is_left_out
+        });
         if let Some(missing) = names.iter().find(|name| !others.contains(name)) {
             return Err(format!("{} was not restored", original.join(missing).display()));
         }
@@ -177,6 +201,35 @@ mod tests {
         }
         for folder in [folder.join("sub"), folder.to_owned()] {
             File::open(folder).unwrap().set_modified(old).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_not_missed_and_all_else_is() {
+        let top = tempfile::tempdir().unwrap();
+        let (one, other) = (top.path().join("one"), top.path().join("other"));
+        for folder in [&one, &other] {
+            fs::create_dir(folder).unwrap();
+            plant(folder);
+        }
+        let closed = one.join("sub/b");
+        fs::remove_file(other.join("sub/b")).unwrap();
+        let set_back = || {
+            let old = one.join("sub").metadata().unwrap().modified().unwrap();
+            File::open(other.join("sub")).unwrap().set_modified(old).unwrap();
+        };
+        set_back();
+        let why = "Permission denied (os error 13)";
+        // One line for each: what was told, and whether it is of that file.
+        let table = [
+            (format!("{}: {why}", closed.display()), true),
+            (format!("{}: {why}", one.join("sub").display()), true),
+            (format!("{}x: {why}", closed.display()), false),
+            (format!("{}: {why}", one.join("a").display()), false),
+        ];
+        for (told, is_equal) in table {
+            let left_out = LeftOut { mark: "NONE", told: std::slice::from_ref(&told) };
+            assert_eq!(compare(&one, &other, Some(left_out)).is_ok(), is_equal, "{told}");
         }
     }
 

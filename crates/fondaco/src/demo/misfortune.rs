@@ -39,7 +39,7 @@ impl Fates {
 impl Demo<'_> {
     /// Loses as many hosts as the code survives: a liar and a refuser among them.
     pub(super) async fn misfortune(&mut self, backed_up: BackedUp) -> Result<Fates, Failure> {
-        let BackedUp { mut chosen, spare } = backed_up;
+        let BackedUp { mut chosen, spare, .. } = backed_up;
         self.step("as many hosts go bad as the code survives");
         let all = chosen.len();
         let bad: Vec<Contract> = chosen.drain(..spare.min(chosen.len())).collect();

@@ -12,9 +12,9 @@ mod world;
 use crate::cli::DemoArgs;
 use crate::failure::{Code, Failure, io};
 use crate::folders;
-use crate::screen::say;
+use crate::screen::{complain, printable, say};
 use crate::services::stop_switch;
-use compare::compare;
+use compare::{LeftOut, compare};
 use fondaco_units::{Amount, Bytes, Scale};
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -75,11 +75,15 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     };
     let (step, doing) = (demo.step, demo.doing);
     let kept = keep.then(|| world.path().to_owned());
-    world.end().await;
+    let left = world.end().await;
     if let (Some(path), Err(_)) = (kept, &done) {
         say(&format!("\nEverything is stopped, and left in {}", path.display()));
     }
-    done.map_err(|failure| failure.during(&format!("step {step}, {doing}")))
+    if let (Some(failure), Err(_)) = (&left, &done) {
+        complain(&failure.to_string());
+    }
+    done.map_err(|failure| failure.during(&format!("step {step}, {doing}")))?;
+    left.map_or(Ok(()), Err)
 }
 
 struct Demo<'a> {
@@ -102,6 +106,8 @@ struct BackedUp {
     chosen: Vec<Contract>,
     /// How many of them can be lost.
     spare: usize,
+    /// What could not be read, and why.
+    left_out: Vec<String>,
 }
 
 /// A contract of the buyer's, after the backup.
@@ -129,11 +135,12 @@ impl Demo<'_> {
         ));
         self.issue().await?;
         self.sell(hosts).await?;
-        let backed_up = self.back_up().await?;
+        let mut backed_up = self.back_up().await?;
+        let left_out = std::mem::take(&mut backed_up.left_out);
         let fates = self.misfortune(backed_up).await?;
         self.audit(&fates).await?;
         self.repair(&fates).await?;
-        self.restore().await?;
+        self.restore(left_out).await?;
         self.settle(&fates).await?;
         self.balance(&fates).await?;
         if self.args.keep {
@@ -299,18 +306,21 @@ impl Demo<'_> {
             "   paid     {} {SYMBOL} so far, one voucher for each step",
             text(backup, "owed")?
         ));
-        for problem in backup["problems"].as_array().into_iter().flatten() {
-            say(&format!("   left out {}", problem.as_str().unwrap_or_default()));
+        let problems = backup["problems"].as_array().into_iter().flatten();
+        let left_out: Vec<String> =
+            problems.filter_map(|problem| problem.as_str().map(str::to_owned)).collect();
+        for problem in &left_out {
+            say(&format!("   left out {}", printable(problem)));
         }
         let lines = self.world.run("buyer", ["contracts", "list"]).await?;
         let chosen = lines.iter().filter(|line| line["event"] == "contract").map(|line| {
             let host = self.host_of(&text(line, "provider")?);
             Ok(Contract { host, owed: amount(line, "owed")? })
         });
-        Ok(BackedUp { chosen: chosen.collect::<Result<_, Failure>>()?, spare })
+        Ok(BackedUp { chosen: chosen.collect::<Result<_, Failure>>()?, spare, left_out })
     }
 
-    async fn restore(&mut self) -> Result<(), Failure> {
+    async fn restore(&mut self, told: Vec<String>) -> Result<(), Failure> {
         self.step("the folder is restored, and compared byte for byte");
         let to = self.world.home("restored");
         let path = to.to_str().ok_or_else(|| Failure::new("the temporary folder is not UTF-8"))?;
@@ -330,7 +340,8 @@ impl Demo<'_> {
         ));
         let (folder, restored) = (self.folder.clone(), to);
         let compared = tokio::task::spawn_blocking(move || {
-            compare(&folder, &restored, Some(folders::CACHE_MARK))
+            let left_out = LeftOut { mark: folders::CACHE_MARK, told: &told };
+            compare(&folder, &restored, Some(left_out))
         })
         .await
         .map_err(|error| Failure::new(error.to_string()))?

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -75,6 +76,9 @@ impl World {
         let mut command = Command::new(&self.program);
         command.arg("--home").arg(self.home(who)).args(["--json", "--stop-with-stdin"]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C goes to the whole group of a terminal. Who dies of it is waited for by those that still have to tell it
+        // something; so the demo alone hears it, and stops the others in their order.
+        command.process_group(0);
         let child = command.kill_on_drop(true).spawn();
         let child =
             child.map_err(|error| Failure::new(format!("{doing}: cannot start: {error}")))?;
@@ -233,8 +237,9 @@ impl World {
         }
     }
 
-    /// Stops every service in good order, waits for them, and removes the folder unless it is kept.
-    pub(crate) async fn end(mut self) {
+    /// Stops every service in good order, waits for them, and removes the folder unless it is kept; returns why it could
+    /// not be removed, keys and shards in it.
+    pub(crate) async fn end(mut self) -> Option<Failure> {
         // Whom others still have something to tell goes last.
         let is_told = |who: &str| matches!(who, "broker" | "issuer");
         let names: Vec<String> = self.services.keys().cloned().collect();
@@ -250,7 +255,41 @@ impl World {
                 self.stop(who).await;
             }
         }
+        let Place::Temporary(folder) = self.place else { return None };
+        let path = folder.keep();
+        let error = remove(&path).err()?;
+        let what = format!("cannot remove {}: {error}", path.display());
+        Some(Failure::new(what).hint("keys and shards of the demo are in it: remove it yourself"))
     }
+}
+
+/// Removes a folder, also where the one that was backed up has folders that may not be written.
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_up(folder)?;
+            std::fs::remove_dir_all(folder)
+        }
+        done => done,
+    }
+}
+
+/// Lets the owner of folders do with them as they like.
+fn open_up(folder: &Path) -> std::io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let mut permissions = folder.symlink_metadata()?.permissions();
+        permissions.set_mode(permissions.mode() | 0o700);
+        std::fs::set_permissions(&folder, permissions)?;
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            // Not what a link leads to: that is somebody else's.
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn json_lines(bytes: &[u8]) -> Vec<Value> {
@@ -258,4 +297,36 @@ fn json_lines(bytes: &[u8]) -> Vec<Value> {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Root removes anything; who runs this may be somebody else.
+    #[test]
+    fn a_folder_that_may_not_be_written_is_removed() {
+        let top = tempfile::tempdir().unwrap().keep();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(elsewhere.path(), 0o555);
+        let (read_only, closed) = (top.join("a/read-only"), top.join("a/closed"));
+        for folder in [&read_only, &closed] {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(folder.join("file"), b"").unwrap();
+        }
+        std::os::unix::fs::symlink(elsewhere.path(), read_only.join("link")).unwrap();
+        mode(&read_only, 0o555);
+        mode(&closed, 0o000);
+        open_up(&top).unwrap();
+        let now = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((now(&read_only), now(&closed)), (0o755, 0o700));
+        assert_eq!(now(elsewhere.path()), 0o555, "a link is not followed");
+        mode(&read_only, 0o555);
+        mode(&closed, 0o000);
+        remove(&top).unwrap();
+        assert!(!top.exists());
+    }
 }
