@@ -75,7 +75,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     };
     let (step, doing) = (demo.step, demo.doing);
     let kept = keep.then(|| world.path().to_owned());
-    let left = world.end().await;
+    let left = world.end_at_once().await;
     if let (Some(path), Err(_)) = (kept, &done) {
         say(&format!("\nEverything is stopped, and left in {}", path.display()));
     }

@@ -237,6 +237,20 @@ impl World {
         }
     }
 
+    /// Kills every service, and goes on as [`end`](Self::end): good order is nothing to a folder that is removed, and it takes
+    /// seconds to tell good-bye to a buyer that was just killed.
+    pub(crate) async fn end_at_once(mut self) -> Option<Failure> {
+        if matches!(self.place, Place::Temporary(_)) {
+            for service in self.services.values_mut() {
+                drop(service.child.start_kill());
+            }
+            for mut service in std::mem::take(&mut self.services).into_values() {
+                drop(service.child.wait().await);
+            }
+        }
+        self.end().await
+    }
+
     /// Stops every service in good order, waits for them, and removes the folder unless it is kept; returns why it could
     /// not be removed, keys and shards in it.
     pub(crate) async fn end(mut self) -> Option<Failure> {
@@ -265,8 +279,10 @@ impl World {
 
 /// Removes a folder, also where the one that was backed up has folders that may not be written.
 fn remove(folder: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{DirectoryNotEmpty, PermissionDenied};
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        // Of a command that was just killed there may be a last file.
+        Err(error) if matches!(error.kind(), PermissionDenied | DirectoryNotEmpty) => {
             open_up(folder)?;
             std::fs::remove_dir_all(folder)
         }
