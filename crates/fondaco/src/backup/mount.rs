@@ -5,7 +5,7 @@ use super::{in_thread, open};
 use crate::cli::MountArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::screen::say;
+use crate::screen::{complain, say};
 use crate::services;
 use fondaco_agent::{AgentError, Attributes, EntryKind, Special, TOP, View};
 use fuser::{
@@ -15,15 +15,20 @@ use fuser::{
 use serde_json::json;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the kernel may remember what it was told: a snapshot never changes.
 const TTL: Duration = Duration::from_secs(3600);
 
 /// How many threads answer the kernel: one that waits for a host must not keep the others waiting.
 const THREADS: usize = 4;
+
+/// How long is waited in silence for what is open there.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often is looked whether somebody has unmounted it.
 const LOOK: Duration = Duration::from_millis(200);
@@ -59,6 +64,8 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
         io("mount on", &folder, &error)
             .hint("mounting needs /dev/fuse, and `fusermount3` unless you are root; `restore` needs neither")
     })?;
+    // Asked of the mount itself, which answers from threads of its own.
+    let device = device_of(&folder).await;
     if json {
         let line = json!({ "event": "ready", "service": "mount", "folder": folder });
         say(&line.to_string());
@@ -72,10 +79,58 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
             () = tokio::time::sleep(LOOK) => {}
         }
     }
-    let ended = tokio::task::spawn_blocking(move || session.umount_and_join()).await;
-    ended
-        .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
-        .map_err(|error| io("unmount", &folder, &error).hint("close what is open there"))
+    let mut is_stopped = false;
+    if !session.guard.is_finished() {
+        // Who has unmounted it while something is open there has left only what is open.
+        if device_of(&folder).await == device && !detach(&folder).await {
+            let unmount = move || session.umount_and_join();
+            let ended = tokio::task::spawn_blocking(unmount).await;
+            let busy = |error| io("unmount", &folder, &error).hint("close what is open there");
+            return ended
+                .map_err(|error| Failure::new(format!("a thread failed: {error}")))?
+                .map_err(busy);
+        }
+        let (again, began) = (services::stop_switch()?, Instant::now());
+        let mut is_told = false;
+        while !is_stopped && !session.guard.is_finished() {
+            if !is_told && began.elapsed() > PATIENCE {
+                is_told = true;
+                complain(
+                    "Unmounted; something is still open there, and is served until it is closed. Ctrl-C ends that now.",
+                );
+            }
+            tokio::select! {
+                () = again.cancelled() => is_stopped = true,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+    if is_stopped {
+        // Nobody is told of the end of a mount that nobody waits for.
+        std::mem::forget(session);
+        return Ok(());
+    }
+    session.join().map_err(|error| io("read for", &folder, &error))
+}
+
+/// Returns the number of the file system that a folder is on.
+async fn device_of(folder: &Path) -> Option<u64> {
+    tokio::fs::metadata(folder).await.ok().map(|data| data.dev())
+}
+
+/// Takes a mount out of sight; what is open in it stays so until it is closed. Returns whether that could be done.
+async fn detach(folder: &Path) -> bool {
+    for (program, words) in
+        [("fusermount3", ["-u", "-z"]), ("fusermount", ["-u", "-z"]), ("umount", ["-l", "--"])]
+    {
+        let mut command = tokio::process::Command::new(program);
+        command.args(words).arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        let ended = command.stderr(Stdio::null()).status().await;
+        if ended.is_ok_and(|status| status.success()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Says why nothing can be mounted on a folder. What a mount leaves there that was killed answers nobody, and stays.
