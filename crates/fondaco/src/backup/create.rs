@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::{Whereabouts, per_gib};
-use crate::screen::{counted, say};
+use crate::screen::{counted, printable, say};
 use crate::wallet::{client, resume};
 use fondaco_agent::book::{Book, For};
 use fondaco_agent::{
@@ -276,7 +276,7 @@ impl Create<'_> {
             say(&line.to_string());
         } else {
             for problem in &problems {
-                say(&format!("left out: {problem}"));
+                say(&format!("left out: {}", printable(problem)));
             }
             say(&format!(
                 "Snapshot {snapshot}: {files} files, {}; {} new, {} sent as shards, in {seconds:.1} s.",

@@ -5,7 +5,7 @@ use super::{in_thread, open};
 use crate::cli::RestoreArgs;
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
-use crate::screen::{complain, counted, say};
+use crate::screen::{complain, counted, printable, say};
 use fondaco_agent::{Place, RestoreReport};
 use fondaco_units::Bytes;
 use rustix::fs::Mode;
@@ -64,7 +64,7 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
         to.display()
     ));
     for problem in &report.problems {
-        say(&format!("not as it was: {problem}"));
+        say(&format!("not as it was: {}", printable(problem)));
     }
     for name in &refused.named {
         complain(&format!("not written: {name}"));
