@@ -86,7 +86,7 @@ pub use renewing::{Renewal, Renewed};
 pub use repository::{
     Attributes, BackupReport, Change, CheckReport, Difference, Entry, EntryKind, EntryNumber,
     Forget, ForgetReport, Keep, Place, PruneReport, Refused, Repo, RepositoryError, RestoreReport,
-    SnapshotInfo, Special, TOP, View, repository_password,
+    SnapshotInfo, Special, TOP, View, is_of_cache, repository_password,
 };
 pub use session::{Closed, Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};

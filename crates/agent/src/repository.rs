@@ -11,6 +11,8 @@
 //!   (reading only their last bytes), so that what they hold is neither sent nor paid for again.
 
 mod backend;
+mod caching;
+mod changing;
 mod failing;
 mod looking;
 mod needed;
@@ -22,6 +24,7 @@ mod topmost;
 mod view;
 mod walking;
 
+pub use caching::is_of_cache;
 pub use failing::RepositoryError;
 pub use looking::{Change, Difference, Entry, EntryKind};
 pub use place::Place;
@@ -35,6 +38,8 @@ use crate::book::{Event, ObjectKind};
 use crate::objects::{Objects, Renewing, Renews};
 use crate::progress::Progress;
 use backend::{Backend, Bars};
+use caching::{apart, reason};
+use changing::Changed;
 use fondaco_crypto::{Digest, Domain, SecretKey};
 use rustic_core::{
     BackupOptions, ConfigOptions, Credentials, KeyOptions, OpenStatus, RepairIndexOptions,
@@ -65,6 +70,10 @@ pub struct BackupReport {
     pub added: u64,
     /// What was left out, and why: unreadable files above all.
     pub problems: Vec<String>,
+    /// Which files changed while they were read: what is kept of them may be from before and after.
+    pub changed: Vec<String>,
+    /// Why something could not be kept in the cache, if so. Nothing is missing for that.
+    pub cache: Option<String>,
 }
 
 /// A snapshot in a list.
@@ -235,6 +244,7 @@ impl Repo {
         let explain = |error: Box<RusticError>| self.explain(&error);
         let unfinished = self.objects.book().read(|book| book.unfinished());
         self.objects.book().record(&Event::BackupStarted)?;
+        let changed = Changed::default();
         let snapshot = self.guard(|| {
             let repository = self.repository()?;
             let repository = if self.exists() {
@@ -266,17 +276,21 @@ impl Repo {
             let BackupOptions { ignore_save_opts, excludes, ignore_filter_opts, .. } = &options;
             let walk =
                 Source::new(folder.to_owned(), *ignore_save_opts, excludes, ignore_filter_opts)
-                    .map_err(explain)?;
+                    .map_err(explain)?
+                    .telling(changed.clone());
             repository.archive(&options, &walk, snapshot, &source).map_err(explain)
         })?;
         self.objects.book().record(&Event::BackupFinished)?;
         let summary = snapshot.summary.clone().unwrap_or_default();
+        let (problems, cache) = apart(self.progress.problems());
         Ok(BackupReport {
             snapshot: short(&snapshot),
             files: summary.total_files_processed,
             bytes: summary.total_bytes_processed,
             added: summary.data_added_packed,
-            problems: left_out(path, self.progress.problems()),
+            problems: left_out(path, problems),
+            changed: changed.take(),
+            cache,
         })
     }
 
@@ -324,7 +338,7 @@ impl std::fmt::Debug for Repo {
 fn left_out(folder: &str, told: Vec<String>) -> Vec<String> {
     let mut problems: Vec<String> = Vec::new();
     for text in told {
-        let why = text.rsplit(": ").next().unwrap_or_default().trim_end();
+        let why = reason(&text);
         let problem = match text.find(folder) {
             Some(at) => {
                 let rest = &text[at..];

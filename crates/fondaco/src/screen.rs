@@ -3,6 +3,7 @@
 
 use crate::failure::Failure;
 use crate::home::CurrencyConfig;
+use fondaco_agent::is_of_cache;
 use fondaco_agent::progress::{Progress, Quiet, Stage};
 use fondaco_units::{Amount, Bytes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -58,7 +59,11 @@ impl log::Log for Collector {
         if let Ok(mut problems) = PROBLEMS.lock()
             && problems.len() < PROBLEMS_MAX
         {
-            problems.push(record.args().to_string());
+            let told = record.args().to_string();
+            // A full cache is told of for each thing that is not in it, and would leave no room for what is missing.
+            if !(is_of_cache(&told) && problems.iter().any(|other| is_of_cache(other))) {
+                problems.push(told);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Restoring a snapshot, or what is below a path in it, into a folder, and never outside of it.
 
+use super::caching::apart;
 use super::failing::below;
 use super::place::Place;
 use super::topmost::is_known;
@@ -25,6 +26,8 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// What could not be brought back as it was: owners, above all.
     pub problems: Vec<String>,
+    /// Why something could not be kept in the cache, if so. Nothing is missing for that.
+    pub cache: Option<String>,
     /// What was not written, since no snapshot of a folder has it: names that lead elsewhere, above all.
     pub refused: Refused,
 }
@@ -90,7 +93,7 @@ impl Repo {
             let bytes = plan.restore_size;
             repository.restore(plan, &options, walk, &destination).map_err(explain)?;
             let made = files.restore + files.modify + folders.restore + folders.modify;
-            let mut problems = self.progress.problems();
+            let (mut problems, cache) = apart(self.progress.problems());
             // Beside a file that is restored alone there may be anything.
             problems.retain(|problem| is_folder || problem != MORE_THERE);
             problems.extend(kept);
@@ -98,7 +101,8 @@ impl Repo {
                 problems.push(format!("{} stays closed to others: {error}", to.display()));
             }
             let entries = made + links;
-            Ok(RestoreReport { snapshot: short(&snapshot), entries, bytes, problems, refused })
+            let snapshot = short(&snapshot);
+            Ok(RestoreReport { snapshot, entries, bytes, problems, cache, refused })
         });
         done.map_err(|error| below(to, error))
     }

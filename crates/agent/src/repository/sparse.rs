@@ -10,6 +10,7 @@
 //! - Only file systems that are known to answer rightly are asked. Some, as OpenZFS did, call data that is not on the disk yet
 //!   a hole.
 
+use super::changing::{Changed, Watch, Watched};
 use super::topmost::topmost;
 use rustic_core::{
     Excludes, LocalSource, LocalSourceFilterOptions, LocalSourceSaveOptions, ReadSource,
@@ -36,6 +37,7 @@ pub(super) struct Source {
     folder: PathBuf,
     options: LocalSourceSaveOptions,
     below: LocalSource,
+    changed: Changed,
 }
 
 impl Source {
@@ -46,7 +48,12 @@ impl Source {
         filter: &LocalSourceFilterOptions,
     ) -> RusticResult<Self> {
         let below = LocalSource::new(options, excludes, filter, &[&folder])?;
-        Ok(Self { folder, options, below })
+        Ok(Self { folder, options, below, changed: Changed::default() })
+    }
+
+    /// Has it told which files change while they are read.
+    pub(super) fn telling(self, changed: Changed) -> Self {
+        Self { changed, ..self }
     }
 }
 
@@ -59,7 +66,8 @@ impl ReadSource for Source {
     }
 
     fn entries(&self) -> Entries {
-        Entries { top: topmost(&self.folder, self.options), below: self.below.entries() }
+        let top = topmost(&self.folder, self.options);
+        Entries { top, below: self.below.entries(), changed: self.changed.clone() }
     }
 }
 
@@ -67,6 +75,7 @@ impl ReadSource for Source {
 pub(super) struct Entries {
     top: Option<RusticResult<ReadSourceEntry<<LocalSource as ReadSource>::Open>>>,
     below: <LocalSource as ReadSource>::Iter,
+    changed: Changed,
 }
 
 impl Iterator for Entries {
@@ -74,22 +83,24 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.top.take().or_else(|| self.below.next())?;
-        Some(entry.map(|ReadSourceEntry { path, node, open }| ReadSourceEntry {
-            path,
-            node,
-            open: open.map(Opening),
+        Some(entry.map(|ReadSourceEntry { path, node, open }| {
+            let watch = |open| (open, self.changed.watch(&path, node.meta.size));
+            let open = open.map(watch).map(|(open, watch)| Opening(open, watch));
+            ReadSourceEntry { path, node, open }
         }))
     }
 }
 
 /// A file that is about to be read.
-pub(super) struct Opening(<LocalSource as ReadSource>::Open);
+pub(super) struct Opening(<LocalSource as ReadSource>::Open, Watch);
 
 impl ReadSourceOpen for Opening {
-    type Reader = Reader;
+    type Reader = Watched<Reader>;
 
-    fn open(self) -> RusticResult<Reader> {
-        self.0.open().map(Reader::new)
+    fn open(self) -> RusticResult<Watched<Reader>> {
+        let file = self.0.open()?;
+        let watch = self.1.begun(&file);
+        Ok(watch.over(Reader::new(file)))
     }
 }
 
@@ -113,6 +124,12 @@ enum Stretch {
     Data(u64),
     /// Nothing: its end.
     End,
+}
+
+impl<S> AsRef<File> for Reader<S> {
+    fn as_ref(&self) -> &File {
+        &self.file
+    }
 }
 
 impl Reader {

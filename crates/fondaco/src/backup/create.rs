@@ -148,6 +148,14 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
     if dry { create.quote().await } else { create.run().await }
 }
 
+/// Says that the cache failed, which is no loss.
+pub(super) fn say_uncached(why: &str) {
+    say(&format!(
+        "The cache could not be used ({}): nothing is missing, but more has to be read from the hosts.",
+        printable(why)
+    ));
+}
+
 impl Create<'_> {
     /// Returns the hosts named, and those that brokers tell of, but for those that failed already.
     async fn hosts(&self, failed: &BTreeSet<EntityId>) -> Result<Vec<Address>, Failure> {
@@ -262,7 +270,7 @@ impl Create<'_> {
         let sent = objects.traffic().sent.load(Ordering::Relaxed);
         let seconds = began.elapsed().as_secs_f64();
         let spent = objects.spent();
-        let BackupReport { snapshot, files, bytes, added, problems } = report;
+        let BackupReport { snapshot, files, bytes, added, problems, changed, cache } = report;
         if *json {
             let scale = currency.scale()?;
             let line = json!({
@@ -270,13 +278,22 @@ impl Create<'_> {
                 "sent": sent, "seconds": seconds, "spent": scale.show(spent).to_string(),
                 "owed": scale.show(owed.amount).to_string(),
                 "owed_is_least": owed.is_least, "silent": owed.silent_ids(),
-                "problems": problems, "left_behind": left.as_ref().map_or(0, LeftBehind::count),
+                "problems": problems, "changed": changed, "cache": cache, "left_behind": left.as_ref().map_or(0, LeftBehind::count),
                 "kept_until": agent.kept_until().map(|until| until.to_string()),
             });
             say(&line.to_string());
         } else {
             for problem in &problems {
                 say(&format!("left out: {}", printable(problem)));
+            }
+            for path in &changed {
+                say(&format!(
+                    "changed while it was read, and kept as it was read: {}",
+                    printable(path)
+                ));
+            }
+            if let Some(why) = &cache {
+                say_uncached(why);
             }
             say(&format!(
                 "Snapshot {snapshot}: {files} files, {}; {} new, {} sent as shards, in {seconds:.1} s.",

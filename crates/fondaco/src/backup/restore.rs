@@ -1,5 +1,6 @@
 //! `fondaco backup restore`.
 
+use super::create::say_uncached;
 use super::reading::Reading;
 use super::{in_thread, open};
 use crate::cli::RestoreArgs;
@@ -47,7 +48,7 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     if json {
         let line = json!({
             "event": "restore", "snapshot": report.snapshot, "entries": report.entries,
-            "bytes": report.bytes, "seconds": seconds, "rebuilt": rebuilt, "problems": report.problems,
+            "bytes": report.bytes, "seconds": seconds, "rebuilt": rebuilt, "problems": report.problems, "cache": report.cache,
             "refused": refused.named,
         });
         say(&line.to_string());
@@ -65,6 +66,9 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     ));
     for problem in &report.problems {
         say(&format!("not as it was: {}", printable(problem)));
+    }
+    if let Some(why) = &report.cache {
+        say_uncached(why);
     }
     for name in &refused.named {
         complain(&format!("not written: {name}"));
