@@ -63,7 +63,7 @@ async fn what_cannot_be_brought_along_keeps_nothing_from_being_stored() {
     market.world.stop(&hosts[2]).await;
     // What was backed up first is needed yet, and its hosts are away.
     std::fs::write(market.source.join("letter"), b"dear friends").unwrap();
-    let (_, error) = without_one(&market, &args, 8).await;
+    let (_, error) = without_one(&market, &args, 6).await;
     assert!(
         error.contains("is stored, but") && error.contains("cannot be read now either"),
         "{error}"
