@@ -194,7 +194,7 @@ pub(crate) async fn audit_of(
                 objects.note_failure(contract, &session, &error).await?;
                 let is_renewed = ending::over(&error) == Some(Ending::Renewed);
                 let is_excuse = is_renewed
-                    && session.keeps()
+                    && !objects.is_of_another()
                     && !objects.book().read(|book| book.was_passed_on(contract));
                 let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
                 let what = format!("{error}{hint}");

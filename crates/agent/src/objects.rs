@@ -159,6 +159,11 @@ impl Objects {
         }
     }
 
+    /// Returns whether it is another's that is read.
+    pub(crate) const fn is_of_another(&self) -> bool {
+        self.of_another
+    }
+
     /// Reads what is another's.
     #[must_use]
     pub(crate) const fn of_another(mut self, of_another: bool) -> Self {
