@@ -131,7 +131,7 @@ fn canary_a_buyer_that_believes_what_hosts_say_that_they_keep() {
 
 #[test]
 fn canary_audits_that_ask_what_no_restore_does() {
-    assert!(caught(Planted::AuditsApart).len() >= 8);
+    assert!(caught_in(Planted::AuditsApart, 80).len() >= 8);
 }
 
 #[test]

@@ -34,6 +34,8 @@ impl World {
         if choice < 3 || friend.entrusted.is_none() {
             match process.agent.entrust(friend.entity(), takes, until) {
                 Ok(entrusted) => friend.entrusted = Some(entrusted),
+                // A mandate is in the book before it is given.
+                Err(_) if self.buyer.is_dead() => return Ok(()),
                 Err(error) => return Err(format!("nothing can be entrusted: {error}")),
             }
         }
