@@ -244,6 +244,10 @@ async fn first_page(
             opened => break opened?.impatient(),
         }
     };
+    // What was shown before is forgotten first, or it would be shown again as new.
+    if let Err(error) = wallet.resume_upkeep().await {
+        tracing::info!(%error, "earlier commands are still without an answer");
+    }
     let page = wallet.deposits(0, Duration::ZERO).await?;
     Ok((wallet, page))
 }

@@ -61,7 +61,13 @@ pub(crate) async fn open_to_look(
 pub(crate) async fn resume(wallet: &Wallet, currency: &CurrencyConfig) -> Result<(), AgentError> {
     let Resumed { settled, in_the_way } = wallet.resume_and_tell().await;
     for (request, response) in &settled {
-        let Some(what) = payment(request, currency) else { continue };
+        if matches!(
+            request,
+            Request::Accept { .. } | Request::AcceptAhead { .. } | Request::AckDeposits { .. }
+        ) {
+            continue;
+        }
+        let what = summary(request, currency);
         match response {
             Response::Refused { refusal } => {
                 let why = refusals::words(refusal, |amount| currency.show(amount));

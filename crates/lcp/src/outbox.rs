@@ -35,6 +35,8 @@ pub struct Outbox {
     /// Those that are settled, the first settled first.
     settled: VecDeque<RequestId>,
     prepared: u64,
+    /// Whether the issuer has said that the account has another key from here.
+    rotated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ struct Intent {
     request: Request,
     outcome: Option<Response>,
     told: bool,
+    /// Whether that was known when it was prepared.
+    after_rotation: bool,
 }
 
 enum Record {
@@ -69,6 +73,7 @@ impl Outbox {
             pending: BTreeMap::new(),
             settled: VecDeque::new(),
             prepared: 0,
+            rotated: false,
         }
     }
 
@@ -95,8 +100,13 @@ impl Outbox {
                 {
                     self.keys.push(to);
                 }
-                let intent =
-                    Intent { number, request: request.clone(), outcome: None, told: false };
+                let intent = Intent {
+                    number,
+                    request: request.clone(),
+                    outcome: None,
+                    told: false,
+                    after_rotation: self.rotated,
+                };
                 self.intents.insert(id, intent);
             }
         }
@@ -142,12 +152,10 @@ impl Outbox {
         Ok(to_record(&Record::Gone { id, to }))
     }
 
-    /// Returns whether a command was prepared after the account got another key from here, and that is not forgotten.
+    /// Returns whether a command was prepared after it was known here that the account has got another key from here. One that
+    /// was prepared after the rotation, and before its answer, may have been done.
     pub fn is_after_rotation(&self, id: RequestId) -> bool {
-        let Some(number) = self.intents.get(&id).map(|intent| intent.number) else { return false };
-        self.intents.values().any(|intent| {
-            intent.number < number && matches!(intent.outcome, Some(Response::Rotated { .. }))
-        })
+        self.intents.get(&id).is_some_and(|intent| intent.after_rotation)
     }
 
     /// Remembers the outcome of a command.
@@ -157,6 +165,7 @@ impl Outbox {
             Some(outcome) if outcome == response => {}
             Some(_) => return Err(OutboxError::OtherOutcome { id }),
             None => {
+                self.rotated |= matches!(response, Response::Rotated { .. });
                 intent.outcome = Some(response.clone());
                 self.pending.remove(&intent.number);
                 self.settled.push_back(id);

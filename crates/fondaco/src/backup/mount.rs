@@ -61,8 +61,13 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
     ];
     config.n_threads = Some(THREADS);
     let session = fuser::spawn_mount(Mounted { view, reading }, &folder, &config).map_err(|error| {
-        io("mount on", &folder, &error)
-            .hint("mounting needs /dev/fuse, and `fusermount3` unless you are root; `restore` needs neither")
+        match error.kind() {
+            // The kernel may answer for a folder what it remembers of a mount that was killed.
+            std::io::ErrorKind::NotConnected => unusable(&folder, &error),
+            _ => io("mount on", &folder, &error).hint(
+                "mounting needs /dev/fuse, and `fusermount3` unless you are root; `restore` needs neither",
+            ),
+        }
     })?;
     // Asked of the mount itself, which answers from threads of its own.
     let device = device_of(&folder).await;

@@ -11,14 +11,15 @@ use serde_json::json;
 
 /// Takes a currency off the list. What is there is left there; it is said first, unless `yes`.
 pub(super) async fn forget(home: &Home, name: &str, yes: bool, json: bool) -> Result<(), Failure> {
-    let mut config = home.wallet()?;
-    let currency = config.find(Some(name))?.clone();
+    let currency = home.wallet()?.find(Some(name))?.clone();
     let wallet = open_to_look(home, &currency).await?;
     let unanswered = wallet.pending();
     if !yes {
         in_the_way(&wallet, unanswered, &currency).await?;
     }
     let issuer = currency.issuer()?;
+    // As it is now: another command may have added one meanwhile.
+    let mut config = home.wallet()?;
     config.currency.retain(|known| known.issuer != currency.issuer);
     home.save_wallet(&config)?;
     if json {

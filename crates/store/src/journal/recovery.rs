@@ -44,11 +44,13 @@ pub(super) fn open<D: Disk, E>(
     }
     meets(&disk, length, first, start)?;
     let head = read_frames(&mut Window::new(&disk, length), start, visit)?;
+    // Damage with sound frames behind it is named as such.
+    let torn = torn_end(&disk, length, head)?;
     // Before anything is cut off: what looks torn may be what was acknowledged.
     if head.records < records_min {
         return Err(OpenError::Fewer { wanted: records_min, found: head.records });
     }
-    if let Some(end) = torn_end(&disk, length, head)? {
+    if let Some(end) = torn {
         zero(&mut disk, head.bytes.get(), end)?;
     }
     Ok(Journal { disk, kind, head, length, halted: false, scratch: Vec::new() })
