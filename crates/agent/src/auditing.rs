@@ -195,12 +195,12 @@ pub(crate) async fn audit_of(
                 let is_renewed = ending::over(&error) == Some(Ending::Renewed);
                 let is_excuse = is_renewed
                     && !objects.is_of_another()
-                    && !objects.book().read(|book| book.was_passed_on(contract));
+                    && !objects.book().read(|book| book.may_be_passed_on(contract));
                 let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
                 let what = format!("{error}{hint}");
                 if is_excuse {
                     let what =
-                        format!("{what}; and nobody was entrusted with it: it counts as over");
+                        format!("{what}; and nobody was entrusted with it: it counts as lost");
                     Outcome::Silent { what }
                 } else {
                     let because = match error {

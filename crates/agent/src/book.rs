@@ -665,19 +665,27 @@ impl Book {
     }
 
     /// Returns whether a provider may have renewed a contract with another: this book intends a renewal of it, or has given a
-    /// mandate that was good while there was the contract. Anything else that a provider says of it is an excuse.
+    /// mandate that was good while there was the contract. Anything else that a provider says of it is an excuse. What it said before
+    /// mandates were in the book is believed.
     pub fn may_be_passed_on(&self, contract: ContractId) -> bool {
+        if self.passed_on.get(&contract) == Some(&Timestamp::EPOCH) {
+            return true;
+        }
         let began = self.contract(contract).map(|record| record.terms.begins);
         let is_given = |began: Timestamp| self.entrusted.values().any(|until| *until > began);
         !self.renewals(contract).is_empty() || began.is_some_and(is_given)
     }
 
-    /// Returns the contracts of slots that providers say to have renewed with others, whom nobody has heard of for an epoch since.
+    /// Returns the contracts of slots that providers say to have renewed with others, whom nobody has heard of for an epoch since; at
+    /// once where nobody may have.
     pub fn passed_on_for_long(&self, now: Timestamp) -> BTreeSet<ContractId> {
         let holding = self.holding();
         let is_long = |(contract, since): &(&ContractId, &Timestamp)| {
             let is_due = |record: &ContractRecord| {
-                record.stage == Stage::Open && since.after(record.terms.prices.epoch) <= now
+                let is_late = since.after(record.terms.prices.epoch) <= now;
+                let is_known = **since != Timestamp::EPOCH;
+                record.stage == Stage::Open
+                    && (!self.may_be_passed_on(**contract) || (is_known && is_late))
             };
             holding.contains(*contract) && self.contract(**contract).is_some_and(is_due)
         };

@@ -588,10 +588,9 @@ impl Objects {
         if matches!(error, AgentError::Provider { reason: Reason::UnknownShard, .. }) {
             return Ok(()); // Its owner, whose delegate we are, has removed it.
         }
-        // One that says that it was renewed has signed another, which we have not heard of yet: nothing is lost. But for
-        // whom would it, if nobody was entrusted with it? What a delegate kept, its owner may have taken back.
-        let is_renewed = ending::over(error) == Some(Ending::Renewed)
-            && (self.of_another || self.book.read(|book| book.may_be_passed_on(contract)));
+        // One that says that it was renewed has signed another, which we have not heard of yet: it is not over, and its objects
+        // are not forgotten. Where nobody was entrusted with it, its slot is to be repaired at once.
+        let is_renewed = ending::over(error) == Some(Ending::Renewed);
         if let AgentError::OlderBook { provider, newest, ours } = *error {
             let mut older = self.older.lock().expect("no panic under this lock");
             *older = Some((provider, newest, ours));

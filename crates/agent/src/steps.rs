@@ -193,15 +193,23 @@ impl OpenSteps {
             (None, Some(_)) => (self.free.pop().unwrap_or(self.next), false),
         };
         self.next = self.next.max(index + 1);
+        let before = slot.take();
         *slot = Some(Slot { index, settled: settled || was_settled });
         let boot = self.boot;
         let bytes = open.map_or([0; SLOT], |Loss { lost, behind, broke, put, read }| {
             OpenStep { boot, settled, contract, lost, behind, broke, put, read }.to_slot()
         });
-        let disk = self.disk()?;
-        disk.write_at(index * SLOT as u64, &bytes)?;
+        let written = self.disk().and_then(|disk| disk.write_at(index * SLOT as u64, &bytes));
+        if let Err(error) = written {
+            // The first of a slot leaves none that would have to be zeroed.
+            if before.is_none() {
+                self.free.push(index);
+            }
+            *slot = before;
+            return Err(error);
+        }
         if settled || was_settled {
-            disk.sync()?;
+            self.disk()?.sync()?;
         }
         *slot = open.map(|_| Slot { index, settled });
         if slot.is_none() {

@@ -72,6 +72,8 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     // Before any money is spent.
     let server = Server::bind(Arc::clone(&market), locks, settings).await?;
     let agent = market.agent();
+    // By an older copy of the book, clients would remove what the newest one needs.
+    agent.check_newest(&agent.objects()).await?;
     let lost = agent.forget_lost().await?;
     if lost > 0 {
         let what = format!(

@@ -189,7 +189,10 @@ impl Session {
         // Until the answer is here, or for good if this process ends before: only the host knows.
         state.tab = None;
         state.losses.asks_to_read(shard, Bytes::new(size), (offset, length));
-        self.note_step(state)?;
+        // With a full disk, what is stored can be read all the same.
+        if let Err(error) = self.note_step(state) {
+            tracing::warn!(%error, "a read that is under way could not be written down");
+        }
         let request = Request::Get { contract: self.contract(), shard, offset, length, voucher };
         Ok(Begun::Ask(Box::new(Asking { connection, request, tab, shard, size, range })))
     }

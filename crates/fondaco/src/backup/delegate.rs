@@ -104,6 +104,8 @@ async fn entrust(home: &Home, args: EntrustArgs, json: bool) -> Result<(), Failu
             .code(Code::NotFound)
             .hint("back something up first: `fondaco backup create DIR`"));
     }
+    // A book that hosts give back knows of the mandate, too.
+    state::keep(home, &agent, &agent.objects(), json).await;
     fondaco_store::write_atomic(&args.out, entrusted.to_text().as_bytes(), 0o600)?;
     let objects: usize = sets.iter().map(|set| set.objects.as_slice().len()).sum();
     if json {
