@@ -152,10 +152,11 @@ async fn a_backup_renews_what_it_needs_to_read() {
     let forget = || std::fs::remove_dir_all(market.world.home("buyer").join("cache")).unwrap();
     forget();
     std::fs::write(market.source.join("new"), b"dear all").unwrap();
-    let before = market.open().await;
     let refused = market.world.run_to("buyer", market.create_args(&[]), 5).await.unwrap();
     let hint = refused.last().unwrap()["hint"].as_str().unwrap();
     assert!(hint.contains("--budget"), "{hint}");
+    // Where the audits left as much as the index costs, it has opened contracts for what is new, and could not bring the rest along.
+    let before = market.open().await;
     forget();
     let poor = market.create_args(&["--budget", "0.000001 TST"]);
     let refused = market.world.run_to("buyer", poor, 5).await.unwrap();
@@ -165,7 +166,7 @@ async fn a_backup_renews_what_it_needs_to_read() {
     let rich = market.create_args(&["--budget", "1 TST"]);
     let done = market.world.run("buyer", rich).await.unwrap();
     assert!(!all(&done, "renewed").is_empty() && all(&done, "contracts").is_empty(), "{done:?}");
-    assert_eq!(market.open().await.len(), 4);
+    assert_eq!(market.open().await.len(), before.len());
     market.restored_equals_the_source("buyer", "restored").await;
     market.world.end().await;
 }
