@@ -9,7 +9,9 @@ use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_ma
 use fondaco_crypto::{CurrencyId, Digest, SecretKey};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
-use fondaco_ports::market::{AGAIN_MAX, Frame as _, Payload, Reason, Request, Response, Step};
+use fondaco_ports::market::{
+    AGAIN_MAX, Frame as _, Mark, Mine, Payload, Reason, Request, Response, Step,
+};
 use fondaco_ports::{Address, Clock};
 use fondaco_transport::{Endpoint, Protocol, Stream};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
@@ -74,6 +76,10 @@ struct Books {
     renewed: bool,
     /// How the contract ended, if it did.
     ended: Option<Ending>,
+    /// Whether it says that it has no such shard.
+    keeps_nothing: bool,
+    /// What it shows of the buyer's contracts; nothing if it refuses that.
+    mine: Option<Vec<Mine>>,
 }
 
 impl Books {
@@ -123,6 +129,13 @@ async fn answer(mut stream: Stream, books: &Mutex<Books>) -> Option<()> {
                 state: books.ended.map_or(State::Open, |why| State::ended(NOON, why)),
             }
         }
+        Request::Get { .. } if books.lock().unwrap().keeps_nothing => {
+            Response::Refused { reason: Reason::UnknownShard }
+        }
+        Request::Mine { .. } => match books.lock().unwrap().mine.clone() {
+            Some(list) => Response::Mine { list: List::new(list).unwrap() },
+            None => Response::Refused { reason: Reason::Malformed },
+        },
         Request::Get { offset, length, voucher, .. } => {
             let bytes = read_charged(offset, length, Bytes::new(SIZE))?;
             books.lock().unwrap().take(voucher, Charge::Read { bytes });
@@ -514,16 +527,7 @@ async fn a_host_cannot_say_that_another_has_the_contract_if_nobody_may() {
         let book = Arc::new(BookFile::open(&path).unwrap());
         let (session, _) = game_at(NOON, Books { renewed: true, ..Books::default() }).await;
         let contract = terms().id();
-        book.record(&Event::ContractIntended {
-            terms: terms(),
-            address: fondaco_ports::Address::new(key(1).entity(), []),
-            hold_request: RequestId::new(1),
-            hold_max: Amount::new(1_000_000),
-            hold_expires: NOON,
-        })
-        .unwrap();
-        let provider_signature = terms().sign_as_provider(&key(1));
-        book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+        note_contract(&book);
         let contracts = List::new(vec![contract]).unwrap();
         book.record(&Event::SetFormed { coding: Coding::Cauchy8, k: 1, contracts }).unwrap();
         if is_entrusted {
@@ -555,16 +559,7 @@ async fn a_host_that_proves_nothing_is_sampled() {
     let book = Arc::new(BookFile::open(&path).unwrap());
     let (session, books) = game_at(NOON, Books::default()).await;
     let contract = terms().id();
-    book.record(&Event::ContractIntended {
-        terms: terms(),
-        address: fondaco_ports::Address::new(key(1).entity(), []),
-        hold_request: RequestId::new(1),
-        hold_max: Amount::new(1_000_000),
-        hold_expires: NOON,
-    })
-    .unwrap();
-    let provider_signature = terms().sign_as_provider(&key(1));
-    book.record(&Event::ContractOpened { contract, provider_signature }).unwrap();
+    note_contract(&book);
     let contracts = List::new(vec![contract]).unwrap();
     book.record(&Event::SetFormed { coding: Coding::Cauchy8, k: 1, contracts }).unwrap();
     let object = ObjectId { kind: ObjectKind::Pack, name: Digest::ZERO };
@@ -653,4 +648,48 @@ async fn a_host_that_stalls_until_its_buyer_is_killed_gets_what_may_be_lost() {
         assert!(killed > 0 && paid <= 2 * exposure_max(&terms().prices).get(), "{reads}: {paid}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A host that says that it has no such shard is a liar, unless it shows what this buyer has signed by a newer book.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_nothing_is_caught_unless_the_book_is_an_older_one() {
+    let mark = |terms: Terms, sequence: u64, by: u8| {
+        let mark = Mark {
+            contract: terms.id(),
+            hold: HoldId::derive(CurrencyId::issued_by(key(9).entity()), key(2).entity(), 1),
+            hold_max: Amount::new(1),
+            sequence,
+            shard: ShardId::of(b"book"),
+            size: Bytes::new(4),
+        };
+        Mine { terms, mark: Some(mark.sign(&key(by))) }
+    };
+    let stranger = Terms { nonce: 2, ..terms() };
+    // What the host shows; whether that shows a newer book than this one, which is the fifth.
+    for (mine, is_older) in [
+        (None, false),
+        (Some(vec![]), false),
+        (Some(vec![Mine { terms: terms(), mark: None }]), false),
+        (Some(vec![mark(terms(), 5, 2)]), false),
+        (Some(vec![mark(terms(), 6, 2)]), true),
+        (Some(vec![mark(terms(), 6, 1)]), false),
+        (Some(vec![mark(stranger, 6, 2)]), false),
+    ] {
+        let path = format!("fondaco-keeps-nothing-{}", std::process::id());
+        let path = std::env::temp_dir().join(path);
+        let book = Arc::new(BookFile::open(&path).unwrap());
+        note_contract(&book);
+        book.record(&Event::StateNumbered { sequence: 5 }).unwrap();
+        let shown = mine.as_ref().map(Vec::len);
+        let books = Books { keeps_nothing: true, mine, ..Books::default() };
+        let (session, _) = game_at(NOON, books).await;
+        let session = Arc::into_inner(session).unwrap().noting_in(Arc::clone(&book));
+        let error = Arc::new(session).read(ShardId::of(b"shard"), SIZE, 0..STEP).await.unwrap_err();
+        match error {
+            AgentError::OlderBook { newest: 6, ours: 5, .. } => assert!(is_older, "{shown:?}"),
+            AgentError::Caught { .. } => assert!(!is_older, "{shown:?}"),
+            other => panic!("{shown:?}: {other:?}"),
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 
 /// Audits; returns what each host showed, by its short name.
 async fn audit(market: &Market, args: &[&str]) -> BTreeMap<String, String> {
-    // Code 6 says that a host was silent.
-    let args = ["audit"].iter().chain(args);
-    let lines = market.world.run_to_any("buyer", args, &[0, 6]).await.unwrap();
+    let lines = market.audit("buyer", args).await;
     let audits = lines.iter().filter(|line| line["event"] == "audit");
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     audits.map(|line| (text(&line["provider"]), text(&line["outcome"]))).collect()

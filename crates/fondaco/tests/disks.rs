@@ -153,7 +153,7 @@ async fn status(market: &Market, wanted: impl Fn(&Value) -> bool) -> Value {
 
 /// What an audit showed of the small host.
 async fn audited(market: &Market, small: &str) -> Vec<String> {
-    let lines = market.world.run_to_any("buyer", ["audit"], &[0, 6]).await.unwrap();
+    let lines = market.audit("buyer", &[]).await;
     let of_small = lines.iter().filter(|line| {
         line["provider"].as_str().is_some_and(|provider| small.starts_with(provider))
     });

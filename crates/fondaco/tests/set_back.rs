@@ -79,19 +79,19 @@ async fn an_older_copy_of_the_book_accuses_nobody() {
         is_refused(&market, who, &["audit"]).await;
     }
 
-    // A host that has lost what the newest book says is caught all the same.
-    lose(&market.world.home(&market.hosts[1]).join("shards"));
+    // A host that has altered what the newest book says is caught all the same.
+    alter(&market.world.home(&market.hosts[1]).join("shards"));
     let audited = market.world.run_to("phoenix", ["audit", "--deep"], 8).await.unwrap();
     assert!(audited.iter().any(|line| line["outcome"] == "caught"), "{audited:?}");
     market.world.end().await;
 }
 
 /// Alters all files in a folder that have the name of a shard.
-fn lose(folder: &Path) {
+fn alter(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         if entry.file_type().unwrap().is_dir() {
-            lose(&path);
+            alter(&path);
         } else if entry.file_name().len() >= 32 {
             let length = fs::metadata(&path).unwrap().len();
             fs::write(&path, vec![7; usize::try_from(length).unwrap()]).unwrap();

@@ -60,7 +60,7 @@ async fn a_host_of_two_sets_is_replaced_in_both() {
     for set in &repaired {
         assert_eq!(set["replaced"].as_array().unwrap().len(), 1, "{set}");
     }
-    let deep = market.world.run_to_any("buyer", ["audit", "--deep"], &[0, 6]).await.unwrap();
+    let deep = market.audit("buyer", &["--deep"]).await;
     for line in deep.iter().filter(|line| line["outcome"].is_string()) {
         // Nothing lies any more under the contract that was the other's.
         let is_fine = line["outcome"] == "proven" || line["outcome"] == "unasked";

@@ -15,8 +15,7 @@ const AUDITS_MAX: usize = 60;
 
 /// Audits once; returns the line of this host.
 async fn audit(market: &Market, entity: &str) -> Value {
-    let lines =
-        market.world.run_to_any("buyer", ["audit", "--samples", "2"], &[0, 6]).await.unwrap();
+    let lines = market.audit("buyer", &["--samples", "2"]).await;
     let audits = lines.into_iter().filter(|line| line["event"] == "audit");
     let mut of_it =
         audits.filter(|line| entity.starts_with(line["provider"].as_str().unwrap_or("-")));

@@ -57,7 +57,7 @@ impl Standing {
         self.covered = head.records;
         let spill = match books::spill(&self.folder, issuer) {
             Ok(spill) => spill,
-            // As below.
+            // The journal has it all: the next snapshot may succeed.
             Err(error) => {
                 warn!(%error, "no snapshot");
                 return;

@@ -466,7 +466,6 @@ mod tests {
         SecretKey::from_bytes(&[seed; 32])
     }
 
-    /// The canary of durability: what was not saved is told to nobody, and the service ends with an error.
     /// A toolkit on another machine checks the address that it dialled.
     #[test]
     fn the_certificate_names_every_address() {
@@ -482,6 +481,7 @@ mod tests {
         assert_eq!(names_of(&Settings::at("127.0.0.1:0".parse().unwrap())), [loopback]);
     }
 
+    /// The canary of durability: what was not saved is told to nobody, and the service ends with an error.
     #[tokio::test]
     async fn a_failing_disk_halts_the_issuer_and_nobody_sees_what_was_lost() {
         let config = IssuerConfig::new("crown", "C", Scale::default(), Amount::ZERO).unwrap();

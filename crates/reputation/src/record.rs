@@ -106,6 +106,12 @@ impl Record {
         self.standing
     }
 
+    /// Returns whether it was ever caught at a lie.
+    #[cfg(test)]
+    pub(crate) const fn was_caught(&self) -> bool {
+        self.caught
+    }
+
     /// Returns how many audits there were.
     pub const fn audits(&self) -> u64 {
         self.audits

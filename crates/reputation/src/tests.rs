@@ -132,6 +132,7 @@ fn who_was_caught_is_never_forgiven() {
     for _ in 0..10_000 {
         assert_eq!(record.audited(&POLICY, Verdict::Proven), Standing::Replace);
     }
+    assert!(record.was_caught());
 }
 
 #[test]
@@ -219,9 +220,7 @@ proptest! {
         let (worse, better) = (of(&verdicts), of(&better));
         prop_assert!(better.score() >= worse.score());
         prop_assert!(better.standing() <= worse.standing());
-        if verdicts.contains(&Verdict::Caught) {
-            prop_assert_eq!(worse.standing(), Standing::Replace);
-        }
+        prop_assert_eq!(worse.was_caught(), verdicts.contains(&Verdict::Caught));
     }
 
     /// The score is the recurrence of floating numbers to within its rounding.

@@ -633,6 +633,7 @@ impl Shared {
             }
             Request::Again { contract, shard, offset, length } => {
                 let _turn = self.reads.acquire().await.ok()?;
+                let now = self.clock.now();
                 let range = self.lock().host.get_again(now, peer, contract, shard, offset, length);
                 let again = range.and_then(|range| block_in_place(|| self.slice(shard, range)));
                 Some(match again {

@@ -85,12 +85,11 @@ impl Objects {
     /// Returns what [`carry_over`](Self::carry_over) would store anew; last of all `after` and what comes before it.
     pub fn to_carry(&self, after: Option<ObjectId>) -> CarryOver {
         let Some(writing) = self.writing else { return CarryOver::default() };
-        let old: Vec<ObjectId> = self.book.read(|book| {
+        let mut old: Vec<ObjectId> = self.book.read(|book| {
             let small = book.objects().filter(|(id, _)| id.kind != ObjectKind::Pack);
             let old = small.filter(|(_, record)| record.set != writing);
             old.filter(|(_, record)| !book.stays(record, writing)).map(|(id, _)| id).collect()
         });
-        let mut old = old;
         old.sort_unstable_by_key(|&object| order(object));
         let is_before = |&object: &ObjectId| after.is_some_and(|it| order(object) <= order(it));
         let (before, behind): (Vec<_>, Vec<_>) = old.into_iter().partition(is_before);

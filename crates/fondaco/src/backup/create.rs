@@ -315,12 +315,18 @@ impl Create<'_> {
             }
         }
         match (left, problems.len()) {
-            (Some(left), count) => Err(left.ends(&snapshot, count)),
             (None, 0) => kept,
-            (None, count) => Err(Failure::new(format!(
-                "snapshot {snapshot} is kept, but {count} things could not be read and are not in it"
-            ))
-            .hint("see who may read them, then run this again: only what is new is sent")),
+            (left, count) => {
+                // What the command ends with says nothing of it.
+                state::say_not_kept(kept, *json);
+                Err(match left {
+                    Some(left) => left.ends(&snapshot, count),
+                    None => Failure::new(format!(
+                        "snapshot {snapshot} is kept, but {count} things could not be read and are not in it"
+                    ))
+                    .hint("see who may read them, then run this again: only what is new is sent"),
+                })
+            }
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) async fn keep_meanwhile(home: &Home, agent: &Agent, objects: &Objects
     say_not_kept(tell(agent.save_state_meanwhile(objects, notes(home)).await, json), json);
 }
 
-fn say_not_kept(kept: Result<(), Failure>, json: bool) {
+pub(super) fn say_not_kept(kept: Result<(), Failure>, json: bool) {
     if let Err(failure) = kept {
         say_progress(json, failure.what());
     }

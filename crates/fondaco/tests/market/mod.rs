@@ -105,6 +105,21 @@ impl Market {
     }
 
     /// Runs `fondaco backup …` as `who`; returns the lines it wrote.
+    /// Audits, and sees that the command ends with the code of what its lines say of slots: 6 for silence; where something was not
+    /// asked, its reason decides.
+    pub(crate) async fn audit(&self, who: &str, args: &[&str]) -> Vec<Value> {
+        let all = ["audit"].iter().chain(args);
+        let lines = self.world.run_to_any(who, all, &[0, 5, 6]).await.unwrap();
+        let has = |outcome: &str| {
+            lines.iter().any(|line| line["outcome"] == outcome && line["slot"].is_number())
+        };
+        let code = lines.last().and_then(|line| line["code"].as_i64()).unwrap_or(0);
+        if !has("unasked") {
+            assert_eq!(code, if has("silent") { 6 } else { 0 }, "{lines:?}");
+        }
+        lines
+    }
+
     pub(crate) async fn backup(&self, who: &str, args: &[&str]) -> Vec<Value> {
         let args = ["backup"].iter().chain(args);
         self.world.run(who, args.copied()).await.unwrap()

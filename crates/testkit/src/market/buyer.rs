@@ -196,18 +196,24 @@ impl Buyer {
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.disks.book.is_dead() || self.disks.outbox.is_dead()
+        let Disks { book, outbox, steps } = &self.disks;
+        [book, outbox, steps].into_iter().any(SimDisk::is_dead)
     }
 
     pub(super) fn power_off_in(&mut self, operations: u64) {
-        let Disks { book, outbox, .. } = &self.disks;
-        let disk = if self.rng.chance(70) { book } else { outbox };
+        let Disks { book, outbox, steps } = &self.disks;
+        let disk = match self.rng.below(10) {
+            0..=4 => book,
+            5..=7 => outbox,
+            _ => steps,
+        };
         disk.power_off_in(operations, &mut self.rng);
     }
 
     pub(super) fn heal(&self) {
         self.disks.book.heal();
         self.disks.outbox.heal();
+        self.disks.steps.heal();
     }
 
     /// Makes up an object.

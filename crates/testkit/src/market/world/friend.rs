@@ -35,7 +35,7 @@ impl World {
             match process.agent.entrust(friend.entity(), takes, until) {
                 Ok(entrusted) => friend.entrusted = Some(entrusted),
                 // A mandate is in the book before it is given.
-                Err(_) if self.buyer.is_dead() => return Ok(()),
+                Err(AgentError::Store(_)) if self.buyer.is_dead() => return Ok(()),
                 Err(error) => return Err(format!("nothing can be entrusted: {error}")),
             }
         }
