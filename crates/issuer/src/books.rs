@@ -182,10 +182,7 @@ pub(crate) fn look<V: Visit>(folder: &Path, visit: &mut V) -> Result<Looked, Iss
     }
     // Locked: whoever writes to it meanwhile would seem to have torn it.
     let disk = DiskFile::open(path)?;
-    let snapshot = load_snapshot(&folder.join(SNAPSHOT), KIND).ok().flatten();
-    let snapshot = snapshot.map(|(head, _)| (SNAPSHOT, head.records, head.chain));
-    let indexed = history::seen(folder).map(|it| (history::FILE, it.records, it.chain));
-    let known: Vec<(&'static str, u64, Digest)> = snapshot.into_iter().chain(indexed).collect();
+    let known = known(folder);
     let (mut issuer, mut parted) = (None, None);
     let (head, torn) = Journal::look(&disk, KIND, |at, records| {
         let (first, next) = (at.records.start, at.records.end);
@@ -203,6 +200,15 @@ pub(crate) fn look<V: Visit>(folder: &Path, visit: &mut V) -> Result<Looked, Iss
         return Err(IssuerError::Lost { behind, known, found });
     }
     Ok(Looked { issuer: issuer.ok_or_else(missing)?, head, torn })
+}
+
+/// What the snapshot and the history were made of, as far as those can be read: their names, and how many records of which chain. The
+/// history of books in use is another process's.
+fn known(folder: &Path) -> Vec<(&'static str, u64, Digest)> {
+    let snapshot = load_snapshot(&folder.join(SNAPSHOT), KIND).ok().flatten();
+    let snapshot = snapshot.map(|(head, _)| (SNAPSHOT, head.records, head.chain));
+    let indexed = history::seen(folder).map(|it| (history::FILE, it.records, it.chain));
+    snapshot.into_iter().chain(indexed).collect()
 }
 
 /// The snapshot, if there is one that can be used. One that cannot is no loss, but of time.
@@ -247,7 +253,8 @@ pub fn snapshot(folder: &Path) -> Result<(), IssuerError> {
 ///
 /// # Errors
 ///
-/// There are none in `folder`, or some in `to` already, they are damaged, or a disk fails. Nothing is left at `to` then.
+/// There are none in `folder`, or some in `to` already, they are damaged, have not all of what the snapshot or the history was made
+/// of, or a disk fails. Nothing is left at `to` then.
 pub fn backup(
     folder: &Path,
     to: &Path,
@@ -260,9 +267,19 @@ pub fn backup(
     if journal_path(to).exists() {
         return Err(IssuerError::AlreadyThere { folder: to.to_owned() });
     }
+    // Before the copy, which has all that was there when it began.
+    let known = known(folder);
     // What cannot be created shows when the journal is copied, with the reason.
     let _ = fs::create_dir_all(to);
-    Ok(copy_journal(&from, &journal_path(to), KIND, progress)?)
+    let copied = journal_path(to);
+    let head = copy_journal(&from, &copied, KIND, progress)?;
+    let found = head.records;
+    if let Some((behind, known, _)) = known.into_iter().find(|(_, records, _)| found < *records) {
+        // A copy without them would be taken for a sound one.
+        let _ = fs::remove_file(&copied);
+        return Err(IssuerError::Lost { behind, known, found });
+    }
+    Ok(head)
 }
 
 fn definition(currency: &Currency) -> Vec<u8> {

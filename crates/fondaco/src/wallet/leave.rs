@@ -32,7 +32,7 @@ pub(super) async fn forget(home: &Home, name: &str, yes: bool, json: bool) -> Re
     say(&format!("You accept {} of {} no more.", currency.symbol, issuer.entity()));
     if unanswered > 0 {
         say(&format!(
-            "{} without an answer stay in the wallet's journal, and are sent again if you add it again.",
+            "{} without an answer stay in the wallet's journal, and are sent again by what you next pay once you add it again.",
             counted(unanswered, "command")
         ));
     }
