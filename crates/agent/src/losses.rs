@@ -99,7 +99,9 @@ impl Loss {
     ) -> Self {
         let lost = self.lost.saturating_add(self.read.map_or(0, |read| read.counted));
         let owed = Bill::of(old, &tab.meter).map_or(paid, |bill| bill.total());
+        // An honest one has crashed with a put under way, and counts none of it any more: that is one step, however many it was.
         let beyond = u128::from(paid.saturating_sub(owed).get()) * Price::PARTS;
+        let beyond = beyond.min(dearest(old));
         let lost = lost.saturating_add(beyond);
         let served = served(old, tab).min(u128::from(paid.get()) * Price::PARTS);
         let earned = dearest(old).saturating_mul(chances(old, served).into());
