@@ -1,7 +1,7 @@
 //! A journal that something wrote into opens with records that were written, in order, or not at all.
 #![no_main]
 
-use fondaco_ports::Disk;
+use fondaco_ports::{Content, Disk};
 use fondaco_store::{Journal, Kind, read_frame};
 use fondaco_units::Bytes;
 use libfuzzer_sys::fuzz_target;
@@ -45,6 +45,13 @@ impl Disk for Memory {
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    fn replace(&mut self, content: &mut Content<'_>) -> io::Result<()> {
+        let mut new = Vec::new();
+        content(&mut new)?;
+        self.0 = new;
+        Ok(())
+    }
 }
 
 fn opened(disk: Memory) -> Option<Vec<Vec<u8>>> {
@@ -73,6 +80,9 @@ fuzz_target!(|input: Input<'_>| {
             for frame in &frames {
                 journal.append(frame).expect("room for short records");
                 written.extend(frame.iter().map(|record| record.to_vec()));
+            }
+            if frames.len() % 2 == 1 {
+                journal.rewrite(written.clone()).expect("the same records");
             }
             let mut disk = journal.into_disk();
             let whole = length.is_none() && changes.is_empty();

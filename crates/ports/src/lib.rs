@@ -47,7 +47,15 @@ pub trait Disk: Send {
 
     /// Makes everything written so far durable, the length included (fdatasync).
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Puts what `content` writes in the place of all that there is, durably: a crash leaves the one or the other, whole.
+    ///
+    /// On an error what there was is untouched, or nothing can be written any more before the file is opened anew.
+    fn replace(&mut self, content: &mut Content<'_>) -> io::Result<()>;
 }
+
+/// What writes the content of a file, from its front.
+pub type Content<'a> = dyn FnMut(&mut dyn io::Write) -> io::Result<()> + 'a;
 
 impl<D: Disk + ?Sized> Disk for Box<D> {
     fn len(&self) -> io::Result<u64> {
@@ -68,6 +76,10 @@ impl<D: Disk + ?Sized> Disk for Box<D> {
 
     fn sync(&mut self) -> io::Result<()> {
         (**self).sync()
+    }
+
+    fn replace(&mut self, content: &mut Content<'_>) -> io::Result<()> {
+        (**self).replace(content)
     }
 }
 

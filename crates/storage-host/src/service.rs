@@ -60,6 +60,9 @@ const KIND: Kind = Kind::new(*b"host\0\0\0\0", 2);
 const HASHES: Part = Part::new("bao");
 /// The most events in one frame.
 const BATCH_MAX: usize = 4096;
+/// A journal with so many times the records that its state needs, and [`REWRITE_RECORDS_MIN`] besides, is written anew at a start.
+const REWRITE_RATIO: u64 = 2;
+const REWRITE_RECORDS_MIN: u64 = 16;
 /// The most connections at once.
 const CONNECTIONS_MAX: usize = 1024;
 /// The most connections of one peer.
@@ -263,6 +266,7 @@ impl HostService {
     ) -> Result<Self, ServiceError> {
         let mut host = Host::new(key, config);
         let mut journal = Journal::open(disk, KIND, |record| host.replay(record))?;
+        shorten(&host, &mut journal);
         let now = clock.now();
         let kept = host.shards().count() as u64;
         let folder = shards(kept)?;
@@ -402,6 +406,18 @@ impl HostService {
             shared.save_all().await;
         }
         ended
+    }
+}
+
+/// Writes the journal anew where most of it is what led to the present state: it is replayed at each start.
+fn shorten(host: &Host, journal: &mut Journal<Box<dyn Disk>>) {
+    let needed = host.events().count() as u64;
+    if journal.head().records <= needed.saturating_mul(REWRITE_RATIO) + REWRITE_RECORDS_MIN {
+        return;
+    }
+    if let Err(error) = journal.rewrite(host.events().map(|event| event.to_record())) {
+        // That it is long is no reason not to serve; if the disk is one, the next event tells.
+        tracing::warn!(%error, "the journal could not be written anew");
     }
 }
 

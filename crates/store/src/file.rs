@@ -4,11 +4,11 @@ use std::{
     ffi::OsString,
     fs::{File, OpenOptions, TryLockError},
     io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use fondaco_ports::Disk;
+use fondaco_ports::{Content, Disk};
 use fondaco_units::Bytes;
 use rustix::fs::{Advice, fadvise, statvfs};
 
@@ -21,6 +21,8 @@ use crate::{FileError, FileOperation};
 pub struct DiskFile {
     file: File,
     path: PathBuf,
+    /// Whether a crash may yet bring back another file under this name: nothing more is written.
+    is_unsettled: bool,
 }
 
 impl DiskFile {
@@ -39,6 +41,10 @@ impl DiskFile {
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
             let file = options.open(&path).map_err(at(FileOperation::Create))?;
             match file.try_lock() {
+                // Whoever had it may have put another in its place: that one is locked, and this one is nobody's.
+                Ok(()) if !is_named(&file, &path).map_err(at(FileOperation::Inspect))? => {
+                    return Ok(None);
+                }
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(source)) => return Err((FileOperation::Lock, source)),
@@ -52,7 +58,7 @@ impl DiskFile {
             Ok(Some(file))
         };
         match open() {
-            Ok(Some(file)) => Ok(Self { file, path }),
+            Ok(Some(file)) => Ok(Self { file, path, is_unsettled: false }),
             Ok(None) => Err(FileError::Locked { path }),
             Err((operation, source)) => Err(FileError::new(&path, operation, source)),
         }
@@ -67,7 +73,7 @@ impl DiskFile {
     pub fn read_only(path: impl Into<PathBuf>) -> Result<Self, FileError> {
         let path = path.into();
         match File::open(&path) {
-            Ok(file) => Ok(Self { file, path }),
+            Ok(file) => Ok(Self { file, path, is_unsettled: false }),
             Err(source) => Err(FileError::new(&path, FileOperation::Open, source)),
         }
     }
@@ -79,6 +85,23 @@ impl DiskFile {
 
     fn failed(&self, operation: FileOperation) -> impl FnOnce(io::Error) -> io::Error {
         move |source| FileError::new(&self.path, operation, source).into()
+    }
+
+    fn settled(&self) -> io::Result<()> {
+        match self.is_unsettled {
+            false => Ok(()),
+            true => Err(io::Error::other("the name of this file could not be made durable")),
+        }
+    }
+}
+
+/// Whether this is the file that has the name now.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    let (this, named) = (file.metadata()?, std::fs::metadata(path));
+    match named {
+        Ok(named) => Ok((this.dev(), this.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -102,15 +125,33 @@ impl Disk for DiskFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.settled()?;
         self.file.write_all_at(bytes, offset).map_err(self.failed(FileOperation::Write))
     }
 
     fn set_len(&mut self, length: u64) -> io::Result<()> {
+        self.settled()?;
         self.file.set_len(length).map_err(self.failed(FileOperation::Write))
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.settled()?;
         self.file.sync_data().map_err(self.failed(FileOperation::Sync))
+    }
+
+    fn replace(&mut self, content: &mut Content<'_>) -> io::Result<()> {
+        self.settled()?;
+        // Where it really is: a link to another disk stays one.
+        let path = self.path.canonicalize().map_err(self.failed(FileOperation::Inspect))?;
+        let mut new = NewFile::create(&path, 0o600)?;
+        content(&mut new)?;
+        // Locked before it has its name: nobody comes in between.
+        new.lock()?;
+        self.file = new.rename()?;
+        self.is_unsettled = true;
+        sync_folder_of(&path).map_err(self.failed(FileOperation::Sync))?;
+        self.is_unsettled = false;
+        Ok(())
     }
 }
 
@@ -165,16 +206,41 @@ impl NewFile {
         Ok(())
     }
 
+    /// Locks it for this process alone.
+    fn lock(&self) -> Result<(), FileError> {
+        let failed = |source| FileError::new(&self.beside, FileOperation::Lock, source);
+        self.file.try_lock().map_err(|error| failed(error.into()))
+    }
+
     /// Makes it durable and gives it its name, which another file may have had until now.
-    pub(crate) fn persist(mut self) -> Result<(), FileError> {
-        self.file
-            .sync_all()
-            .map_err(|source| FileError::new(&self.beside, FileOperation::Sync, source))?;
-        std::fs::rename(&self.beside, &self.path)
-            .map_err(|source| FileError::new(&self.path, FileOperation::Rename, source))?;
+    pub(crate) fn persist(self) -> Result<(), FileError> {
+        let path = self.path.clone();
+        self.rename()?;
+        sync_folder_of(&path).map_err(|source| FileError::new(&path, FileOperation::Sync, source))
+    }
+
+    /// Makes it durable and gives it its name, which is not durable yet.
+    fn rename(mut self) -> Result<File, FileError> {
+        let at = |path: &Path, operation| {
+            let path = path.to_owned();
+            move |source| FileError::new(&path, operation, source)
+        };
+        self.file.sync_all().map_err(at(&self.beside, FileOperation::Sync))?;
+        let file = self.file.try_clone().map_err(at(&self.beside, FileOperation::Open))?;
+        std::fs::rename(&self.beside, &self.path).map_err(at(&self.path, FileOperation::Rename))?;
         self.is_done = true;
-        sync_folder_of(&self.path)
-            .map_err(|source| FileError::new(&self.path, FileOperation::Sync, source))
+        Ok(file)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::write(self, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -23,10 +23,11 @@
 //! - A torn last frame is cut off; an invalid frame with another one after it is damage, and
 //!   `open` refuses to guess: it changes nothing and says where.
 //! - A refused journal is as it was.
+//! - One that is [written anew](Journal::rewrite) is the old one or the new one after a crash, whole.
 //!
 //! # What is not here
 //!
-//! Compaction and search: their owners keep them beside the journal. A [snapshot](crate::snapshot) is a shortcut of
+//! Search, and what could take the place of the records: that is their owners'. A [snapshot](crate::snapshot) is a shortcut of
 //! its owner's: [`Journal::open_at`] starts behind it. What is trusted of the disk is in `docs/formats/store.md`; so is the one loss that cannot be seen: the very
 //! last frame, damaged at rest, looks like one that was torn before it was acknowledged.
 //!
@@ -326,6 +327,47 @@ impl<D: Disk> Journal<D> {
         Ok(true)
     }
 
+    /// Writes the journal anew: `records`, which lead to the same, in the place of all that it has. They are numbered from 0,
+    /// and the chain begins anew: a head that was kept of it is of another journal then.
+    ///
+    /// # Errors
+    ///
+    /// Halted, a record that is too long, or the disk fails. The journal is as it was then, or takes nothing more until
+    /// it is opened anew: whole, as it was or as it was to be.
+    pub fn rewrite(
+        &mut self,
+        records: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), JournalError> {
+        if self.halted {
+            return Err(JournalError::Halted);
+        }
+        let (kind, frame, mut records) = (self.kind, &mut self.scratch, records.into_iter());
+        let (mut head, mut length, mut refused) = (recovery::start_of(kind), 0, None);
+        let done = self.disk.replace(&mut |out| {
+            out.write_all(&frame::file_header(kind))?;
+            loop {
+                let batch = batch(&mut records);
+                if batch.is_empty() {
+                    break;
+                }
+                head.chain =
+                    frame::encode(head.chain, head.records, &batch, frame).map_err(|error| {
+                        refused = Some(error);
+                        ErrorKind::InvalidInput
+                    })?;
+                out.write_all(frame)?;
+                head.records += batch.len() as u64;
+                head.frames += 1;
+                head.bytes = Bytes::new(head.bytes.get() + frame.len() as u64);
+            }
+            length = step_to(STEP_FIRST, head.bytes.get());
+            write_zeros(length - head.bytes.get(), |zeros| out.write_all(zeros))
+        });
+        done.map_err(|error| refused.unwrap_or_else(|| failed(Operation::Write, 0)(error)))?;
+        (self.head, self.length) = (head, length);
+        Ok(())
+    }
+
     /// Returns how far the journal has come: what is acknowledged, and what was found at opening.
     pub const fn head(&self) -> Head {
         self.head
@@ -358,6 +400,29 @@ fn each<E>(
     move |_, records| records.try_for_each(&mut replay)
 }
 
+/// Takes as many records as make a frame of a piece, or one that is longer.
+fn batch(records: &mut impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < PIECE
+        && let Some(record) = records.next()
+    {
+        bytes += record.len();
+        batch.push(record);
+    }
+    batch
+}
+
+/// Writes `left` zeros, piece by piece.
+fn write_zeros<E>(mut left: u64, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let zeros = vec![0; PIECE];
+    while left > 0 {
+        let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        write(&zeros[..piece])?;
+        left -= piece as u64;
+    }
+    Ok(())
+}
+
 /// The first length at or above `length`, itself one, that reaches `end`.
 fn step_to(length: u64, end: u64) -> u64 {
     let mut longer = length;
@@ -386,12 +451,11 @@ const fn is_step(length: u64) -> bool {
 
 /// Writes zeros from `from` to `to`, made durable.
 fn zero(disk: &mut impl Disk, from: u64, to: u64) -> Result<(), JournalError> {
-    let zeros = vec![0; PIECE];
     let mut at = from;
-    while at < to {
-        let piece = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
-        disk.write_at(at, &zeros[..piece]).map_err(failed(Operation::Write, at))?;
-        at += piece as u64;
-    }
+    write_zeros(to - from, |zeros| {
+        disk.write_at(at, zeros).map_err(failed(Operation::Write, at))?;
+        at += zeros.len() as u64;
+        Ok(())
+    })?;
     disk.sync().map_err(failed(Operation::Sync, from))
 }

@@ -150,6 +150,37 @@ fn one_process_has_a_file() {
     assert!(matches!(missing, FileError::Missing { .. }), "{missing}");
 }
 
+/// A file that is replaced stays this process's, under the name and behind the link that it has.
+#[test]
+fn a_replaced_file_is_still_locked() {
+    let scratch = Scratch::new("replaced");
+    let (path, link) = (scratch.join("file"), scratch.join("link"));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let mut disk = DiskFile::open(&link).unwrap();
+    disk.write_at(0, b"old").unwrap();
+    // Who opened the old one in this moment has nothing that anybody would find again.
+    let old = fs::File::open(&path).unwrap();
+    let refused = disk.replace(&mut |out| {
+        out.write_all(b"half")?;
+        Err(std::io::Error::other("no more"))
+    });
+    assert_eq!(refused.unwrap_err().to_string(), "no more");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    disk.replace(&mut |out| out.write_all(b"new")).unwrap();
+    disk.write_at(3, b"er").unwrap();
+    disk.sync().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"newer");
+    assert!(old.try_lock().is_ok(), "nobody has it any more");
+    for name in [&path, &link] {
+        assert!(matches!(DiskFile::open(name), Err(FileError::Locked { .. })));
+    }
+    drop(disk);
+    assert_eq!(DiskFile::open(&link).unwrap().len().unwrap(), 5);
+    assert!(link.is_symlink());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 2, "nothing is left beside it");
+}
+
 #[test]
 fn small_files_are_replaced_whole() {
     let scratch = Scratch::new("atomic");

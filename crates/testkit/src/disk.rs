@@ -11,6 +11,7 @@
 //!
 //! - What was durable stays as it was, unless the disk was made to lie.
 //! - A crash touches no byte that no pending write was aimed at.
+//! - A file that is replaced is the old one or the new one, whole.
 //! - After a failed sync, what was pending is seen by readers and will never be durable, as on
 //!   systems that mark such pages clean; it is gone when the file is next opened.
 
@@ -19,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use fondaco_ports::Disk;
+use fondaco_ports::{Content, Disk};
 
 use crate::Rng;
 
@@ -421,6 +422,36 @@ impl Disk for SimDisk {
                 }
                 state.is_dead = true;
                 return Err(dead());
+            }
+        }
+        state.syncs += 1;
+        Ok(())
+    }
+
+    fn replace(&mut self, content: &mut Content<'_>) -> io::Result<()> {
+        let mut new = Vec::new();
+        content(&mut new)?;
+        let mut state = self.state();
+        let turn = state.turn()?;
+        if new.len() as u64 > state.capacity {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        match turn {
+            Turn::Fail => return Err(planned()),
+            // The name is one entry of a file system's own journal: old or new.
+            Turn::PowerOff => {
+                state.is_dead = true;
+                if state.rng.chance(50) {
+                    (state.durable, state.pending) = (new, Vec::new());
+                }
+                return Err(dead());
+            }
+            Turn::Act if state.lies => {
+                state.put(Pending::Length(0));
+                state.put(Pending::Write { offset: 0, bytes: new });
+            }
+            Turn::Act => {
+                (state.durable, state.seen, state.pending) = (new.clone(), new, Vec::new());
             }
         }
         state.syncs += 1;

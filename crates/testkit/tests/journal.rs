@@ -286,6 +286,60 @@ fn room_is_made_before_it_is_needed() {
     journal.append(&["more"]).unwrap();
 }
 
+/// Wherever the power goes or the disk fails, there is the old journal or the new one, and it goes on.
+#[test]
+fn a_journal_written_anew_is_there_as_it_was_or_as_it_is() {
+    let new: Records = (0..8).map(|record| vec![record; 100_000]).collect();
+    let mut seen = [0, 0];
+    for seed in 0..100 {
+        for (operations, goes_out) in [(0, true), (0, false), (1, true), (2, false), (9, true)] {
+            let (image, frames, _) = short_journal();
+            let disk = SimDisk::with_image(image);
+            let (mut journal, _) = open(&disk).unwrap();
+            let rng = &mut Rng::new(seed);
+            match goes_out {
+                true => disk.power_off_in(operations, rng),
+                false => disk.fail_in(operations, rng),
+            }
+            let done = journal.rewrite(new.clone());
+            assert_eq!(done.is_ok(), operations > 0);
+            let (mut kept, mut any) = (frames.concat(), new.clone());
+            if done.is_ok() {
+                kept.clone_from(&new);
+                assert_eq!(journal.head().records, 8);
+            }
+            // It takes more, unless the power went or the disk failed.
+            if journal.append(&["more"]).is_ok() {
+                kept.push(b"more".to_vec());
+            }
+            any.push(b"more".to_vec());
+            let disk = disk.crash(rng);
+            let (mut journal, records) = open(&disk).unwrap();
+            let is_new = records[..1] == new[..1];
+            seen[usize::from(is_new)] += 1;
+            assert!(records.starts_with(&kept) || any.starts_with(&records), "seed {seed}");
+            journal.append(&["last"]).unwrap();
+            assert_eq!(open(&disk).unwrap().1.last().unwrap(), b"last");
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
+}
+
+#[test]
+fn a_journal_without_room_for_its_successor_goes_on() {
+    let (image, frames, _) = short_journal();
+    let disk = SimDisk::with_image(image);
+    disk.set_capacity(100 << 10);
+    let (mut journal, _) = open(&disk).unwrap();
+    let before = journal.head();
+    assert!(journal.rewrite([vec![1; 200_000]]).is_err());
+    let refused = journal.rewrite([vec![1], vec![1; (2 << 20) + 1]]).unwrap_err();
+    assert!(refused.to_string().contains("2097153"), "{refused}");
+    assert_eq!(journal.head(), before);
+    journal.append(&["more"]).unwrap();
+    assert_eq!(open(&disk).unwrap().1, [&frames.concat()[..], &[b"more".to_vec()]].concat());
+}
+
 /// Behind every head is what the whole journal has there, wherever its last frame is torn.
 #[test]
 fn a_journal_opens_behind_every_head() {

@@ -3,7 +3,7 @@
 use super::shards::Parked;
 use super::*;
 use crate::{Begun, Settle};
-use fondaco_contract::Ending;
+use fondaco_contract::{Ending, Tab};
 use fondaco_crypto::CurrencyId;
 use fondaco_ledger::{HoldId, Voucher};
 use fondaco_units::{Amount, Duration, Price};
@@ -110,6 +110,49 @@ impl Drop for Folder {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.1));
     }
+}
+
+/// What led to the present state goes; the state stays, and the journal goes on.
+#[test]
+fn a_journal_is_written_anew_when_most_of_it_is_the_past() {
+    let path = std::env::temp_dir().join(format!("fondaco-host-anew-{}", std::process::id()));
+    let (state, _, terms) = opened();
+    let Response::Status { voucher, .. } =
+        state.host.status(Timestamp::EPOCH, terms.buyer, terms.id())
+    else {
+        panic!("no status")
+    };
+    let (mut host, contract, voucher) = (state.host, terms.id(), voucher.unwrap());
+    let open = |host: &mut Host| {
+        let disk = Box::new(DiskFile::open(&path).unwrap()) as Box<dyn Disk>;
+        Journal::open(disk, KIND, |record| host.replay(record)).unwrap()
+    };
+    let mut journal = open(&mut host);
+    let kept: Vec<_> = host.events().map(|event| event.to_record()).collect();
+    journal.append(&kept).unwrap();
+    let metered = |reads| {
+        let mut tab = Tab::default();
+        tab.meter.read = reads;
+        Event::Metered { contract, tab, voucher }.to_record()
+    };
+    // Not before it is worth it.
+    for (reads, is_short) in [(10, false), (200, true)] {
+        for read in 1..=reads {
+            host.replay(&metered(read)).unwrap();
+            journal.append(&[metered(read)]).unwrap();
+        }
+        let before = journal.head().records;
+        shorten(&host, &mut journal);
+        assert_eq!(journal.head().records < before, is_short, "{reads}");
+    }
+    assert_eq!(journal.head().records, kept.len() as u64);
+    journal.append(&[metered(201)]).unwrap();
+    drop(journal);
+    host.replay(&metered(201)).unwrap();
+    let mut again = opened().0.host;
+    assert_eq!(open(&mut again).head().records, kept.len() as u64 + 1);
+    assert!(again.events().eq(host.events()));
+    std::fs::remove_file(path).unwrap();
 }
 
 fn written(state: &State, terms: &Terms) -> u64 {

@@ -9,11 +9,11 @@ use fondaco_ports::Disk;
 use fondaco_units::Bytes;
 
 use super::{
-    Head, Kind, OpenError, Operation, PIECE, STEP_FIRST,
+    Head, Kind, OpenError, Operation, STEP_FIRST,
     error::failed,
     frame,
     recovery::{Begun, Next, Window, begun, next_frame, start_of, torn_end},
-    step_to,
+    step_to, write_zeros,
 };
 use crate::{DiskFile, FileError, file::NewFile};
 
@@ -44,13 +44,8 @@ pub fn copy_journal(
     // What its owner has not acknowledged yet may be in the copy: a crash must not leave it there alone.
     let journal = |source| CopyError::Journal { path: from.to_owned(), source };
     source.sync().map_err(failed(Operation::Sync, 0)).map_err(|error| journal(error.into()))?;
-    let mut left = step_to(STEP_FIRST, head.bytes.get()) - head.bytes.get();
-    let zeros = vec![0; PIECE];
-    while left > 0 {
-        let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        copy.write(&zeros[..piece])?;
-        left -= piece as u64;
-    }
+    let ahead = step_to(STEP_FIRST, head.bytes.get()) - head.bytes.get();
+    write_zeros(ahead, |zeros| copy.write(zeros))?;
     if to.symlink_metadata().is_ok() {
         return Err(in_the_way());
     }
