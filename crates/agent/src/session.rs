@@ -12,20 +12,24 @@
 //! beyond what it answered is a loss, is in the book before anything more is paid, and ends the payments when it is more
 //! than a step (see `losses`).
 
+mod asking;
 mod away;
 mod keeping;
 mod losing;
 mod marking;
 mod older;
 mod over;
+mod putting;
 mod reaching;
 mod reading;
 mod silence;
 
+pub(crate) use asking::{admit, offer};
 pub(crate) use away::Away;
 pub(crate) use losing::States;
 pub(crate) use marking::mine;
 pub use over::Closed;
+pub use putting::Put;
 pub(crate) use reaching::offer_of;
 
 use crate::AgentError;
@@ -33,36 +37,25 @@ use crate::book::ContractRecord;
 use crate::delegate::WATCH_SIZE;
 use crate::finding::Finder;
 use crate::journal::BookFile;
-use crate::losses::{Loss, Losses, Start};
+use crate::losses::{Loss, Losses};
 use crate::steps::Slot;
+use asking::{ask, is_ours, misanswer};
 use fondaco_audit::{AuditKey, Part, ShardId, TagKey};
 use fondaco_codec::List;
 use fondaco_contract::{
-    Charge, ContractId, Deletion, Ending, SignedDeletion, SignedMandate, SignedPriceList,
-    State as Standing, Tab, TabError, Terms,
+    Charge, ContractId, Deletion, Ending, SignedDeletion, State as Standing, Tab, TabError, Terms,
 };
 use fondaco_crypto::{EntityId, SecretKey, Signature};
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
-use fondaco_ports::market::{
-    Admitted, Frame as _, PROOF_CHARGED, Payload, ProvePart, Reason, Request, Response, Step,
-};
+use fondaco_ports::market::{PROOF_CHARGED, ProvePart, Reason, Request, Response};
 use fondaco_ports::{Address, Clock};
-use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol, Stream, TransportError};
+use fondaco_transport::{CloseReason, Connection, Endpoint, TransportError};
 use fondaco_units::{Amount, Bytes, Timestamp};
 use silence::Heard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
-
-/// What became of a shard that was put.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// It was sent and paid for, and is on the host's disk.
-    Stored,
-    /// The host had it under this contract; nothing was charged.
-    Had,
-}
 
 /// One contract with one host: connects when first used, and again after a break.
 #[derive(Debug)]
@@ -150,18 +143,6 @@ impl Default for State {
     }
 }
 
-/// A put that is waited for. Where its process stops waiting, what it has come to is noted.
-struct Putting<'a> {
-    session: &'a Session,
-    state: MutexGuard<'a, State>,
-}
-
-impl Drop for Putting<'_> {
-    fn drop(&mut self) {
-        self.session.stops(&mut self.state);
-    }
-}
-
 /// What a host is dealt with for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -169,100 +150,6 @@ enum Purpose {
     Keeping,
     /// To get back what it has, or a proof of it.
     Reading,
-}
-
-/// Asks a host for its signed price list; the caller verifies it.
-pub(crate) async fn offer(
-    endpoint: &Endpoint,
-    address: &Address,
-) -> Result<SignedPriceList, AgentError> {
-    prices(endpoint.connect(address, Protocol::Storage).await?).await
-}
-
-async fn prices(connection: Connection) -> Result<SignedPriceList, AgentError> {
-    let response = ask(&connection, &Request::Prices).await?;
-    connection.close(CloseReason::Done);
-    match response {
-        Response::Prices { list } => Ok(list),
-        other => Err(misanswer(connection.peer(), &other)),
-    }
-}
-
-/// Shows a mandate to a host; returns the open contracts of who gave it, as the host tells.
-pub(crate) async fn admit(
-    finder: &Arc<Finder>,
-    address: &Address,
-    mandate: &SignedMandate,
-) -> Result<Vec<Admitted>, AgentError> {
-    let connection = finder.connect(address).await?;
-    let response = ask(&connection, &Request::Admit { mandate: *mandate }).await;
-    connection.close(CloseReason::Done);
-    match response? {
-        Response::Admitted { list } => Ok(list.into_vec()),
-        other => Err(misanswer(address.entity(), &other)),
-    }
-}
-
-/// Sends one request on a stream of its own and returns the answer; a refusal is an error.
-async fn ask(connection: &Connection, request: &Request) -> Result<Response, AgentError> {
-    let mut stream = connection.open().await?;
-    stream.send_bytes(&request.to_frame()).await?;
-    stream.finish();
-    receive(&mut stream).await
-}
-
-async fn receive(stream: &mut Stream) -> Result<Response, AgentError> {
-    let provider = stream.peer();
-    let frame = stream.recv_bytes(Response::FRAME_MAX).await?.ok_or_else(|| {
-        AgentError::Misanswer { peer: provider, what: "it ended the stream".to_owned() }
-    })?;
-    match Response::from_frame(&frame) {
-        Ok(Response::Refused { reason }) => Err(AgentError::Provider { provider, reason }),
-        Ok(response) => Ok(response),
-        Err(error) => Err(AgentError::Misanswer { peer: provider, what: error.to_string() }),
-    }
-}
-
-/// Asks what the host would answer if a shard were put, and puts nothing.
-async fn ask_to_put(
-    connection: &Connection,
-    contract: ContractId,
-    shard: ShardId,
-    size: Bytes,
-    epoch: u64,
-) -> Result<Response, AgentError> {
-    let mut stream = connection.open().await?;
-    stream.send_bytes(&Request::Put { contract, shard, size, epoch }.to_frame()).await?;
-    let response = receive(&mut stream).await?;
-    if matches!(response, Response::Ready | Response::Resume { .. }) {
-        // No step follows: the host leaves it as it is, and then ends the stream.
-        stream.finish();
-        stream.recv_bytes(Response::FRAME_MAX).await?;
-    }
-    Ok(response)
-}
-
-/// Whether it is this process that ends, which does not know whether an answer was on its way.
-const fn is_ours(error: &AgentError) -> bool {
-    matches!(
-        error,
-        AgentError::Transport(TransportError::EndpointClosed | TransportError::ClosedHere { .. })
-    )
-}
-
-/// Whether a host refuses what it was asked, and would again.
-fn is_refusal_for_good(error: &AgentError) -> bool {
-    match error {
-        AgentError::Provider { reason, .. } => !reason.is_transient(),
-        AgentError::Misanswer { .. } => true,
-        _ => false,
-    }
-}
-
-fn misanswer(peer: EntityId, response: &Response) -> AgentError {
-    let mut what = format!("{response:?}");
-    what.truncate(what.floor_char_boundary(60));
-    AgentError::Misanswer { peer, what }
 }
 
 impl Session {
@@ -415,107 +302,6 @@ impl Session {
             }
             other => Err(misanswer(self.provider(), &other)),
         }
-    }
-
-    /// Stores a shard: when this returns, it is on the host's disk.
-    pub async fn put(&self, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
-        let mut putting = Putting { session: self, state: self.lock().await? };
-        let state = &mut *putting.state;
-        let done = async {
-            let open = state.connection.clone().filter(|open| !open.is_closed());
-            let ready = self.ready(state, Purpose::Keeping);
-            let ready = self.while_heard(open, ready).await?;
-            let over = Some(ready.0.clone());
-            self.while_heard(over, self.put_steps(state, ready, shard, bytes)).await
-        };
-        let done = done.await;
-        self.after(state, done)
-    }
-
-    /// Asks whether a shard of so many bytes is on the host's disk under this contract; nothing is charged.
-    pub(crate) async fn has(&self, shard: ShardId, size: Bytes) -> Result<bool, AgentError> {
-        let mut state = self.lock().await?;
-        let done = async {
-            let (connection, _, epoch) = self.ready(&mut state, Purpose::Keeping).await?;
-            match ask_to_put(&connection, self.contract(), shard, size, epoch).await? {
-                Response::Have => Ok(true),
-                Response::Ready | Response::Resume { .. } => Ok(false),
-                other => Err(misanswer(self.provider(), &other)),
-            }
-        };
-        let done = done.await;
-        self.after(&mut state, done)
-    }
-
-    async fn put_steps(
-        &self,
-        state: &mut State,
-        (connection, mut tab, epoch): (Connection, Tab, u64),
-        shard: ShardId,
-        bytes: &[u8],
-    ) -> Result<Put, AgentError> {
-        let (contract, size) = (self.contract(), Bytes::of(bytes));
-        self.explain_other(state, &connection, &tab, epoch, shard).await?;
-        let mut stream = connection.open().await?;
-        let request = Request::Put { contract, shard, size, epoch };
-        stream.send_bytes(&request.to_frame()).await?;
-        let prices = &self.terms.prices;
-        let mut sent = match receive(&mut stream).await? {
-            Response::Have => {
-                let epochs = tab.epochs_paid.saturating_sub(epoch);
-                let had = Start::Had { epochs };
-                state.losses.put_begins(prices, shard, size, had);
-                self.note(state)?;
-                return Ok(Put::Had);
-            }
-            Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
-            Response::Ready => {
-                state.losses.put_begins(prices, shard, size, Start::Anew);
-                0
-            }
-            Response::Resume { at } if at < size => {
-                state.losses.put_begins(prices, shard, size, Start::At(at.get()));
-                usize::try_from(at.get()).unwrap_or(usize::MAX)
-            }
-            other => return Err(misanswer(self.provider(), &other)),
-        };
-        self.note(state)?;
-        self.check_losses(state)?;
-        let step_max = usize::try_from(prices.step_max.get()).unwrap_or(usize::MAX);
-        state.tab = None;
-        for part in bytes[sent..].chunks(step_max) {
-            sent += part.len();
-            tab = self.add(&tab, Charge::Write { bytes: Bytes::of(part) })?;
-            if sent == bytes.len() {
-                let epochs = tab.epochs_paid.saturating_sub(epoch);
-                tab = self.add(&tab, Charge::Store { bytes: size, epochs })?;
-            }
-            let voucher = self.voucher_for(state, &tab)?;
-            let part = Payload::new(part.to_vec()).ok_or_else(|| AgentError::Misanswer {
-                peer: self.provider(),
-                what: "its price list has longer steps than a message".to_owned(),
-            })?;
-            state.losses.asks();
-            self.note_step(state)?;
-            let step = Step { voucher, bytes: part }.to_frame();
-            let answer = async {
-                stream.send_bytes(&step).await?;
-                receive(&mut stream).await
-            };
-            match self.waited_for(state, answer).await? {
-                Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {
-                    state.losses.put_answered(&tab, at);
-                    self.note(state)?;
-                }
-                Response::Stored if sent == bytes.len() => {
-                    state.losses.put_done(&tab);
-                    self.note(state)?;
-                }
-                other => return Err(misanswer(self.provider(), &other)),
-            }
-        }
-        state.tab = Some(tab);
-        Ok(Put::Stored)
     }
 
     /// Asks about what the host was paid to keep: that it is lost is an answer that it is caught by. So is a refusal, if

@@ -1,6 +1,7 @@
 //! What a host was paid for nothing: noted in the book before anything more is paid, and the end of paying.
 
-use super::{Session, State, ask_to_put, misanswer};
+use super::putting::ask_to_put;
+use super::{Session, State, misanswer};
 use crate::AgentError;
 use crate::book::Event;
 use crate::journal::BookFile;

@@ -3,8 +3,9 @@
 //! A machine that is set back, or one that another has taken the place of by `recover`, asks for what its buyer has deleted.
 //! A host that says so is no liar; and who stores, deletes or pays by such a book spoils the newer one.
 
+use super::Session;
+use super::asking::is_refusal_for_good;
 use super::marking::mine_over;
-use super::{Session, is_refusal_for_good};
 use crate::AgentError;
 use fondaco_ports::market::Mine;
 use fondaco_transport::Connection;

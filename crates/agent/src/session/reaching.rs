@@ -1,6 +1,7 @@
 //! Reach a host: where it was, or where it is found.
 
-use super::{Session, State, prices};
+use super::asking::prices;
+use super::{Session, State};
 use crate::AgentError;
 use crate::finding::Finder;
 use fondaco_contract::SignedPriceList;

@@ -1,0 +1,155 @@
+//! Putting a shard, step by step: anew, or from where a put before it broke off.
+
+use super::asking::receive;
+use super::{Purpose, Session, State, misanswer};
+use crate::AgentError;
+use crate::losses::Start;
+use fondaco_audit::ShardId;
+use fondaco_contract::{Charge, ContractId, Tab};
+use fondaco_ports::market::{Frame as _, Payload, Request, Response, Step};
+use fondaco_transport::Connection;
+use fondaco_units::Bytes;
+use tokio::sync::MutexGuard;
+
+/// What became of a shard that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It was sent and paid for, and is on the host's disk.
+    Stored,
+    /// The host had it under this contract; nothing was charged.
+    Had,
+}
+
+/// A put that is waited for. Where its process stops waiting, what it has come to is noted.
+struct Putting<'a> {
+    session: &'a Session,
+    state: MutexGuard<'a, State>,
+}
+
+impl Drop for Putting<'_> {
+    fn drop(&mut self) {
+        self.session.stops(&mut self.state);
+    }
+}
+
+/// Asks what the host would answer if a shard were put, and puts nothing.
+pub(super) async fn ask_to_put(
+    connection: &Connection,
+    contract: ContractId,
+    shard: ShardId,
+    size: Bytes,
+    epoch: u64,
+) -> Result<Response, AgentError> {
+    let mut stream = connection.open().await?;
+    stream.send_bytes(&Request::Put { contract, shard, size, epoch }.to_frame()).await?;
+    let response = receive(&mut stream).await?;
+    if matches!(response, Response::Ready | Response::Resume { .. }) {
+        // No step follows: the host leaves it as it is, and then ends the stream.
+        stream.finish();
+        stream.recv_bytes(Response::FRAME_MAX).await?;
+    }
+    Ok(response)
+}
+
+impl Session {
+    /// Stores a shard: when this returns, it is on the host's disk.
+    pub async fn put(&self, shard: ShardId, bytes: &[u8]) -> Result<Put, AgentError> {
+        let mut putting = Putting { session: self, state: self.lock().await? };
+        let state = &mut *putting.state;
+        let done = async {
+            let open = state.connection.clone().filter(|open| !open.is_closed());
+            let ready = self.ready(state, Purpose::Keeping);
+            let ready = self.while_heard(open, ready).await?;
+            let over = Some(ready.0.clone());
+            self.while_heard(over, self.put_steps(state, ready, shard, bytes)).await
+        };
+        let done = done.await;
+        self.after(state, done)
+    }
+
+    /// Asks whether a shard of so many bytes is on the host's disk under this contract; nothing is charged.
+    pub(crate) async fn has(&self, shard: ShardId, size: Bytes) -> Result<bool, AgentError> {
+        let mut state = self.lock().await?;
+        let done = async {
+            let (connection, _, epoch) = self.ready(&mut state, Purpose::Keeping).await?;
+            match ask_to_put(&connection, self.contract(), shard, size, epoch).await? {
+                Response::Have => Ok(true),
+                Response::Ready | Response::Resume { .. } => Ok(false),
+                other => Err(misanswer(self.provider(), &other)),
+            }
+        };
+        let done = done.await;
+        self.after(&mut state, done)
+    }
+
+    async fn put_steps(
+        &self,
+        state: &mut State,
+        (connection, mut tab, epoch): (Connection, Tab, u64),
+        shard: ShardId,
+        bytes: &[u8],
+    ) -> Result<Put, AgentError> {
+        let (contract, size) = (self.contract(), Bytes::of(bytes));
+        self.explain_other(state, &connection, &tab, epoch, shard).await?;
+        let mut stream = connection.open().await?;
+        let request = Request::Put { contract, shard, size, epoch };
+        stream.send_bytes(&request.to_frame()).await?;
+        let prices = &self.terms.prices;
+        let mut sent = match receive(&mut stream).await? {
+            Response::Have => {
+                let epochs = tab.epochs_paid.saturating_sub(epoch);
+                let had = Start::Had { epochs };
+                state.losses.put_begins(prices, shard, size, had);
+                self.note(state)?;
+                return Ok(Put::Had);
+            }
+            Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
+            Response::Ready => {
+                state.losses.put_begins(prices, shard, size, Start::Anew);
+                0
+            }
+            Response::Resume { at } if at < size => {
+                state.losses.put_begins(prices, shard, size, Start::At(at.get()));
+                usize::try_from(at.get()).unwrap_or(usize::MAX)
+            }
+            other => return Err(misanswer(self.provider(), &other)),
+        };
+        self.note(state)?;
+        self.check_losses(state)?;
+        let step_max = usize::try_from(prices.step_max.get()).unwrap_or(usize::MAX);
+        state.tab = None;
+        for part in bytes[sent..].chunks(step_max) {
+            sent += part.len();
+            tab = self.add(&tab, Charge::Write { bytes: Bytes::of(part) })?;
+            if sent == bytes.len() {
+                let epochs = tab.epochs_paid.saturating_sub(epoch);
+                tab = self.add(&tab, Charge::Store { bytes: size, epochs })?;
+            }
+            let voucher = self.voucher_for(state, &tab)?;
+            let part = Payload::new(part.to_vec()).ok_or_else(|| AgentError::Misanswer {
+                peer: self.provider(),
+                what: "its price list has longer steps than a message".to_owned(),
+            })?;
+            state.losses.asks();
+            self.note_step(state)?;
+            let step = Step { voucher, bytes: part }.to_frame();
+            let answer = async {
+                stream.send_bytes(&step).await?;
+                receive(&mut stream).await
+            };
+            match self.waited_for(state, answer).await? {
+                Response::Taken { at } if at.get() == sent as u64 && sent < bytes.len() => {
+                    state.losses.put_answered(&tab, at);
+                    self.note(state)?;
+                }
+                Response::Stored if sent == bytes.len() => {
+                    state.losses.put_done(&tab);
+                    self.note(state)?;
+                }
+                other => return Err(misanswer(self.provider(), &other)),
+            }
+        }
+        state.tab = Some(tab);
+        Ok(Put::Stored)
+    }
+}
