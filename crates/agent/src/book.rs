@@ -394,10 +394,7 @@ impl Book {
                 let (lost, behind, broke, put) = (*lost, *behind, *broke, *put);
                 self.lost(*contract, Loss { lost, behind, broke, put, read: None });
             }
-            Event::LossKept { contract, lost, behind, broke, put, read } => {
-                let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
-                self.lost(*contract, Loss { lost, behind, broke, put, read });
-            }
+            Event::LossKept { contract, loss } => self.lost(*contract, *loss),
             Event::SetPromised { set, survive } => {
                 let probability = f64::from_bits(*survive);
                 if self.set(*set).is_none() || !(probability > 0.0 && probability < 1.0) {

@@ -101,18 +101,14 @@ impl BookFile {
         if crate::planted::forgets_steps() {
             return self.steps().taken(left).map_err(step_error);
         }
-        let events: Vec<Event> =
-            self.read(|book| {
-                let is_open = |contract| {
-                    book.contract(contract).is_some_and(|record| record.stage == Stage::Open)
-                };
-                let of = left.steps.iter().filter(|(contract, _)| is_open(*contract));
-                let news = of.filter(|(contract, loss)| book.loss(*contract) != *loss);
-                let event = |&(contract, Loss { lost, behind, broke, put, read })| {
-                    Event::LossKept { contract, lost, behind, broke, put, read }
-                };
-                news.map(event).collect()
-            });
+        let events: Vec<Event> = self.read(|book| {
+            let is_open = |contract| {
+                book.contract(contract).is_some_and(|record| record.stage == Stage::Open)
+            };
+            let of = left.steps.iter().filter(|(contract, _)| is_open(*contract));
+            let news = of.filter(|(contract, loss)| book.loss(*contract) != *loss);
+            news.map(|&(contract, loss)| Event::LossKept { contract, loss }).collect()
+        });
         self.record_all(&events)?;
         self.steps().taken(left).map_err(step_error)
     }

@@ -80,6 +80,7 @@ pub struct Loss {
     /// The read that was not answered, if that was what was asked for last.
     pub read: Option<BrokenRead>,
 }
+record!(Loss { lost, behind, broke, put, read });
 
 impl Loss {
     /// Returns the loss of so many units, of which all is known.

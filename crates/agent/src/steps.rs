@@ -20,9 +20,9 @@
 //!
 //! What is made of it: that is as with a process that ended in order (`losses`).
 
-use crate::losses::{BrokenPut, BrokenRead, Loss};
+use crate::losses::Loss;
 use fondaco_codec::{Decode as _, Encode as _, record};
-use fondaco_contract::{ContractId, Tab};
+use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, Domain};
 use fondaco_ports::Disk;
 use fondaco_store::DiskFile;
@@ -45,13 +45,9 @@ struct OpenStep {
     /// Whether it was flushed, and nothing paid since.
     settled: bool,
     contract: ContractId,
-    lost: u128,
-    behind: u128,
-    broke: Option<Tab>,
-    put: Option<BrokenPut>,
-    read: Option<BrokenRead>,
+    loss: Loss,
 }
-record!(OpenStep { boot, settled, contract, lost, behind, broke, put, read });
+record!(OpenStep { boot, settled, contract, loss });
 
 impl OpenStep {
     fn to_slot(self) -> [u8; SLOT] {
@@ -141,9 +137,7 @@ impl OpenSteps {
         let steps = bytes.chunks(SLOT).filter_map(OpenStep::of_slot);
         let steps = steps
             .filter(|step| step.settled || (step.boot.is_some() && step.boot == self.boot))
-            .map(|OpenStep { contract, lost, behind, broke, put, read, .. }| {
-                (contract, Loss { lost, behind, broke, put, read })
-            })
+            .map(|step| (step.contract, step.loss))
             .collect();
         Ok(Left { steps, any })
     }
@@ -196,9 +190,8 @@ impl OpenSteps {
         let before = slot.take();
         *slot = Some(Slot { index, settled: settled || was_settled });
         let boot = self.boot;
-        let bytes = open.map_or([0; SLOT], |Loss { lost, behind, broke, put, read }| {
-            OpenStep { boot, settled, contract, lost, behind, broke, put, read }.to_slot()
-        });
+        let step = |loss| OpenStep { boot, settled, contract, loss }.to_slot();
+        let bytes = open.map_or([0; SLOT], step);
         let written = self.disk().and_then(|disk| disk.write_at(index * SLOT as u64, &bytes));
         if let Err(error) = written {
             // The first of a slot leaves none that would have to be zeroed.

@@ -1,6 +1,6 @@
 //! What happened to a buyer, as its journal keeps it: the format of each record is in `docs/formats/agent.md`.
 
-use crate::losses::{BrokenPut, BrokenRead};
+use crate::losses::{BrokenPut, Loss};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Label, SignedDeletion, State, Tab, Terms};
@@ -283,20 +283,12 @@ pub enum Event {
         /// A put that broke off.
         put: Option<BrokenPut>,
     },
-    /// What a provider was paid for nothing, and what is not known yet of that: see [`Loss`](crate::Loss).
+    /// What a provider was paid for nothing, and what is not known yet of that.
     LossKept {
         /// Under which contract.
         contract: ContractId,
-        /// How much, in all, in 10⁻¹² of a unit.
-        lost: u128,
-        /// What it took back of what the put was charged, in the same.
-        behind: u128,
-        /// The account as it was confirmed before a request of which nobody knows whether it was counted.
-        broke: Option<Tab>,
-        /// A put that broke off.
-        put: Option<BrokenPut>,
-        /// A read that was not answered.
-        read: Option<BrokenRead>,
+        /// All that is known.
+        loss: Loss,
     },
     /// How surely an object of a set was to survive an epoch when it was formed.
     SetPromised {
@@ -477,7 +469,7 @@ choice!(Event {
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
     55 => PutLossKept { contract, lost, behind, broke, put },
-    65 => LossKept { contract, lost, behind, broke, put, read },
+    65 => LossKept { contract, loss },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },
     42 => HandedBack { sequence },

@@ -3,7 +3,6 @@
 use super::giving::Given;
 use super::{Book, Coding, End, Event, ObjectRecord, Stage, Unanswered};
 use crate::audit_log::LogHead;
-use crate::losses::Loss;
 use fondaco_codec::{List, Text};
 use fondaco_contract::Tab;
 use fondaco_crypto::Digest;
@@ -74,9 +73,8 @@ impl Book {
         for (&provider, operator) in &self.operators {
             events.push(Event::OperatorSaid { provider, operator: operator.clone() });
         }
-        for (&contract, &Loss { lost, behind, broke, put, read }) in &self.losses {
-            events.push(Event::LossKept { contract, lost, behind, broke, put, read });
-        }
+        let losses = self.losses.iter();
+        events.extend(losses.map(|(&contract, &loss)| Event::LossKept { contract, loss }));
         for (&(set, index), &contract) in &self.repairs {
             events.push(Event::SlotIntended { set, index, contract });
         }

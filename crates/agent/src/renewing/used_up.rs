@@ -11,7 +11,6 @@
 use super::{Renewal, Renewed, Span};
 use crate::book::{Book, ContractRecord, Event, For, Stage};
 use crate::delegate::{EntrustedSlot, WATCH_SIZE};
-use crate::losses::Loss;
 use crate::session::offer_of;
 use crate::{Agent, AgentError, Objects, Wallet};
 use fondaco_contract::ContractId;
@@ -175,12 +174,11 @@ impl Agent {
             None => <_>::default(),
         };
         let loss = self.book.read(|book| book.loss(from));
-        let carried = loss.carried(&old.terms.prices, (&tab, paid), &to.terms.prices);
-        let Loss { lost, behind, broke, put, read } = carried;
-        if lost == 0 {
+        let loss = loss.carried(&old.terms.prices, (&tab, paid), &to.terms.prices);
+        if loss.lost == 0 {
             return Ok(());
         }
-        self.book.record(&Event::LossKept { contract, lost, behind, broke, put, read })
+        self.book.record(&Event::LossKept { contract, loss })
     }
 }
 

@@ -74,9 +74,7 @@ impl Session {
         }
         if known != state.noted {
             if let Some(book) = &self.book {
-                let contract = self.contract();
-                let Loss { lost, behind, broke, put, read } = known;
-                book.record(&Event::LossKept { contract, lost, behind, broke, put, read })?;
+                book.record(&Event::LossKept { contract: self.contract(), loss: known })?;
             }
             state.noted = known;
         }

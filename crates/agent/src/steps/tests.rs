@@ -1,7 +1,10 @@
 //! What a process that is killed leaves, and what is made of it after a power cut.
 
 use super::*;
+use crate::book::Event;
+use crate::losses::{BrokenPut, BrokenRead};
 use fondaco_audit::ShardId;
+use fondaco_contract::Tab;
 use fondaco_units::Bytes;
 
 fn contract(name: u8) -> ContractId {
@@ -106,6 +109,26 @@ fn half_a_slot_and_one_of_others_are_nothing() {
         assert!(steps(&other).steps.is_empty(), "{at}");
     }
     std::fs::remove_file(path).unwrap();
+}
+
+/// The order of `docs/formats/agent.md`, which journals and files of steps have.
+#[test]
+fn a_loss_is_written_field_by_field() {
+    let (contract, loss) = (contract(3), loss(7));
+    let Loss { lost, behind, broke, put, read } = loss;
+    let fields = [
+        contract.to_bytes(),
+        lost.to_bytes(),
+        behind.to_bytes(),
+        broke.to_bytes(),
+        put.to_bytes(),
+        read.to_bytes(),
+    ]
+    .concat();
+    let event = Event::LossKept { contract, loss };
+    assert_eq!(event.to_bytes(), [&[65], &fields[..]].concat());
+    let step = OpenStep { boot: None, settled: true, contract, loss };
+    assert_eq!(step.to_bytes(), [&[0, 1], &fields[..]].concat());
 }
 
 /// Whoever pays for nothing makes no file.
