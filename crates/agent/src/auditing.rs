@@ -290,11 +290,10 @@ struct Shard {
 fn shards(book: &Book, contract: ContractId) -> Vec<Shard> {
     book.objects()
         .filter_map(|(_, object)| {
-            let set = book.set(object.set)?;
-            let index = set.contracts.iter().position(|&other| other == contract)?;
+            let mut slots = (0..).zip(book.slots_of(object));
+            let (index, (_, name)) = slots.find(|(_, (other, _))| *other == contract)?;
             let layout = Layout::new(object.code, object.length.get()).ok()?;
-            let (name, size) = (*object.shards.get(index)?, object.shard_size(layout));
-            let (index, length) = (u8::try_from(index).ok()?, layout.shard_len());
+            let (size, length) = (object.shard_size(layout), layout.shard_len());
             let part = object.tagged.map(|tag| Part {
                 shard: name,
                 subject: subject(&tag, index),

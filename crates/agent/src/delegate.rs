@@ -186,9 +186,7 @@ impl Agent {
     ) -> Result<Vec<Watched>, AgentError> {
         self.check_mandate(entrusted.mandate.mandate)?;
         self.check_not_withdrawn(entrusted).await?;
-        if budget.is_some() {
-            self.ask_idle_holds(wallet).await;
-        }
+        self.heed_budget(wallet, budget).await;
         let before = self.book.read(Book::holds_before);
         let mut watched = Vec::new();
         let is_paid = |set: &&EntrustedSet| set.currency() == Some(wallet.currency());

@@ -96,18 +96,13 @@ impl Agent {
         self.book().read(|book| book.idle(of, currency, now))
     }
 
-    /// Sees, where there is a budget, that only what is held yet counts against it.
+    /// Sees, where there is a budget, that only what is held yet counts against it: asks the issuer about holds of contracts that
+    /// did not come about. An issuer that does not answer leaves them counted.
     pub(crate) async fn heed_budget(&self, wallet: &Wallet, budget: Option<Amount>) {
-        if budget.is_some() {
-            self.ask_idle_holds(wallet).await;
-        }
-    }
-
-    /// Asks the issuer about holds of contracts that did not come about: what it has no more is not counted any more. An issuer that does not answer leaves them counted.
-    pub(crate) async fn ask_idle_holds(&self, wallet: &Wallet) {
         let (currency, now) = (wallet.currency(), self.clock.now());
         let is_so = |record: &ContractRecord| record.terms.prices.currency == currency;
-        if self.book().read(|book| book.idle_where(now, is_so)).is_zero() {
+        let idle = || self.book().read(|book| book.idle_where(now, is_so));
+        if budget.is_none() || idle().is_zero() {
             return;
         }
         let asked = async {

@@ -532,15 +532,13 @@ impl Agent {
 
 /// Returns the objects of which too few shards are left, when these contracts are over.
 fn lost(book: &Book, over: &BTreeSet<ContractId>) -> Vec<ObjectId> {
-    let lives = |contract: &ContractId| {
-        book.contract(*contract).is_some_and(|record| record.stage == Stage::Open)
-            && !over.contains(contract)
+    let lives = |contract: ContractId| {
+        book.contract(contract).is_some_and(|record| record.stage == Stage::Open)
+            && !over.contains(&contract)
     };
     let is_lost = |record: &ObjectRecord| {
-        book.set(record.set).is_none_or(|set| {
-            let living = set.contracts.iter().filter(|contract| lives(contract)).count();
-            living < usize::from(record.code.k())
-        })
+        let living = book.slots_of(record).filter(|(contract, _)| lives(*contract)).count();
+        living < usize::from(record.code.k())
     };
     // Without the configuration or a key nothing else can be opened. Where none was ever stored, as by a client that stores
     // packs first, nothing is known of that: it may have it yet.

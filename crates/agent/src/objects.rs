@@ -567,10 +567,9 @@ impl Objects {
 
     /// Whether so many hosts say that they have nothing of an object that the others cannot rebuild it.
     pub(crate) fn is_removed(&self, record: &ObjectRecord) -> bool {
-        let slots = self.book.read(|book| book.set(record.set).map(|set| set.contracts.clone()));
         let unknown = self.unknown.lock().expect("no panic under this lock");
-        let slots = slots.unwrap_or_default().into_iter().zip(record.shards.iter().copied());
-        let without = slots.filter(|slot| unknown.contains(slot)).count();
+        let is_without = |slot: &(ContractId, ShardId)| unknown.contains(slot);
+        let without = self.book.read(|book| book.slots_of(record).filter(is_without).count());
         without + usize::from(record.code.k()) > record.shards.len()
     }
 

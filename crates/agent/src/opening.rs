@@ -194,7 +194,8 @@ impl Opening<'_> {
         held = held.checked_add(strays_hold).unwrap_or(Amount::MAX);
         // What other hosts refused, now or before, is held as well.
         let chosen = records.iter().map(|one| one.terms.id()).collect();
-        let idle = self.idle_beside(&chosen, For::Set);
+        let (currency, now) = (self.currency, self.now);
+        let idle = self.book.read(|book| book.idle_beside(&chosen, For::Set, currency, now));
         if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
             && held > left
         {
@@ -218,18 +219,6 @@ impl Opening<'_> {
             Event::SetPromised { set, survive: wish.survive.to_bits() },
         ])?;
         Ok(Ok((code, held, size_max)))
-    }
-
-    /// Returns the most that is held in vain, but for these contracts, and counts against a sum for what is to be `of` this.
-    fn idle_beside(&self, chosen: &BTreeSet<ContractId>, of: For) -> Amount {
-        self.book.read(|book| {
-            book.idle_where(self.now, |one| {
-                let kind = book.is_for(one);
-                let counts = kind == For::Kept || kind == of;
-                let is_paid_so = one.terms.prices.currency == self.currency;
-                counts && is_paid_so && !chosen.contains(&one.terms.id())
-            })
-        })
     }
 
     /// Looks whether there is money for all holds that are not opened yet, before any of them is.

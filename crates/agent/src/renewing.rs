@@ -86,9 +86,7 @@ impl Agent {
         mut budget: Option<Amount>,
     ) -> Result<Vec<Renewal>, AgentError> {
         self.finish_renewals().await?;
-        if budget.is_some() {
-            self.ask_idle_holds(wallet).await;
-        }
+        self.heed_budget(wallet, budget).await;
         let now = self.clock.now();
         let mut due: Vec<ContractRecord> = self.book.read(|book| {
             let due = due(book, now, within);
@@ -127,12 +125,8 @@ impl Agent {
         let Some(budget) = budget else { return Ok(()) };
         let (contract, currency) = (record.terms.id(), record.terms.prices.currency);
         let now = self.clock.now();
-        let idle = self.book.read(|book| {
-            book.idle_where(now, |other| {
-                let is_paid_so = other.terms.prices.currency == currency;
-                is_paid_so && book.is_for(other) == For::Kept && other.terms.id() != contract
-            })
-        });
+        let chosen = [contract].into();
+        let idle = self.book.read(|book| book.idle_beside(&chosen, For::Kept, currency, now));
         let left = budget.saturating_sub(idle);
         match record.hold_max <= left {
             true => Ok(()),

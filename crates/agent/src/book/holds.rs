@@ -65,6 +65,22 @@ impl Book {
         })
     }
 
+    /// Returns the most that is held in vain, but for these contracts, and counts against a sum for what is to be `of` this.
+    pub(crate) fn idle_beside(
+        &self,
+        chosen: &BTreeSet<ContractId>,
+        of: For,
+        currency: CurrencyId,
+        now: Timestamp,
+    ) -> Amount {
+        self.idle_where(now, |record| {
+            let kind = self.is_for(record);
+            let counts = kind == For::Kept || kind == of;
+            let is_paid_so = record.terms.prices.currency == currency;
+            counts && is_paid_so && !chosen.contains(&record.terms.id())
+        })
+    }
+
     /// Returns the most that is held for those of the contracts that did not come about for which `is_it` says so.
     pub(crate) fn idle_where(
         &self,

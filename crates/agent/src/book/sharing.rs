@@ -9,6 +9,7 @@
 //! renewed in all, over in all, and ended only when it is in none. A slot is repaired in each set by itself.
 
 use super::{Book, ObjectRecord, Set};
+use fondaco_audit::ShardId;
 use fondaco_contract::ContractId;
 use fondaco_units::Bytes;
 use std::collections::BTreeSet;
@@ -29,6 +30,15 @@ impl Book {
             }
         }
         number
+    }
+
+    /// Returns under which contract each shard of an object lies, in the order of its slots; nothing if its set is not known.
+    pub(crate) fn slots_of(
+        &self,
+        object: &ObjectRecord,
+    ) -> impl Iterator<Item = (ContractId, ShardId)> {
+        let set = self.set(object.set).into_iter();
+        set.flat_map(|set| set.contracts.iter().copied().zip(object.shards.iter().copied()))
     }
 
     /// Whether so many contracts of an object's set are in the set that is written to that it lasts as long as what is new: more
@@ -69,7 +79,6 @@ mod tests {
     use super::*;
     use crate::book::tests::{intended, opened, set, terms};
     use crate::book::{Event, ObjectId, ObjectKind};
-    use fondaco_audit::ShardId;
     use fondaco_codec::{Decode as _, Encode as _, List};
     use fondaco_contract::Tab;
     use fondaco_crypto::{Digest, Signature};

@@ -30,11 +30,7 @@ impl Objects {
                 book.objects().any(|(_, other)| {
                     let of_slot = other.set == record.set
                         && other.shards.get(usize::from(index)) == Some(&shard);
-                    of_slot
-                        || book.set(other.set).is_some_and(|set| {
-                            let mut pairs = set.contracts.iter().zip(&other.shards);
-                            pairs.any(|pair| pair == (&contract, &shard))
-                        })
+                    of_slot || book.slots_of(other).any(|slot| slot == (contract, shard))
                 })
             })
         };

@@ -112,7 +112,8 @@ impl Opening<'_> {
             };
             let held = record.hold_max;
             // Those that were tried and refused, now or before, hold money all the same.
-            let idle = self.idle_beside(&[record.terms.id()].into(), wish.of);
+            let (chosen, currency, now) = ([record.terms.id()].into(), self.currency, self.now);
+            let idle = self.book.read(|book| book.idle_beside(&chosen, wish.of, currency, now));
             if let Some(left) = wish.budget.map(|budget| budget.saturating_sub(idle))
                 && held > left
             {

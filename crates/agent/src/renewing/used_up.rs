@@ -47,7 +47,7 @@ impl Agent {
         objects: &Objects,
         mut budget: Amount,
     ) -> Result<Vec<Renewal>, AgentError> {
-        self.ask_idle_holds(wallet).await;
+        self.heed_budget(wallet, Some(budget)).await;
         let opening = self.opening(wallet);
         let mut renewals = Vec::new();
         let mut used_up = self.used_up(objects);
