@@ -12,7 +12,7 @@ use fondaco_agent::{Agent, SignedEntry, Standing};
 use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, EntityId};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) async fn run(home: &Home, args: AuditArgs, json: bool) -> Result<(), Failure> {
     match args.command {
@@ -105,81 +105,82 @@ fn place(book: &Book, contract: ContractId) -> Option<(u32, usize)> {
     })
 }
 
-/// What counts for the exit code: of each kind, the hosts. Of contracts that hold no slot, only lies do.
-#[derive(Debug, Default)]
-struct Seen {
-    caught: BTreeSet<EntityId>,
-    spent: BTreeSet<EntityId>,
-    withdrawn: BTreeSet<EntityId>,
-    silent: BTreeSet<EntityId>,
-    passed_on: BTreeSet<EntityId>,
+/// What counts for the exit code, the gravest first: that a lie was told hides nothing that waiting mends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Flaw {
+    Caught,
+    Spent,
+    Withdrawn,
+    Silent,
+    PassedOn,
 }
+
+impl Flaw {
+    const fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Caught { .. } => Some(Self::Caught),
+            Outcome::Silent { .. } => Some(Self::Silent),
+            Outcome::Unasked { because: Because::Spent, .. } => Some(Self::Spent),
+            Outcome::Unasked { because: Because::Withdrawn, .. } => Some(Self::Withdrawn),
+            Outcome::Unasked { because: Because::PassedOn, .. } => Some(Self::PassedOn),
+            Outcome::Unasked { because: Because::Other, .. } | Outcome::Proven { .. } => None,
+        }
+    }
+
+    /// Says it of so many hosts.
+    fn failure(self, hosts: usize) -> Failure {
+        let (what, code, hint) = match self {
+            Self::Caught => (
+                match hosts {
+                    1 => "was caught; it is not dealt with again",
+                    _ => "were caught; they are not dealt with again",
+                },
+                Code::Verification,
+                "run `fondaco backup repair --now`: others take over what they kept",
+            ),
+            Self::Spent => (
+                "could not be audited, because holds are used up",
+                Code::Funds,
+                "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there",
+            ),
+            Self::Withdrawn => (
+                "let nothing be read: its owner has taken the mandate back, or has removed what was there",
+                Code::NotFound,
+                "ask its owner for a newer file: `fondaco delegate entrust`",
+            ),
+            Self::Silent => (
+                "did not answer, or proved nothing",
+                Code::Unreachable,
+                "audit again when they can be reached; one that moved is named with --host ADDRESS",
+            ),
+            Self::PassedOn => (
+                "proved nothing: a delegate has what they keep, as they say",
+                Code::Unreachable,
+                "`fondaco delegate reclaim FILE` takes it back; after an epoch `fondaco backup repair` makes it anew elsewhere",
+            ),
+        };
+        Failure::new(format!("{} {what}", counted(hosts, "host"))).code(code).hint(hint)
+    }
+}
+
+/// The hosts with each flaw. Of contracts that hold no slot, only lies count.
+#[derive(Debug, Default)]
+struct Seen(BTreeMap<Flaw, BTreeSet<EntityId>>);
 
 impl Seen {
     fn note(&mut self, audited: &Audited, has_slot: bool) {
-        let Audited { provider, outcome, .. } = audited;
-        let hosts = match outcome {
-            Outcome::Caught { .. } => &mut self.caught,
-            _ if !has_slot => return,
-            Outcome::Silent { .. } => &mut self.silent,
-            Outcome::Unasked { because: Because::Spent, .. } => &mut self.spent,
-            Outcome::Unasked { because: Because::Withdrawn, .. } => &mut self.withdrawn,
-            Outcome::Unasked { because: Because::PassedOn, .. } => &mut self.passed_on,
-            Outcome::Unasked { because: Because::Other, .. } | Outcome::Proven { .. } => return,
-        };
-        hosts.insert(*provider);
+        let flaw = Flaw::of(&audited.outcome);
+        if let Some(flaw) = flaw.filter(|flaw| has_slot || *flaw == Flaw::Caught) {
+            self.0.entry(flaw).or_default().insert(audited.provider);
+        }
     }
 
-    /// Says what is gravest: that a lie was told hides nothing that waiting mends.
-    fn end(self) -> Result<(), Failure> {
-        let Self { caught, spent, withdrawn, silent, passed_on } = self;
-        let hosts = |set: &BTreeSet<EntityId>| counted(set.len(), "host");
-        if !caught.is_empty() {
-            let were =
-                if caught.len() == 1 { "was caught; it is" } else { "were caught; they are" };
-            return Err(Failure::new(format!("{} {were} not dealt with again", hosts(&caught)))
-                .code(Code::Verification)
-                .hint("run `fondaco backup repair --now`: others take over what they kept"));
+    /// Says what is gravest.
+    fn end(&self) -> Result<(), Failure> {
+        match self.0.first_key_value() {
+            None => Ok(()),
+            Some((flaw, hosts)) => Err(flaw.failure(hosts.len())),
         }
-        if !spent.is_empty() {
-            return Err(Failure::new(format!(
-                "{} could not be audited, because holds are used up",
-                hosts(&spent)
-            ))
-            .code(Code::Funds)
-            .hint(
-                "`fondaco contracts renew` lets new contracts, with holds of their own, take over what is there",
-            ));
-        }
-        if !withdrawn.is_empty() {
-            return Err(Failure::new(format!(
-                "{} let nothing be read: its owner has taken the mandate back, or has removed what was there",
-                hosts(&withdrawn)
-            ))
-            .code(Code::NotFound)
-            .hint("ask its owner for a newer file: `fondaco delegate entrust`"));
-        }
-        if !silent.is_empty() {
-            return Err(Failure::new(format!(
-                "{} did not answer, or proved nothing",
-                hosts(&silent)
-            ))
-            .code(Code::Unreachable)
-            .hint(
-                "audit again when they can be reached; one that moved is named with --host ADDRESS",
-            ));
-        }
-        if !passed_on.is_empty() {
-            return Err(Failure::new(format!(
-                "{} proved nothing: a delegate has what they keep, as they say",
-                hosts(&passed_on)
-            ))
-            .code(Code::Unreachable)
-            .hint(
-                "`fondaco delegate reclaim FILE` takes it back; after an epoch `fondaco backup repair` makes it anew elsewhere",
-            ));
-        }
-        Ok(())
     }
 }
 
