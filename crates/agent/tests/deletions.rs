@@ -1,44 +1,22 @@
 //! A villain: a host that says it has deleted a shard, and signs something else, or nothing.
 
-use fondaco_agent::book::{ContractRecord, Stage};
+mod parts;
+
 use fondaco_agent::{AgentError, Session};
 use fondaco_audit::ShardId;
 use fondaco_codec::{Decode as _, Encode as _};
-use fondaco_contract::{ContractId, Deletion, PriceList, SignedDeletion, Terms};
-use fondaco_crypto::{CurrencyId, Digest, SecretKey};
-use fondaco_lcp::RequestId;
+use fondaco_contract::{ContractId, Deletion, SignedDeletion, Terms};
+use fondaco_crypto::Digest;
 use fondaco_ports::market::{Frame as _, Reason, Request, Response};
 use fondaco_store::SystemClock;
-use fondaco_transport::{Endpoint, Protocol};
-use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
-use std::net::SocketAddr;
+use fondaco_transport::Endpoint;
+use fondaco_units::Bytes;
+use parts::{BUYER, NOON, contract, key, listen, prices};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
-
-fn key(seed: u8) -> SecretKey {
-    SecretKey::from_bytes(&[seed; 32])
-}
-
 fn terms() -> Terms {
-    let price = Price::of(Amount::new(3), Bytes::new(1024)).unwrap();
-    let prices = PriceList {
-        provider: key(1).entity(),
-        currency: CurrencyId::issued_by(key(9).entity()),
-        open: Amount::new(1),
-        store: price,
-        write: price,
-        read: price,
-        capacity: Bytes::new(1 << 30),
-        period_max: Duration::from_seconds(86_400),
-        epoch: Duration::from_seconds(3600),
-        step_max: Bytes::new(1 << 14),
-        issued: NOON,
-        expires: NOON.after(Duration::from_seconds(3600)),
-    };
-    let day = Duration::from_seconds(86_400);
-    Terms::new(key(2).entity(), &prices.sign(&key(1)), Bytes::new(1 << 20), NOON, day, 1)
+    parts::terms(1, &prices(1), 1)
 }
 
 fn shard() -> ShardId {
@@ -63,7 +41,7 @@ fn answers() -> Vec<(&'static str, Response)> {
         ("of another shard", own(Deletion { shard: Digest::of(b"another"), ..deletion() })),
         ("of another contract", own(Deletion { contract: other_contract, ..deletion() })),
         ("by another key", Response::Deleted { receipt: deletion().sign(&key(3)) }),
-        ("by the buyer", Response::Deleted { receipt: deletion().sign(&key(2)) }),
+        ("by the buyer", Response::Deleted { receipt: deletion().sign(&key(BUYER)) }),
         ("with another time", altered(length - 16)),
         ("with other bytes freed", altered(length - 1)),
         ("with another signature", altered(length)),
@@ -94,19 +72,11 @@ async fn serve(endpoint: Endpoint, next: Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_receipt_of_a_deletion_is_refused() {
     let next = Arc::new(AtomicUsize::new(0));
-    let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let host = Endpoint::bind(&key(1), loopback, &[Protocol::Storage]).await.unwrap();
-    let record = ContractRecord {
-        terms: terms(),
-        address: host.address(),
-        hold_request: RequestId::new(1),
-        hold_max: Amount::new(1_000_000),
-        hold_expires: NOON,
-        stage: Stage::Open,
-    };
+    let host = listen(1).await;
+    let record = contract(terms(), 1, host.address());
     tokio::spawn(serve(host, Arc::clone(&next)));
-    let buyer = Endpoint::bind(&key(2), None, &[]).await.unwrap();
-    let session = Session::new(key(2), buyer, Arc::new(SystemClock), &record, Bytes::ZERO);
+    let buyer = Endpoint::bind(&key(BUYER), None, &[]).await.unwrap();
+    let session = Session::new(key(BUYER), buyer, Arc::new(SystemClock), &record, Bytes::ZERO);
     let all = answers();
     for (place, (what, _)) in all.iter().enumerate() {
         next.store(place, Ordering::SeqCst);

@@ -1,57 +1,38 @@
 //! A villain: a host that takes each step, counts it, and breaks off.
 
+mod parts;
+
 use fondaco_agent::auditing::{Kind, Outcome, audit};
-use fondaco_agent::book::{Coding, ContractRecord, Event, ObjectId, ObjectKind, Stage};
+use fondaco_agent::book::{Coding, Event, ObjectId, ObjectKind, Stage};
 use fondaco_agent::{AgentError, BookFile, Loss, Objects, Session};
 use fondaco_audit::{Outboard, ShardId, prove};
 use fondaco_codec::List;
 use fondaco_contract::{Charge, Ending, PriceList, State, Tab, Terms, exposure_max, read_charged};
-use fondaco_crypto::{CurrencyId, Digest, SecretKey};
+use fondaco_crypto::{CurrencyId, Digest};
 use fondaco_lcp::RequestId;
 use fondaco_ledger::{HoldId, SignedVoucher, Voucher};
+use fondaco_ports::Address;
 use fondaco_ports::market::{
     AGAIN_MAX, Frame as _, Mark, Mine, Payload, Reason, Request, Response, Step,
 };
-use fondaco_ports::{Address, Clock};
-use fondaco_transport::{Endpoint, Protocol, Stream};
+use fondaco_transport::{Endpoint, Stream};
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
+use parts::{At, BUYER, NOON, contract, events, key, listen};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 const STEP: u64 = 1 << 14;
 const SIZE: u64 = 10 * STEP;
-const NOON: Timestamp = Timestamp::from_milliseconds(1_058_011_200_000);
-
-#[derive(Debug)]
-struct At(Timestamp);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-}
-
-fn key(seed: u8) -> SecretKey {
-    SecretKey::from_bytes(&[seed; 32])
-}
 
 fn terms() -> Terms {
     let prices = PriceList {
-        provider: key(1).entity(),
-        currency: CurrencyId::issued_by(key(9).entity()),
-        open: Amount::new(1),
         store: Price::from_parts(1 << 36),
         write: Price::of(Amount::new(3), Bytes::new(1024)).unwrap(),
         read: Price::of(Amount::new(4), Bytes::new(1024)).unwrap(),
-        capacity: Bytes::new(1 << 30),
-        period_max: Duration::from_seconds(86_400),
-        epoch: Duration::from_seconds(3600),
         step_max: Bytes::new(STEP),
-        issued: NOON,
-        expires: NOON.after(Duration::from_seconds(3600)),
+        ..parts::prices(1)
     };
-    let day = Duration::from_seconds(86_400);
-    Terms::new(key(2).entity(), &prices.sign(&key(1)), Bytes::new(1 << 20), NOON, day, 1)
+    parts::terms(1, &prices, 1)
 }
 
 /// What the host shows: it counts whatever a voucher covers.
@@ -209,8 +190,7 @@ async fn game_at(now: Timestamp, books: Books) -> (Arc<Session>, Arc<Mutex<Books
 
 /// Starts the host of these books.
 async fn host(books: &Arc<Mutex<Books>>) -> Address {
-    let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let host = Endpoint::bind(&key(1), loopback, &[Protocol::Storage]).await.unwrap();
+    let host = listen(1).await;
     let address = host.address();
     tokio::spawn(serve(host, Arc::clone(books)));
     address
@@ -218,16 +198,9 @@ async fn host(books: &Arc<Mutex<Books>>) -> Address {
 
 /// A process of the buyer.
 async fn session_at(now: Timestamp, address: Address) -> Session {
-    let record = ContractRecord {
-        terms: terms(),
-        address,
-        hold_request: RequestId::new(1),
-        hold_max: Amount::new(1_000_000),
-        hold_expires: NOON,
-        stage: Stage::Open,
-    };
-    let buyer = Endpoint::bind(&key(2), None, &[]).await.unwrap();
-    Session::new(key(2), buyer, Arc::new(At(now)), &record, Bytes::ZERO)
+    let record = contract(terms(), 1, address);
+    let buyer = Endpoint::bind(&key(BUYER), None, &[]).await.unwrap();
+    Session::new(key(BUYER), buyer, Arc::new(At(now)), &record, Bytes::ZERO)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,8 +388,8 @@ async fn a_host_that_claims_more_than_it_was_given_is_not_paid_for_it() {
 /// A voucher of this buyer, as a host that was paid before has it.
 fn signed(cumulative: Amount) -> SignedVoucher {
     let currency = terms().prices.currency;
-    let hold = HoldId::derive(currency, key(2).entity(), RequestId::new(1).get());
-    Voucher { currency, hold, cumulative }.sign(&key(2))
+    let hold = HoldId::derive(currency, key(BUYER).entity(), RequestId::new(1).get());
+    Voucher { currency, hold, cumulative }.sign(&key(BUYER))
 }
 
 /// A host that says that the contract is over gets no voucher that it did not have.
@@ -482,16 +455,8 @@ async fn a_contract_that_was_passed_on_may_be_forgotten_before_its_end() {
 
 /// Writes the contract into a book.
 fn note_contract(book: &BookFile) {
-    book.record(&Event::ContractIntended {
-        terms: terms(),
-        address: Address::new(key(1).entity(), [SocketAddr::from(([127, 0, 0, 1], 9))]),
-        hold_request: RequestId::new(1),
-        hold_max: Amount::new(1_000_000),
-        hold_expires: NOON,
-    })
-    .unwrap();
-    let provider_signature = terms().sign_as_provider(&key(1));
-    book.record(&Event::ContractOpened { contract: terms().id(), provider_signature }).unwrap();
+    let address = Address::new(key(1).entity(), [SocketAddr::from(([127, 0, 0, 1], 9))]);
+    book.record_all(&events(&contract(terms(), 1, address), 1)).unwrap();
 }
 
 /// A contract with nothing in it lapses when nobody pays for it. An audit hears of that, and does not hold it against the host.
@@ -656,7 +621,7 @@ async fn who_keeps_nothing_is_caught_unless_the_book_is_an_older_one() {
     let mark = |terms: Terms, sequence: u64, by: u8| {
         let mark = Mark {
             contract: terms.id(),
-            hold: HoldId::derive(CurrencyId::issued_by(key(9).entity()), key(2).entity(), 1),
+            hold: HoldId::derive(CurrencyId::issued_by(key(9).entity()), key(BUYER).entity(), 1),
             hold_max: Amount::new(1),
             sequence,
             shard: ShardId::of(b"book"),
