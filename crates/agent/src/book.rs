@@ -444,11 +444,16 @@ impl Book {
         let shards = shards.to_vec();
         let record = ObjectRecord { length, set, code, shards, tagged };
         let share = record.share();
-        for &contract in contracts {
+        let there = self.has_there(object, set, tagged);
+        for &contract in contracts.iter().filter(|contract| !there.contains(contract)) {
             self.given.entry(contract).or_default().stored(share);
         }
-        for (_, &contract) in self.repairs.range((set, 0)..=(set, u8::MAX)) {
-            self.given.entry(contract).or_default().will_have(share);
+        // Those that are to take slots of the set have it among what they are to hold.
+        let is_among = !there.is_empty() && self.object(object).is_some_and(|old| old.set == set);
+        if !is_among {
+            for (_, &contract) in self.repairs.range((set, 0)..=(set, u8::MAX)) {
+                self.given.entry(contract).or_default().will_have(share);
+            }
         }
         self.objects.insert(object, record);
         Ok(())

@@ -232,7 +232,15 @@ impl Objects {
         let share =
             ObjectRecord { length, set: index, code, shards: Vec::new(), tagged: Some(tagged) }
                 .share();
-        self.book.record(&Event::GivingAll { set: index, bytes: share })?;
+        let there = self.book.read(|book| book.has_there(object, index, Some(tagged)));
+        let giving = match there.is_empty() {
+            true => vec![Event::GivingAll { set: index, bytes: share }],
+            false => {
+                let fresh = set.contracts.iter().filter(|contract| !there.contains(contract));
+                fresh.map(|&contract| Event::Giving { contract, bytes: share }).collect()
+            }
+        };
+        self.book.record_all(&giving)?;
         self.heed_given();
         let shards = fondaco_erasure::encode(layout, bytes)
             .map_err(|error| AgentError::Store(format!("cannot cut {}: {error}", show(object))))?;

@@ -1,11 +1,14 @@
 //! The most that a host can have of ours under a contract: what it is paid for keeping is never more (decision 1).
 //!
 //! Every byte is counted before it is sent, once at least, and only what its host signed that it has no more, or has
-//! dropped by our mark, is counted no longer. So an honest host, whatever crashed, has at most so much.
+//! dropped by our mark, is counted no longer. So an honest host, whatever crashed, has at most so much. What is stored again where it
+//! is adds nothing: a host that was to have it twice could claim to.
 
-use super::Book;
+use super::{Book, ObjectId, ObjectRecord};
 use fondaco_contract::ContractId;
+use fondaco_crypto::Digest;
 use fondaco_units::Bytes;
+use std::collections::BTreeSet;
 
 /// What may lie under a contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +57,22 @@ fn add(one: Bytes, other: Bytes) -> Bytes {
 }
 
 impl Book {
+    /// Returns the contracts of a set under which an object lies already as it is tagged there: each has the same shard, once,
+    /// however often it is stored.
+    pub(crate) fn has_there(
+        &self,
+        object: ObjectId,
+        set: u32,
+        tagged: Option<Digest>,
+    ) -> BTreeSet<ContractId> {
+        let is_same = |old: &&ObjectRecord| tagged.is_some() && old.tagged == tagged;
+        let (Some(old), Some(set)) = (self.object(object).filter(is_same), self.set(set)) else {
+            return BTreeSet::new();
+        };
+        let slots = self.slots_of(old).zip(&set.contracts);
+        slots.filter(|((had, _), has)| had == *has).map(|(_, has)| *has).collect()
+    }
+
     /// Returns the most bytes that may lie under a contract: what was given or was about to be, and not deleted with a receipt.
     pub fn given(&self, contract: ContractId) -> Bytes {
         self.given.get(&contract).map_or(Bytes::ZERO, |given| given.most())

@@ -216,6 +216,10 @@ fn what_may_lie_with_a_host_is_counted_before_it_is_sent() {
         (giving_all(0, share), share),
         // Both parts of one put: counted once.
         (tagged(3, 0, 1), share),
+        // Stored again, also in a set that shares the contract: it is there once.
+        (tagged(3, 0, 1), share),
+        (set(1, &[1]), share),
+        (tagged(3, 1, 1), share),
         // A put that a crash cut off.
         (giving_all(0, share), 2 * share),
         // The host was away when this was deleted, and then had it.
