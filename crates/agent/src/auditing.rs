@@ -251,7 +251,7 @@ fn note_verdicts(objects: &Objects, audited: &[Audited]) -> Result<(), AgentErro
         match outcome {
             Outcome::Proven { samples } => (*samples > 0).then_some(Verdict::Proven),
             #[cfg(feature = "simulation")]
-            Outcome::Silent { .. } if crate::planted::overlooks() => None,
+            Outcome::Silent { .. } if crate::planted::is(crate::planted::Fault::Overlooks) => None,
             Outcome::Silent { .. } => connected.then_some(Verdict::Failed),
             // A lie is in the book already, and what was not asked says nothing.
             Outcome::Caught { .. } | Outcome::Unasked { .. } => None,
@@ -395,7 +395,7 @@ async fn ask_again(
     evidence: &mut Evidence,
 ) -> Result<(), AgentError> {
     #[cfg(feature = "simulation")]
-    if crate::planted::audits_apart() {
+    if crate::planted::is(crate::planted::Fault::AuditsApart) {
         return Ok(());
     }
     let Some(shard) = shards.iter().find(|shard| shard.name == read.shard) else { return Ok(()) };

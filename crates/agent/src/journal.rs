@@ -98,7 +98,7 @@ impl BookFile {
     /// Writes down what the process before was killed with, as one does that ends in order.
     fn take(&self, left: &Left) -> Result<(), AgentError> {
         #[cfg(feature = "simulation")]
-        if crate::planted::forgets_steps() {
+        if crate::planted::is(crate::planted::Fault::ForgetsSteps) {
             return self.steps().taken(left).map_err(step_error);
         }
         let events: Vec<Event> = self.read(|book| {

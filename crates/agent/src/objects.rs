@@ -561,7 +561,7 @@ impl Objects {
             return;
         }
         #[cfg(feature = "simulation")]
-        if crate::planted::judges_by_reads() {
+        if crate::planted::is(crate::planted::Fault::JudgesByReads) {
             let at = fondaco_units::Timestamp::EPOCH;
             let failed = Event::Audited { contract, at, verdict: crate::book::Verdict::Failed };
             drop(self.book.record_all(&vec![failed; 40]));

@@ -161,13 +161,20 @@ impl Session {
         record: &ContractRecord,
         given: Bytes,
     ) -> Self {
-        let terms = record.terms;
-        let hold = record.hold();
-        let (address, hold_max) = (record.address.clone(), record.hold_max);
-        let (given, state) = (AtomicU64::new(given.get()), Arc::default());
-        let (spent, is_paid, away) = (AtomicU64::new(0), AtomicBool::new(true), Arc::default());
-        let answers = AtomicU64::new(0);
-        let (origin, tag_key) = (terms.id(), OnceLock::new());
+        let (terms, address, hold) = (record.terms, record.address.clone(), record.hold());
+        Self::under(key, endpoint, clock, address, terms, (hold, record.hold_max), given)
+    }
+
+    /// Creates the session of a contract with these terms, which that hold pays for up to its maximum.
+    fn under(
+        key: SecretKey,
+        endpoint: Endpoint,
+        clock: Arc<dyn Clock>,
+        address: Address,
+        terms: Terms,
+        (hold, hold_max): (HoldId, Amount),
+        given: Bytes,
+    ) -> Self {
         Self {
             key,
             endpoint,
@@ -177,19 +184,19 @@ impl Session {
             terms,
             hold,
             hold_max,
-            given,
-            spent,
-            answers,
-            is_paid,
-            origin,
+            given: AtomicU64::new(given.get()),
+            spent: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            is_paid: AtomicBool::new(true),
+            origin: terms.id(),
             audit_key: None,
             of_another: false,
             passed_on: AtomicBool::new(false),
-            tag_key,
-            away,
+            tag_key: OnceLock::new(),
+            away: Arc::default(),
             heard: Heard::default(),
             book: None,
-            state,
+            state: Arc::default(),
             asks_anew: AtomicBool::new(false),
         }
     }

@@ -42,6 +42,7 @@ mod world;
 
 use std::fmt;
 
+use fondaco_agent::planted::Fault;
 use fondaco_crypto::Digest;
 
 /// A fault of the program, put in to see that the checks catch it.
@@ -184,12 +185,15 @@ pub fn run(seed: u64, planted: Planted) -> Result<Report, Violation> {
 
 /// Has this thread's buyers do what is planted, and nothing else.
 fn plant(planted: Planted) {
-    use fondaco_agent::planted as agent;
-    agent::skip_checks(planted == Planted::SkipsChecks);
-    agent::believe(planted == Planted::BelievesHosts);
-    agent::audit_apart(planted == Planted::AuditsApart);
-    agent::judge_by_reads(planted == Planted::JudgesByReads);
-    agent::overlook(planted == Planted::OverlooksSilence);
-    agent::forget_losses(planted == Planted::ForgetsLosses);
-    agent::forget_steps(planted == Planted::ForgetsSteps);
+    let fault = match planted {
+        Planted::SkipsChecks => Fault::SkipsChecks,
+        Planted::BelievesHosts => Fault::Believes,
+        Planted::AuditsApart => Fault::AuditsApart,
+        Planted::JudgesByReads => Fault::JudgesByReads,
+        Planted::OverlooksSilence => Fault::Overlooks,
+        Planted::ForgetsLosses => Fault::ForgetsLosses,
+        Planted::ForgetsSteps => Fault::ForgetsSteps,
+        _ => return fondaco_agent::planted::plant(None),
+    };
+    fondaco_agent::planted::plant(Some(fault));
 }

@@ -2,57 +2,17 @@
 //!
 //! `FONDACO_SEEDS` runs from `FONDACO_SEED` on; a failure prints the command that replays it.
 
-use std::{
-    num::NonZero,
-    ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
-
 use fondaco_testkit::{
     Seeds,
-    money::{Planted, Report, Violation, run},
+    money::{Planted, Report, run},
 };
-
-/// Runs each of `seeds`, on as many threads as there are processors: what happened, or the first seed that failed.
-fn run_all(seeds: Range<u64>) -> Result<Report, (u64, Violation)> {
-    let next = AtomicU64::new(seeds.start);
-    let worker = || {
-        let mut sum = Report::default();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return Ok(sum);
-            }
-            sum.add(run(seed, Planted::Nothing).map_err(|violation| (seed, violation))?);
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let done: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a worker")).collect()
-    });
-    let mut sum = Report::default();
-    let mut failed = Vec::new();
-    for each in done {
-        match each {
-            Ok(report) => sum.add(report),
-            Err(violation) => failed.push(violation),
-        }
-    }
-    match failed.into_iter().min_by_key(|(seed, _)| *seed) {
-        Some(first) => Err(first),
-        None => Ok(sum),
-    }
-}
 
 #[test]
 fn money_is_conserved_and_all_happens_once() {
     let seeds = Seeds::from_environment(300);
     let runs = seeds.end - seeds.start;
-    let sum = run_all(seeds).unwrap_or_else(|(seed, violation)| {
-        panic!("{violation}\n{}", Seeds::replay(seed, "money"));
-    });
+    let run_one = |seed| run(seed, Planted::Nothing);
+    let sum = Seeds::run_all(seeds, "money", run_one, Report::add);
     // What never happens was not tested.
     if runs >= 20 {
         let Report { executed, refused, posted, crashes, .. } = sum;

@@ -17,7 +17,7 @@ impl Session {
     /// Sees that a host claims to keep no more than it can have.
     pub(super) fn believe(&self, claimed: Bytes) -> Result<(), AgentError> {
         #[cfg(feature = "simulation")]
-        if crate::planted::believes() {
+        if crate::planted::is(crate::planted::Fault::Believes) {
             return Ok(());
         }
         let given = self.given();
@@ -36,7 +36,7 @@ impl Session {
     /// its disk, and is not paid for one of them again.
     pub(super) fn paid_epochs(&self, state: &State, tab: &Tab) -> Result<(), AgentError> {
         #[cfg(feature = "simulation")]
-        if crate::planted::believes() {
+        if crate::planted::is(crate::planted::Fault::Believes) {
             return Ok(());
         }
         let contract = self.contract();

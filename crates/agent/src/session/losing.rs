@@ -69,7 +69,7 @@ impl Session {
     pub(super) fn note(&self, state: &mut State) -> Result<(), AgentError> {
         let known = state.losses.known();
         #[cfg(feature = "simulation")]
-        if crate::planted::forgets_losses() {
+        if crate::planted::is(crate::planted::Fault::ForgetsLosses) {
             return Ok(());
         }
         if known != state.noted {
@@ -84,7 +84,7 @@ impl Session {
     /// Has what is under way where the process after this one finds it, if this one is killed.
     pub(super) fn note_step(&self, state: &mut State) -> Result<(), AgentError> {
         #[cfg(feature = "simulation")]
-        if crate::planted::forgets_losses() {
+        if crate::planted::is(crate::planted::Fault::ForgetsLosses) {
             return Ok(());
         }
         let Some(book) = &self.book else { return Ok(()) };

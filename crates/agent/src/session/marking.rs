@@ -1,6 +1,5 @@
 //! Marks: telling a host what to find everything by, and finding it again with nothing but the key.
 
-use super::silence::Heard;
 use super::{Session, ask, misanswer};
 use crate::AgentError;
 use fondaco_audit::ShardId;
@@ -10,8 +9,6 @@ use fondaco_ports::{Address, Clock};
 use fondaco_transport::{CloseReason, Connection, Endpoint, Protocol};
 use fondaco_units::Bytes;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// The most answers that one host may give to "which contracts are mine?": a host could go on for ever.
 const PAGES_MAX: usize = 64;
@@ -57,35 +54,9 @@ impl Session {
         mine: &Mine,
         mark: &Mark,
     ) -> Self {
-        let (terms, hold, hold_max) = (mine.terms, mark.hold, mark.hold_max);
         // What it keeps, in truth, the book will say.
-        let (given, spent) = (AtomicU64::new(terms.size_max.get()), AtomicU64::new(0));
-        let (is_paid, state) = (AtomicBool::new(true), Arc::default());
-        let (origin, tag_key, away) = (terms.id(), OnceLock::new(), Arc::default());
-        Self {
-            key,
-            endpoint,
-            clock,
-            address,
-            finder: None,
-            terms,
-            hold,
-            hold_max,
-            given,
-            spent,
-            answers: AtomicU64::new(0),
-            is_paid,
-            origin,
-            audit_key: None,
-            of_another: false,
-            passed_on: AtomicBool::new(false),
-            tag_key,
-            away,
-            heard: Heard::default(),
-            book: None,
-            state,
-            asks_anew: AtomicBool::new(false),
-        }
+        let (terms, given) = (mine.terms, mine.terms.size_max);
+        Self::under(key, endpoint, clock, address, terms, (mark.hold, mark.hold_max), given)
     }
 
     /// Marks a shard that the host keeps; it drops the one marked before. Returns the highest number it has a mark
