@@ -13,9 +13,10 @@
 
 use crate::{
     IssuerError,
+    batch::{Batch, Ready, refuse_ready},
     history::{Answered, Noted},
     known::{Known, named},
-    metrics::{Metrics, Outcome},
+    metrics::Metrics,
     parked::Parked,
     past::Past,
 };
@@ -170,37 +171,6 @@ pub(crate) struct Keeper {
     pub(crate) leaving: bool,
     /// When the disk was found full; nothing when there is room.
     pub(crate) full_since: Option<Instant>,
-}
-
-/// The batch that is being made.
-#[derive(Default)]
-struct Batch {
-    now: Timestamp,
-    answers: Vec<Ready>,
-    records: Vec<Vec<u8>>,
-    done: Vec<Noted>,
-    bytes: usize,
-    /// Who has something to ask for that had nothing before.
-    fresh: Vec<EntityId>,
-    /// Who was paid.
-    paid: Vec<EntityId>,
-    /// Keys that were given up.
-    former: Vec<EntityId>,
-    counts: Counts,
-}
-
-/// An answer that leaves when its batch is saved.
-enum Ready {
-    Lcp2(oneshot::Sender<Response>, Box<Response>),
-    Classic(oneshot::Sender<Told>, Told),
-}
-
-#[derive(Default)]
-struct Counts {
-    done: usize,
-    refused: usize,
-    repeated: usize,
-    queries: usize,
 }
 
 /// Keeps the books until it is told to stop. `halted` is told at once when they can no longer be kept; the keeper then goes
@@ -518,41 +488,6 @@ impl Keeper {
             at: now,
         };
         *shown.insert(head.sign(&self.key))
-    }
-}
-
-fn refuse_ready(ready: Ready) {
-    let refusal = Refusal::Halted;
-    match ready {
-        Ready::Lcp2(answer, _) => drop(answer.send(Response::Refused { refusal })),
-        Ready::Classic(answer, _) => {
-            let fault = Fault::Refused { refusal };
-            drop(answer.send(Told { answer: Answer::Fault { fault }, surcharged: false }));
-        }
-    }
-}
-
-impl Counts {
-    const fn add(&mut self, query: bool, recorded: bool, refused: bool) {
-        match (query, recorded, refused) {
-            (true, ..) => self.queries += 1,
-            (false, true, false) => self.done += 1,
-            (false, true, true) => self.refused += 1,
-            (false, false, _) => self.repeated += 1,
-        }
-    }
-
-    fn tell(self, metrics: &Metrics) {
-        let Self { done, refused, repeated, queries } = self;
-        let outcomes = [
-            (Outcome::Done, done),
-            (Outcome::Refused, refused),
-            (Outcome::Repeated, repeated),
-            (Outcome::Query, queries),
-        ];
-        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
-            metrics.requests(outcome, count);
-        }
     }
 }
 
