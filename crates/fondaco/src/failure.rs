@@ -81,7 +81,7 @@ impl Failure {
         self
     }
 
-    /// Says of which currency it is, for [`json`](Self::json).
+    /// Says of which currency it is: its symbol, and its issuer's key.
     pub(crate) fn of(mut self, currency: &str, issuer: &str) -> Self {
         self.of = Some(Box::new((currency.to_owned(), issuer.to_owned())));
         self
@@ -125,6 +125,11 @@ impl Failure {
 
     pub(crate) const fn moved_to(&self) -> Option<EntityId> {
         self.moved_to
+    }
+
+    /// Returns the issuer's key of the currency that it is about, if that was said.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.of.as_deref().map(|(_, issuer)| issuer.as_str())
     }
 
     pub(crate) const fn ends_with(&self) -> Code {

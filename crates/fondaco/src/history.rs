@@ -27,7 +27,8 @@ pub(crate) async fn history(home: &Home, args: HistoryArgs, json: bool) -> Resul
     let (mut before, mut left, mut more) = (0, limit, true);
     while more && left > 0 {
         let count = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
-        let (list, is_more) = wallet.history(before, count).await?;
+        let asked = wallet.history(before, count).await;
+        let (list, is_more) = asked.map_err(|error| currency.concerned_by(error.into()))?;
         more = is_more && !list.is_empty();
         for entry in &list {
             before = entry.number;
@@ -105,8 +106,10 @@ pub(crate) async fn receipt(
                 .parse()
                 .map_err(|error| Failure::new(format!("{id}: {error}")).code(Code::Usage))?;
             let config = home.wallet()?;
-            let wallet = open_to_look(home, config.find(currency.as_deref())?).await?;
-            save_receipt(&wallet, id, &to, json).await
+            let currency = config.find(currency.as_deref())?;
+            let wallet = open_to_look(home, currency).await?;
+            let saved = save_receipt(&wallet, id, &to, json).await;
+            saved.map_err(|failure| currency.concerned_by(failure))
         }
         ReceiptCommand::Verify { file } => verify(home, &file, json),
     }

@@ -33,9 +33,7 @@ impl<'a> Missing<'a> {
 
     /// Names one. Where there is no other currency, the end of the command says it all.
     fn add(&mut self, currency: &CurrencyConfig, failure: Failure) {
-        let issuer = currency.issuer().map(|issuer| issuer.entity().to_string());
-        let failure = self.home.naming_identity(failure);
-        let failure = failure.of(&currency.symbol, &issuer.unwrap_or_default());
+        let failure = self.home.naming_identity(currency.concerned_by(failure));
         if self.config.currency.len() > 1 {
             if self.json {
                 say(&failure.json());

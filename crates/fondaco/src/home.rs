@@ -167,21 +167,25 @@ impl Home {
         let name = other.identity();
         let theirs = other.wallet().unwrap_or_default();
         let mine = self.wallet().unwrap_or_default();
-        let is_known = |currency: &CurrencyConfig| {
+        // One account may be another key's, and others still this one's.
+        let concerned: Vec<&CurrencyConfig> = match failure.issuer() {
+            Some(issuer) => mine.find(Some(issuer)).into_iter().collect(),
+            None => mine.currency.iter().collect(),
+        };
+        let is_known = |currency: &&CurrencyConfig| {
             let issuer = currency.issuer().ok().map(|issuer| issuer.entity().to_string());
             issuer.is_some_and(|issuer| theirs.find(Some(&issuer)).is_ok())
         };
-        let known = "that is your identity";
-        failure.hint(if !mine.currency.is_empty() && mine.currency.iter().all(is_known) {
-            format!("{known} {name}: say `fondaco --identity {name} …`")
+        let (symbol, address) = match concerned.as_slice() {
+            [only] => (only.symbol.as_str(), only.issuer.as_str()),
+            _ => ("the currency", "ISSUER-ADDRESS"),
+        };
+        failure.hint(if !concerned.is_empty() && concerned.iter().all(is_known) {
+            format!("for {symbol} that is your identity {name}: say `fondaco --identity {name} …`")
         } else {
-            let issuer = match mine.currency.as_slice() {
-                [only] => only.issuer.as_str(),
-                _ => "ISSUER-ADDRESS",
-            };
             format!(
-                "{known} {name}: accept the currency by `fondaco --identity {name} wallet add {issuer}`, and say \
-                 `--identity {name}` from then on"
+                "that is your identity {name}: accept {symbol} by `fondaco --identity {name} wallet add {address}`, and say \
+                 `--identity {name}` for it from then on"
             )
         })
     }
@@ -338,6 +342,12 @@ impl CurrencyConfig {
         Scale::new(self.decimals).ok_or_else(|| {
             Failure::new(format!("wallet.toml, {}: at most {} decimals", self.symbol, Scale::MAX))
         })
+    }
+
+    /// Says of a failure that it is about this currency.
+    pub(crate) fn concerned_by(&self, failure: Failure) -> Failure {
+        let issuer = self.issuer().map(|issuer| issuer.entity().to_string());
+        failure.of(&self.symbol, &issuer.unwrap_or_default())
     }
 
     pub(crate) fn show(&self, amount: Amount) -> String {

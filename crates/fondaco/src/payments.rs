@@ -6,7 +6,7 @@ use crate::history;
 use crate::home::{CurrencyConfig, Home};
 use crate::refusals;
 use crate::screen::{counted, is_heard, say};
-use crate::wallet::{open, unpaid};
+use crate::wallet::{described, open, unpaid};
 use fondaco_agent::{PAYMENTS_BYTES_MAX, PaidAll, Payment, Payments, PaymentsFormat};
 use fondaco_lcp::StepResult;
 use fondaco_store::SystemClock;
@@ -35,7 +35,7 @@ pub(crate) async fn pay(
             .hint("nothing was paid; `fondaco help pay` shows how such a file is written")
     })?;
     let wallet = open(home, currency).await?;
-    let fee = wallet.describe().await?.currency.transfer_fee;
+    let fee = described(&wallet, currency).await?.currency.transfer_fee;
     let count = payments.as_slice().len();
     if json {
         let line = json!({

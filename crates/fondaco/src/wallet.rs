@@ -13,7 +13,7 @@ use crate::invoices;
 use crate::payments;
 use crate::refusals;
 use crate::screen::{complain, counted, is_heard, printable, say};
-use fondaco_agent::{AgentError, Paid, Resumed, Wallet, is_invoice};
+use fondaco_agent::{AgentError, Description, Paid, Resumed, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{Currency, Refusal, Request, RequestId, Response};
@@ -126,10 +126,18 @@ pub(crate) fn pending(error: AgentError) -> Failure {
 
 /// The same; a refusal is told in the currency.
 fn undone(error: AgentError, currency: &CurrencyConfig) -> Failure {
-    match error {
+    currency.concerned_by(match error {
         AgentError::Transport(_) => pending(error),
         other => refusals::told(other, |amount| currency.show(amount)),
-    }
+    })
+}
+
+/// Asks an issuer what its currency is, and whether its books are those seen before.
+pub(crate) async fn described(
+    wallet: &Wallet,
+    currency: &CurrencyConfig,
+) -> Result<Description, Failure> {
+    wallet.describe().await.map_err(|error| currency.concerned_by(error.into()))
 }
 
 pub(crate) async fn run(home: &Home, command: WalletCommand, json: bool) -> Result<(), Failure> {
@@ -396,7 +404,7 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
         let invoice = invoices::read(&to)?.invoice;
         let currency = invoices::currency_of(&config, &invoice)?;
         let wallet = open(home, currency).await?;
-        let fee_max = wallet.describe().await?.currency.transfer_fee;
+        let fee_max = described(&wallet, currency).await?.currency.transfer_fee;
         let paid = wallet.pay_invoice(&SystemClock, &invoice, fee_max).await;
         let paid = match paid {
             Ok(paid) => paid,
@@ -416,7 +424,7 @@ pub(crate) async fn pay(home: &Home, args: PayArgs, json: bool) -> Result<(), Fa
     let order = Text::new(order.unwrap_or_default())
         .ok_or_else(|| Failure::new("--order has more than 64 bytes").code(Code::Usage))?;
     let wallet = open(home, currency).await?;
-    let fee_max = wallet.describe().await?.currency.transfer_fee;
+    let fee_max = described(&wallet, currency).await?.currency.transfer_fee;
     let paid = wallet.pay(&SystemClock, to, amount, fee_max, order).await;
     let paid = match paid {
         Ok(paid) => paid,

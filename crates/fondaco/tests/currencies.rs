@@ -154,13 +154,50 @@ async fn a_currency_is_shown_and_forgotten() {
     let south = issuer(&mut world, "south", "SUD").await;
     let alice = holder(&world, "alice", &[&north, &south]).await;
     world.ask("north", ["issuer", "mint", "9", "--to", &alice]).await.unwrap();
-    let shown = world.ask("alice", ["wallet", "show", "NOR"]).await.unwrap();
-    for (name, value) in [("supply", "9.00"), ("transfer_fee", "0.10"), ("account_reserve", "0.00")]
-    {
-        assert_eq!(shown[name], value, "{shown}");
+    let mut shown = world.ask("alice", ["wallet", "show", "NOR"]).await.unwrap();
+    let (chain, at) = (shown["head"].take(), shown["at"].take());
+    assert_eq!(chain.as_str().map(str::len), Some(64), "{chain}");
+    assert!(at.as_str().is_some_and(|at| at.ends_with('Z')), "{at}");
+    let expected = serde_json::json!({
+        "currency": "NOR", "name": "north", "issuer": entity(&north), "address": north, "scale": 2, "trust": null,
+        "supply": "9.00", "accounts": 1, "transfer_fee": "0.10", "full_handshake_fee": "0.00", "account_reserve": "0.00",
+        "records": 2, "head": null, "at": null, "unanswered": [],
+    });
+    assert_eq!(shown, expected);
+    let screen = on_screen(&world, "alice", &["wallet", "show", "NOR"]);
+    for part in [
+        &format!("north (NOR), issued by {}\n", entity(&north)),
+        &format!("   reached at  {north}\n"),
+        "   supply      9.00 NOR in accounts: 1\n",
+        "   a transfer  costs 0.10 NOR\n",
+        "   an account  is made by a first payment of 0.00 NOR at least\n",
+        "   you accept  any amount\n",
+        &format!("chain {}, signed by it\n", chain.as_str().unwrap()),
+    ] {
+        assert!(screen.contains(part), "no {part:?} in {screen}");
     }
-    assert_eq!(shown["records"], 2, "{shown}");
-    assert!(on_screen(&world, "alice", &["wallet", "show", "NOR"]).contains("signed by it"));
+
+    // Of several accounts one has another key now: what to do is said of that one.
+    world.ask("south", ["issuer", "mint", "1", "--to", &alice]).await.unwrap();
+    world.ask("alice", ["init", "--no-passphrase", "--identity", "next"]).await.unwrap();
+    world.ask("alice", ["wallet", "rotate", "SUD", "--to", "next"]).await.unwrap();
+    let moved = "for SUD that is your identity next: say `fondaco --identity next …`";
+    let asks: [&[&str]; 4] = [
+        &["pay", &alice, "1", "SUD"],
+        &["history", "SUD"],
+        &["wallet", "close", "SUD"],
+        &["balance"],
+    ];
+    for args in asks {
+        let lines = world.run_to("alice", args.iter().copied(), 1).await.unwrap();
+        let line = lines.iter().find(|line| line["currency"] == "SUD").unwrap();
+        assert_eq!(line["hint"], moved, "{args:?}: {lines:?}");
+    }
+    world.ask("alice", ["--identity", "next", "wallet", "forget", "SUD", "--yes"]).await.unwrap();
+    let lines = world.run_to("alice", ["pay", &alice, "1", "SUD"], 1).await.unwrap();
+    let hint = lines[0]["hint"].as_str().unwrap();
+    let accept = format!("accept SUD by `fondaco --identity next wallet add {south}`");
+    assert!(hint.contains(&accept), "{hint}");
 
     let refused = world.run_to("alice", ["wallet", "forget", "NOR"], 5).await.unwrap();
     assert!(said(&refused).contains("you have 9.00 NOR there"), "{refused:?}");

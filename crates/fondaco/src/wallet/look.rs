@@ -1,6 +1,6 @@
 //! `fondaco wallet show`: what an issuer says of its currency, and what is without an answer there.
 
-use super::{open_to_look, summary};
+use super::{described, open_to_look, summary};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::screen::say;
@@ -13,7 +13,7 @@ pub(super) async fn show(home: &Home, currency: Option<&str>, json: bool) -> Res
     let config = home.wallet()?;
     let known = config.find(currency)?;
     let wallet = open_to_look(home, known).await?;
-    let Description { currency, supply, accounts, head, .. } = wallet.describe().await?;
+    let Description { currency, supply, accounts, head, .. } = described(&wallet, known).await?;
     let unanswered: Vec<String> =
         wallet.unanswered().iter().map(|request| summary(request, known)).collect();
     let Currency { scale, transfer_fee, full_handshake_fee, account_reserve, .. } = &currency;
