@@ -7,8 +7,8 @@ use crate::cli::DepositsArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
-use crate::screen::{complain, is_heard, printable, say};
-use crate::wallet::{client, limit, open_to_look};
+use crate::screen::{complain, is_closed, is_heard, printable, say};
+use crate::wallet::{client, limit_by_the_way, open_to_look};
 use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet, await_deposits};
 use fondaco_lcp::Deposit;
 use fondaco_store::SystemClock;
@@ -103,7 +103,12 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
             next = at + 1;
             let currency = &config.currency[at];
             match answer {
-                Ok(balance) => show_balance(&config, currency, &balance, json)?,
+                Ok((balance, limited)) => {
+                    show_balance(&config, currency, &balance, json)?;
+                    if let Err(failure) = limited {
+                        missing.add(currency, failure);
+                    }
+                }
                 Err(failure) => missing.add(currency, failure),
             }
         }
@@ -115,12 +120,16 @@ pub(crate) async fn balance(home: &Home, json: bool) -> Result<(), Failure> {
 /// wait.
 const IN_ORDER: std::time::Duration = std::time::Duration::from_secs(1);
 
-async fn balance_of(home: &Home, currency: &CurrencyConfig) -> Result<Balance, Failure> {
+/// What I hold, and whether the issuer keeps to my limit: that it could not be told is no reason to show nothing.
+async fn balance_of(
+    home: &Home,
+    currency: &CurrencyConfig,
+) -> Result<(Balance, Result<(), Failure>), Failure> {
     let wallet = open_to_look(home, currency).await?;
     // Whether the issuer's books are those seen before is worth a question.
     wallet.describe().await?;
-    limit(home, &wallet, currency).await?;
-    Ok(wallet.balance().await?)
+    let balance = wallet.balance().await?;
+    Ok((balance, limit_by_the_way(home, &wallet, currency).await))
 }
 
 fn show_balance(
@@ -148,9 +157,26 @@ fn show_balance(
 /// The longest that one query asks an issuer to wait.
 const WAIT_MILLISECONDS_MAX: u64 = 25_000;
 
+/// An issuer that may have something to tell.
+struct Asked<'a> {
+    currency: &'a CurrencyConfig,
+    /// Nothing, once it failed: it is asked no more.
+    client: Option<LcpClient>,
+    /// Whether another command has the wallet.
+    is_held: bool,
+    /// Whether it was told of the limit by this command.
+    is_limited: bool,
+}
+
 /// Shows what arrived since it was asked last, of all currencies; waits for the first of any.
 pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Result<(), Failure> {
     let DepositsArgs { keep, wait } = args;
+    if !keep && is_closed() {
+        return Err(Failure::new(
+            "standard output is closed: nobody would see what was paid to you",
+        )
+        .hint("open it, or name --keep; `>/dev/null` has it forgotten unseen"));
+    }
     let wait = u64::try_from(wait.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
     let config = home.wallet()?;
     if config.currency.is_empty() {
@@ -158,11 +184,14 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
     }
     let key = home.key()?;
     let mut missing = Missing::new(home, &config, json);
-    let mut issuers: Vec<(&CurrencyConfig, Option<LcpClient>)> = Vec::new();
+    let mut issuers: Vec<Asked<'_>> = Vec::new();
     for currency in &config.currency {
         let dialled = async { client(&key, currency.issuer()?).await };
         match dialled.await {
-            Ok(client) => issuers.push((currency, Some(client))),
+            Ok(client) => {
+                let client = Some(client);
+                issuers.push(Asked { currency, client, is_held: false, is_limited: false });
+            }
             Err(failure) => missing.add(currency, failure),
         }
     }
@@ -175,40 +204,57 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
         let span = Duration::from_milliseconds(left.min(WAIT_MILLISECONDS_MAX));
         let mut lost = Vec::new();
         let mut asked: FuturesUnordered<_> = there(&issuers)
-            .map(|(at, client)| async move { (at, await_deposits(client, span).await) })
+            .map(|(at, client)| {
+                let is_held = issuers[at].is_held;
+                async move { (at, await_news(home, client, is_held, span).await) }
+            })
             .collect();
         while let Some((at, answer)) = asked.next().await {
             match answer {
                 Ok(false) => {}
                 Ok(true) => break,
-                Err(error) => lost.push((at, error.into())),
+                Err(failure) => lost.push((at, failure)),
             }
         }
         drop(asked);
         forget(&mut issuers, lost, &mut missing);
 
         // Whoever answers first is shown first: one that is away makes nobody wait.
-        let (mut shown, mut lost) = (0, Vec::new());
+        let (mut shown, mut lost, mut held, mut limited) = (0, vec![], vec![], vec![]);
         let mut asked: FuturesUnordered<_> = there(&issuers)
             .map(|(at, client)| async move { (at, first_page(home, client, patience).await) })
             .collect();
         while let Some((at, answer)) = asked.next().await {
-            let (currency, _) = &issuers[at];
-            let told = match answer {
-                Ok((wallet, first)) => {
-                    show_deposits(home, &config, currency, &wallet, first, keep, json).await
+            let Asked { currency, is_limited, .. } = &issuers[at];
+            let told = async {
+                let (wallet, first) = answer?;
+                let count =
+                    show_deposits(home, &config, currency, &wallet, first, keep, json).await?;
+                shown += count;
+                if !is_limited {
+                    limit_by_the_way(home, &wallet, currency).await?;
+                    limited.push(at);
                 }
-                Err(failure) => Err(failure),
+                Ok::<(), Failure>(())
             };
-            match told {
-                Ok(count) => shown += count,
+            match told.await {
+                Ok(()) => {}
+                Err(failure) if failure.ends_with() == Code::Locked => held.push((at, failure)),
                 Err(failure) => lost.push((at, failure)),
             }
         }
         drop(asked);
+        limited.into_iter().for_each(|at| issuers[at].is_limited = true);
+        // Who waits goes on until the other command is done; who does not is told of it.
+        let goes_on = shown == 0 && left > 0;
+        issuers.iter_mut().for_each(|asked| asked.is_held = false);
+        match goes_on {
+            true => held.into_iter().for_each(|(at, _)| issuers[at].is_held = true),
+            false => lost.append(&mut held),
+        }
         forget(&mut issuers, lost, &mut missing);
-        let nobody = issuers.iter().all(|(_, client)| client.is_none());
-        if shown > 0 || left == 0 || nobody {
+        let nobody = issuers.iter().all(|asked| asked.client.is_none());
+        if !goes_on || nobody {
             if shown == 0 && missing.failures.is_empty() && !json {
                 complain("nothing new");
             }
@@ -217,14 +263,36 @@ pub(crate) async fn deposits(home: &Home, args: DepositsArgs, json: bool) -> Res
     }
 }
 
-/// How long another command that has the wallet is waited for, by who waits anyway.
-const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long another command that has the wallet for a moment is waited for by who waits anyway, while nobody else is heard.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How often is looked whether the other command is done.
+const LOCK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Those who may yet answer.
-fn there<'a>(
-    issuers: &'a [(&CurrencyConfig, Option<LcpClient>)],
-) -> impl Iterator<Item = (usize, &'a LcpClient)> {
-    issuers.iter().enumerate().filter_map(|(at, (_, client))| Some((at, client.as_ref()?)))
+fn there<'a>(issuers: &'a [Asked<'_>]) -> impl Iterator<Item = (usize, &'a LcpClient)> {
+    issuers.iter().enumerate().filter_map(|(at, asked)| Some((at, asked.client.as_ref()?)))
+}
+
+/// Waits until there is something to tell, or, where another command has the wallet, until that is done; whether it is so.
+async fn await_news(
+    home: &Home,
+    client: &LcpClient,
+    is_held: bool,
+    span: Duration,
+) -> Result<bool, Failure> {
+    if !is_held {
+        return Ok(await_deposits(client, span).await?);
+    }
+    let (folder, began) = (home.folder("agent")?, std::time::Instant::now());
+    let span = std::time::Duration::from_millis(span.milliseconds());
+    while began.elapsed() < span {
+        tokio::time::sleep(LOCK_AGAIN).await;
+        if !matches!(Wallet::open(&folder, client.clone()), Err(AgentError::Locked { .. })) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Opens the wallet, which may be another command's for a moment, and asks what arrived: what that one has shown is gone then.
@@ -237,7 +305,7 @@ async fn first_page(
     let wallet = loop {
         match Wallet::open(&folder, client.clone()) {
             Err(AgentError::Locked { .. }) if began.elapsed() < patience => {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(LOCK_AGAIN).await;
             }
             opened => break opened?.impatient(),
         }
@@ -254,15 +322,10 @@ async fn first_page(
 type Page = (Vec<Deposit>, bool);
 
 /// Names who did not answer, and asks them no more.
-fn forget(
-    issuers: &mut [(&CurrencyConfig, Option<LcpClient>)],
-    lost: Vec<(usize, Failure)>,
-    missing: &mut Missing<'_>,
-) {
+fn forget(issuers: &mut [Asked<'_>], lost: Vec<(usize, Failure)>, missing: &mut Missing<'_>) {
     for (at, failure) in lost {
-        let (currency, client) = &mut issuers[at];
-        *client = None;
-        missing.add(currency, failure);
+        issuers[at].client = None;
+        missing.add(issuers[at].currency, failure);
     }
 }
 
@@ -304,7 +367,6 @@ async fn show_deposits(
         wallet.resume_upkeep().await?;
         wallet.acknowledge(&SystemClock, through).await?;
     }
-    limit(home, wallet, currency).await?;
     Ok(shown)
 }
 

@@ -88,6 +88,19 @@ pub(crate) fn is_heard() -> bool {
     UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).is_none()
 }
 
+/// Whether standard output was closed when the program began. Its runtime then puts a `/dev/null` there that is open for
+/// reading, too; that of a shell's `>/dev/null`, which asks for nothing to be shown, is open for writing alone.
+pub(crate) fn is_closed() -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+    let out = std::io::stdout();
+    let (Ok(there), Ok(null), Ok(flags)) = (fstat(&out), stat("/dev/null"), fcntl_getfl(&out))
+    else {
+        return false;
+    };
+    let is_null = (there.st_mode, there.st_rdev) == (null.st_mode, null.st_rdev);
+    is_null && flags.contains(OFlags::RDWR)
+}
+
 /// Fails where what was said could not be written. Who closed the pipe wanted no more of it: that is no failure.
 pub(crate) fn heard() -> Result<(), Failure> {
     match &*UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -170,6 +170,7 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     };
     let before = config.currency.iter().find(|currency| is_it(currency));
     let before = before.and_then(|currency| currency.trust.clone());
+    let is_lifted = trust == Some(LIFTED);
     let trust = match trust {
         Some(LIFTED) => None,
         Some(trust) => Some(scale.show(amount_in(scale, trust)?).to_string()),
@@ -188,13 +189,25 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     // Saved first: a limit that the issuer was not told of is told later.
     config.currency.push(currency.clone());
     home.save_wallet(&config)?;
-    let kept = if currency.trust.is_some() {
-        limit(home, &wallet, &currency).await?
-    } else if before.is_some() {
-        set_limit(&wallet, Amount::MAX).await?
+    let limited = if currency.trust.is_some() {
+        limit(home, &wallet, &currency).await
+    } else if before.is_some() || is_lifted {
+        set_limit(&wallet, Amount::MAX).await
     } else {
-        Kept::No
+        Ok(Kept::No)
     };
+    // What is accepted is shown all the same; that the limit is not told ends the command.
+    let kept = *limited.as_ref().unwrap_or(&Kept::No);
+    let limited = limited.map_err(|failure| {
+        let what = format!("its issuer was not told of your limit: {}", failure.what());
+        let failure = currency.concerned_by(failure.saying(what));
+        match failure.ends_with() {
+            Code::Unreachable => {
+                failure.hint("the currency is accepted, and the limit saved here: run the same again later, or look at your deposits")
+            }
+            _ => failure,
+        }
+    });
     let trust = currency.trust.as_deref();
     if json {
         let line = json!({
@@ -206,7 +219,7 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
             "account_reserve": scale.show(account_reserve).to_string(),
         });
         say(&line.to_string());
-        return Ok(());
+        return limited.map(drop);
     }
     say(&format!("You accept {name} ({symbol}), issued by {}.", address.entity()));
     let (fee, reserve) = (currency.show(transfer_fee), currency.show(account_reserve));
@@ -217,7 +230,7 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
             _ => format!("{reserve} at least make an account"),
         }
     ));
-    let Some(trust) = trust else { return Ok(()) };
+    let (Some(trust), kept) = (trust, limited?) else { return Ok(()) };
     match kept {
         Kept::Always => {
             say(&format!("Its issuer refuses whatever would bring you over {trust} {symbol}."));
@@ -270,6 +283,27 @@ pub(crate) async fn limit(
     let kept = set_limit(wallet, amount_in(currency.scale()?, trust)?).await?;
     note_limit(home, currency, kept)?;
     Ok(kept)
+}
+
+/// The same for whoever looks at something else: what waiting mends is said, and is in nobody's way.
+pub(crate) async fn limit_by_the_way(
+    home: &Home,
+    wallet: &Wallet,
+    currency: &CurrencyConfig,
+) -> Result<(), Failure> {
+    match limit(home, wallet, currency).await {
+        Err(failure) if failure.ends_with() == Code::Unreachable => {
+            let trust = currency.trust.as_deref().unwrap_or_default();
+            complain(&format!(
+                "note: the issuer was not told of your limit of {trust} {}: {}; your next look at your balance or deposits tells \
+                 it again",
+                currency.symbol,
+                failure.what()
+            ));
+            Ok(())
+        }
+        limited => limited.map(drop),
+    }
 }
 
 /// How long before its end a limit without an account is asked for again.

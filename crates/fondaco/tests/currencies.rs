@@ -2,8 +2,10 @@
 
 mod parts;
 
+use fondaco_store::DiskFile;
 use parts::{failure, world};
 use serde_json::Value;
+use std::io::BufRead as _;
 use std::path::PathBuf;
 use world::World;
 
@@ -28,11 +30,15 @@ fn world() -> World {
     World::new(PathBuf::from(env!("CARGO_BIN_EXE_fondaco")), false).unwrap()
 }
 
-/// What a person reads of a command.
-fn on_screen(world: &World, who: &str, args: &[&str]) -> String {
+/// What a person reads of a command: what was asked for, and what is said beside it.
+fn both_outputs(world: &World, who: &str, args: &[&str]) -> (String, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fondaco"));
     let output = command.arg("--home").arg(world.home(who)).args(args).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).into()
+}
+
+fn on_screen(world: &World, who: &str, args: &[&str]) -> String {
+    both_outputs(world, who, args).0
 }
 
 fn entity(address: &str) -> &str {
@@ -84,10 +90,20 @@ async fn currencies_stand_side_by_side() {
     let south_line = lines.iter().find(|line| line["issuer"] == south_key).unwrap();
     assert_eq!(south_line["available"], "48.90");
     assert!(said(&lines).contains("1 of 2 issuers"), "{lines:?}");
-    // Who is away is waited for once, and not as a payment is.
+    // Who is away is waited for once, and not as a payment is; the other for a second, though it comes after, and is first.
     let looked = std::time::Instant::now();
-    assert_eq!(world.run_to("alice", ["balance"], 6).await.unwrap().len(), 3);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fondaco"));
+    let command = command.arg("--home").arg(world.home("alice")).args(["--json", "balance"]);
+    let mut balance = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(balance.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let waited = looked.elapsed();
+    let second: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&first["issuer"], &second["issuer"]), (&south_key, &north_key));
+    assert_eq!(balance.wait().unwrap().code(), Some(6));
     assert!(looked.elapsed().as_secs() < 15, "{:?}", looked.elapsed());
+    let a_second = std::time::Duration::from_secs(1);
+    assert!(a_second < waited && waited + a_second < looked.elapsed(), "{waited:?}");
 
     // Of both what arrived is there; the one who is away keeps it, and is named.
     let lines = world.run_to("alice", ["deposits"], 6).await.unwrap();
@@ -131,6 +147,13 @@ async fn what_cannot_be_written_is_not_told() {
         assert_eq!(code, Some(1), "{args:?}: {said}");
         assert!(said.contains("standard output") && said.contains("Hint:"), "{args:?}: {said}");
     }
+    // Nor is anybody told by an output that was closed.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec \"$@\" >&-", "sh", env!("CARGO_BIN_EXE_fondaco"), "--home"]);
+    let output = shell.arg(world.home("alice")).arg("deposits").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("output is closed") && said.contains("Hint:"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
     // Whoever closed the pipe saw nothing either.
     let (theirs, ours) = std::io::pipe().unwrap();
     drop(theirs);
@@ -182,10 +205,11 @@ async fn a_currency_is_shown_and_forgotten() {
     world.ask("alice", ["init", "--no-passphrase", "--identity", "next"]).await.unwrap();
     world.ask("alice", ["wallet", "rotate", "SUD", "--to", "next"]).await.unwrap();
     let moved = "for SUD that is your identity next: say `fondaco --identity next …`";
-    let asks: [&[&str]; 4] = [
+    let asks: [&[&str]; 5] = [
         &["pay", &alice, "1", "SUD"],
         &["history", "SUD"],
         &["wallet", "close", "SUD"],
+        &["wallet", "add", &south, "--trust", "5"],
         &["balance"],
     ];
     for args in asks {
@@ -218,7 +242,7 @@ async fn who_waits_can_pay() {
     let bob = holder(&world, "bob", &[&north]).await;
     world.ask("north", ["issuer", "mint", "9", "--to", &alice]).await.unwrap();
     world.ask("alice", ["deposits"]).await.unwrap();
-    assert_eq!(on_screen(&world, "alice", &["deposits"]), "");
+    assert_eq!(both_outputs(&world, "alice", &["deposits"]), ("".into(), "nothing new\n".into()));
     let pays = async {
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         world.ask("alice", ["pay", &bob, "1"]).await.unwrap();
@@ -229,6 +253,19 @@ async fn who_waits_can_pay() {
     let (waited, ()) = tokio::join!(world.run("alice", wait), pays);
     let waited = waited.unwrap();
     assert_eq!((waited.len(), &waited[0]["amount"]), (1, &"2.00".into()), "{waited:?}");
+
+    // Another command that has the wallet is waited for, too, as long as was asked for; then it is told.
+    world.ask("north", ["issuer", "mint", "3", "--to", &alice]).await.unwrap();
+    let journal = world.home("alice").join("agent").join(format!("wallet-{}", entity(&north)));
+    let held = DiskFile::open(&journal).unwrap();
+    let is_done = async {
+        let told = world.run_to("alice", ["deposits", "--wait", "1s"], 4).await.unwrap();
+        assert!(said(&told).contains("another fondaco command works with"), "{told:?}");
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        drop(held);
+    };
+    let (waited, ()) = tokio::join!(world.run("alice", wait), is_done);
+    assert_eq!(waited.unwrap()[0]["amount"], "3.00");
     world.end().await;
 }
 

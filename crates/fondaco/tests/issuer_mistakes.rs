@@ -162,7 +162,7 @@ fn an_export_replaces_a_file_when_it_is_whole() {
     succeed(home, "issuer export --to /dev/stdout");
 }
 
-/// Without a key nothing is restored, and with one it is.
+/// Without a key, or the passphrase that opens it, nothing is restored, and with one it is.
 #[test]
 fn a_restore_asks_for_the_key_first() {
     let top = tempfile::tempdir().unwrap();
@@ -172,13 +172,43 @@ fn a_restore_asks_for_the_key_first() {
     let restore = format!("issuer restore --from {}", copy.display());
     fail(new, &restore, 3, &["there is no key"]);
     assert!(!new.join("issuer").exists());
-    succeed(new, "init --no-passphrase");
-    assert!(succeed(new, &restore).contains("restore its key"));
+    let with = |passphrase: &str, args: &str| {
+        command(new, args).env("FONDACO_PASSPHRASE", passphrase).output().unwrap()
+    };
+    assert!(with("right", "init").status.success());
+    let refused = with("wrong", &restore);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(8), "{said}");
+    assert!(said.contains("passphrase") && said.contains("Hint:"), "{said}");
+    assert!(!new.join("issuer").exists(), "nothing was changed");
+    let restored = with("right", &restore);
+    assert!(String::from_utf8(restored.stdout).unwrap().contains("restore its key"));
+}
+
+/// What a script said on its two outputs.
+struct Said {
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn has(&self, out: &[&str], err: &[&str]) {
+        for (parts, said, of) in [(out, &self.out, "out"), (err, &self.err, "err")] {
+            for part in parts {
+                assert!(
+                    said.contains(part),
+                    "no {part:?} on std{of}, but {}\n{}",
+                    self.out,
+                    self.err
+                );
+            }
+        }
+    }
 }
 
 /// Runs a script, where `$H` is the home and `$F` the command, with mounts of its own. Nothing where the system has none.
 #[allow(clippy::print_stderr)] // what cannot be shown here is said
-fn with_mounts(home: &Path, script: &str) -> Option<String> {
+fn with_mounts(home: &Path, script: &str) -> Option<Said> {
     let can = Command::new("unshare").args(["-rm", "true"]).output();
     if !can.is_ok_and(|can| can.status.success()) {
         eprintln!("SKIPPED: no mounts of its own can be had here (unshare -rm)");
@@ -188,9 +218,9 @@ fn with_mounts(home: &Path, script: &str) -> Option<String> {
     shell.args(["-rm", "sh", "-euc", script]).env("H", home);
     shell.env("F", format!("{} --home {}", env!("CARGO_BIN_EXE_fondaco"), home.display()));
     let Output { status, stdout, stderr } = shell.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{said}");
-    Some(said)
+    let [out, err] = [stdout, stderr].map(|said| String::from_utf8(said).unwrap());
+    assert!(status.success(), "{out}\n{err}");
+    Some(Said { out, err })
 }
 
 #[test]
@@ -204,9 +234,7 @@ fn a_read_only_folder_is_named() {
          $F issuer up --listen 127.0.0.1:0 && exit 9 || echo code $?",
     );
     if let Some(said) = said {
-        for part in ["issuer/journal", "may not be written", "Hint:", "code 1"] {
-            assert!(said.contains(part), "{said}");
-        }
+        said.has(&["code 1"], &["issuer/journal", "may not be written", "Hint:"]);
     }
 }
 
@@ -229,6 +257,12 @@ fn a_full_disk_is_outlived() {
          $F --identity other wallet add $(cat $H/issuer/address); $F --identity other balance
          other=$($F identity show --hex --identity other)
          $F --identity other pay $me 3 && exit 9 || echo unpaid $?
+         $F --identity other wallet add $(cat $H/issuer/address) --trust 50 && exit 9 || echo untold $?
+         echo limited $($F --json --identity other balance); $F --identity other deposits --wait 1s
+         for who in third fourth; do
+             $F init --no-passphrase --identity $who; $F --identity $who wallet add $(cat $H/issuer/address)
+             $F --identity $who pay $me 2 && exit 9 || echo unpaid $?
+         done
          mount -o remount,size=64m $H
          sleep 1.2
          $F issuer mint 5 --to $me; echo supply $($F --json issuer mint 6 --to $me)
@@ -236,19 +270,36 @@ fn a_full_disk_is_outlived() {
          $F --identity other history >/dev/null; $F --identity other deposits >/dev/null
          echo looked $($F --json --identity other balance)
          $F --identity other pay $me 1
-         echo paid $($F --json --identity other balance)",
+         echo paid $($F --json --identity other balance)
+         $F issuer mint 50 --to $other && exit 9 || echo over $?
+         $F issuer mint 3 --to $($F identity show --hex --identity third)
+         $F issuer mint 2 --to $($F identity show --hex --identity fourth)
+         $F init --no-passphrase --identity next; $F --identity third wallet rotate --to next
+         echo rotated $($F --json --identity next balance)
+         $F --identity fourth wallet close",
     );
     if let Some(said) = said {
-        for part in ["no room left", "refused 6", "free some space on its disk", "0 TST", "\"11\""]
-        {
-            assert!(said.contains(part), "no {part:?} in {said}");
-        }
+        said.has(
+            &["refused 6", "0 TST", "\"11\""],
+            &["no room left", "free some space on its disk"],
+        );
         // What was not done yet is said to be saved. Looking does not pay it; paying does, and says so.
-        for part in ["not done yet", "saved here", "unpaid 6", "note: the payment of 3 TST to"] {
-            assert!(said.contains(part), "no {part:?} in {said}");
+        said.has(&["unpaid 6"], &["not done yet", "saved here", "note: the payment of 3 TST to"]);
+        // So do those that end what this key can do.
+        assert_eq!(said.err.matches("note: the payment of 2 TST to").count(), 2, "{}", said.err);
+        said.has(&["0 TST went to its issuer"], &[]);
+        // A limit that cannot be told keeps nobody from looking, and is told by a later look.
+        said.has(
+            &["You accept Test (TST)", "untold 6"],
+            &["not told of your limit", "nothing new"],
+        );
+        said.has(
+            &["over 5"],
+            &["note: the issuer was not told of your limit of 50 TST: not done yet"],
+        );
+        let after = |word: &str| said.out.lines().find(|line| line.starts_with(word)).unwrap();
+        for (word, has) in [("limited", 0), ("looked", 5), ("paid {", 1), ("rotated", 1)] {
+            assert!(after(word).contains(&format!("\"available\":\"{has}\"")), "{}", said.out);
         }
-        let after = |word: &str| said.lines().find(|line| line.starts_with(word)).unwrap();
-        assert!(after("looked").contains("\"available\":\"5\""), "{said}");
-        assert!(after("paid {").contains("\"available\":\"1\""), "{said}");
     }
 }
