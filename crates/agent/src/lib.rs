@@ -90,7 +90,7 @@ pub use repository::{
 };
 pub use session::{Closed, Put, Session};
 pub use state::{Note, Recovered, STATE_BYTES_MAX, StateReport, recover};
-pub use wallet::{Resumed, Wallet};
+pub use wallet::{Resumed, Torn, Wallet};
 
 use audit_log::LogHead;
 use auditing::Audited;

@@ -7,6 +7,9 @@ use fondaco_lcp::{Outbox, OutboxError, Refusal, Request, RequestId, Response, St
 use fondaco_ports::Disk;
 use fondaco_store::{DiskFile, Journal, Kind, OpenError};
 use fondaco_transport::LcpClient;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -27,6 +30,19 @@ pub struct Wallet {
     client: LcpClient,
     folder: PathBuf,
     pauses: &'static [u64],
+    torn: Option<Torn>,
+}
+
+/// The end of a wallet's journal that was no whole record when it was opened. A power cut leaves such, and then nothing was
+/// sent of it; a last record that was damaged at rest looks alike, and nothing here knows better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The journal that it was cut off.
+    pub journal: PathBuf,
+    /// How many bytes it had.
+    pub bytes: usize,
+    /// The file that has them now, at its end.
+    pub kept: PathBuf,
 }
 
 /// What became of commands that were sent again: each that was settled, with its answer, and what was in the way of the others.
@@ -55,7 +71,15 @@ impl Wallet {
         // A journal for each issuer: what one of them has not answered yet must not be sent to another.
         let path = folder.join(format!("wallet-{}", client.issuer().entity()));
         let disk = Box::new(DiskFile::open(&path)?);
-        Self::open_named(disk, &path.display().to_string(), folder, client)
+        let mut kept = path.clone();
+        kept.as_mut_os_string().push(".torn");
+        let mut torn = None;
+        let keep = |_, bytes: &[u8]| {
+            torn = Some(Torn { journal: path.clone(), bytes: bytes.len(), kept: kept.clone() });
+            append(&kept, bytes)
+        };
+        let wallet = Self::open_named(disk, &path.display().to_string(), folder, client, keep)?;
+        Ok(Self { torn, ..wallet })
     }
 
     /// Opens or creates the wallet of the issuer that `client` speaks to, its journal on `disk`; what else it keeps is in
@@ -65,7 +89,7 @@ impl Wallet {
         folder: &Path,
         client: LcpClient,
     ) -> Result<Self, AgentError> {
-        Self::open_named(disk, "the wallet's journal", folder, client)
+        Self::open_named(disk, "the wallet's journal", folder, client, |_, _| Ok(()))
     }
 
     fn open_named(
@@ -73,10 +97,11 @@ impl Wallet {
         name: &str,
         folder: &Path,
         client: LcpClient,
+        keep: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> Result<Self, AgentError> {
         let currency = CurrencyId::issued_by(client.issuer().entity());
         let mut outbox = Outbox::new(currency, client.holder());
-        let journal = Journal::open(disk, KIND, |record| outbox.replay(record));
+        let journal = Journal::open_keeping(disk, KIND, keep, |record| outbox.replay(record));
         let journal = journal.map_err(|error| match error {
             OpenError::Disk { .. } => {
                 AgentError::Store(format!("{name}: {error}; {}", error.hint()))
@@ -92,7 +117,12 @@ impl Wallet {
         })?;
         let folder = folder.to_owned();
         let inner = Mutex::new(Inner { outbox, journal });
-        Ok(Self { inner, client, folder, pauses: &PAUSES_SECONDS })
+        Ok(Self { inner, client, folder, pauses: &PAUSES_SECONDS, torn: None })
+    }
+
+    /// Returns what was cut off its journal when it was opened, if anything was.
+    pub const fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
     }
 
     /// Asks an issuer that is away once, and does not wait for it to come back: for who only looks.
@@ -337,6 +367,22 @@ impl Inner {
             .map(drop)
             .map_err(|error| AgentError::Store(format!("the wallet's journal: {error}")))
     }
+}
+
+/// Adds bytes to the end of a file, durably; nobody but its owner may read it.
+fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
+    };
+    let written = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.append(true).create(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // Its name may be new.
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    written().map_err(named)
 }
 
 fn refused(error: OutboxError) -> AgentError {

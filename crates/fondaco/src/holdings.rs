@@ -8,7 +8,7 @@ use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::invoices;
 use crate::screen::{complain, is_closed, is_heard, printable, say};
-use crate::wallet::{client, limit_by_the_way, open_to_look};
+use crate::wallet::{client, limit_by_the_way, open_to_look, tell_torn};
 use fondaco_agent::{AgentError, Balance, InvoiceFile, Wallet, await_deposits};
 use fondaco_lcp::Deposit;
 use fondaco_store::SystemClock;
@@ -310,6 +310,7 @@ async fn first_page(
             opened => break opened?.impatient(),
         }
     };
+    tell_torn(&wallet);
     // What was shown before is forgotten first, or it would be shown again as new.
     if let Err(error) = wallet.resume_upkeep().await {
         tracing::info!(%error, "earlier commands are still without an answer");

@@ -8,7 +8,7 @@ use crate::refusals;
 use crate::screen::{self, complain, counted, say};
 use crate::seen;
 use crate::services::{listen_failure, stop_switch};
-use crate::wallet::{client, pending, random_id};
+use crate::wallet::{client, pending, random_id, tell_torn};
 use fondaco_agent::{AgentError, Wallet};
 use fondaco_issuer::{
     IssuerConfig, IssuerService, MetricsPage, audit, backup, export, operator_key,
@@ -279,7 +279,9 @@ async fn up(
 async fn own_wallet(home: &Home) -> Result<Wallet, Failure> {
     let address = home.service_address("issuer")?;
     let client = client(&operator_key(&home.key()?), address).await?;
-    Ok(Wallet::open(&home.folder("issuer")?, client)?)
+    let wallet = Wallet::open(&home.folder("issuer")?, client)?;
+    tell_torn(&wallet);
+    Ok(wallet)
 }
 
 /// Says why money was not made or taken out, and what its issuer can do about it.

@@ -13,7 +13,7 @@ use crate::invoices;
 use crate::payments;
 use crate::refusals;
 use crate::screen::{complain, counted, is_heard, printable, say};
-use fondaco_agent::{AgentError, Description, Paid, Resumed, Wallet, is_invoice};
+use fondaco_agent::{AgentError, Description, Paid, Resumed, Torn, Wallet, is_invoice};
 use fondaco_codec::Text;
 use fondaco_crypto::{EntityId, SecretKey};
 use fondaco_lcp::{Currency, Refusal, Request, RequestId, Response};
@@ -54,11 +54,26 @@ pub(crate) async fn open_to_look(
     currency: &CurrencyConfig,
 ) -> Result<Wallet, Failure> {
     let client = client(&home.key()?, currency.issuer()?).await?;
-    Ok(Wallet::open(&home.folder("agent")?, client)?.impatient())
+    let wallet = Wallet::open(&home.folder("agent")?, client)?.impatient();
+    tell_torn(&wallet);
+    Ok(wallet)
+}
+
+/// Says what was cut off the wallet's journal, if anything was: whoever pays next must know what may be missing.
+pub(crate) fn tell_torn(wallet: &Wallet) {
+    let Some(Torn { journal, bytes, kept }) = wallet.torn() else { return };
+    complain(&format!(
+        "note: the last {} of {} were no whole record, and were cut off; they are kept in {}. A power cut leaves such: then \
+         nothing of them was sent, and all is well. If there was none, see by `fondaco history` what was paid before you pay it again.",
+        counted(*bytes, "byte"),
+        journal.display(),
+        kept.display()
+    ));
 }
 
 /// Sends again what has no answer yet, and says which payments of before are made, or refused, by that.
 pub(crate) async fn resume(wallet: &Wallet, currency: &CurrencyConfig) -> Result<(), AgentError> {
+    tell_torn(wallet);
     let Resumed { settled, in_the_way } = wallet.resume_and_tell().await;
     for (request, response) in &settled {
         if matches!(
@@ -157,6 +172,7 @@ async fn add(home: &Home, issuer: &str, trust: Option<&str>, json: bool) -> Resu
     let address = address(issuer, "`fondaco issuer up` prints the address to give here")?;
     let client = client(&home.key()?, address.clone()).await?;
     let wallet = Wallet::open(&home.folder("agent")?, client)?;
+    tell_torn(&wallet);
     // Who adds a currency again believes its issuer anew.
     wallet.forget_head();
     let described = wallet.describe().await?.currency;

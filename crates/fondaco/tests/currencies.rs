@@ -266,6 +266,24 @@ async fn who_waits_can_pay() {
     };
     let (waited, ()) = tokio::join!(world.run("alice", wait), is_done);
     assert_eq!(waited.unwrap()[0]["amount"], "3.00");
+
+    // A last record that is not whole is cut off and kept, and that is said once: what it said was not done, or must be looked for.
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes[end - 40..end - 33].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&journal, &bytes).unwrap();
+    let (balance, told) = both_outputs(&world, "alice", &["balance"]);
+    assert!(
+        balance.contains("12.90 NOR") && told.starts_with("note: the last "),
+        "{balance} {told}"
+    );
+    let kept = journal.with_added_extension("torn");
+    assert!(told.contains(journal.to_str().unwrap()) && told.contains("fondaco history"), "{told}");
+    assert!(told.contains(&format!("kept in {}.", kept.display())), "{told}");
+    let torn = std::fs::read(&kept).unwrap();
+    assert!(told.contains(&format!("the last {} bytes", torn.len())), "{told}");
+    assert!(torn.len() > 40 && bytes[..end].ends_with(&torn));
+    assert_eq!(both_outputs(&world, "alice", &["balance"]), (balance, String::new()));
     world.end().await;
 }
 

@@ -190,6 +190,21 @@ impl<D: Disk> Journal<D> {
         Self::open_with(disk, kind, None, each(replay))
     }
 
+    /// Opens the journal as [`Journal::open`] does, and hands a torn end to `keep` before it is cut off: where it begins, and its
+    /// bytes. Nobody can tell it from a last frame that was damaged at rest: that way nothing is lost of either.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`]; and `keep` fails ([`OpenError::Disk`]). Nothing was cut off then.
+    pub fn open_keeping<E>(
+        disk: D,
+        kind: Kind,
+        mut keep: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
+        replay: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Self, OpenError<E>> {
+        recovery::open(disk, kind, None, 0, Some(&mut keep), each(replay))
+    }
+
     /// Opens the journal of this kind on `disk` behind `head`, which a snapshot has from [`Journal::head`], and hands
     /// every record after it to `replay`.
     ///
@@ -222,7 +237,7 @@ impl<D: Disk> Journal<D> {
         start: Option<Head>,
         visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
     ) -> Result<Self, OpenError<E>> {
-        recovery::open(disk, kind, start, 0, visit)
+        recovery::open(disk, kind, start, 0, None, visit)
     }
 
     /// Opens the journal as [`Journal::open_with`] does, if it has at least `records_min` records: as many as were
@@ -241,7 +256,7 @@ impl<D: Disk> Journal<D> {
         records_min: u64,
         visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
     ) -> Result<Self, OpenError<E>> {
-        recovery::open(disk, kind, start, records_min, visit)
+        recovery::open(disk, kind, start, records_min, None, visit)
     }
 
     /// Hands each frame of the journal on `disk` to `visit` and changes nothing, not even a torn end. Returns how far the

@@ -1,6 +1,6 @@
 //! Files and folders on the disk of the machine that runs the tests.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use fondaco_crypto::Digest;
 use fondaco_ports::{Clock, Disk};
@@ -238,6 +238,37 @@ fn blobs_are_whole_or_not_there() {
     assert!(folder.contains(name, TREE).unwrap());
     assert!(matches!(folder.get(name, Part::DATA), Err(FileError::Missing { .. })));
     assert!(available(folder.path()).unwrap() > Bytes::ZERO);
+}
+
+/// A torn end is handed over before it is cut off; where it cannot be kept, nothing is cut off.
+#[test]
+fn a_torn_end_is_kept_first() {
+    let scratch = Scratch::new("torn");
+    let path = scratch.join("journal");
+    let mut journal = Journal::open(DiskFile::open(&path).unwrap(), TEST, nothing).unwrap();
+    let whole = journal.append(&["whole"]).unwrap();
+    let torn = journal.append(&["torn"]).unwrap().at.get();
+    let end = journal.head().bytes.get();
+    drop(journal);
+    let mut bytes = fs::read(&path).unwrap();
+    let [from, to] = [torn, end].map(|at| usize::try_from(at).unwrap());
+    bytes[to - 1] ^= 0x55;
+    fs::write(&path, &bytes).unwrap();
+    let open = |keep: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>| {
+        let disk = DiskFile::open(&path).unwrap();
+        Journal::open_keeping(disk, TEST, keep, nothing).map(|journal| journal.head())
+    };
+    let full = open(&mut |_, _| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+    assert!(full.is_transient() && full.hint().contains("free some space"), "{full}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    let mut kept = None;
+    let mut keep = |at: u64, bytes: &[u8]| {
+        kept = Some((at, bytes.to_vec()));
+        Ok(())
+    };
+    assert_eq!(open(&mut keep).unwrap().chain, whole.chain);
+    assert_eq!(kept, Some((torn, bytes[from..to].to_vec())));
+    open(&mut |_, _| panic!("there is nothing more")).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::cli::ContractsCommand;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::screen::{counted, say};
-use crate::wallet::{client, resume};
+use crate::wallet::{client, resume, tell_torn};
 use fondaco_agent::book::{Book, ContractRecord, Stage};
 use fondaco_agent::{Agent, AgentError, ContractStatus, Renewal, Wallet};
 use fondaco_contract::{ContractId, exposure_max};
@@ -102,6 +102,7 @@ async fn learn_what_was_paid(home: &Home, agent: &Agent) {
             let currency = wallets.find(Some(&issuer))?;
             let client = client(&home.key()?, currency.issuer()?).await?;
             let wallet = Wallet::open(&home.folder("agent")?, client)?;
+            tell_torn(&wallet);
             Ok::<usize, Failure>(agent.ask_holds(&wallet).await?)
         };
         match tokio::time::timeout(ISSUER_PATIENCE, asked).await {

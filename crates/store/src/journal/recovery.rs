@@ -16,11 +16,15 @@ use super::{
 /// How much is read at once while replaying.
 const WINDOW: usize = 4 << 20;
 
+/// Keeps what is about to be cut off: where it begins, and its bytes.
+pub(super) type Keep<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
+
 pub(super) fn open<D: Disk, E>(
     mut disk: D,
     kind: Kind,
     start: Option<Head>,
     records_min: u64,
+    keep: Option<Keep<'_>>,
     visit: impl FnMut(&Appended, &mut Records<'_>) -> Result<(), E>,
 ) -> Result<Journal<D>, OpenError<E>> {
     // What is read here may be in the system's memory only, left there by a process that died
@@ -51,7 +55,13 @@ pub(super) fn open<D: Disk, E>(
         return Err(OpenError::Fewer { wanted: records_min, found: head.records });
     }
     if let Some(end) = torn {
-        zero(&mut disk, head.bytes.get(), end)?;
+        let at = head.bytes.get();
+        if let Some(keep) = keep {
+            let mut bytes = vec![0; short(end - at, usize::MAX)];
+            read(&disk, at, &mut bytes)?;
+            keep(at, &bytes).map_err(failed(Operation::Write, at))?;
+        }
+        zero(&mut disk, at, end)?;
     }
     Ok(Journal { disk, kind, head, length, halted: false, scratch: Vec::new() })
 }
