@@ -103,11 +103,12 @@ pub(crate) async fn run(home: &Home, command: IssuerCommand, json: bool) -> Resu
             let report = audit(&home.join("issuer"))?;
             if json {
                 let Currency { scale, symbol, .. } = &report.currency;
-                // Sums in smallest units, as the records have them.
+                let [supply, held] =
+                    [report.supply, report.held].map(|sum| scale.show(sum).to_string());
                 let line = json!({
                     "currency": symbol.as_str(), "scale": scale.decimals(),
-                    "records": report.records, "supply": report.supply.get(), "accounts": report.accounts,
-                    "held": report.held.get(), "head": report.chain.to_string(), "balanced": report.balanced,
+                    "records": report.records, "supply": supply, "accounts": report.accounts,
+                    "held": held, "head": report.chain.to_string(), "balanced": report.balanced,
                     "torn_bytes": report.torn.get(),
                 });
                 say(&line.to_string());
