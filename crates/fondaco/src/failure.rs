@@ -296,6 +296,7 @@ pub(crate) fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) ->
             failure.hint("check who owns it, or name another place")
         }
         std::io::ErrorKind::NotFound => failure.code(Code::NotFound).hint("check the spelling"),
+        std::io::ErrorKind::IsADirectory => failure.hint("it is a folder: name a file in it"),
         std::io::ErrorKind::StorageFull => failure.hint("free some space, then run this again"),
         std::io::ErrorKind::ReadOnlyFilesystem => failure.hint("name a place that can be written"),
         _ => failure,

@@ -160,6 +160,9 @@ fn an_export_replaces_a_file_when_it_is_whole() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 2, "nothing else is left");
     succeed(home, "issuer export --to /dev/stdout");
+    let folder = format!("issuer export --to {}", top.path().display());
+    fail(home, &folder, 1, &["Is a directory", "Hint: it is a folder: name a file in it"]);
+    assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 2, "nothing else is left");
 }
 
 /// Without a key, or the passphrase that opens it, nothing is restored, and with one it is.

@@ -1,7 +1,8 @@
 //! A running issuer, by the real command: where it says that it is, what it shows, and how it ends.
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -87,6 +88,18 @@ fn it_says_where_it_is_shows_figures_and_ends_in_order() {
         let all = up.line("fon1").split('@').nth(1).unwrap().to_owned();
         let others = all.split(',').any(|at| !at.starts_with("127.") && !at.starts_with("[::1]"));
         assert_eq!(up.line("https://").contains("//127."), !others, "{:?}", up.said);
+        // The certificate names every address, and so the one in the description.
+        let pem = std::fs::read(home.join("issuer").join("cert.pem")).unwrap();
+        let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
+        let named = up.line("https://").split('/').nth(2).unwrap();
+        for at in all.split(',').chain([named]) {
+            let name = match at.parse::<SocketAddr>().unwrap().ip() {
+                IpAddr::V4(ip) => [&[0x87, 4][..], &ip.octets()].concat(),
+                IpAddr::V6(ip) => [&[0x87, 16][..], &ip.octets()].concat(),
+            };
+            let is_named = certificate.windows(name.len()).any(|bytes| *bytes == name);
+            assert!(is_named, "{at} is not in the certificate");
+        }
 
         for _ in 0..3 {
             succeed(home, &format!("issuer mint 5 --to {}", holder.trim()));
