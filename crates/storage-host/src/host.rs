@@ -59,6 +59,7 @@ mod marks;
 mod overview;
 mod prove;
 mod renew;
+mod room;
 mod serve;
 
 pub use mandates::MANDATES_MAX;
@@ -75,10 +76,7 @@ use contract::{Contract, check_hold};
 use crate::{Event, ReplayError};
 use fondaco_audit::ShardId;
 use fondaco_codec::List;
-use fondaco_contract::{
-    Charge, ContractId, Ending, Factor, Input, Mandate, PriceList, SignedPriceList, State, Tab,
-    Terms,
-};
+use fondaco_contract::{Charge, ContractId, Ending, Factor, Input, Mandate, State, Tab, Terms};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey, Signature};
 use fondaco_ledger::{Hold, HoldId, SignedVoucher};
 use fondaco_ports::market::{LIST_MAX, Listed, Reason, Response};
@@ -86,8 +84,6 @@ use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// How long a price list is good for.
-const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
 /// How long before a hold expires its voucher is posted, at most; a quarter of what the hold has left, if that is less.
 const POST_MARGIN_MAX: Duration = Duration::from_seconds(6 * 3600);
 /// How long an ended and paid contract is remembered at least, to answer its buyer.
@@ -104,7 +100,7 @@ const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 const PUTS_MAX: usize = 1024;
 const PUTS_PER_CONTRACT_MAX: usize = 64;
 
-/// What is sold, and at what price. See [`PriceList`] for what each means.
+/// What is sold, and at what price. See [`PriceList`](fondaco_contract::PriceList) for what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostConfig {
     /// In which currency to be paid.
@@ -302,92 +298,6 @@ impl Host {
     /// Returns who it is.
     pub fn provider(&self) -> EntityId {
         self.key.entity()
-    }
-
-    /// Returns how much room is neither sold nor kept for a contract whose money is still to be got.
-    pub fn free(&self) -> Bytes {
-        self.config.size.saturating_sub(self.promised(|_| true))
-    }
-
-    /// How much room is promised to some buyers.
-    fn promised(&self, to: impl Fn(EntityId) -> bool) -> Bytes {
-        let of = |contract: &&Contract| to(contract.terms.buyer);
-        let sold: u128 = self.contracts.values().filter(of).map(Contract::promised).sum();
-        Bytes::new(u64::try_from(sold).unwrap_or(u64::MAX))
-    }
-
-    /// Returns how much room a buyer may be promised now, by what is free and by what it has paid for so far.
-    pub fn room(&self, buyer: EntityId) -> Bytes {
-        self.free().min(self.trusted(buyer))
-    }
-
-    /// How much more room the buyer may have by its record: a newcomer's, and twice what was kept for it and paid for in full.
-    fn trusted(&self, buyer: EntityId) -> Bytes {
-        let known = self.known.get(&buyer).map_or(0, |bytes| bytes.get());
-        let all = Bytes::new(self.config.newcomer.get().saturating_add(known.saturating_mul(2)));
-        all.saturating_sub(self.promised(|other| other == buyer))
-    }
-
-    /// Signs what is sold now, and at what price; good for an hour.
-    pub fn prices(&self, now: Timestamp) -> SignedPriceList {
-        self.list_of(now, self.free()).sign(&self.key)
-    }
-
-    /// As [`Host::prices`], with the room that this buyer may be promised.
-    pub fn prices_for(&self, now: Timestamp, buyer: EntityId) -> SignedPriceList {
-        self.list_of(now, self.room(buyer)).sign(&self.key)
-    }
-
-    /// Says when the provider leaves, as its configuration would; its contracts are told by [`leave`](Self::leave).
-    pub const fn set_leaves(&mut self, at: Timestamp) {
-        self.config.leaves = Some(at);
-    }
-
-    /// Sells by another configuration from now on, in the same currency. Contracts stay as they were signed, and a list that was
-    /// signed before stays good until it expires. Less room than is sold is no room.
-    pub const fn set_config(&mut self, config: HostConfig) {
-        self.config = HostConfig { currency: self.config.currency, ..config };
-    }
-
-    /// Returns by what the prices are multiplied.
-    pub const fn factor(&self) -> Factor {
-        self.factor
-    }
-
-    /// Multiplies the prices from now on; a list that was signed before stays good until it expires.
-    pub const fn set_factor(&mut self, factor: Factor) {
-        self.factor = factor;
-    }
-
-    /// Returns what is sold now, at the prices of the configuration.
-    pub fn base_prices(&self, now: Timestamp) -> PriceList {
-        self.base_list(now, self.free())
-    }
-
-    fn list_of(&self, now: Timestamp, room: Bytes) -> PriceList {
-        self.factor.apply(self.base_list(now, room))
-    }
-
-    fn base_list(&self, now: Timestamp, room: Bytes) -> PriceList {
-        let HostConfig { currency, open, store, write, read, period_max, epoch, step_max, .. } =
-            self.config;
-        let left = self.config.leaves.map_or(period_max, |leaves| leaves.since(now));
-        // Who leaves before an epoch is over has nothing to sell any more.
-        let capacity = if left < epoch { Bytes::ZERO } else { room };
-        PriceList {
-            provider: self.provider(),
-            currency,
-            open,
-            store,
-            write,
-            read,
-            capacity,
-            period_max: period_max.min(left).max(epoch),
-            epoch,
-            step_max,
-            issued: now,
-            expires: now.after(LIST_VALIDITY),
-        }
     }
 
     /// Returns whether a contract is open at `now`.
