@@ -100,7 +100,7 @@ impl Drop for Quic {
 impl Endpoint {
     /// Binds sockets for the entity of `key` and starts to answer who dials it for one of `protocols`.
     ///
-    /// With `listen`, exactly there; an unspecified IPv4 address takes the same port of IPv6 too, if it
+    /// With `listen`, exactly there; an unspecified address takes the same port of the other IP version too, if it
     /// can. Without, on a free port of every interface, as a client does. Runs on the tokio runtime that calls it.
     ///
     /// # Errors
@@ -126,10 +126,15 @@ impl Endpoint {
             .clear_ip_transports()
             .bind_addr(socket)
             .map_err(|error| invalid(&error))?;
-        if socket.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
-            let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, socket.port()));
+        if socket.ip().is_unspecified() {
+            // A socket of IPv6 takes no IPv4 here, whatever the system's default is.
+            let other = match socket.ip() {
+                IpAddr::V4(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+                IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED.into(),
+            };
+            let other = SocketAddr::from((other, socket.port()));
             builder = builder
-                .bind_addr_with_opts(six, BindOpts::default().set_is_required(false))
+                .bind_addr_with_opts(other, BindOpts::default().set_is_required(false))
                 .map_err(|error| invalid(&error))?;
         }
         let quic = builder.bind().await.map_err(|error| match &error {

@@ -239,13 +239,20 @@ async fn a_foreign_interface_is_its_own_error() {
 
 #[tokio::test]
 async fn an_endpoint_on_every_interface_names_loopback_and_can_be_dialled() {
-    let everywhere = Some("0.0.0.0:0".parse().unwrap());
-    let server = Endpoint::bind(&key(1), everywhere, &Protocol::ALL).await.unwrap();
-    let address = server.address();
-    assert!(address.sockets().iter().any(|socket| socket.ip().is_loopback()), "{address}");
-    assert!(address.sockets().iter().all(|socket| !socket.ip().is_unspecified()), "{address}");
-    assert!(address.sockets().iter().all(|socket| socket.port() != 0), "{address}");
-    client(2).await.connect(&address, Protocol::Lcp2).await.unwrap();
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        if std::net::UdpSocket::bind(listen).is_err() {
+            continue; // a machine without IPv6
+        }
+        let everywhere = Some(listen.parse().unwrap());
+        let server = Endpoint::bind(&key(1), everywhere, &Protocol::ALL).await.unwrap();
+        let address = server.address();
+        assert!(address.sockets().iter().any(|socket| socket.ip().is_loopback()), "{address}");
+        // Most who dial have IPv4 only.
+        assert!(address.sockets().iter().any(SocketAddr::is_ipv4), "{listen}: {address}");
+        assert!(address.sockets().iter().all(|socket| !socket.ip().is_unspecified()), "{address}");
+        assert!(address.sockets().iter().all(|socket| socket.port() != 0), "{address}");
+        client(2).await.connect(&address, Protocol::Lcp2).await.unwrap();
+    }
 }
 
 #[tokio::test]

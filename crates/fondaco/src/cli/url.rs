@@ -2,6 +2,7 @@
 
 use fondaco_lcp_wire::ServerName;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// An `https` URL, of a host that a certificate can name.
@@ -45,6 +46,11 @@ impl FromStr for HttpsUrl {
         if ServerName::try_from(host).is_err() {
             return Err("it names no host, as in https://money.example:4434/AccountService");
         }
+        if host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified()) {
+            return Err(
+                "nobody can dial an unspecified address: name one by which others reach this machine",
+            );
+        }
         Ok(Self(text.to_owned()))
     }
 }
@@ -78,6 +84,9 @@ mod tests {
             "https://two words/",
             "https://money.example/\"><x",
             "https://someone@money.example/",
+            "https://0.0.0.0:4434/AccountService",
+            "https://[::]/",
+            "https://[::ffff:0.0.0.0]:4434/",
         ] {
             assert!(bad.parse::<HttpsUrl>().is_err(), "{bad:?}");
         }
