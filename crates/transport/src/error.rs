@@ -277,7 +277,8 @@ impl TransportError {
                 Some("the address is of another service: see what it serves")
             }
             Self::Busy { .. } => Some("try again in a moment"),
-            Self::Closed { reason: CloseReason::Busy | CloseReason::Leaving, .. } => {
+            Self::Closed { reason: CloseReason::Busy | CloseReason::Leaving, .. }
+            | Self::StreamGivenUp { reason: CloseReason::Busy | CloseReason::Leaving, .. } => {
                 Some("try again in a moment")
             }
             Self::Decode { .. } | Self::BadAnswer { .. } => {
@@ -392,8 +393,17 @@ mod tests {
         assert!(busy.is_transient());
         assert!(busy.hint().is_some());
         let peer = EntityId::from_bytes([3; 32]);
-        let misbehaved = TransportError::Closed { peer, reason: CloseReason::Misbehaved };
-        assert!(!misbehaved.is_transient());
-        assert!(TransportError::Closed { peer, reason: CloseReason::Leaving }.is_transient());
+        for (reason, passes) in [
+            (CloseReason::Busy, true),
+            (CloseReason::Leaving, true),
+            (CloseReason::Misbehaved, false),
+        ] {
+            let closed = TransportError::Closed { peer, reason };
+            let given_up = TransportError::StreamGivenUp { peer, reason };
+            for error in [closed, given_up] {
+                assert_eq!(error.is_transient(), passes, "{error}");
+                assert_eq!(error.hint(), passes.then_some("try again in a moment"), "{error}");
+            }
+        }
     }
 }
