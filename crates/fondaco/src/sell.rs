@@ -216,7 +216,7 @@ fn sell_storage(home: &Home, args: SellStorageArgs, json: bool) -> Result<(), Fa
         tracing::warn!("{} offered, {free} free", checked.size);
     } else if checked.size > free {
         say(&format!(
-            "Note: {} offered, {free} free; nothing is taken beyond what is free.",
+            "Note: {} offered, {free} free; no more is sold than the disk has room for.",
             checked.size
         ));
     }

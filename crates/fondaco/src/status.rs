@@ -135,6 +135,7 @@ struct Contracts {
     sold: u64,
     kept: u64,
     free: u64,
+    to_come: u64,
     unposted: u64,
     paid: u64,
     next_posting: Option<u64>,
@@ -153,6 +154,7 @@ impl Contracts {
             sold: all.sold.get(),
             kept: all.kept.get(),
             free: all.free.get(),
+            to_come: all.to_come.get(),
             unposted: all.unposted.get(),
             paid: all.paid.get(),
             next_posting: all.next_posting.map(Timestamp::milliseconds),
@@ -278,7 +280,8 @@ fn offline(
         return Ok(Status::default());
     }
     let checked = host.checked(currency)?;
-    let overview = match HostService::overview(folder, home.key()?, checked, now) {
+    let disk_free = fondaco_store::available(&host.path).ok();
+    let overview = match HostService::overview(folder, home.key()?, checked, now, disk_free) {
         Ok(overview) => overview,
         Err(ServiceError::File(FileError::Locked { .. })) => {
             let seen = last.map_or_else(
@@ -291,7 +294,7 @@ fn offline(
         }
         Err(error) => return Err(error.into()),
     };
-    let disk_free = fondaco_store::available(&host.path).ok().map(Bytes::get);
+    let disk_free = disk_free.map(Bytes::get);
     let disk_reserve = checked.reserve.get();
     let contracts = Contracts::of(&overview);
     Ok(Status { contracts, disk_free, disk_reserve, ..Status::default() })
@@ -335,7 +338,8 @@ fn as_json(
             "open": contracts.open, "ending": contracts.ending,
             "unposted_ended": contracts.unposted_ended, "buyers": contracts.buyers,
             "shards": contracts.shards, "size": contracts.size, "sold": contracts.sold,
-            "kept": contracts.kept, "free": contracts.free, "ends_first": moment(contracts.ends_first),
+            "kept": contracts.kept, "free": contracts.free, "to_come": contracts.to_come,
+            "ends_first": moment(contracts.ends_first),
         },
         "served": {
             "reads": status.reads, "read_bytes": status.read_bytes, "last_read": moment(status.last_read),
@@ -410,6 +414,12 @@ fn show(
         size(contracts.free),
         size(contracts.size)
     ));
+    if contracts.sold.saturating_add(contracts.free) < contracts.size {
+        say(&format!(
+            "           the disk has room for no more, as {} of what is sold are still to come",
+            size(contracts.to_come)
+        ));
+    }
     if age.is_some() {
         say(&match &status.standing {
             None => "Rank       not known: nobody else's offer was looked at".to_owned(),

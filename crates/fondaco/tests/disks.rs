@@ -160,19 +160,28 @@ async fn audited(market: &Market, small: &str) -> Vec<String> {
     of_small.map(|line| line["outcome"].as_str().unwrap().to_owned()).collect()
 }
 
-/// No room for a shard: the host refuses it by name, keeps what it has, and the backup goes to others.
+/// Others fill the disk: the host sells no more, refuses by name what it sold and has no room for, keeps what it has, and the
+/// backup goes to others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_without_room_says_so_and_loses_nothing() {
     if !can_mount() {
         return;
     }
-    // The size of the disk, what is to stay free, and the reason, which the buyer is told in words.
+    // What becomes of the disk, what is to stay free, and the reason, which the buyer is told in words.
     let table = [
         ("3m", "1", "DiskFull", "the provider's disk is full"),
         ("64m", "61M", "Reserve", "of which 61.0 MiB are to stay free"),
     ];
     for (size, reserve, reason, told) in table {
-        let (market, mut machine, small) = with_small_host(size, reserve).await;
+        let (market, mut machine, small) = with_small_host("256m", reserve).await;
+        std::fs::write(market.source.join("note"), b"dear").unwrap();
+        back_up(&market, &small).await;
+        let told_free = |status: &Value| status["contracts"]["free"].as_u64();
+        let free = status(&market, |status| status["contracts"]["open"] == 1).await;
+        let limited = told_free(&free).is_some_and(|free| 0 < free && free < 256 << 20);
+        assert!(limited, "of 1 GiB on a disk of 256 MiB: {free}");
+        machine.run(&format!("mount -o remount,size={size} $H/shards"));
+        status(&market, |status| told_free(status) == Some(0)).await;
         market.write_noise(2);
         let began = Instant::now();
         let said = back_up(&market, &small).await;

@@ -19,12 +19,12 @@ impl PriceBoard {
 
     /// Signs what is sold now, and at what price.
     pub fn prices(&self) -> SignedPriceList {
-        self.shared.with(|host, now| host.prices(now))
+        self.shared.with_disk(|host, now| host.prices(now))
     }
 
     /// Returns what is sold now, at the prices of the configuration.
     pub fn list(&self) -> PriceList {
-        self.shared.with(|host, now| host.base_prices(now))
+        self.shared.with_disk(|host, now| host.base_prices(now))
     }
 
     /// Returns by what the prices of the configuration are multiplied.

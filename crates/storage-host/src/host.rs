@@ -20,7 +20,7 @@
 //! - The same events give the same host: a crash loses at most puts that were not committed, and the reads and proofs of
 //!   the last second, each with what it was charged.
 //! - A refusal changes nothing; only [`Host::put_commit`] of wrong bytes keeps what writing them cost.
-//! - The room sold is never more than the room there is.
+//! - The room sold is never more than the room there is; nor, when it is sold, than the disk has beside its reserve.
 //!
 //! # What is not here
 //!
@@ -259,6 +259,8 @@ pub struct Host {
     config: HostConfig,
     /// By what the prices of `config` are multiplied now.
     factor: Factor,
+    /// What is free on the disk, as it was told last.
+    disk: Option<Bytes>,
     contracts: BTreeMap<ContractId, Contract>,
     /// How many contracts have each shard.
     references: BTreeMap<ShardId, u32>,
@@ -283,6 +285,7 @@ impl Host {
             key,
             config,
             factor: Factor::ONE,
+            disk: None,
             contracts: BTreeMap::new(),
             references: BTreeMap::new(),
             puts: BTreeMap::new(),

@@ -353,16 +353,18 @@ impl HostService {
         PriceBoard::new(Arc::clone(&self.shared))
     }
 
-    /// Adds up what the journal in `folder` says, for a host that does not run.
+    /// Adds up what the journal in `folder` says, for a host that does not run and on whose disk so much is free.
     pub fn overview(
         folder: &Path,
         key: SecretKey,
         config: HostConfig,
         now: Timestamp,
+        disk_free: Option<Bytes>,
     ) -> Result<Overview, ServiceError> {
         let disk = DiskFile::open(folder.join("journal"))?;
         let mut host = Host::new(key, config);
         Journal::open(disk, KIND, |record| host.replay(record))?;
+        host.set_disk(disk_free);
         Ok(host.overview(now))
     }
 
@@ -505,6 +507,15 @@ impl Shared {
         look(&mut self.lock().host, now)
     }
 
+    /// Does what [`Shared::with`] does when the core has heard what is free on the disk.
+    pub(crate) fn with_disk<T>(&self, look: impl FnOnce(&mut Host, Timestamp) -> T) -> T {
+        let free = self.folder.available().ok();
+        self.with(|host, now| {
+            host.set_disk(free);
+            look(host, now)
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The core never panics on what a peer sends; if it did, its state would not be trusted.
         self.state.lock().expect("the core panicked; the host must be restarted")
@@ -594,7 +605,8 @@ impl Shared {
         let now = self.clock.now();
         match request {
             Request::Prices => {
-                Some(Response::Prices { list: self.lock().host.prices_for(now, peer) })
+                let list = self.with_disk(|host, now| host.prices_for(now, peer));
+                Some(Response::Prices { list })
             }
             Request::Open { terms, buyer_signature, voucher } => {
                 self.sign(peer, &terms, &buyer_signature, &voucher, false).await
@@ -688,15 +700,13 @@ impl Shared {
         voucher: &SignedVoucher,
         renews: bool,
     ) -> Option<Response> {
-        let now = self.clock.now();
-        let begun = {
-            let host = &self.lock().host;
+        let begun = self.with_disk(|host, now| {
             if renews {
                 host.renew_begin(now, peer, terms, signature, voucher)
             } else {
                 host.open_begin(now, peer, terms, signature, voucher)
             }
-        };
+        });
         let hold = match begun {
             Err(reason) => return Some(Response::Refused { reason }),
             Ok(Opening::Known(response)) => {

@@ -24,8 +24,10 @@ pub struct Overview {
     pub sold: Bytes,
     /// The bytes kept, counted once for each contract that has them.
     pub kept: Bytes,
-    /// The room neither sold nor kept.
+    /// The room neither sold nor kept, as far as the disk has it.
     pub free: Bytes,
+    /// What the buyers of open contracts may still store.
+    pub to_come: Bytes,
     /// The vouchers that were not posted yet, added up: what is earned and still to be got.
     pub unposted: Amount,
     /// What the issuer has paid out for contracts that ended, as far as they are remembered.
@@ -43,6 +45,7 @@ impl Host {
             size: self.config.size,
             sold: self.promised(|_| true),
             free: self.free(),
+            to_come: self.to_come(),
             shards: self.references.len() as u64,
             ..Overview::default()
         };

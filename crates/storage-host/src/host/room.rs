@@ -9,10 +9,34 @@ use fondaco_units::{Bytes, Duration, Timestamp};
 /// How long a price list is good for.
 const LIST_VALIDITY: Duration = Duration::from_seconds(3600);
 
+/// Of so many bytes on the disk one is of the hashes beside a shard: 64 of them prove 16 KiB.
+const HASHES_SHARE: u64 = 257;
+
 impl Host {
-    /// Returns how much room is neither sold nor kept for a contract whose money is still to be got.
+    /// Tells what is free on the disk now; nothing if the system does not say, and then no room is held back for it.
+    pub const fn set_disk(&mut self, free: Option<Bytes>) {
+        self.disk = free;
+    }
+
+    /// Returns how much room is neither sold nor kept for a contract whose money is still to be got, as far as the disk has it.
     pub fn free(&self) -> Bytes {
-        self.config.size.saturating_sub(self.promised(|_| true))
+        self.config.size.saturating_sub(self.promised(|_| true)).min(self.on_disk())
+    }
+
+    /// How much more can be promised than is, by what was free on the disk when that was told.
+    fn on_disk(&self) -> Bytes {
+        let Some(free) = self.disk else { return Bytes::MAX };
+        let free = free.saturating_sub(self.config.reserve).get();
+        Bytes::new(free - free.div_ceil(HASHES_SHARE)).saturating_sub(self.to_come())
+    }
+
+    /// How much the buyers of open contracts may still store. What came in of a put counts only when the put is committed.
+    pub(super) fn to_come(&self) -> Bytes {
+        let open = self.contracts.values().filter(|contract| !contract.state.has_ended());
+        let left = |contract: &Contract| {
+            u128::from(contract.terms.size_max.saturating_sub(contract.tab.stored).get())
+        };
+        Bytes::new(u64::try_from(open.map(left).sum::<u128>()).unwrap_or(u64::MAX))
     }
 
     /// How much room is promised to some buyers.

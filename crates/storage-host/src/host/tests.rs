@@ -4,6 +4,7 @@ mod mandates;
 mod proofs;
 mod properties;
 mod renewals;
+mod room;
 
 use super::*;
 use crate::Event;

@@ -102,7 +102,8 @@ impl HostWatch {
         let shared = self.0.upgrade()?;
         let now = shared.clock.now();
         let disk_free = shared.folder.available().ok();
-        let state = shared.lock();
+        let mut state = shared.lock();
+        state.host.set_disk(disk_free);
         Some(Report {
             now,
             up_since: shared.up_since,
