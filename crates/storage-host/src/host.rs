@@ -57,6 +57,7 @@ mod contract;
 mod mandates;
 mod marks;
 mod overview;
+mod pace;
 mod prove;
 mod renew;
 mod room;
@@ -270,6 +271,8 @@ pub struct Host {
     known: BTreeMap<EntityId, Bytes>,
     /// How many proofs of a contract were begun, in which epoch.
     proofs: BTreeMap<ContractId, (u64, u32)>,
+    /// Until when the free records of a contract are spent.
+    paced: BTreeMap<ContractId, Timestamp>,
     /// By delegate, then buyer.
     mandates: BTreeMap<(EntityId, EntityId), Mandate>,
     /// When one of the two was journaled last, by this process.
@@ -292,6 +295,7 @@ impl Host {
             put_next: 0,
             known: BTreeMap::new(),
             proofs: BTreeMap::new(),
+            paced: BTreeMap::new(),
             mandates: BTreeMap::new(),
             admitted: BTreeMap::new(),
             by_buyer: BTreeSet::new(),
@@ -680,6 +684,7 @@ impl Host {
             contract.paid.is_none() || now < from.after(MEMORY)
         });
         self.proofs.retain(|id, _| self.contracts.contains_key(id));
+        self.paced.retain(|_, even| now < *even);
         self.forget_mandates();
     }
 

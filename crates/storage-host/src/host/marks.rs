@@ -45,6 +45,7 @@ impl Host {
             if size != mark_new.size {
                 return Err(Reason::WrongSize { size });
             }
+            host.pace(now, mark_new.contract)?;
             let sequence = mark_new.sequence;
             host.happen(Event::Marked { mark: *mark }, Response::Marked { sequence })
         };

@@ -48,6 +48,7 @@ impl Host {
             return Err(Reason::Busy);
         }
         self.has_room(contract, size, |_| true)?;
+        self.pace_of(now, id, size)?;
         let put = PutId(self.put_next);
         self.put_next += 1;
         self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
@@ -329,10 +330,9 @@ impl Host {
             let freed = size.unwrap_or(Bytes::ZERO);
             let deletion = Deletion { contract: id, shard: *shard.digest(), at: now, freed };
             let response = Response::Deleted { receipt: deletion.sign(&host.key) };
-            match size {
-                None => Ok(Answer::at_once(response)),
-                Some(_) => host.happen(Event::Deleted { contract: id, shard }, response),
-            }
+            let Some(size) = size else { return Ok(Answer::at_once(response)) };
+            host.pace_of(now, id, size)?;
+            host.happen(Event::Deleted { contract: id, shard }, response)
         };
         delete(self).into()
     }

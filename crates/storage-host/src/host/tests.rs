@@ -1,6 +1,7 @@
 mod again;
 mod ends;
 mod mandates;
+mod pace;
 mod proofs;
 mod properties;
 mod renewals;
