@@ -23,7 +23,8 @@ pub(crate) use slot::{Ranked, Ranking, Rest, kept, rank};
 use fondaco_contract::{Label, PriceList};
 use fondaco_crypto::{Digest, EntityId};
 use fondaco_placement::{
-    Candidate, Estimate, EstimateError, Goal, Group, Placement, Prior, Shocks, place,
+    Candidate, Estimate, EstimateError, Goal, Group, Placement, PlacementError, Prior, Shocks,
+    place,
 };
 use fondaco_ports::Address;
 use fondaco_reputation::Record;
@@ -251,7 +252,22 @@ pub(crate) fn choose(
         let networks: std::collections::BTreeSet<_> =
             candidates.iter().filter_map(|candidate| candidate.subnet()).collect();
         let crowded = candidates.iter().filter(|candidate| candidate.subnet().is_some()).count();
-        let hint = if networks.len() < crowded {
+        let what = match error {
+            PlacementError::TooFewOperators { candidates, needed, .. } => {
+                let of = match networks.len() {
+                    1 => "in one network, which counts as one operator",
+                    _ => "of one operator",
+                };
+                format!(
+                    "{candidates} hosts answer, all {of}, and one alone may not hold a set: it takes {needed}"
+                )
+            }
+            error => error.to_string(),
+        };
+        let hint = if matches!(error, PlacementError::TooFewOperators { .. }) {
+            "name hosts elsewhere with --host ADDRESS, or other brokers with --broker ADDRESS; a lower --survive does not help"
+                .to_owned()
+        } else if networks.len() < crowded {
             let networks = match networks.len() {
                 1 => "one network".to_owned(),
                 more => format!("{more} networks"),
@@ -263,7 +279,7 @@ pub(crate) fn choose(
         } else {
             "name more hosts with --host ADDRESS, or ask for less with --survive".to_owned()
         };
-        AgentError::Placement { what: format!("{error}{}", away.concat()), hint }
+        AgentError::Placement { what: format!("{what}{}", away.concat()), hint }
     })
 }
 

@@ -167,6 +167,16 @@ pub enum PlacementError {
         needed: u8,
     },
 
+    /// All candidates are of so few operators that what one of them may not hold leaves no code.
+    TooFewOperators {
+        /// How many candidates were given.
+        candidates: usize,
+        /// Of how many operators.
+        operators: usize,
+        /// How many operators are enough.
+        needed: u8,
+    },
+
     /// No choice among these candidates is durable enough; this is the best that can be reached.
     Unreachable {
         /// How many shards give the object back.
@@ -186,7 +196,9 @@ impl PlacementError {
     // Spelled out without `_`, so that a new refusal has to choose a side.
     pub const fn is_transient(self) -> bool {
         match self {
-            Self::TooFewCandidates { .. } | Self::Unreachable { .. } => true,
+            Self::TooFewCandidates { .. }
+            | Self::TooFewOperators { .. }
+            | Self::Unreachable { .. } => true,
             Self::TooManyCandidates { .. } => false,
         }
     }
@@ -200,6 +212,10 @@ impl fmt::Display for PlacementError {
             }
             Self::TooFewCandidates { candidates, needed } => {
                 write!(f, "{candidates} candidates; the goal needs at least {needed}")
+            }
+            Self::TooFewOperators { candidates, operators, needed } => {
+                let s = if *operators == 1 { "" } else { "s" };
+                write!(f, "{candidates} candidates of {operators} operator{s}; {needed} would do")
             }
             Self::Unreachable { k, n, survive, goal } => {
                 write!(f, "a survival of {goal} is out of reach; {k} of {n} reaches {survive}")

@@ -140,7 +140,8 @@ fn an_operator_holds_neither_k_shards_nor_more_than_may_be_lost() {
     assert_eq!(placement.assumptions.operators, 4);
     // One operator alone holds one copy, which is no code.
     let refusal = place(&market[..1].repeat(8), goal).unwrap_err();
-    assert!(matches!(refusal, PlacementError::Unreachable { .. }), "{refusal}");
+    let (candidates, operators, needed) = (8, 1, 2);
+    assert_eq!(refusal, PlacementError::TooFewOperators { candidates, operators, needed });
 }
 
 #[test]

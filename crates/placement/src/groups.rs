@@ -11,7 +11,7 @@
 //! has providers of several operators, these operators are taken as one; a provider without an operator in the
 //! subnet of one that has is taken as that operator's. This errs on the dark side only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Candidate, ShockError, alive::Alive};
 
@@ -122,6 +122,11 @@ impl Forest {
     /// Whose a candidate is: the tree's if that has an operator, else its own.
     pub(crate) fn owner(&self, i: usize) -> usize {
         if self.operated[self.root(i)] { self.root(i) } else { i }
+    }
+
+    /// How many operators there are, those of one candidate included.
+    pub(crate) fn operators(&self) -> usize {
+        (0..self.places.len()).map(|i| self.owner(i)).collect::<BTreeSet<_>>().len()
     }
 
     /// How many candidates the operator with most of them has.

@@ -271,9 +271,12 @@ pub fn place(candidates: &[Candidate], goal: Goal) -> Result<Placement, Placemen
         best = exact::search(&market, best);
     }
     best.ok_or_else(|| {
-        let Placement { k, providers, survive, .. } = search::safest(&market);
-        let n = u8::try_from(providers.len()).unwrap_or(u8::MAX);
-        PlacementError::Unreachable { k, n, survive, goal: goal.survive }
+        let Some(safest) = search::safest(&market) else {
+            let (candidates, operators) = (candidates.len(), forest.operators());
+            return PlacementError::TooFewOperators { candidates, operators, needed };
+        };
+        let Placement { k, survive, .. } = safest;
+        PlacementError::Unreachable { k, n: safest.n(), survive, goal: goal.survive }
     })
 }
 

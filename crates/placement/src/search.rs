@@ -27,8 +27,8 @@ const TRIED_MAX: usize = 4;
 const LIMITS: [usize; 14] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 36, 64, 127];
 
 /// The safest placement that is known of, whatever it costs: for each limit per operator, those that lose least.
-/// Where no two candidates have anything in common, there is none safer.
-pub(crate) fn safest(market: &Market<'_>) -> Placement {
+/// Where no two candidates have anything in common, there is none safer. None where too few operators are to be had.
+pub(crate) fn safest(market: &Market<'_>) -> Option<Placement> {
     let mut best: Option<Placement> = None;
     for (limit, order) in limited(market, &by_loss(market)) {
         let mut providers = order;
@@ -41,8 +41,7 @@ pub(crate) fn safest(market: &Market<'_>) -> Placement {
             best = Some(other);
         }
     }
-    // Nothing is allowed where too few operators are to be had: then this is all that can be said.
-    best.unwrap_or_else(|| market.placement(Vec::new(), 1))
+    best
 }
 
 /// Returns a good placement that meets the goal, if one was found.
@@ -82,7 +81,7 @@ pub(crate) fn approach(market: &Market<'_>) -> Option<Placement> {
     found.sort_by_key(|&(cost, ..)| cost);
     found.dedup();
     let by_price = order_by(market, |i| candidates[i].price as f64);
-    let safest = Some(safest(market)).filter(|safest| goal.is_met(safest.loss));
+    let safest = safest(market).filter(|safest| goal.is_met(safest.loss));
     found
         .into_iter()
         .take(IMPROVED_MAX)

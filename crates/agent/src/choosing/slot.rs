@@ -113,7 +113,8 @@ pub(crate) fn rank(
 mod tests {
     use super::*;
     use crate::book::Book;
-    use crate::choosing::{host, newcomer_loss};
+    use crate::choosing::{choose, host, newcomer_loss};
+    use crate::opening::Wish;
     use fondaco_contract::PriceList;
     use fondaco_crypto::{CurrencyId, SecretKey};
     use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
@@ -142,6 +143,36 @@ mod tests {
         let address = Address::new(key.entity(), [socket.parse().unwrap()]);
         let operator = operator.map(|operator| operator.parse().unwrap());
         Offer { address, list: prices.sign(&key), operator }
+    }
+
+    /// Hosts, what is said where they make no set, and what is to be done.
+    #[test]
+    fn why_no_set_is_to_be_had_is_said_in_words() {
+        let wish = Wish { bytes: Bytes::new(1), survive: 0.999, epochs: 1, budget: None };
+        let at = |sockets: &[&str], operator| -> Vec<Offer> {
+            let all = (1..).zip(sockets);
+            all.map(|(name, socket)| offer(name, socket, 1, operator)).collect()
+        };
+        let near = ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"];
+        for (offers, said, hint) in [
+            (at(&near[..1], None), "1 candidates; the goal needs at least 2", "more hosts"),
+            (at(&near, None), "3 hosts answer, all in one network", "hosts elsewhere"),
+            (at(&near, Some("me")), "3 hosts answer, all in one network", "hosts elsewhere"),
+            (
+                at(&["192.0.2.1:1", "198.51.100.1:1"], Some("me")),
+                "all of one operator",
+                "elsewhere",
+            ),
+            (
+                at(&["192.0.2.1:1", "198.51.100.1:1"], None),
+                "a survival of 0.999 is out",
+                "--survive",
+            ),
+        ] {
+            let error = choose(&offers, &records(), wish, &[]).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.hint().unwrap().contains(hint), "{error}");
+        }
     }
 
     fn candidate(offer: &Offer) -> Candidate {
