@@ -12,7 +12,10 @@
 //!   network, so that nobody fills the market with keys of his own.
 
 use crate::{Agent, AgentError, Wish};
-use fondaco_contract::{CheckedAsk, Label, Place, PriceList, SignedPriceList, Sought};
+use fondaco_contract::{
+    AskError, CheckedAsk, Label, Place, PriceList, PriceListError, SignedAsk, SignedPriceList,
+    Sought,
+};
 use fondaco_crypto::{CurrencyId, EntityId};
 use fondaco_ports::Address;
 use fondaco_ports::market::Frame as _;
@@ -51,6 +54,34 @@ pub struct Heard {
     pub broker: EntityId,
     /// How many asks it says fit, and how many of them were taken; or why it could not be heard.
     pub said: Result<(usize, usize), String>,
+    /// Why one of its asks was left out, if that was for its time: of many it is the clock here that is wrong.
+    pub untimely: Option<AskError>,
+}
+
+/// What was taken from one broker.
+#[derive(Default)]
+struct Taken {
+    asks: Vec<CheckedAsk>,
+    untimely: Option<AskError>,
+}
+
+impl Taken {
+    /// Takes an ask that is good at `now`, if it fits.
+    fn take(&mut self, ask: SignedAsk, now: Timestamp, fits: impl Fn(&CheckedAsk) -> bool) {
+        match ask.check(now) {
+            Ok(ask) if fits(&ask) => self.asks.push(ask),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::info!(%error, "an ask is left out");
+                if let AskError::Prices {
+                    why: PriceListError::Early { .. } | PriceListError::Expired { .. },
+                } = error
+                {
+                    self.untimely.get_or_insert(error);
+                }
+            }
+        }
+    }
 }
 
 /// What is for sale, as far as brokers told.
@@ -68,11 +99,21 @@ impl Market {
         self.heard.iter().filter(|heard| heard.said.is_ok()).count()
     }
 
+    /// Returns why an ask was left out, if one was for its time.
+    pub fn untimely(&self) -> Option<AskError> {
+        untimely(&self.heard)
+    }
+
     /// Returns how many asks there are: those not shown too, as the broker with the most says.
     pub fn count(&self) -> usize {
         let said = self.heard.iter().filter_map(|heard| heard.said.as_ref().ok());
         said.map(|(count, _)| *count).max().unwrap_or(0).max(self.asks.len())
     }
+}
+
+/// Returns why an ask was left out that one of these brokers showed, if one was for its time.
+pub fn untimely(heard: &[Heard]) -> Option<AskError> {
+    heard.iter().find_map(|heard| heard.untimely)
 }
 
 /// Asks `brokers` what fits `sought`, and checks it at `now`.
@@ -86,15 +127,16 @@ pub async fn look(
     for (index, broker) in brokers.iter().take(BROKERS_MAX).enumerate() {
         let (endpoint, broker, sought) = (endpoint.clone(), broker.clone(), *sought);
         asking.spawn(async move {
-            let mut taken = Vec::new();
+            let mut taken = Taken::default();
             let work = pages(&endpoint, &broker, &sought, now, &mut taken);
             let said = match tokio::time::timeout(BROKER_TIMEOUT, work).await {
-                Ok(Ok(count)) => Ok((count, taken.len())),
+                Ok(Ok(count)) => Ok((count, taken.asks.len())),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err(format!("it did not answer in {} s", BROKER_TIMEOUT.as_secs())),
             };
             // What it told before it broke off is as good as any.
-            (index, Heard { broker: broker.entity(), said }, taken)
+            let Taken { asks, untimely } = taken;
+            (index, Heard { broker: broker.entity(), said, untimely }, asks)
         });
     }
     let mut answers = asking.join_all().await;
@@ -115,7 +157,7 @@ async fn pages(
     broker: &Address,
     sought: &Sought,
     now: Timestamp,
-    taken: &mut Vec<CheckedAsk>,
+    taken: &mut Taken,
 ) -> Result<usize, AgentError> {
     let connection = endpoint.connect(broker, Protocol::Offers).await?;
     let mut after: Option<Place> = None;
@@ -129,13 +171,7 @@ async fn pages(
         };
         seen += list.as_slice().len();
         for ask in list.into_vec() {
-            match ask.check(now) {
-                Ok(ask) if sought.rate(ask.prices()).is_some() => taken.push(ask),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::info!(broker = %broker.entity().short(), %error, "an ask is left out");
-                }
-            }
+            taken.take(ask, now, |ask| sought.rate(ask.prices()).is_some());
         }
         match next {
             // A broker that goes back, or sends nothing, is not asked for ever.
@@ -218,14 +254,15 @@ pub async fn everybody(
     for (index, broker) in brokers.iter().take(BROKERS_MAX).enumerate() {
         let (endpoint, broker) = (endpoint.clone(), broker.clone());
         asking.spawn(async move {
-            let mut taken = Vec::new();
+            let mut taken = Taken::default();
             let work = all_pages(&endpoint, &broker, now, &mut taken);
             let said = match tokio::time::timeout(EVERYBODY_TIMEOUT, work).await {
-                Ok(Ok(count)) => Ok((count, taken.len())),
+                Ok(Ok(count)) => Ok((count, taken.asks.len())),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err(format!("it did not answer in {} s", EVERYBODY_TIMEOUT.as_secs())),
             };
-            (index, Heard { broker: broker.entity(), said }, taken)
+            let Taken { asks, untimely } = taken;
+            (index, Heard { broker: broker.entity(), said, untimely }, asks)
         });
     }
     let mut answers = asking.join_all().await;
@@ -273,7 +310,7 @@ async fn all_pages(
     endpoint: &Endpoint,
     broker: &Address,
     now: Timestamp,
-    taken: &mut Vec<CheckedAsk>,
+    taken: &mut Taken,
 ) -> Result<usize, AgentError> {
     let connection = endpoint.connect(broker, Protocol::Offers).await?;
     let mut after: Option<EntityId> = None;
@@ -296,7 +333,7 @@ async fn all_pages(
         };
         let here = list.as_slice().len();
         seen += here;
-        taken.extend(list.into_vec().into_iter().filter_map(|ask| ask.check(now).ok()));
+        list.into_vec().into_iter().for_each(|ask| taken.take(ask, now, |_| true));
         match next {
             // A broker that goes back, or sends nothing, is not asked for ever.
             Some(next)
@@ -460,6 +497,26 @@ mod tests {
         }
         for own in ["127.0.0.1", "10.1.2.3", "192.168.0.9", "::1", "fd00::1"] {
             assert_eq!(network(own.parse().unwrap()), None, "{own}");
+        }
+    }
+
+    #[test]
+    fn asks_that_are_left_out_for_their_time_are_noted() {
+        let ask = offer(1, 0, 1, "192.0.2.1:1").signed().clone();
+        let other = offer(2, 0, 1, "192.0.2.2:1").signed().clone();
+        let forged = SignedAsk { signature: other.signature, ..ask.clone() };
+        let hours = |hours: u64| NOON.after(fondaco_units::Duration::from_seconds(hours * 3600));
+        let day_before = Timestamp::from_milliseconds(NOON.milliseconds() - 86_400_000);
+        for (ask, now, taken, untimely) in [
+            (&ask, NOON, 1, false),
+            (&ask, hours(24), 0, true),
+            (&ask, day_before, 0, true),
+            (&forged, NOON, 0, false),
+            (&forged, hours(24), 0, false),
+        ] {
+            let mut all = Taken::default();
+            all.take(ask.clone(), now, |_| true);
+            assert_eq!((all.asks.len(), all.untimely.is_some()), (taken, untimely), "{now}");
         }
     }
 

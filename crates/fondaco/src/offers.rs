@@ -14,7 +14,7 @@ use fondaco_agent::discovery::{
     Market, address_of, ask_hosts, everybody as ask_for_everybody, is_in, look,
 };
 use fondaco_agent::{Agent, Answer, Seek, Wish};
-use fondaco_contract::{CheckedAsk, Label, PriceList, Sought};
+use fondaco_contract::{AskError, CheckedAsk, Label, PriceList, Sought};
 use fondaco_crypto::{CurrencyId, EntityId, SecretKey};
 use fondaco_mdns::{MdnsError, Role};
 use fondaco_ports::{Address, Clock as _};
@@ -200,9 +200,12 @@ pub(crate) async fn everybody(brokers: &[Address], json: bool) -> Result<Vec<Add
         say(&format!("{found} hosts found by {answered} of {} brokers.", brokers.len()));
     }
     if hosts.is_empty() {
-        return Err(Failure::new("the brokers know no host")
-            .code(Code::NotFound)
-            .hint("name another with --broker ADDRESS, or a host with --host ADDRESS"));
+        let failure = match market.untimely() {
+            Some(error) => of_another_time(error),
+            None => Failure::new("the brokers know no host")
+                .hint("name another with --broker ADDRESS, or a host with --host ADDRESS"),
+        };
+        return Err(failure.code(Code::NotFound));
     }
     Ok(hosts)
 }
@@ -324,6 +327,12 @@ fn not_heard(market: &Market) {
     }
 }
 
+/// Says that brokers show offers, and none of them is of the present.
+fn of_another_time(error: AskError) -> Failure {
+    Failure::new(format!("no offer there is good by the clock of this machine: {error}"))
+        .hint(unfit::CLOCK_HINT)
+}
+
 fn silent(market: &Market) -> Failure {
     let whys: Vec<String> = market
         .heard
@@ -397,6 +406,9 @@ pub(crate) async fn offers(home: &Home, args: OffersArgs, json: bool) -> Result<
     // As the asks are sorted already; those of hosts that were asked themselves go among them.
     rows.sort_by_key(|row| sought.rate(&row.prices));
     let count = market.count().max(rows.len());
+    if let Some(error) = market.untimely().filter(|_| rows.is_empty()) {
+        return Err(of_another_time(error).code(Code::NotFound));
+    }
     if !json && !rows.is_empty() {
         say(&format!(
             "{:>4}  {:<14} {:>16} {:>12} {:>12} {:>8} {:>12}  {:<14} {:<14} {:>7}",

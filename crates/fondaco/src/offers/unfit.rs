@@ -3,12 +3,15 @@
 use super::{Whereabouts, anybody, counted};
 use crate::failure::{Code, Failure};
 use crate::home::CurrencyConfig;
-use fondaco_agent::discovery::{everybody, sought};
+use fondaco_agent::discovery::{everybody, sought, untimely};
 use fondaco_agent::{Agent, Wish};
 use fondaco_crypto::CurrencyId;
 use fondaco_ports::Clock as _;
 use fondaco_store::SystemClock;
 use fondaco_units::Bytes;
+
+/// What to do where all offers are of another time.
+pub(super) const CLOCK_HINT: &str = "see that the clock of this machine is set by NTP";
 
 /// What of a wish is more than hosts offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ enum Unfit {
     Together,
     /// The currency that they are paid in.
     Currency,
+    /// They are none of the present: a clock is wrong.
+    Clock,
     /// There is no host at all.
     Nobody,
 }
@@ -49,16 +54,28 @@ impl Whereabouts {
             if is_less {
                 let found = agent.discover(&self.brokers, id, &less, where_to).await.0;
                 if !found.is_empty() {
-                    return Ok(self.say(unfit, found.len(), currency, wish));
+                    return Ok(self.say(unfit, found.len(), currency, wish, ""));
                 }
             }
         }
-        let all = everybody(&anybody().await?, &self.brokers, SystemClock.now()).await.0.len();
-        let unfit = if all == 0 { Unfit::Nobody } else { Unfit::Currency };
-        Ok(self.say(unfit, all, currency, wish))
+        let (all, heard) = everybody(&anybody().await?, &self.brokers, SystemClock.now()).await;
+        let late = untimely(&heard).map(|error| error.to_string());
+        let unfit = match (all.len(), &late) {
+            (0, Some(_)) => Unfit::Clock,
+            (0, None) => Unfit::Nobody,
+            _ => Unfit::Currency,
+        };
+        Ok(self.say(unfit, all.len(), currency, wish, &late.unwrap_or_default()))
     }
 
-    fn say(&self, unfit: Unfit, count: usize, currency: &CurrencyConfig, wish: &Wish) -> Failure {
+    fn say(
+        &self,
+        unfit: Unfit,
+        count: usize,
+        currency: &CurrencyConfig,
+        wish: &Wish,
+        clock: &str,
+    ) -> Failure {
         let brokers: Vec<String> =
             self.brokers.iter().map(|broker| format!("{}…", broker.entity().short())).collect();
         let regions: Vec<&str> = self.regions.iter().map(|region| region.as_str()).collect();
@@ -72,6 +89,7 @@ impl Whereabouts {
             symbol: &currency.symbol,
             room: &room,
             epochs: wish.epochs,
+            clock,
         };
         words.failure(unfit, count)
     }
@@ -84,11 +102,13 @@ struct Words<'a> {
     symbol: &'a str,
     room: &'a str,
     epochs: u32,
+    /// Why one of the offers is none of the present.
+    clock: &'a str,
 }
 
 impl Words<'_> {
     fn failure(&self, unfit: Unfit, count: usize) -> Failure {
-        let Self { brokers, regions, symbol, room, epochs } = *self;
+        let Self { brokers, regions, symbol, room, epochs, clock } = *self;
         let hosts = counted(count, "host");
         let takes = if count == 1 { "does not take" } else { "do not take" };
         let asked = format!("asked: {brokers}");
@@ -127,6 +147,10 @@ impl Words<'_> {
                 format!("{hosts} are offered there, and none of them is paid in {symbol}; {asked}"),
                 format!("pay in another currency with --currency; or {others}"),
             ),
+            Unfit::Clock => (
+                format!("no offer there is good by the clock of this machine: {clock}; {asked}"),
+                format!("{CLOCK_HINT}; if it is right, {others}"),
+            ),
             Unfit::Nobody => (format!("the brokers know no host; {asked}"), others.to_owned()),
         };
         Failure::new(what).code(Code::NotFound).hint(hint)
@@ -146,6 +170,7 @@ mod tests {
             symbol: "CLR",
             room: "2.5 GiB",
             epochs: 3,
+            clock: "the list expired yesterday; it is today",
         };
         for (unfit, said, hint) in [
             (Unfit::Epochs, "4 hosts would do, and do not take contracts of 3 epochs", "--epochs"),
@@ -153,6 +178,7 @@ mod tests {
             (Unfit::Room, "none of them has 2.5 GiB of room", "store less"),
             (Unfit::Together, "4 hosts are paid in CLR", "--broker"),
             (Unfit::Currency, "none of them is paid in CLR", "--currency"),
+            (Unfit::Clock, "the list expired yesterday; it is today", "NTP"),
             (Unfit::Nobody, "the brokers know no host", "--host"),
         ] {
             let failure = words.failure(unfit, 4);
