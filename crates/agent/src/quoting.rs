@@ -237,7 +237,7 @@ mod tests {
         let of = |socket: &str| (1..=8).map(|name| host(name, socket, 5, 1 << 40)).collect();
         let refusal = ask(of("192.0.2.1:1"), 0.999).unwrap_err();
         assert!(
-            matches!(&refusal, AgentError::Placement { hint, .. } if hint.starts_with("8 hosts are in one network"))
+            matches!(&refusal, AgentError::Placement { what, .. } if what.starts_with("8 hosts answer, all in one network"))
         );
         // Those of a house can be had, but not for more than the house is sure.
         assert!(ask(of("192.168.1.1:1"), 0.999).is_err());
