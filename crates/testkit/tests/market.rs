@@ -91,7 +91,9 @@ fn canary_a_buyer_that_believes_what_hosts_say_that_they_keep() {
 
 #[test]
 fn canary_audits_that_ask_what_no_restore_does() {
-    assert!(caught_in(Planted::AuditsApart, 80).len() >= 8);
+    // 18 now. A run shows it where such a host is among the others, and at the end keeps a shard that is longer than what it
+    // takes for an audit. Which those runs are is chance: ten of them are two deviations off, and fewer are a weaker check.
+    assert!(caught_in(Planted::AuditsApart, 80).len() >= 10);
 }
 
 #[test]
