@@ -280,7 +280,7 @@ struct Refused(String);
 
 /// What became of the log of before a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Before {
+pub enum LogBefore {
     /// It is here, and goes on.
     Kept,
     /// It is not here.
@@ -302,15 +302,15 @@ pub(crate) fn recover(
     key: &SecretKey,
     noted: LogHead,
     now: Timestamp,
-) -> Result<(LogHead, Before), AgentError> {
+) -> Result<(LogHead, LogBefore), AgentError> {
     let owner = key.entity();
-    let mut before = Before::Missing;
+    let mut before = LogBefore::Missing;
     if path.exists() {
         match AuditLog::open(path, owner, noted, |_| ()) {
-            Ok(log) => return Ok((log.head(), Before::Kept)),
+            Ok(log) => return Ok((log.head(), LogBefore::Kept)),
             Err(error @ AgentError::AuditLog { .. }) => {
                 let why = error.to_string();
-                before = Before::Refused { why, aside: set_aside(path, now)? };
+                before = LogBefore::Refused { why, aside: set_aside(path, now)? };
             }
             Err(error) => return Err(error),
         }

@@ -61,7 +61,7 @@ pub mod tagging;
 mod wallet;
 
 pub use accounts::Known;
-pub use audit_log::{AuditLog, Before, SignedEntry};
+pub use audit_log::{AuditLog, LogBefore, SignedEntry};
 pub use choosing::{Durability, LOSS_QUANTILE, newcomer_loss, probability};
 pub use currency::{Balance, Description, Paid, await_deposits};
 pub use error::AgentError;

@@ -178,12 +178,12 @@ fn a_log_that_was_left_behind_is_followed_by_another_that_says_so() {
     let left = written(&old.join("audits"));
     let path = new.join("audits");
     let (head, before) = recover(&path, &key(), left, Timestamp::from_milliseconds(9)).unwrap();
-    assert_eq!(before, Before::Missing);
+    assert_eq!(before, LogBefore::Missing);
     assert_eq!(head.entries, 7);
     // A crash before the book was named: the same again changes nothing.
     assert_eq!(
         recover(&path, &key(), left, Timestamp::from_milliseconds(10)).unwrap(),
-        (head, Before::Kept)
+        (head, LogBefore::Kept)
     );
     let (mut log, entries) = open(&path, head).unwrap();
     let first = &entries[0].entry;
@@ -217,16 +217,16 @@ fn a_log_that_was_left_behind_is_followed_by_another_that_says_so() {
     // Where the old log is still there, or nobody ever audited, nothing begins.
     assert_eq!(
         recover(&old.join("audits"), &key(), left, Timestamp::EPOCH).unwrap(),
-        (left, Before::Kept)
+        (left, LogBefore::Kept)
     );
     let none = new.join("none");
     let (nothing, before) = recover(&none, &key(), LogHead::default(), Timestamp::EPOCH).unwrap();
-    assert_eq!(before, Before::Missing);
+    assert_eq!(before, LogBefore::Missing);
     assert_eq!((nothing, none.exists()), (LogHead::default(), false));
     // One that is not the one that was noted is moved aside, and not lost.
     std::fs::write(&path, &damaged).unwrap();
     let (again, before) = recover(&path, &key(), grown, Timestamp::from_milliseconds(11)).unwrap();
-    let Before::Refused { why, aside } = before else { panic!("{before:?}") };
+    let LogBefore::Refused { why, aside } = before else { panic!("{before:?}") };
     assert!(why.contains("is refused at entry 7"), "{why}");
     assert_eq!(again.entries, 10);
     // Its last entry, which is no entry any more, was cut off when it was opened, as the torn end of any journal is.

@@ -2,7 +2,7 @@
 
 use super::{Note, SECRET, STATE_BYTES_MAX, State, open};
 use crate::AgentError;
-use crate::audit_log::{self, Before, LogHead};
+use crate::audit_log::{self, LogBefore, LogHead};
 use crate::book::{Event, ObjectKind};
 use crate::journal::BookFile;
 use crate::session::{Session, mine};
@@ -55,7 +55,7 @@ pub struct Recovered {
     /// How far the audit log had come, if it was left behind: another has begun.
     pub left_behind: Option<LogHead>,
     /// What became of the log that was here.
-    pub log: Before,
+    pub log: LogBefore,
     /// Texts of the application.
     pub notes: Vec<Note>,
     /// Hosts that were named, or are in the book, and could not help; and why.
@@ -168,7 +168,7 @@ pub async fn recover(
         contracts: contracts.count(),
         objects: kinds.len(),
         snapshots: snapshots.count(),
-        left_behind: Some(noted).filter(|_| log != Before::Kept && noted != LogHead::default()),
+        left_behind: Some(noted).filter(|_| log != LogBefore::Kept && noted != LogHead::default()),
         log,
         notes: state.notes.clone().into_vec(),
         failed,

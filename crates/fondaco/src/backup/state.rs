@@ -9,7 +9,7 @@ use crate::offers;
 use crate::screen::{counted_as, say};
 use crate::seeking::will_tell;
 use fondaco_agent::{
-    Agent, AgentError, Before, Note, Objects, StateReport, recover as recover_book,
+    Agent, AgentError, LogBefore, Note, Objects, StateReport, recover as recover_book,
 };
 use fondaco_codec::Text;
 use fondaco_crypto::Digest;
@@ -215,8 +215,8 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
     let left_behind =
         found.left_behind.map(|head| (head.entries, head.link.unwrap_or(Digest::ZERO)));
     let refused = match &found.log {
-        Before::Refused { why, aside } => Some((why, aside)),
-        Before::Kept | Before::Missing => None,
+        LogBefore::Refused { why, aside } => Some((why, aside)),
+        LogBefore::Kept | LogBefore::Missing => None,
     };
     if json {
         let left_behind = left_behind
