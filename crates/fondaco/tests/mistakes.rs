@@ -84,6 +84,8 @@ fn mistakes_are_named() {
         (&["gateway", "restic", "--size", "1G", "--epochs", "0"], 2, "0 is not in"),
         (&["backup", "restore", "latest", "--to", folder], 1, "nothing was backed up"),
         (&["backup", "ls", "latest"], 1, "nothing was backed up"),
+        // By a variable that is not set: not all of it is meant.
+        (&["backup", "ls", "latest", ""], 2, "a value is required"),
         (&["backup", "diff", "latest", "latest"], 1, "nothing was backed up"),
         (&["backup", "check"], 1, "nothing was backed up"),
         (&["backup", "prune"], 1, "nothing was backed up"),

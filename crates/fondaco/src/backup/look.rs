@@ -8,7 +8,6 @@ use crate::screen::{printable, say};
 use fondaco_agent::{Change, Difference, Entry, EntryKind, SnapshotInfo};
 use fondaco_units::Bytes;
 use serde_json::json;
-use std::path::Path;
 use std::sync::Arc;
 
 pub(super) async fn list(home: &Home, args: ReadArgs, json: bool) -> Result<(), Failure> {
@@ -46,7 +45,7 @@ pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Fail
     let objects = Arc::new(agent.objects());
     let repo = repo(home, &agent, &objects, read.no_cache, json);
     blocking(move || {
-        repo.look(&snapshot, path.as_deref().map(Path::new), recursive, |entry| {
+        repo.look(&snapshot, path.as_deref(), recursive, |entry| {
             say(&line_of_entry(&entry, json));
         })
     })

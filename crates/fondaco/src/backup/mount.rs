@@ -48,7 +48,7 @@ pub(super) async fn mount(home: &Home, args: MountArgs, json: bool) -> Result<()
     let reading = Reading::new(home, agent, "mount", allowance, json);
     // No bars: who reads in the folder does not look here.
     let repo = reading.repo(&objects, read.no_cache, true);
-    let view = in_thread(move || repo.view(&snapshot, path.as_deref().map(Path::new))).await?;
+    let view = in_thread(move || repo.view(&snapshot, path.as_deref())).await?;
     let view = view.map_err(|error| reading.ended(error))?;
     let mut config = Config::default();
     config.mount_options = vec![

@@ -12,7 +12,6 @@ use fondaco_units::Bytes;
 use rustix::fs::Mode;
 use rustix::process::Signal;
 use serde_json::json;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -36,7 +35,7 @@ pub(super) async fn restore(home: &Home, args: RestoreArgs, json: bool) -> Resul
     let report = {
         let (snapshot, path) = (args.snapshot, args.path);
         let restore = move || {
-            let done = repo.restore(&snapshot, path.as_deref().map(Path::new), &place);
+            let done = repo.restore(&snapshot, path.as_deref(), &place);
             done.inspect_err(|_| place.leave())
         };
         in_thread(restore).await?
@@ -101,6 +100,7 @@ fn all_was_written(report: &RestoreReport) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn a_folder_that_cannot_be_written_is_no_matter_of_the_home() {

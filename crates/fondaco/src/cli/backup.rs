@@ -4,7 +4,6 @@ use crate::failure::{Code, Failure};
 use crate::trust::TrustArgs;
 use clap::{Args, Subcommand};
 use fondaco_contract::Label;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,7 +138,7 @@ pub(crate) struct LsArgs {
     /// Which snapshot: its name, the front of it, or `latest`
     pub(crate) snapshot: String,
     /// What to list, below the folder that was backed up
-    pub(crate) path: Option<OsString>,
+    pub(crate) path: Option<PathBuf>,
     /// Also list what is in the folders there
     #[arg(short, long)]
     pub(crate) recursive: bool,
@@ -153,7 +152,7 @@ pub(crate) struct RestoreArgs {
     #[arg(default_value = "latest")]
     pub(crate) snapshot: String,
     /// What to restore, below the folder that was backed up
-    pub(crate) path: Option<OsString>,
+    pub(crate) path: Option<PathBuf>,
     /// The folder to restore into
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
@@ -243,7 +242,7 @@ pub(crate) struct MountArgs {
     pub(crate) folder: PathBuf,
     /// What of it, below the folder that was backed up
     #[arg(long)]
-    pub(crate) path: Option<OsString>,
+    pub(crate) path: Option<PathBuf>,
     /// Let contracts be renewed whose holds are used up by reading, for so much in all, as "5 CLR", and go on
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) renew: Option<String>,
