@@ -15,6 +15,7 @@ mod caching;
 mod changing;
 mod failing;
 mod looking;
+mod made;
 mod needed;
 mod place;
 mod restoring;

@@ -114,12 +114,13 @@ pub(crate) fn heard() -> Result<(), Failure> {
 }
 
 /// Says how many things there are: `1 error`, `2 errors`.
-pub(crate) fn counted(number: usize, thing: &str) -> String {
+pub(crate) fn counted(number: impl TryInto<u64>, thing: &str) -> String {
     counted_as(number, thing, &format!("{thing}s"))
 }
 
 /// The same where more than one are not the one with an s.
-pub(crate) fn counted_as(number: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted_as(number: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {}", if number == 1 { one } else { many })
 }
 

@@ -5,7 +5,7 @@ mod parts;
 
 use market::{Market, market};
 use parts::{compare, failure, world};
-use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, getxattr, mknodat, setxattr};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -51,6 +51,7 @@ async fn the_folder_itself_is_restored_and_one_file_alone() {
     fs::create_dir(source.join("docs")).unwrap();
     fs::write(source.join("docs/one"), b"dear all").unwrap();
     symlink("docs/one", source.join("link")).unwrap();
+    mknodat(CWD, source.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     // Not all file systems have attributes.
     let has_attributes = setxattr(&source, ATTRIBUTE, b"top", XattrFlags::empty()).is_ok();
     fs::set_permissions(&source, Permissions::from_mode(0o700)).unwrap();
@@ -66,14 +67,30 @@ async fn the_folder_itself_is_restored_and_one_file_alone() {
     // A folder that is not there, nor what it is in; one that is empty; and one that was restored before.
     let to = market.world.home("a").join("b");
     let told = market.restore(&["latest"], &to).await;
-    assert_eq!((&told["problems"], &told["entries"]), (&Value::Array(Vec::new()), &4.into()));
+    let none = Value::Array(Vec::new());
+    assert_eq!((&told["problems"], &told["entries"]), (&none, &5.into()));
     is_restored(&to);
     let empty = market.world.home("empty");
     fs::create_dir(&empty).unwrap();
     market.restore(&["latest"], &empty).await;
     is_restored(&empty);
-    market.restore(&["latest"], &empty).await;
+    let told = market.restore(&["latest"], &empty).await;
+    assert_eq!((&told["problems"], &told["unmade"]), (&none, &none), "{told}");
     is_restored(&empty);
+    // Where something else lies in the way of a pipe or a link, not all is restored.
+    for name in ["pipe", "link"] {
+        fs::remove_file(empty.join(name)).unwrap();
+        fs::write(empty.join(name), b"mine").unwrap();
+    }
+    let args = ["backup", "restore", "latest", "--no-cache", "--to", empty.to_str().unwrap()];
+    let lines = market.world.run_to("buyer", args, 1).await.unwrap();
+    let told = lines.iter().find(|line| line["event"] == "restore").unwrap();
+    let unmade: Vec<&str> =
+        told["unmade"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(unmade[0].contains("link") && unmade[1].contains("pipe"), "{told}");
+    let error = lines.last().unwrap()["error"].as_str().unwrap();
+    assert!(error.contains("something else lies there, and so with 1 more"), "{error}");
+    assert_eq!((fs::read(empty.join("pipe")).unwrap(), unmade.len()), (b"mine".to_vec(), 2));
     // What is somebody else's keeps its permissions, and that is told.
     let used = market.world.home("used");
     fs::create_dir(&used).unwrap();

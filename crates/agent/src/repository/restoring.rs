@@ -2,9 +2,10 @@
 
 use super::caching::apart;
 use super::failing::below;
+use super::made::Making;
 use super::place::Place;
 use super::topmost::is_known;
-use super::walking::{Refused, Walk};
+use super::walking::{Refused, Seen, Walk};
 use super::{Repo, looking, short};
 use crate::AgentError;
 use rustic_core::repofile::Node;
@@ -30,6 +31,8 @@ pub struct RestoreReport {
     pub cache: Option<String>,
     /// What was not written, since no snapshot of a folder has it: names that lead elsewhere, above all.
     pub refused: Refused,
+    /// Which links, pipes, sockets and devices could not be made.
+    pub unmade: Refused,
 }
 
 impl Repo {
@@ -87,22 +90,25 @@ impl Repo {
             let plan = repository
                 .prepare_restore(&options, &mut walked, &destination, false)
                 .map_err(explain)?;
-            let (links, refused) = walked.seen();
-            let walk = Walk::new(&repository, folder, nodes, to, &stopped);
+            let Seen { special, there, refused } = walked.seen();
+            let mut making = Making::new(Walk::new(&repository, folder, nodes, to, &stopped), to);
             let (files, folders) = (plan.stats.files, plan.stats.dirs);
+            // The library takes what is at the place of a link for more than there should be.
+            let has_more = files.additional + folders.additional > there;
             let bytes = plan.restore_size;
-            repository.restore(plan, &options, walk, &destination).map_err(explain)?;
+            repository.restore(plan, &options, &mut making, &destination).map_err(explain)?;
             let made = files.restore + files.modify + folders.restore + folders.modify;
             let (mut problems, cache) = apart(self.progress.problems());
+            let unmade = making.end(&mut problems);
             // Beside a file that is restored alone there may be anything.
-            problems.retain(|problem| is_folder || problem != MORE_THERE);
+            problems.retain(|problem| (is_folder && has_more) || problem != MORE_THERE);
             problems.extend(kept);
             if !is_set && let Err(error) = place.open_to_others() {
                 problems.push(format!("{} stays closed to others: {error}", to.display()));
             }
-            let entries = made + links;
+            let entries = made + special.saturating_sub(unmade.count);
             let snapshot = short(&snapshot);
-            Ok(RestoreReport { snapshot, entries, bytes, problems, cache, refused })
+            Ok(RestoreReport { snapshot, entries, bytes, problems, cache, refused, unmade })
         });
         done.map_err(|error| below(to, error))
     }

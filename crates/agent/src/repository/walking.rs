@@ -32,11 +32,11 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn add(&mut self, path: &Path, why: Why) {
+    pub(super) fn note(&mut self, path: &Path, why: &str) {
         self.count += 1;
         if self.named.len() < NAMED_MAX {
             // As it would be written in a program: a name may have anything in it that a terminal obeys.
-            self.named.push(format!("{path:?} {}", why.say()));
+            self.named.push(format!("{path:?} {why}"));
         }
     }
 }
@@ -70,8 +70,18 @@ pub(super) struct Walk<'a, F> {
     to: &'a Path,
     stopped: F,
     open: Vec<Folder>,
-    links: u64,
-    refused: Refused,
+    seen: Seen,
+}
+
+/// What a walk came by.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// How many links and special entries passed.
+    pub(super) special: u64,
+    /// How many of these have something at their place.
+    pub(super) there: u64,
+    /// What did not pass.
+    pub(super) refused: Refused,
 }
 
 /// A folder that is walked through.
@@ -120,16 +130,16 @@ impl<'a, F: Fn(AgentError)> Walk<'a, F> {
         stopped: F,
     ) -> Self {
         let open = vec![Folder::new(PathBuf::new(), nodes)];
-        Self { repository, top, to, stopped, open, links: 0, refused: Refused::default() }
+        Self { repository, top, to, stopped, open, seen: Seen::default() }
     }
 
-    /// Returns how many links and special entries passed, and what did not.
-    pub(super) fn seen(self) -> (u64, Refused) {
-        (self.links, self.refused)
+    pub(super) fn seen(self) -> Seen {
+        self.seen
     }
 
     fn enter(&mut self, path: &Path, node: &Node) -> RusticResult<()> {
-        if let Some(error) = on_link(&self.to.join(path), node) {
+        let place = self.to.join(path);
+        if let Some(error) = on_link(&place, node) {
             let told = RusticError::new(ErrorKind::InvalidInput, error.to_string());
             (self.stopped)(error);
             return Err(told);
@@ -138,7 +148,10 @@ impl<'a, F: Fn(AgentError)> Walk<'a, F> {
             let nodes = self.repository.get_tree(&tree)?.nodes;
             self.open.push(Folder::new(path.to_owned(), nodes));
         }
-        self.links += u64::from(!node.is_dir() && !node.is_file());
+        if node.is_special() {
+            self.seen.special += 1;
+            self.seen.there += u64::from(place.symlink_metadata().is_ok());
+        }
         Ok(())
     }
 }
@@ -158,7 +171,7 @@ impl<F: Fn(AgentError)> Iterator for Walk<'_, F> {
             };
             match folder.pass(&node) {
                 Ok(path) => return Some(self.enter(&path, &node).map(|()| (path, node))),
-                Err((path, why)) => self.refused.add(&path, why),
+                Err((path, why)) => self.seen.refused.note(&path, why.say()),
             }
         }
     }
@@ -254,7 +267,7 @@ mod tests {
     fn refusals_are_counted_and_the_first_are_named() {
         let mut refused = Refused::default();
         for number in 0..250 {
-            refused.add(Path::new(&format!("../{number}\n")), Why::Leaves);
+            refused.note(Path::new(&format!("../{number}\n")), Why::Leaves.say());
         }
         assert_eq!((refused.count, refused.named.len()), (250, NAMED_MAX));
         assert_eq!(refused.named[0], r#""../0\n" would leave the folder"#);
