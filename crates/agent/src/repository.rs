@@ -86,21 +86,21 @@ pub struct SnapshotInfo {
     pub time: String,
     /// The paths in it.
     pub paths: String,
-    /// How many files it has.
-    pub files: u64,
-    /// How many bytes they have.
-    pub bytes: u64,
+    /// How many files it has, if who made it has noted that: restic does since 0.17.
+    pub files: Option<u64>,
+    /// How many bytes they have, if that is noted.
+    pub bytes: Option<u64>,
 }
 
 impl SnapshotInfo {
     fn of(snapshot: &SnapshotFile) -> Self {
-        let summary = snapshot.summary.clone().unwrap_or_default();
+        let summary = snapshot.summary.as_ref();
         Self {
             snapshot: short(snapshot),
             time: snapshot.time.to_string(),
             paths: snapshot.paths.to_string(),
-            files: summary.total_files_processed,
-            bytes: summary.total_bytes_processed,
+            files: summary.map(|summary| summary.total_files_processed),
+            bytes: summary.map(|summary| summary.total_bytes_processed),
         }
     }
 }
@@ -364,6 +364,19 @@ fn short(snapshot: &SnapshotFile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustic_core::repofile::SnapshotSummary;
+
+    #[test]
+    fn what_a_snapshot_does_not_note_is_not_known() {
+        let mut snapshot = SnapshotFile::default();
+        let noted = |snapshot: &SnapshotFile| {
+            let info = SnapshotInfo::of(snapshot);
+            (info.files, info.bytes)
+        };
+        assert_eq!(noted(&snapshot), (None, None));
+        snapshot.summary = Some(SnapshotSummary::default());
+        assert_eq!(noted(&snapshot), (Some(0), Some(0)));
+    }
 
     /// As version 0.13 of the library says it.
     #[test]

@@ -27,16 +27,23 @@ pub(super) async fn list(home: &Home, args: ReadArgs, json: bool) -> Result<(), 
 }
 
 pub(super) fn show_snapshot(snapshot: &SnapshotInfo, event: &str, json: bool) {
+    say(&line_of_snapshot(snapshot, event, json));
+}
+
+fn line_of_snapshot(snapshot: &SnapshotInfo, event: &str, json: bool) -> String {
     let SnapshotInfo { snapshot, time, paths, files, bytes } = snapshot;
     if json {
         let line = json!({
             "event": event, "snapshot": snapshot, "time": time, "paths": paths, "files": files, "bytes": bytes,
         });
-        say(&line.to_string());
-    } else {
-        let (bytes, paths) = (Bytes::new(*bytes).to_string(), printable(paths));
-        say(&format!("{snapshot}  {time:.19}  {files:>8} files  {bytes:>10}  {paths}"));
+        return line.to_string();
     }
+    let unknown = || "-".to_owned();
+    let word = if *files == Some(1) { "file " } else { "files" };
+    let files = files.map_or_else(unknown, |files| files.to_string());
+    let bytes = bytes.map_or_else(unknown, |bytes| Bytes::new(bytes).to_string());
+    let paths = printable(paths);
+    format!("{snapshot}  {time:.19}  {files:>8} {word}  {bytes:>10}  {paths}")
 }
 
 pub(super) async fn ls(home: &Home, args: LsArgs, json: bool) -> Result<(), Failure> {
@@ -150,6 +157,29 @@ fn show_difference(difference: &Difference, json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One line for each: how many files and bytes are noted; what is shown, and in JSON.
+    #[test]
+    fn a_count_that_is_not_noted_is_not_none() {
+        for (count, shown, json) in [
+            (None, "       - files           -  /a", "null"),
+            (Some(0), "       0 files         0 B  /a", "0"),
+            (Some(1), "       1 file          1 B  /a", "1"),
+        ] {
+            let snapshot = SnapshotInfo {
+                snapshot: "12345678".to_owned(),
+                time: "2022-08-01T10:00:00+02:00".to_owned(),
+                paths: "/a".to_owned(),
+                files: count,
+                bytes: count,
+            };
+            let line = line_of_snapshot(&snapshot, "snapshot", false);
+            assert_eq!(line, format!("12345678  2022-08-01T10:00:00  {shown}"));
+            let line = line_of_snapshot(&snapshot, "snapshot", true);
+            assert!(line.contains(&format!("\"files\":{json},")), "{line}");
+            assert!(line.contains(&format!("\"bytes\":{json},")), "{line}");
+        }
+    }
 
     /// Whoever names a file does not write on the screen of who looks.
     #[test]
