@@ -65,7 +65,7 @@ async fn audit(agent: Agent, kind: Kind, samples: u32, json: bool) -> Result<(),
         let place = agent.book().read(|book| place(book, each.contract));
         seen.note(&each, place.is_some());
         let (outcome, detail) = match each.outcome {
-            Outcome::Proven { samples } => ("proven", format!("{samples} places")),
+            Outcome::Proven { samples } => ("proven", counted(samples, "place")),
             Outcome::Caught { what } => ("caught", what),
             Outcome::Unasked { what, .. } => ("unasked", what),
             Outcome::Silent { what } => ("silent", what),
@@ -220,7 +220,7 @@ fn log(agent: &Agent, only_verify: bool, json: bool) -> Result<(), Failure> {
 fn line(signed: &SignedEntry, json: bool) -> String {
     let Entry { seq, at, contract, provider, kind, nonce, finding, proof, .. } = &signed.entry;
     let (outcome, detail) = match finding {
-        Finding::Proven { samples } => ("proven", format!("{samples} places")),
+        Finding::Proven { samples } => ("proven", counted(*samples, "place")),
         Finding::Caught { what } => ("caught", what.to_string()),
         Finding::Unasked { what } => ("unasked", what.to_string()),
         Finding::Silent { what } => ("silent", what.to_string()),

@@ -15,7 +15,7 @@ use crate::cli::{GatewayCommand, ResticArgs};
 use crate::failure::{Code, Failure, io};
 use crate::home::Home;
 use crate::offers::Whereabouts;
-use crate::screen::say;
+use crate::screen::{counted, say};
 use crate::services::stop_switch;
 use crate::wallet::random;
 use contracts::{NewContracts, Wanted};
@@ -77,7 +77,8 @@ async fn restic(home: &Home, args: ResticArgs, json: bool) -> Result<(), Failure
     let lost = agent.forget_lost().await?;
     if lost > 0 {
         let what = format!(
-            "{lost} objects lay under contracts that have ended; `restic check` says what they were"
+            "{} lay under contracts that have ended; `restic check` says what was there",
+            counted(lost, "object")
         );
         say_progress(json, &what);
     }

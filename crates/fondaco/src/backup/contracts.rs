@@ -386,7 +386,8 @@ fn list_contract(
         }
     }
     if deleted > 0 {
-        say(&format!("    deleted  {deleted:>24} shards, {freed}; its host signed for each"));
+        let shards = if deleted == 1 { "shard" } else { "shards" };
+        say(&format!("    deleted  {deleted:>24} {shards}, {freed}; its host signed for each"));
     }
     Ok(())
 }

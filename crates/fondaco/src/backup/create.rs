@@ -184,7 +184,8 @@ impl Create<'_> {
         let lost = agent.forget_lost().await?;
         if lost > 0 {
             let what = format!(
-                "{lost} objects lay under contracts that have ended; their content is stored anew"
+                "{} lay under contracts that have ended; their content is stored anew",
+                counted(lost, "object")
             );
             say_progress(*json, &what);
         }
@@ -296,7 +297,8 @@ impl Create<'_> {
                 say_uncached(why);
             }
             say(&format!(
-                "Snapshot {snapshot}: {files} files, {}; {} new, {} sent as shards, in {seconds:.1} s.",
+                "Snapshot {snapshot}: {}, {}; {} new, {} sent as shards, in {seconds:.1} s.",
+                counted(files, "file"),
                 Bytes::new(bytes),
                 Bytes::new(added),
                 Bytes::new(sent)
@@ -322,7 +324,8 @@ impl Create<'_> {
                 Err(match left {
                     Some(left) => left.ends(&snapshot, count),
                     None => Failure::new(format!(
-                        "snapshot {snapshot} is kept, but {count} things could not be read and are not in it"
+                        "snapshot {snapshot} is kept, but {}",
+                        not_in_it(count)
                     ))
                     .hint("see who may read them, then run this again: only what is new is sent"),
                 })
@@ -569,8 +572,9 @@ pub(crate) async fn open_contracts(
             say(&format!("{} of the newest are kept.", counted(opened.kept, "contract")));
         }
         say(&format!(
-            "Opened {fresh} of {}: any {k} of {n} hosts give everything back. {}",
+            "Opened {fresh} of {}: {}. {}",
             opened.size_max,
+            suffice(k, n),
             durability(&opened.durability)
         ));
         say(&format!("They may cost up to {}, which is now held.", currency.show(opened.held)));
@@ -605,6 +609,21 @@ const fn take(budget: &mut Option<Budget>, held: Amount) {
     }
 }
 
+/// Says how many of the hosts it takes.
+fn suffice(k: u8, n: u8) -> String {
+    match (k, n) {
+        (_, 1) => "the one host gives everything back".to_owned(),
+        (1, n) => format!("any 1 of {n} hosts gives everything back"),
+        (k, n) => format!("any {k} of {n} hosts give everything back"),
+    }
+}
+
+/// Says what a backup lacks.
+pub(super) fn not_in_it(count: usize) -> String {
+    let are = if count == 1 { "is" } else { "are" };
+    format!("{} could not be read and {are} not in it", counted(count, "thing"))
+}
+
 /// Says what a durability means, and what it takes for granted.
 fn durability(durability: &Durability) -> String {
     let survive = probability(durability.survive);
@@ -632,10 +651,7 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
         say(&format!("  {}…  passed over: {why}", host.short()));
     }
     let (k, n) = (quote.code.k(), quote.code.n());
-    say(&format!(
-        "Code {k} of {n}: any {k} of {n} hosts give everything back. {}",
-        durability(&quote.durability)
-    ));
+    say(&format!("Code {k} of {n}: {}. {}", suffice(k, n), durability(&quote.durability)));
     say(&format!(
         "First, to open and write: {}. Then {} for an epoch of {}, which is {} a month.",
         money(quote.once),
@@ -646,7 +662,7 @@ fn show_quote(quote: &Quote, bytes: Bytes, currency: &CurrencyConfig) {
     say(&format!(
         "A restore of everything: {}. Held for {}, and paid only as it is used: up to {}.",
         money(quote.restore),
-        counted(usize::try_from(quote.epochs).unwrap_or(usize::MAX), "epoch"),
+        counted(quote.epochs, "epoch"),
         money(quote.held)
     ));
 }

@@ -11,7 +11,7 @@ use crate::entities::entity;
 use crate::failure::{Code, Failure, io};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers::Whereabouts;
-use crate::screen::{counted, say};
+use crate::screen::{counted, counted_as, say};
 use crate::wallet;
 use fondaco_agent::book::{Book, HoldsBefore};
 use fondaco_agent::delegate::{
@@ -115,7 +115,13 @@ async fn entrust(home: &Home, args: EntrustArgs, json: bool) -> Result<(), Failu
         });
         say(&line.to_string());
     } else {
-        say(&format!("{objects} objects in {} sets are in {}.", sets.len(), args.out.display()));
+        say(&format!(
+            "{} in {} {} in {}.",
+            counted(objects, "object"),
+            counted(sets.len(), "set"),
+            if objects == 1 { "is" } else { "are" },
+            args.out.display()
+        ));
         say(&format!(
             "Send it to {}… as you send a letter. Who has it can look after your backup until {until}, and read nothing of it.",
             to.short()
@@ -186,13 +192,15 @@ async fn accept(home: &Home, args: AcceptArgs, json: bool) -> Result<(), Failure
         say(&line.to_string());
     } else {
         say(&format!(
-            "You look after {objects} objects of {}… until {until}; {opened} contracts were opened, which pay for reading.",
-            owner.short()
+            "You look after {} of {}… until {until}; {} opened for reading.",
+            counted(objects, "object"),
+            owner.short(),
+            counted_as(opened, "contract was", "contracts were")
         ));
         if !left_out.is_empty() {
             say(&format!(
-                "{} slots are left out. A repair gives each to another host, unless its own is back before.",
-                left_out.len()
+                "{} left out. A repair gives each to another host, unless its own is back before.",
+                counted_as(left_out.len(), "slot is", "slots are")
             ));
         }
         say("Now let it run: `fondaco delegate tend --every 6h`");
@@ -335,7 +343,12 @@ async fn hand_back(home: &Home, args: HandBackArgs, json: bool) -> Result<(), Fa
         say(&line.to_string());
     } else {
         say(&format!(
-            "{slots} slots that you have come to keep are in {}. Send it to {}…",
+            "{} in {}. Send it to {}…",
+            counted_as(
+                slots,
+                "slot that you have come to keep is",
+                "slots that you have come to keep are"
+            ),
             args.out.display(),
             owner.short()
         ));
@@ -364,7 +377,8 @@ async fn reclaim(home: &Home, args: ReclaimArgs, json: bool) -> Result<(), Failu
             .during(&format!("set {set}, slot {index}"))
             .hint("the same command goes on with what is left"));
     }
-    say_progress(json, &format!("{reclaimed} slots were taken back."));
+    let taken = counted_as(reclaimed, "slot was", "slots were");
+    say_progress(json, &format!("{taken} taken back."));
     Ok(())
 }
 

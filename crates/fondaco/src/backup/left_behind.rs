@@ -1,5 +1,6 @@
 //! Older snapshots that could not be brought along to new contracts: a backup goes on without them, and says so.
 
+use super::create::not_in_it;
 use super::say_progress;
 use crate::failure::Failure;
 use crate::screen::counted;
@@ -79,7 +80,7 @@ impl LeftBehind {
         }
         let rest = match problems {
             0 => String::new(),
-            count => format!(", and {count} things could not be read and are not in it"),
+            count => format!(", and {}", not_in_it(count)),
         };
         Failure::new(format!("snapshot {snapshot} is kept and can be restored{rest}; but {said}"))
             .hint(

@@ -6,7 +6,7 @@ use crate::cli::RepairArgs;
 use crate::failure::{Code, Failure};
 use crate::home::{CurrencyConfig, Home};
 use crate::offers::Whereabouts;
-use crate::screen::{Bars, complain, counted, say};
+use crate::screen::{Bars, complain, counted, counted_as, say};
 use crate::services::stop_switch;
 use crate::wallet::open as open_wallet;
 use fondaco_agent::auditing::{Audited, Kind};
@@ -278,8 +278,10 @@ impl Report {
             return;
         }
         say(&format!(
-            "Set {}, {k} of {n}, {} objects: {live} of {n} slots live; an object survives an epoch with {survive}.",
-            health.set, health.objects
+            "Set {}, {k} of {n}, {}: {live} of {} live; an object survives an epoch with {survive}.",
+            health.set,
+            counted(health.objects, "object"),
+            counted(n, "slot")
         ));
         say(&format!("  {assumed}"));
         for lost in &health.lost {
@@ -383,8 +385,8 @@ impl Report {
             ));
             repaired.notes.iter().for_each(|note| say(&format!("  {note}")));
             say(&format!(
-                "  {} slots live, {} before; an object survives an epoch with {survive}, {before_it} before.\n  {assumed}",
-                repaired.live,
+                "  {}, {} before; an object survives an epoch with {survive}, {before_it} before.\n  {assumed}",
+                counted_as(repaired.live, "slot lives", "slots live"),
                 health.live()
             ));
         }

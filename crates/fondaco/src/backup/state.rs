@@ -6,7 +6,7 @@ use crate::endpoints;
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::offers;
-use crate::screen::{counted_as, say};
+use crate::screen::{counted, counted_as, say};
 use crate::seeking::will_tell;
 use fondaco_agent::{
     Agent, AgentError, LogBefore, Note, Objects, StateReport, recover as recover_book,
@@ -235,13 +235,13 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
         say(&line.to_string());
     } else {
         say(&format!(
-            "Your books are back, as of {}, {} from {}…: {} contracts, {} objects, {} snapshots.",
+            "Your books are back, as of {}, {} from {}…: {}, {}, {}.",
             found.made,
             Bytes::new(found.bytes.get()),
             found.from.short(),
-            found.contracts,
-            found.objects,
-            found.snapshots
+            counted(found.contracts, "contract"),
+            counted(found.objects, "object"),
+            counted(found.snapshots, "snapshot")
         ));
         for (host, why) in &found.failed {
             say(&format!("{}… could not help: {why}", host.short()));
@@ -252,7 +252,6 @@ pub(super) async fn recover(home: &Home, args: RecoverArgs, json: bool) -> Resul
                 aside.display()
             ));
         } else if let Some((entries, link)) = left_behind {
-            let entries = usize::try_from(entries).unwrap_or(usize::MAX);
             say(&format!(
                 "The audit log was left behind with the old machine: {}, up to {link}. Another begins, and says so.",
                 counted_as(entries, "entry", "entries")

@@ -10,6 +10,7 @@
 
 use super::market::Market;
 use crate::backup::say_progress;
+use crate::screen::counted_as;
 use fondaco_agent::book::ObjectId;
 use fondaco_agent::{AgentError, CarryOver, FailedHosts, Objects};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,8 +134,9 @@ impl Market {
         };
         match over.why() {
             Some(why) if left != before => {
+                let stay = counted_as(left, "small object stays", "small objects stay");
                 let what = format!(
-                    "{left} small objects stay under older contracts, and are tried again while the gateway runs: {why}"
+                    "{stay} under older contracts, to be tried again while the gateway runs: {why}"
                 );
                 say_progress(json, &what);
             }
