@@ -6,7 +6,7 @@ use crate::home::CurrencyConfig;
 use fondaco_agent::is_of_cache;
 use fondaco_agent::progress::{Progress, Quiet, Stage};
 use fondaco_units::{Amount, Bytes};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, WeakProgressBar};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -178,8 +178,21 @@ impl Bars {
         }
         bar.set_message(title.trim_end_matches('.').to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
+        let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|bar| bar.upgrade().is_some());
+        shown.push(bar.downgrade());
         Arc::new(Bar { bar, told: Arc::clone(&self.told) })
     }
+}
+
+/// The bars that there are.
+static SHOWN: Mutex<Vec<WeakProgressBar>> = Mutex::new(Vec::new());
+
+/// Takes the bars away of work that nobody waits for any more: it goes on in its thread until the process ends, and would draw over
+/// what is said last.
+pub(crate) fn clear_bars() {
+    let shown = std::mem::take(&mut *SHOWN.lock().unwrap_or_else(PoisonError::into_inner));
+    shown.iter().filter_map(WeakProgressBar::upgrade).for_each(|bar| bar.finish_and_clear());
 }
 
 impl std::fmt::Debug for Bars {

@@ -3,13 +3,14 @@
 mod market;
 mod parts;
 
-use market::{Market, market};
+use market::{Market, Noise, market};
 use parts::{compare, failure, world};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 
@@ -122,6 +123,19 @@ async fn progress_is_for_terminals_and_leaves_nothing_behind() {
         }
     }
     assert!(told > 0, "nothing was told of 160 MiB that were sent, and read twice");
+
+    // Ctrl-C is answered, and the same command goes on.
+    let more: Vec<u8> = Noise::new().bytes(160 << 20).iter().map(|byte| !byte).collect();
+    std::fs::write(market.source.join("more"), more).unwrap();
+    let mut child = command(&market, &["--json"], &create).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("backing up")), "it ended before it told of anything");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let last: serde_json::Value = serde_json::from_str(&lines.last().unwrap()).unwrap();
+    assert_eq!((child.wait().unwrap().code(), &last["code"]), (Some(130), &130.into()), "{last}");
+    assert!(last["error"].as_str().unwrap().contains("what was stored by now stays"), "{last}");
+    assert!(last["hint"].as_str().unwrap().contains("goes on from there"), "{last}");
+    market.world.run("buyer", create.clone()).await.unwrap();
     market.world.end().await;
 }
 

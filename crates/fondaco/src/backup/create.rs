@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, io};
 use crate::folders;
 use crate::home::{CurrencyConfig, Home, WalletConfig};
 use crate::offers::{Whereabouts, per_gib};
-use crate::screen::{counted, printable, say};
+use crate::screen::{clear_bars, counted, printable, say};
 use crate::wallet::{client, resume};
 use fondaco_agent::book::{Book, For};
 use fondaco_agent::{
@@ -145,7 +145,25 @@ pub(super) async fn create(home: &Home, args: CreateArgs, json: bool) -> Result<
     whereabouts.heed_named(home, &agent, json).await?;
     let dry = args.dry_run;
     let create = Create { home, agent, currency, folder, args, whereabouts, budget, json };
-    if dry { create.quote().await } else { create.run().await }
+    if dry {
+        return create.quote().await;
+    }
+    tokio::select! {
+        done = create.run() => done,
+        () = interrupted() => {
+            clear_bars();
+            Err(Failure::new("interrupted; what was stored by now stays")
+                .code(Code::Interrupted)
+                .hint("run the same again: it goes on from there, and sends only the rest"))
+        }
+    }
+}
+
+/// Waits for Ctrl-C.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Says that the cache failed, which is no loss.
