@@ -9,7 +9,7 @@ use fondaco_crypto::Digest;
 use rustic_core::{
     BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,11 +28,16 @@ pub(super) struct Backend {
     renewing: Renewing,
     /// The first failure, in our own words: the library wraps or panics over what it is told.
     failure: Mutex<Option<AgentError>>,
+    /// What could not be read while that is noted, as the library is told of it.
+    unread: Mutex<Option<Unread>>,
     /// Room for what is read, in units.
     room: Arc<Semaphore>,
     /// What the library is not told of.
     hidden: Mutex<BTreeSet<ObjectId>>,
 }
+
+/// Why something could not be read, each by what is told of it.
+pub(super) type Unread = BTreeMap<String, AgentError>;
 
 /// Bytes that take room until nobody has them any more.
 struct Held {
@@ -49,12 +54,21 @@ impl AsRef<[u8]> for Held {
 impl Backend {
     pub(super) fn new(objects: Arc<Objects>, runtime: Handle, renewing: Renewing) -> Self {
         let room = Arc::new(Semaphore::new((READ_BYTES_MAX / READ_UNIT) as usize));
-        let (failure, hidden) = (Mutex::default(), Mutex::default());
-        Self { objects, runtime, renewing, failure, room, hidden }
+        let (failure, unread, hidden) = Default::default();
+        Self { objects, runtime, renewing, failure, unread, room, hidden }
     }
 
     pub(super) fn take_failure(&self) -> Option<AgentError> {
         self.failure.lock().expect("no panic under this lock").take()
+    }
+
+    /// Notes from now on all that cannot be read, until it is taken.
+    pub(super) fn note_unread(&self) {
+        *self.unread.lock().expect("no panic under this lock") = Some(Unread::new());
+    }
+
+    pub(super) fn take_unread(&self) -> Unread {
+        self.unread.lock().expect("no panic under this lock").take().unwrap_or_default()
     }
 
     /// Lists these no more.
@@ -69,8 +83,12 @@ impl Backend {
 
     fn refuse<T>(&self, doing: &str, result: Result<T, AgentError>) -> RusticResult<T> {
         result.map_err(|error| {
-            let told = RusticError::new(ErrorKind::Backend, format!("{doing}: {error}"));
-            self.fail(error);
+            let what = format!("{doing}: {error}");
+            let told = RusticError::new(ErrorKind::Backend, what.clone());
+            match self.unread.lock().expect("no panic under this lock").as_mut() {
+                Some(unread) => drop(unread.insert(what, error)),
+                None => self.fail(error),
+            }
             told
         })
     }

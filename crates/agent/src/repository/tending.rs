@@ -3,6 +3,7 @@
 //! One process at a time works with an owner's book, so nothing that is not in use now can come into use meanwhile, and
 //! packs are removed at once.
 
+use super::backend::Unread;
 use super::{Repo, SnapshotInfo};
 use crate::AgentError;
 use fondaco_units::Timestamp;
@@ -21,8 +22,10 @@ pub struct CheckReport {
     pub errors: Vec<String>,
     /// What is odd and does no harm.
     pub warnings: Vec<String>,
-    /// Why something could not be read, if it is not what was read that is wrong.
-    pub failure: Option<AgentError>,
+    /// How many of the errors say more than that something could not be read now.
+    pub wrong: usize,
+    /// Why something could not be read.
+    pub unread: Vec<AgentError>,
 }
 
 /// How many snapshots of each folder to keep.
@@ -80,27 +83,33 @@ impl Repo {
             let mut options = CheckOptions::default();
             options.read_data = read_data;
             let snapshots = repository.get_all_snapshots().map_err(explain)?.len();
-            let results = repository.check(options).map_err(explain)?;
+            self.backend.note_unread();
+            let checked = repository.check(options);
+            let unread = self.backend.take_unread();
+            let results = match checked {
+                Ok(results) => results.0,
+                Err(_) if !unread.is_empty() => Vec::new(),
+                Err(error) => return Err(explain(error)),
+            };
             // What could not be read is among the results, and logged; here it is told once.
-            let failure = self.backend.take_failure();
             drop(self.progress.problems());
             let mut report = CheckReport { snapshots, ..CheckReport::default() };
-            for (level, what) in results.0 {
-                let told = told(&what.to_string());
-                let list = match format!("{level:?}").as_str() {
-                    "Warn" => &mut report.warnings,
-                    _ => &mut report.errors,
-                };
-                if !list.contains(&told) {
-                    list.push(told);
+            for (level, what) in results {
+                let what = what.to_string();
+                let told = told(&what);
+                if format!("{level:?}") == "Warn" {
+                    if !report.warnings.contains(&told) {
+                        report.warnings.push(told);
+                    }
+                } else if !report.errors.contains(&told) {
+                    report.errors.push(told);
+                    report.wrong += usize::from(!is_of(&what, &unread));
                 }
             }
-            if let Some(failure) = &failure
-                && report.errors.is_empty()
-            {
-                report.errors.push(failure.to_string());
+            if report.errors.is_empty() {
+                report.errors.extend(unread.keys().next().cloned());
             }
-            report.failure = failure;
+            report.unread = unread.into_values().collect();
             Ok(report)
         })
     }
@@ -169,6 +178,11 @@ impl Repo {
             Ok(report)
         })
     }
+}
+
+/// Whether the library tells of nothing but that something could not be read: what it was told of that is a line of its own.
+fn is_of(text: &str, unread: &Unread) -> bool {
+    text.lines().any(|line| unread.contains_key(line))
 }
 
 /// Says in one line what the library found. An error within tells its own name first, and what happened under a headline.

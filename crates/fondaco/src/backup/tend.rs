@@ -6,7 +6,7 @@ use crate::cli::{CheckArgs, ForgetArgs, PruneArgs};
 use crate::failure::{Code, Failure};
 use crate::home::Home;
 use crate::screen::{counted, say};
-use fondaco_agent::{Agent, AgentError, Forget, Keep, Objects, PruneReport};
+use fondaco_agent::{Agent, AgentError, CheckReport, Forget, Keep, Objects, PruneReport};
 use fondaco_ports::Clock as _;
 use fondaco_store::SystemClock;
 use fondaco_units::Bytes;
@@ -41,20 +41,26 @@ pub(super) async fn check(home: &Home, args: CheckArgs, json: bool) -> Result<()
             say(&format!("{} {are} whole; {how}.", counted(report.snapshots, "snapshot")));
         }
     }
-    match report.errors.len() {
-        0 => Ok(()),
-        count => {
-            let told = format!("the check found {}", counted(count, "error"));
-            match report.failure {
-                Some(error @ AgentError::Unreadable { spent: true, .. }) => {
-                    Err(reading.ended(error).during(&told))
-                }
-                _ => Err(Failure::new(told).code(Code::Verification).hint(
-                    "start the missing hosts again, then check again; `fondaco audit` says who fails",
-                )),
-            }
+    found(report, |error| reading.ended(error))
+}
+
+/// How a check ends. Where all that it found is that something could not be read, it ends as that does: nothing need be wrong.
+fn found(report: CheckReport, ended: impl Fn(AgentError) -> Failure) -> Result<(), Failure> {
+    let CheckReport { errors, wrong, unread, .. } = report;
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let told = format!("the check found {}", counted(errors.len(), "error"));
+    if wrong == 0 {
+        let failures: Vec<Failure> = unread.into_iter().map(ended).collect();
+        let gravest = Code::gravest(failures.iter().map(Failure::ends_with));
+        if let Some(failure) = failures.into_iter().find(|one| one.ends_with() == gravest) {
+            return Err(failure.during(&told));
         }
     }
+    Err(Failure::new(told).code(Code::Verification).hint(
+        "back up anew what you still have: what is there already is not sent; `fondaco audit` says which hosts lie",
+    ))
 }
 
 /// Which snapshots are to be forgotten. Rules that keep none are refused: a 0 is soon typed, and all would be gone.
@@ -149,4 +155,39 @@ async fn prune_objects(
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line for each: errors, how many of them tell of more than what could not be read, and why that was; the code.
+    #[test]
+    fn a_check_is_about_damage_only_where_something_is_wrong() {
+        let unreadable = |spent, over, caught| AgentError::Unreadable {
+            object: "pack 01010101".to_owned(),
+            needed: 2,
+            found: 1,
+            last: "it is away".to_owned(),
+            spent,
+            over,
+            caught,
+        };
+        let away = || unreadable(false, false, false);
+        for (errors, wrong, unread, expected) in [
+            (0, 0, vec![], None),
+            (2, 0, vec![away()], Some(Code::Unreachable)),
+            (2, 0, vec![away(), unreadable(false, true, false)], Some(Code::NotFound)),
+            (2, 0, vec![unreadable(true, false, false), away()], Some(Code::Funds)),
+            (2, 0, vec![away(), unreadable(false, false, true)], Some(Code::Verification)),
+            (2, 1, vec![away()], Some(Code::Verification)),
+            (1, 1, vec![], Some(Code::Verification)),
+        ] {
+            let errors = vec!["an error".to_owned(); errors];
+            let report = CheckReport { errors, wrong, unread, ..CheckReport::default() };
+            let failure = found(report, Failure::from).err();
+            assert_eq!(failure.as_ref().map(Failure::ends_with), expected, "{failure:?}");
+            assert!(failure.is_none_or(|failure| failure.what_to_do().is_some()));
+        }
+    }
 }
