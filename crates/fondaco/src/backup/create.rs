@@ -1,7 +1,7 @@
 //! `fondaco backup create`: contracts where none will do, and a snapshot; or only what that would cost.
 
 use super::contracts::{Renewals, renew};
-use super::left_behind::LeftBehind;
+use super::left_behind::{LeftBehind, not_stored};
 use super::owing::OwingInAll;
 use super::sums::in_currency;
 use super::used_up::{self, Allowance};
@@ -274,11 +274,11 @@ impl Create<'_> {
                 // Hosts ended their contracts before we knew.
                 Err(error @ AgentError::Unreadable { .. }) if attempt < TRIES_MAX => {
                     if agent.forget_lost().await? == 0 {
-                        return Err(error.into());
+                        return Err(not_stored(error, &objects.missing()));
                     }
                     anew = true;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(not_stored(error, &objects.missing())),
             }
         }
         let Some((report, left)) = report else {

@@ -9,6 +9,29 @@ use fondaco_agent::{AgentError, CarryOver, Objects, Repo, RepositoryError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Objects without which nobody knows what is stored, as errors name them.
+const NEEDED: [&str; 3] = ["index ", "key ", "the repository's configuration"];
+
+/// Says why nothing could be stored: of an object that no backup does without, also who keeps it and is away.
+pub(super) fn not_stored(error: AgentError, missing: &BTreeSet<String>) -> Failure {
+    let AgentError::Unreadable { object, spent: false, over: false, caught: false, .. } = &error
+    else {
+        return error.into();
+    };
+    if missing.is_empty() || !NEEDED.iter().any(|kind| object.starts_with(kind)) {
+        return error.into();
+    }
+    let away: Vec<&str> = missing.iter().map(String::as_str).collect();
+    let what = format!(
+        "{error}; without it nobody knows what is stored, and nothing was. Away: {}",
+        away.join("; ")
+    );
+    Failure::from(error).saying(what).hint(
+        "start those hosts again, or wait for them, then run the same; one that moved is named with --host ADDRESS, and `fondaco \
+         audit` says who answers",
+    )
+}
+
 /// What stays under older contracts, and whether the new snapshot can do without it.
 #[derive(Debug)]
 pub(super) struct LeftBehind {
@@ -86,5 +109,36 @@ impl LeftBehind {
             .hint(
                 "they go when those contracts end: see `fondaco audit` for their hosts, then run this again",
             )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Code;
+
+    /// One line for each: what cannot be read, whether for good, and whether hosts that may come back are named.
+    #[test]
+    fn an_index_that_cannot_be_read_names_who_is_away() {
+        let missing = BTreeSet::from(["host-1 is away".to_owned(), "host-2 is away".to_owned()]);
+        for (object, over, is_named) in [
+            ("index 01010101", false, true),
+            ("key 01010101", false, true),
+            ("the repository's configuration", false, true),
+            ("index 01010101", true, false),
+            ("pack 01010101", false, false),
+            ("snapshot 01010101", false, false),
+        ] {
+            let object = object.to_owned();
+            let last = "host-2 is away".to_owned();
+            let (needed, found, spent, caught) = (2, 1, false, false);
+            let error = AgentError::Unreadable { object, needed, found, last, spent, over, caught };
+            let failure = not_stored(error, &missing);
+            let (what, hint) = (failure.what(), failure.what_to_do().unwrap());
+            assert_eq!(what.contains("Away: host-1 is away; host-2 is away"), is_named, "{what}");
+            assert_eq!(hint.contains("start those hosts again"), is_named, "{hint}");
+            let code = if over { Code::NotFound } else { Code::Unreachable };
+            assert_eq!(failure.ends_with(), code, "{what}");
+        }
     }
 }
