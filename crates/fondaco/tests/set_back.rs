@@ -3,6 +3,7 @@
 mod market;
 mod parts;
 
+use market::client::Client;
 use market::{Market, market};
 use parts::{compare, failure, world};
 use serde_json::Value;
@@ -34,15 +35,28 @@ async fn is_refused(market: &Market, who: &str, args: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_copy_of_the_book_accuses_nobody() {
-    let market = market(3).await;
+    let mut market = market(3).await;
     let letter = market.source.join("letter");
     fs::write(&letter, b"dear all".repeat(40_000)).unwrap();
     let create = market.create_args(&[]);
     market.world.run("buyer", create.clone()).await.unwrap();
-    copy(&market.world.home("buyer"), &market.world.home("old"));
+    for home in ["old", "served"] {
+        copy(&market.world.home("buyer"), &market.world.home(home));
+    }
+    // Another copy of it serves since, and is the newest when it begins.
+    let gateway = Client::start_of(&mut market, "served", &[]).await;
     fs::write(&letter, b"dear nobody".repeat(30_000)).unwrap();
     market.world.run("buyer", create.clone()).await.unwrap();
     market.backup("buyer", &["forget", "--keep-last", "1", "--prune"]).await;
+
+    // It removes nothing that a client asks it to.
+    let (_, listed) = gateway.ask("GET", "/data/", b"");
+    let pack = String::from_utf8(listed).unwrap();
+    let pack = pack.split('"').nth(1).expect("a pack is listed");
+    let (status, told) = gateway.ask("DELETE", &format!("/data/{pack}"), b"");
+    let told = String::from_utf8(told).unwrap();
+    assert!(status == 502 && told.contains("your book is an older copy"), "{status}: {told}");
+    market.world.stop("served").await;
 
     let balance = market.world.run("buyer", ["balance"]).await.unwrap();
     let create: Vec<&str> = create.iter().map(String::as_str).collect();

@@ -29,6 +29,9 @@ const TRIES_MAX: u32 = 3;
 /// How long a host that failed is left alone before all are dealt with as if nothing had been.
 const GRUDGE: Duration = Duration::from_secs(60);
 
+/// For how long things are removed once hosts were asked whether the book is the newest: another machine may take this one's place.
+const NEWEST_FOR: Duration = Duration::from_secs(60);
+
 /// What to do when nothing more can be stored.
 const MORE: &str = "stop the gateway and start it again with --new-contracts --size SIZE";
 /// What to do when what is there cannot be paid for any more.
@@ -49,6 +52,8 @@ pub(super) struct Market {
     contracts: NewContracts,
     dealings: RwLock<Dealings>,
     carrying: Carrying,
+    /// When hosts were last asked whether the book is the newest, before something was removed.
+    newest: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// The sessions with all hosts; one at a time, since the steps of a contract go one after the other.
@@ -80,7 +85,8 @@ impl Dealings {
 impl Market {
     pub(super) fn new(agent: Agent, contracts: NewContracts) -> Self {
         let dealings = RwLock::new(Dealings::begin(&agent, (0, 0)));
-        Self { agent, contracts, dealings, carrying: Carrying::default() }
+        let newest = tokio::sync::Mutex::default();
+        Self { agent, contracts, dealings, carrying: Carrying::default(), newest }
     }
 
     pub(super) const fn contracts(&self) -> &NewContracts {
@@ -93,6 +99,20 @@ impl Market {
 
     pub(super) const fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// Sees that the book is the newest still, if that was not seen a short while ago. By an older copy, clients would remove what the
+    /// newest one needs.
+    async fn check_newest(&self) -> Result<(), AgentError> {
+        // Those that come meanwhile wait for the same answer.
+        let mut newest = self.newest.lock().await;
+        if newest.is_some_and(|when| when.elapsed() < NEWEST_FOR) {
+            return Ok(());
+        }
+        let objects = Arc::clone(&self.objects().await.objects);
+        self.agent.check_newest(&objects).await?;
+        *newest = Some(Instant::now());
+        Ok(())
     }
 
     /// Begins anew with all hosts, and with the contracts that there are now.
@@ -377,6 +397,7 @@ impl Store for Market {
     }
 
     async fn remove(&self, object: Object) -> Result<(), StoreError> {
+        self.check_newest().await.map_err(told)?;
         self.objects().await.objects.remove(id(object)).await.map_err(told)
     }
 }

@@ -22,9 +22,14 @@ pub(crate) struct Client {
 impl Client {
     /// Starts the gateway of the buyer.
     pub(crate) async fn start(market: &mut Market, more: &[&str]) -> Self {
+        Self::start_of(market, "buyer", more).await
+    }
+
+    /// Starts the gateway of a home.
+    pub(crate) async fn start_of(market: &mut Market, home: &str, more: &[&str]) -> Self {
         let args = [&["gateway", "restic", "--listen", "127.0.0.1:0"], more].concat();
-        let address = market.world.start("buyer", args).await.unwrap();
-        let url = market.world.told("buyer", "url").unwrap();
+        let address = market.world.start(home, args).await.unwrap();
+        let url = market.world.told(home, "url").unwrap();
         let token = url.split_once("fondaco:").unwrap().1.split_once('@').unwrap().0.to_owned();
         Self { address, token }
     }
