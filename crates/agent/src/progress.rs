@@ -14,6 +14,11 @@ pub trait Progress: Debug + Send + Sync {
 
     /// Returns what was left out or went wrong without ending the work, since the last call.
     fn problems(&self) -> Vec<String>;
+
+    /// Returns why the backup library gave up, where several of its threads did and one alone knows.
+    fn gave_up(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A stage of the work, measured in bytes or in steps.

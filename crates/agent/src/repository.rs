@@ -317,7 +317,9 @@ impl Repo {
             Err(panic) => Err(self.backend.take_failure().unwrap_or_else(|| {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                let what = text.unwrap_or("no reason was given").lines().next().unwrap_or_default();
+                let first = self.progress.gave_up();
+                let text = first.as_deref().or(text).unwrap_or("no reason was given");
+                let what = text.lines().next().unwrap_or_default();
                 RepositoryError::Other(format!("the backup library gave up: {what}")).into()
             })),
         }

@@ -17,6 +17,9 @@ const PROBLEMS_MAX: usize = 1000;
 
 static PROBLEMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// Why the first thread of the backup library gave up.
+static GAVE_UP: Mutex<Option<String>> = Mutex::new(None);
+
 /// Sets up logging, and quiet panics for threads of the backup library, which [`Progress`] reports.
 pub(crate) fn start(verbose: u8) {
     let filter = match verbose {
@@ -39,7 +42,14 @@ pub(crate) fn start(verbose: u8) {
         // caught and told as an error by the agent, so the raw text would only be in the way.
         let file = panic.location().map_or("", std::panic::Location::file);
         if !file.contains("rustic_core") {
-            usual(panic);
+            return usual(panic);
+        }
+        // Whichever of its threads is caught may be one that found the lock of the first broken.
+        if let Some(text) = panic.payload_as_str()
+            && !text.contains("PoisonError")
+        {
+            let mut gave_up = GAVE_UP.lock().unwrap_or_else(PoisonError::into_inner);
+            gave_up.get_or_insert_with(|| text.to_owned());
         }
     }));
 }
@@ -219,6 +229,10 @@ impl Progress for Bars {
 
     fn problems(&self) -> Vec<String> {
         PROBLEMS.lock().map(|mut problems| std::mem::take(&mut *problems)).unwrap_or_default()
+    }
+
+    fn gave_up(&self) -> Option<String> {
+        GAVE_UP.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
