@@ -415,10 +415,11 @@ fn show(
         size(contracts.size)
     ));
     if contracts.sold.saturating_add(contracts.free) < contracts.size {
-        say(&format!(
-            "           the disk has room for no more, as {} of what is sold are still to come",
-            size(contracts.to_come)
-        ));
+        let to_come = match contracts.to_come {
+            0 => String::new(),
+            bytes => format!(", as {} of what is sold are still to come", size(bytes)),
+        };
+        say(&format!("           the disk has room for no more{to_come}"));
     }
     if age.is_some() {
         say(&match &status.standing {
