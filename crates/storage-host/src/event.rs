@@ -110,6 +110,14 @@ pub enum Event {
         /// Whom its buyer has it from, if it was another's.
         had_by: Option<EntityId>,
     },
+    /// A contract has the mark of one that it renewed, which its next mark takes the shard of: in a journal written anew, instead of
+    /// all that led to it.
+    HadMark {
+        /// Which.
+        contract: ContractId,
+        /// The mark.
+        mark: SignedMark,
+    },
     /// A part of a shard went out, which is sent again if its buyer did not get it.
     Read {
         /// Under which contract.
@@ -146,6 +154,7 @@ choice!(Event {
     12 => Began { contract, at, had_by },
     15 => Marked { mark },
     16 => Read { contract, tab, voucher, shard, offset, length },
+    17 => HadMark { contract, mark },
 });
 
 impl Event {
@@ -187,6 +196,7 @@ impl Event {
             | Self::Posted { contract, .. }
             | Self::Leaving { contract, .. }
             | Self::Began { contract, .. }
+            | Self::HadMark { contract, .. }
             | Self::Admitted { contract, .. } => *contract,
         }
     }

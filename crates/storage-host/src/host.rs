@@ -371,8 +371,10 @@ impl Host {
                 _ => None,
             };
             let posted = paid.map(|paid| Event::Posted { contract: id, paid });
-            let marked =
-                mark.filter(|mark| mark.mark.contract == id).map(|mark| Event::Marked { mark });
+            let marked = mark.map(|mark| match mark.mark.contract == id {
+                true => Event::Marked { mark },
+                false => Event::HadMark { contract: id, mark },
+            });
             let follows = *since != terms.begins || had_by.is_some();
             let (at, had_by) = (*since, *had_by);
             let began = follows.then_some(Event::Began { contract: id, at, had_by });
@@ -440,6 +442,7 @@ impl Host {
                 (contract.since, contract.had_by) = (*at, *had_by);
             }
             Event::Marked { mark } => dropped.extend(contract.marked(mark)),
+            Event::HadMark { mark, .. } => contract.mark = Some(*mark),
             Event::Ended { at, why, .. } => {
                 if !contract.state.has_ended() {
                     contract.state = State::ended(*at, *why);

@@ -1,8 +1,8 @@
 //! How fast a journal may grow by what pays nothing for it.
 //!
-//! Who puts a shard of [`PAID_MIN`] pays for two records with its bytes: of the shard, and of its deletion. A smaller one, its
-//! deletion, and every mark are free, or nearly so; of these a contract has [`SPARE_MAX`] at once, and one more each second. What was
-//! spent is not durable, so a restart begins anew.
+//! Who puts a shard of [`PAID_MIN`] pays for two records with its bytes: of the shard, and of its deletion. A smaller one and every
+//! mark are free, or nearly so; of these a contract has [`SPARE_MAX`] at once, and one more each second. A deletion is never held up: it is
+//! one at most for each shard that was put. What was spent is not durable, so a restart begins anew.
 
 use super::Host;
 use fondaco_contract::ContractId;
@@ -33,8 +33,11 @@ impl Host {
     ///
     /// `Busy`: it has caused too many.
     pub(super) fn pace(&mut self, now: Timestamp, id: ContractId) -> Result<(), Reason> {
+        let full = now.after(SPARE_MAX);
         let even = self.paced.get(&id).map_or(now, |even| now.max(*even));
-        if even >= now.after(SPARE_MAX) {
+        if even >= full {
+            // A clock that was set back must not make it wait for longer.
+            self.paced.insert(id, full);
             return Err(Reason::Busy);
         }
         self.paced.insert(id, even.after(EACH));

@@ -330,9 +330,10 @@ impl Host {
             let freed = size.unwrap_or(Bytes::ZERO);
             let deletion = Deletion { contract: id, shard: *shard.digest(), at: now, freed };
             let response = Response::Deleted { receipt: deletion.sign(&host.key) };
-            let Some(size) = size else { return Ok(Answer::at_once(response)) };
-            host.pace_of(now, id, size)?;
-            host.happen(Event::Deleted { contract: id, shard }, response)
+            match size {
+                None => Ok(Answer::at_once(response)),
+                Some(_) => host.happen(Event::Deleted { contract: id, shard }, response),
+            }
         };
         delete(self).into()
     }

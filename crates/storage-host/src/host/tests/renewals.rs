@@ -43,6 +43,13 @@ impl Next {
 #[test]
 fn a_renewal_takes_the_shards_over() {
     let mut fair = Fair::stocked();
+    let mark = |fair: &Fair, sequence, name| {
+        let (contract, hold, size) = (fair.id(), fair.hold, Bytes::new(40_000));
+        let shard = shard(name);
+        Mark { contract, hold, hold_max: HOLD, sequence, shard, size }.sign(&fair.buyer)
+    };
+    let marked = fair.host.mark(NOON, fair.peer(), &mark(&fair, 1, 1));
+    assert_eq!(fair.note(&marked), Response::Marked { sequence: 1 });
     let (old, before) = (fair.id(), fair.contract().clone());
     let next = Next::of(&fair, seconds(60));
     assert_eq!(next.terms.begins, seconds(3600), "it begins when what is paid for ends");
@@ -80,6 +87,12 @@ fn a_renewal_takes_the_shards_over() {
     let voucher = fair.pay(Charge::Read { bytes: Bytes::new(16_384) });
     assert_eq!(fair.get(seconds(3700), 2, 0, 100, &voucher), Ok(()));
     assert_eq!(fair.put(3, 100), Response::Stored);
+    fair.check();
+    fair.check_replay();
+    // What was marked under the old one goes with the first mark under the new one.
+    let marked = fair.host.mark(seconds(3700), fair.peer(), &mark(&fair, 2, 2));
+    assert_eq!(fair.note(&marked), Response::Marked { sequence: 2 });
+    assert_eq!(marked.remove, [shard(1)]);
     fair.check();
     fair.check_replay();
 }
