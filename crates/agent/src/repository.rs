@@ -314,14 +314,17 @@ impl Repo {
     fn guard<T>(&self, run: impl FnOnce() -> Result<T, AgentError>) -> Result<T, AgentError> {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(result) => result,
-            Err(panic) => Err(self.backend.take_failure().unwrap_or_else(|| {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                let first = self.progress.gave_up();
-                let text = first.as_deref().or(text).unwrap_or("no reason was given");
-                let what = text.lines().next().unwrap_or_default();
-                RepositoryError::Other(format!("the backup library gave up: {what}")).into()
-            })),
+            Err(panic) => {
+                let (first, unread) = (self.progress.gave_up(), self.backend.take_unread());
+                let known = self.backend.take_failure().or_else(|| unread.into_values().next());
+                Err(known.unwrap_or_else(|| {
+                    let text = panic.downcast_ref::<String>().map(String::as_str);
+                    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                    let text = first.as_deref().or(text).unwrap_or("no reason was given");
+                    let what = text.lines().next().unwrap_or_default();
+                    RepositoryError::Other(format!("the backup library gave up: {what}")).into()
+                }))
+            }
         }
     }
 

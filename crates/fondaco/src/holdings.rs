@@ -288,8 +288,13 @@ async fn await_news(
     let span = std::time::Duration::from_millis(span.milliseconds());
     while began.elapsed() < span {
         tokio::time::sleep(LOCK_AGAIN).await;
-        if !matches!(Wallet::open(&folder, client.clone()), Err(AgentError::Locked { .. })) {
-            return Ok(true);
+        match Wallet::open(&folder, client.clone()) {
+            Err(AgentError::Locked { .. }) => {}
+            Ok(wallet) => {
+                tell_torn(&wallet);
+                return Ok(true);
+            }
+            Err(_) => return Ok(true),
         }
     }
     Ok(false)

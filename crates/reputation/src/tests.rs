@@ -220,7 +220,9 @@ proptest! {
         let (worse, better) = (of(&verdicts), of(&better));
         prop_assert!(better.score() >= worse.score());
         prop_assert!(better.standing() <= worse.standing());
-        prop_assert_eq!(worse.was_caught(), verdicts.contains(&Verdict::Caught));
+        let is_caught = verdicts.contains(&Verdict::Caught);
+        prop_assert_eq!(worse.was_caught(), is_caught);
+        prop_assert!(!is_caught || worse.standing() == Standing::Replace);
     }
 
     /// The score is the recurrence of floating numbers to within its rounding.

@@ -104,7 +104,6 @@ impl Market {
         self.hosts.iter().flat_map(named).collect()
     }
 
-    /// Runs `fondaco backup …` as `who`; returns the lines it wrote.
     /// Audits, and sees that the command ends with the code of what its lines say of slots: 6 for silence; where something was not
     /// asked, its reason decides.
     pub(crate) async fn audit(&self, who: &str, args: &[&str]) -> Vec<Value> {
@@ -120,6 +119,7 @@ impl Market {
         lines
     }
 
+    /// Runs `fondaco backup …` as `who`; returns the lines it wrote.
     pub(crate) async fn backup(&self, who: &str, args: &[&str]) -> Vec<Value> {
         let args = ["backup"].iter().chain(args);
         self.world.run(who, args.copied()).await.unwrap()
