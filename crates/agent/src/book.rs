@@ -48,7 +48,7 @@ pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
 mod standing;
 
 use crate::audit_log::LogHead;
-use crate::losses::Loss;
+use crate::losses::{BegunPut, Loss};
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Ending, Label, State, Tab};
 use fondaco_crypto::{Digest, EntityId, Signature};
@@ -125,6 +125,7 @@ pub struct Book {
     deletions: BTreeMap<ContractId, (u64, Bytes)>,
     /// What was paid for nothing under each contract.
     losses: BTreeMap<ContractId, Loss>,
+    cuts: BTreeMap<ContractId, BegunPut>,
     audits: LogHead,
     /// A read that was not answered under each contract, since it was proven last.
     unanswered: BTreeMap<ContractId, Unanswered>,
@@ -375,6 +376,7 @@ impl Book {
                 }
                 self.seen.remove(from);
                 self.epochs_paid.remove(from);
+                self.cuts.remove(from);
                 if let Some(read) = self.unanswered.remove(from) {
                     self.unanswered.insert(*to, read);
                 }
@@ -395,6 +397,9 @@ impl Book {
                 self.lost(*contract, Loss { lost, behind, broke, put, read: None });
             }
             Event::LossKept { contract, loss } => self.lost(*contract, *loss),
+            Event::PutCut { contract, put } => {
+                self.cuts.insert(*contract, *put);
+            }
             Event::SetPromised { set, survive } => {
                 let probability = f64::from_bits(*survive);
                 if self.set(*set).is_none() || !(probability > 0.0 && probability < 1.0) {
@@ -539,6 +544,7 @@ impl Book {
     }
 
     fn lost(&mut self, contract: ContractId, loss: Loss) {
+        self.cuts.remove(&contract);
         if loss == Loss::default() {
             self.losses.remove(&contract);
         } else {
@@ -549,6 +555,11 @@ impl Book {
     /// Returns what is known of what was paid for nothing under a contract.
     pub fn loss(&self, contract: ContractId) -> Loss {
         self.losses.get(&contract).copied().unwrap_or_default()
+    }
+
+    /// Returns a put under a contract that was under way when the power was cut, if nothing has been asked of its host since.
+    pub fn cut(&self, contract: ContractId) -> Option<BegunPut> {
+        self.cuts.get(&contract).copied()
     }
 
     /// Returns the contracts that were to renew `contract` and of which it is not known whether they did; the latest first.

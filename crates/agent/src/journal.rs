@@ -2,7 +2,7 @@
 
 use crate::AgentError;
 use crate::book::{Book, BookError, Event, Stage};
-use crate::losses::Loss;
+use crate::losses::{BegunPut, Loss};
 use crate::steps::{Left, OpenSteps, Slot};
 use fondaco_codec::{Decode as _, DecodeError, Encode as _};
 use fondaco_contract::ContractId;
@@ -107,7 +107,16 @@ impl BookFile {
             };
             let of = left.steps.iter().filter(|(contract, _)| is_open(*contract));
             let news = of.filter(|(contract, loss)| book.loss(*contract) != *loss);
-            news.map(|&(contract, loss)| Event::LossKept { contract, loss }).collect()
+            let puts = left.puts.iter().filter(|(contract, _)| {
+                // What is known better is not asked for.
+                let is_known = left.steps.iter().any(|(known, _)| known == contract);
+                #[cfg(feature = "simulation")]
+                let is_known = is_known || crate::planted::is(crate::planted::Fault::ForgetsPuts);
+                is_open(*contract) && !is_known && book.loss(*contract).put.is_none()
+            });
+            news.map(|&(contract, loss)| Event::LossKept { contract, loss })
+                .chain(puts.map(|&(contract, put)| Event::PutCut { contract, put }))
+                .collect()
         });
         self.record_all(&events)?;
         self.steps().taken(left).map_err(step_error)
@@ -136,6 +145,26 @@ impl BookFile {
         open: Loss,
     ) -> Result<(), AgentError> {
         self.steps().settle(slot, contract, open).map_err(step_error)
+    }
+
+    /// Writes down that a put of several steps begins; a power cut leaves that.
+    pub(crate) fn begin_put(
+        &self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        put: BegunPut,
+    ) -> Result<(), AgentError> {
+        self.steps().begin_put(slot, contract, put).map_err(step_error)
+    }
+
+    /// A put is not under way any more.
+    pub(crate) fn end_put(&self, slot: &mut Option<Slot>) -> Result<(), AgentError> {
+        self.steps().end_put(slot).map_err(step_error)
+    }
+
+    /// Sees that a power cut leaves no put that has ended.
+    pub(crate) fn flush_steps(&self) -> Result<(), AgentError> {
+        self.steps().flush().map_err(step_error)
     }
 
     /// Looks something up.

@@ -413,6 +413,7 @@ impl Agent {
         let session = self
             .session(record, given)
             .with_losses(lost, self.risk)
+            .with_cut(book.cut(contract))
             .sharing(&self.states)
             .noting_in(Arc::clone(&self.book));
         let session = session.with_away(Arc::clone(&self.away));

@@ -39,6 +39,18 @@ pub struct BrokenPut {
 }
 record!(BrokenPut { shard, size, at });
 
+/// A put of several steps that was begun when the power was cut, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BegunPut {
+    /// Of which shard.
+    pub shard: ShardId,
+    /// Its length.
+    pub size: Bytes,
+    /// How many bytes in the account counted before those of the put.
+    pub written: Bytes,
+}
+record!(BegunPut { shard, size, written });
+
 /// A read that was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokenRead {
@@ -146,6 +158,8 @@ pub(crate) struct Losses {
     put: Option<BrokenPut>,
     /// Whether it broke off at least once.
     put_broke: bool,
+    /// A put that was under way when the power was cut: how far it came is for the account to say.
+    cut: Option<BegunPut>,
     /// A read that was asked for, and not answered yet.
     read: Option<BrokenRead>,
     /// Whether the account may count a step of it that only the provider's answer to another put explains.
@@ -177,9 +191,28 @@ impl Losses {
             broke: broke.is_some(),
             put,
             put_broke: put.is_some(),
+            cut: None,
             read,
             unexplained: put.is_some(),
         }
+    }
+
+    /// A put was under way when the power was cut.
+    pub(crate) const fn cut(&mut self, put: Option<BegunPut>) {
+        self.cut = put;
+    }
+
+    /// Returns the put that begins, whose account is `tab`, if a power cut could make it more than a step that is not known.
+    pub(crate) fn begun(&self, prices: &PriceList, tab: &Tab) -> Option<BegunPut> {
+        // One that broke off is in the book, with each of its steps.
+        let put = self.put.filter(|put| !self.put_broke && put.size > prices.step_max)?;
+        let written = tab.meter.written.saturating_sub(put.at.get());
+        Some(BegunPut { shard: put.shard, size: put.size, written: Bytes::new(written) })
+    }
+
+    /// Returns whether a put is begun that is neither done nor known to be broken.
+    pub(crate) const fn is_putting(&self) -> bool {
+        self.put.is_some() && !self.put_broke
     }
 
     /// Returns what must be known to go on from here another time.
@@ -268,7 +301,7 @@ impl Losses {
 
     /// Returns whether an answer is waited for, or a put is begun that is neither done nor known to be broken.
     pub(crate) const fn is_under_way(&self) -> bool {
-        self.asked || (self.put.is_some() && !self.put_broke)
+        self.asked || self.is_putting()
     }
 
     /// A request failed: if it was one that is paid for, what it took is not known.
@@ -287,6 +320,17 @@ impl Losses {
 
     /// The provider shows its account. What it counts more than before was not answered: nobody else pays for it.
     pub(crate) fn shown(&mut self, prices: &PriceList, tab: &Tab) {
+        if let Some(cut) = self.cut.take()
+            && self.put.is_none()
+        {
+            // Where the account of before is known, none of it was answered, and what it counts since is seen below.
+            let at = match self.confirmed {
+                Some(_) => 0,
+                None => tab.meter.written.saturating_sub(cut.written.get()).min(cut.size.get()),
+            };
+            self.put = Some(BrokenPut { shard: cut.shard, size: cut.size, at: Bytes::new(at) });
+            (self.put_broke, self.unexplained) = (true, true);
+        }
         if let Some(confirmed) = self.confirmed {
             let (new, old) = (&tab.meter, &confirmed.meter);
             // An epoch that it does not count any more is to be paid anew: what it was charged must not be counted any more either.
@@ -386,6 +430,17 @@ impl Losses {
     /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
     pub(crate) const fn forget_put(&mut self) {
         (self.put, self.put_broke, self.unexplained, self.behind) = (None, false, false, 0);
+    }
+
+    /// Returns whether a put of this shard may have broken off: it is asked for before the shard is deleted.
+    pub(crate) fn may_have_put(&self, shard: ShardId) -> bool {
+        let cut = self.cut.is_some_and(|put| put.shard == shard);
+        cut || self.put.is_some_and(|put| put.shard == shard)
+    }
+
+    /// Returns a put that broke off.
+    pub(crate) const fn open_put(&self) -> Option<BrokenPut> {
+        self.put
     }
 
     /// Returns a put of another shard that broke off.

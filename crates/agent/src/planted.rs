@@ -21,6 +21,8 @@ pub enum Fault {
     ForgetsLosses,
     /// It does not look at what a process before was killed with.
     ForgetsSteps,
+    /// It does not look at the puts that its machine lost its power in.
+    ForgetsPuts,
 }
 
 thread_local! {

@@ -122,6 +122,10 @@ struct State {
     epochs_paid: u64,
     /// Where it is written that a step is open, if one is.
     slot: Option<Slot>,
+    /// Where it is written that a put of several steps is under way, if one is.
+    begun: Option<Slot>,
+    /// Whether a power cut may leave there one that has ended.
+    begun_is_stale: bool,
 }
 
 impl Default for State {
@@ -139,6 +143,8 @@ impl Default for State {
             noted: Loss::default(),
             epochs_paid: 0,
             slot: None,
+            begun: None,
+            begun_is_stale: false,
         }
     }
 }
@@ -394,11 +400,12 @@ impl Session {
     /// Deletes a shard; nothing is charged. Returns the host's word for it, which is to be kept.
     pub async fn delete(&self, shard: ShardId) -> Result<SignedDeletion, AgentError> {
         let mut state = self.lock().await?;
-        if state.losses.reads(shard) {
-            // Once it is deleted, it cannot be sent again.
-            let explained = self.explain_before(&mut state).await;
+        if state.losses.reads(shard) || state.losses.may_have_put(shard) {
+            // Once it is deleted, it cannot be sent again, nor asked for.
+            let explained = self.explain_before(&mut state, shard).await;
             self.after(&mut state, explained)?;
         }
+        self.forget_begun(&mut state)?;
         let connection = self.connected(&mut state).await?;
         let contract = self.contract();
         let done = ask(&connection, &Request::Delete { contract, shard }).await;
@@ -434,6 +441,17 @@ impl Session {
         let mut done = self.sync(&mut state).await;
         let ends = state.stands.is_some_and(|stands| stands.has_ended());
         let paid_until = |tab: &Tab| self.terms.paid_until(tab.epochs_paid);
+        if let (Ok(tab), false) = (&done, ends) {
+            // Under the new one it is not asked for any more.
+            let (tab, epoch) = (*tab, self.terms.epoch_at(self.clock.now()));
+            let explained = async {
+                let connection = self.connected(&mut state).await?;
+                self.explain_put(&mut state, &connection, &tab, epoch).await
+            };
+            if let Err(error) = explained.await {
+                done = Err(error);
+            }
+        }
         if done.as_ref().is_ok_and(|tab| begun != Some(paid_until(tab))) && !ends {
             done = self.ready(&mut state, Purpose::Keeping).await.map(|(_, tab, _)| tab);
         }
@@ -514,7 +532,19 @@ impl Session {
         self.explain_read(state, &connection, &tab).await?;
         self.check_losses(state)?;
         let epoch = self.terms.epoch_at(self.clock.now());
-        while is_paid && tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs() {
+        let is_due = |tab: &Tab| tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs();
+        if is_paid && is_due(&tab) {
+            match self.explain_put(state, &connection, &tab, epoch).await {
+                // It has not noticed yet that the stream broke: what it has is read all the same, as below.
+                Err(AgentError::Provider { reason: Reason::Busy, .. })
+                    if purpose == Purpose::Reading =>
+                {
+                    return Ok((connection, tab, epoch));
+                }
+                explained => explained?,
+            }
+        }
+        while is_paid && is_due(&tab) {
             match self.believe(tab.stored) {
                 Ok(()) => {}
                 // What it has is read all the same, until an epoch has gone by unpaid.

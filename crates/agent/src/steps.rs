@@ -14,14 +14,16 @@
 //! - What a kill leaves is the last that was written, since the system lives: it is believed.
 //! - After a power cut a slot may be older than what was paid last, by which an honest host would seem to have taken much. So it is
 //!   believed only where it was flushed: nothing was paid after that before the slot was written over, and flushed again.
+//! - A put of several steps is written before its first and flushed, once: after a power cut its host is asked for it, since what it
+//!   may have taken is more than a step. An old one does no harm: its host has the shard, or the slot was zeroed and flushed.
 //! - An orderly end leaves nothing, and so does every answer; the file is then not even flushed when it is opened.
 //!
 //! # What is not here
 //!
 //! What is made of it: that is as with a process that ended in order (`losses`).
 
-use crate::losses::Loss;
-use fondaco_codec::{Decode as _, Encode as _, record};
+use crate::losses::{BegunPut, Loss};
+use fondaco_codec::{Decode, Encode as _, record};
 use fondaco_contract::ContractId;
 use fondaco_crypto::{Digest, Domain};
 use fondaco_ports::Disk;
@@ -30,6 +32,7 @@ use std::io;
 use std::path::PathBuf;
 
 const CHECK: Domain = Domain::new("fondaco 2026 open step v1");
+const CHECK_BEGUN: Domain = Domain::new("fondaco 2026 begun put v1");
 
 /// How long a slot is: no write of one crosses a page of any system's cache, so that a kill never leaves half of it.
 const SLOT: usize = 512;
@@ -49,28 +52,37 @@ struct OpenStep {
 }
 record!(OpenStep { boot, settled, contract, loss });
 
-impl OpenStep {
-    fn to_slot(self) -> [u8; SLOT] {
-        let mut slot = [0; SLOT];
-        let (check, body) = slot.split_at_mut(32);
-        let bytes = self.to_bytes();
-        let (length, rest) = body.split_at_mut(2);
-        length.copy_from_slice(&u16::try_from(bytes.len()).unwrap_or(0).to_le_bytes());
-        if let Some(place) = rest.get_mut(..bytes.len()) {
-            place.copy_from_slice(&bytes);
-        }
-        check.copy_from_slice(Digest::derive(CHECK, body).as_bytes());
-        slot
-    }
+/// A put of several steps that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Begun {
+    /// Since which start of the machine nothing was lost that was written; nothing where the system does not say.
+    boot: Option<Digest>,
+    contract: ContractId,
+    put: BegunPut,
+}
+record!(Begun { boot, contract, put });
 
-    fn of_slot(slot: &[u8]) -> Option<Self> {
-        let (check, body) = slot.split_at_checked(32)?;
-        if Digest::derive(CHECK, body).as_bytes() != check {
-            return None;
-        }
-        let (length, rest) = body.split_first_chunk()?;
-        Self::from_bytes(rest.get(..usize::from(u16::from_le_bytes(*length)))?).ok()
+/// Fills a slot with what is encoded so.
+fn to_slot(domain: Domain, bytes: &[u8]) -> [u8; SLOT] {
+    let mut slot = [0; SLOT];
+    let (check, body) = slot.split_at_mut(32);
+    let (length, rest) = body.split_at_mut(2);
+    length.copy_from_slice(&u16::try_from(bytes.len()).unwrap_or(0).to_le_bytes());
+    if let Some(place) = rest.get_mut(..bytes.len()) {
+        place.copy_from_slice(bytes);
     }
+    check.copy_from_slice(Digest::derive(domain, body).as_bytes());
+    slot
+}
+
+/// Returns what a slot was filled with; nothing if it is not whole, or of another domain.
+fn of_slot<T: Decode>(domain: Domain, slot: &[u8]) -> Option<T> {
+    let (check, body) = slot.split_at_checked(32)?;
+    if Digest::derive(domain, body).as_bytes() != check {
+        return None;
+    }
+    let (length, rest) = body.split_first_chunk()?;
+    T::from_bytes(rest.get(..usize::from(u16::from_le_bytes(*length)))?).ok()
 }
 
 /// The slot of a session that has a step open.
@@ -85,6 +97,8 @@ pub(crate) struct Slot {
 pub(crate) struct Left {
     /// What each is known to have lost, and may come to.
     pub(crate) steps: Vec<(ContractId, Loss)>,
+    /// The puts that were begun when the power was cut, or may have been.
+    pub(crate) puts: Vec<(ContractId, BegunPut)>,
     /// Whether it has anything at all.
     any: bool,
 }
@@ -134,12 +148,19 @@ impl OpenSteps {
         };
         self.next = (bytes.len() as u64).div_ceil(SLOT as u64);
         let any = bytes.iter().any(|byte| *byte != 0);
-        let steps = bytes.chunks(SLOT).filter_map(OpenStep::of_slot);
-        let steps = steps
+        let slots = bytes.chunks(SLOT);
+        let puts = slots.clone().filter_map(|slot| of_slot::<Begun>(CHECK_BEGUN, slot));
+        // After a kill the steps themselves are known.
+        let puts = puts
+            .filter(|begun| begun.boot.is_none() || begun.boot != self.boot)
+            .map(|begun| (begun.contract, begun.put))
+            .collect();
+        let steps = slots
+            .filter_map(|slot| of_slot::<OpenStep>(CHECK, slot))
             .filter(|step| step.settled || (step.boot.is_some() && step.boot == self.boot))
             .map(|step| (step.contract, step.loss))
             .collect();
-        Ok(Left { steps, any })
+        Ok(Left { steps, puts, any })
     }
 
     /// What was left behind is in the book.
@@ -174,6 +195,37 @@ impl OpenSteps {
         self.put(slot, contract, Some(open), true)
     }
 
+    /// Writes that a put of several steps begins, and sees that a power cut leaves it.
+    pub(crate) fn begin_put(
+        &mut self,
+        slot: &mut Option<Slot>,
+        contract: ContractId,
+        put: BegunPut,
+    ) -> io::Result<()> {
+        let begun = Begun { boot: self.boot, contract, put };
+        let index =
+            slot.as_ref().map_or_else(|| self.free.pop().unwrap_or(self.next), |slot| slot.index);
+        self.next = self.next.max(index + 1);
+        *slot = Some(Slot { index, settled: true });
+        let disk = self.disk()?;
+        disk.write_at(index * SLOT as u64, &to_slot(CHECK_BEGUN, &begun.to_bytes()))?;
+        disk.sync()
+    }
+
+    /// A put is not under way any more; nothing need outlive a power cut before [`OpenSteps::flush`].
+    pub(crate) fn end_put(&mut self, slot: &mut Option<Slot>) -> io::Result<()> {
+        let Some(Slot { index, .. }) = *slot else { return Ok(()) };
+        self.disk()?.write_at(index * SLOT as u64, &[0; SLOT])?;
+        *slot = None;
+        self.free.push(index);
+        Ok(())
+    }
+
+    /// Sees that a power cut leaves no put that has ended.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.disk()?.sync()
+    }
+
     fn put(
         &mut self,
         slot: &mut Option<Slot>,
@@ -190,7 +242,7 @@ impl OpenSteps {
         let before = slot.take();
         *slot = Some(Slot { index, settled: settled || was_settled });
         let boot = self.boot;
-        let step = |loss| OpenStep { boot, settled, contract, loss }.to_slot();
+        let step = |loss| to_slot(CHECK, &OpenStep { boot, settled, contract, loss }.to_bytes());
         let bytes = open.map_or([0; SLOT], step);
         let written = self.disk().and_then(|disk| disk.write_at(index * SLOT as u64, &bytes));
         if let Err(error) = written {

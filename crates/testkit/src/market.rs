@@ -74,6 +74,8 @@ pub enum Planted {
     ForgetsLosses,
     /// The buyer does not look at what its process before was killed with.
     ForgetsSteps,
+    /// The buyer does not look at the puts that its machine lost its power in.
+    ForgetsPuts,
     /// The buyer gives hosts whatever they ask for.
     TrustsAnybody,
     /// A liar is taken for an honest host: it must be missed among those.
@@ -193,6 +195,7 @@ fn plant(planted: Planted) {
         Planted::OverlooksSilence => Fault::Overlooks,
         Planted::ForgetsLosses => Fault::ForgetsLosses,
         Planted::ForgetsSteps => Fault::ForgetsSteps,
+        Planted::ForgetsPuts => Fault::ForgetsPuts,
         _ => return fondaco_agent::planted::plant(None),
     };
     fondaco_agent::planted::plant(Some(fault));

@@ -117,6 +117,11 @@ fn canary_a_buyer_that_forgets_what_its_process_before_was_killed_with() {
 }
 
 #[test]
+fn canary_a_buyer_that_forgets_which_puts_its_power_was_cut_in() {
+    assert!(caught_in(Planted::ForgetsPuts, 320).len() >= 2);
+}
+
+#[test]
 fn canary_a_buyer_that_gives_hosts_whatever_they_ask_for() {
     assert!(caught(Planted::TrustsAnybody).len() >= 10);
 }

@@ -1,6 +1,6 @@
 //! What happened to a buyer, as its journal keeps it: the format of each record is in `docs/formats/agent.md`.
 
-use crate::losses::{BrokenPut, Loss};
+use crate::losses::{BegunPut, BrokenPut, Loss};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Label, SignedDeletion, State, Tab, Terms};
@@ -290,6 +290,13 @@ pub enum Event {
         /// All that is known.
         loss: Loss,
     },
+    /// A put was under way when the power was cut, or may have been. An event `LossKept` says what has become of it.
+    PutCut {
+        /// Under which contract.
+        contract: ContractId,
+        /// Of what.
+        put: BegunPut,
+    },
     /// How surely an object of a set was to survive an epoch when it was formed.
     SetPromised {
         /// The index of the set.
@@ -470,6 +477,7 @@ choice!(Event {
     19 => LossNoted { contract, lost },
     55 => PutLossKept { contract, lost, behind, broke, put },
     65 => LossKept { contract, loss },
+    68 => PutCut { contract, put },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },
     42 => HandedBack { sequence },

@@ -75,6 +75,8 @@ impl Book {
         }
         let losses = self.losses.iter();
         events.extend(losses.map(|(&contract, &loss)| Event::LossKept { contract, loss }));
+        let cuts = self.cuts.iter();
+        events.extend(cuts.map(|(&contract, &put)| Event::PutCut { contract, put }));
         for (&(set, index), &contract) in &self.repairs {
             events.push(Event::SlotIntended { set, index, contract });
         }

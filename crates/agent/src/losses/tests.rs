@@ -465,3 +465,70 @@ fn service_earns_chances() {
     assert!(Losses::new(lost, 1).over(&game.terms.prices).is_some(), "it is remembered");
     assert!(Losses::new(lost, 9).over(&game.terms.prices).is_none(), "and can be forgiven");
 }
+
+/// The power is cut in a put of which much was answered: after that its host is held to it.
+#[test]
+fn a_put_that_the_power_was_cut_in_is_asked_for() {
+    let begun = |size| {
+        let mut game = Game::new();
+        for _ in 0..3 {
+            game.read(true, true);
+        }
+        game.host.meter.written += 7 * STEP;
+        game.sync();
+        let prices = game.terms.prices;
+        game.losses.put_begins(&prices, shard(1), Bytes::new(size), Start::Anew);
+        let cut = game.losses.begun(&prices, &game.buyer);
+        (game, cut)
+    };
+    assert_eq!(begun(STEP).1, None, "a step may be lost");
+    assert!(begun(STEP + 1).1.is_some());
+    // What is answered of it, whether one more is counted, how its host answers then, and how many steps are lost.
+    let kept = Start::Had { epochs: 1 };
+    for (answered, more, start, lost) in [
+        (20, false, Start::Anew, 20),
+        (20, true, Start::Anew, 21),
+        (20, false, Start::At(20 * STEP), 0),
+        (20, true, Start::At(21 * STEP), 0),
+        (20, true, Start::At(20 * STEP), 1),
+        (20, false, Start::At(5 * STEP), 15),
+        (0, true, Start::Anew, 1),
+        (0, true, Start::At(STEP), 0),
+        (0, false, Start::Anew, 0),
+        (51, false, kept, 0),
+    ] {
+        let (mut game, cut) = begun(SIZE.get());
+        for _ in 0..answered {
+            game.write(true, true);
+        }
+        if more {
+            game.write(true, false);
+        }
+        // The next process knows that it was begun, and nothing else.
+        game.losses = Losses::new(Loss::default(), 1);
+        game.losses.cut(cut);
+        assert!(game.losses.may_have_put(shard(1)) && !game.losses.may_have_put(shard(2)));
+        game.sync();
+        // It is in the book from now on, for one more process.
+        game.losses = Losses::new(game.losses.known(), 1);
+        game.begin(start);
+        let step = parts(game.terms.prices.write.parts_for(STEP));
+        assert_eq!(game.losses.lost, lost * step, "{answered} {more} {start:?}");
+        assert_eq!(game.is_over(), lost > 3, "a step of reading costs what three of writing do");
+    }
+    // An honest host that has lost its power as well counts none of it.
+    let (mut game, cut) = begun(SIZE.get());
+    game.write(true, true);
+    game.host.meter.written -= STEP;
+    game.losses = Losses::new(Loss::default(), 1);
+    game.losses.cut(cut);
+    game.sync();
+    game.begin(Start::Anew);
+    assert_eq!(game.losses.lost, 0);
+    // One that goes on behind what was paid before is begun where the account was without it.
+    let (mut game, _) = begun(SIZE.get());
+    game.losses.forget_put();
+    game.begin(Start::At(5 * STEP));
+    let cut = game.losses.begun(&game.terms.prices, &game.buyer).unwrap();
+    assert_eq!(cut.written.get(), 2 * STEP);
+}

@@ -5,7 +5,7 @@ use super::{Session, State, misanswer};
 use crate::AgentError;
 use crate::book::Event;
 use crate::journal::BookFile;
-use crate::losses::{Loss, Losses, Start};
+use crate::losses::{BegunPut, BrokenPut, Loss, Losses, Start};
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Tab};
 use fondaco_ports::market::{Reason, Response};
@@ -32,6 +32,15 @@ impl Session {
     pub fn with_losses(mut self, known: Loss, risk: u64) -> Self {
         let losses = Losses::new(known, risk);
         self.state = Arc::new(Mutex::new(State { losses, noted: known, ..State::default() }));
+        self
+    }
+
+    /// Asks for a put that was under way when the power was cut. Call it before the state is shared.
+    #[must_use]
+    pub(crate) fn with_cut(self, put: Option<BegunPut>) -> Self {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.losses.cut(put);
+        }
         self
     }
 
@@ -78,7 +87,41 @@ impl Session {
             }
             state.noted = known;
         }
+        if let Some(book) = self.book.as_ref().filter(|_| state.begun.is_some())
+            && !state.losses.is_putting()
+        {
+            book.end_put(&mut state.begun)?;
+            if state.losses.open_put().is_some() {
+                // From now on the book has it.
+                book.flush_steps()?;
+            } else {
+                state.begun_is_stale = true;
+            }
+        }
         self.note_step(state)
+    }
+
+    /// Has a put of several steps that begins outlive a power cut: otherwise all that was answered of it could be denied after one.
+    pub(super) fn note_begun(&self, state: &mut State, tab: &Tab) -> Result<(), AgentError> {
+        #[cfg(feature = "simulation")]
+        if crate::planted::is(crate::planted::Fault::ForgetsLosses) {
+            return Ok(());
+        }
+        let Some(book) = &self.book else { return Ok(()) };
+        let Some(put) = state.losses.begun(&self.terms.prices, tab) else { return Ok(()) };
+        book.begin_put(&mut state.begun, self.contract(), put)?;
+        // That has flushed what was there before, too.
+        state.begun_is_stale = false;
+        Ok(())
+    }
+
+    /// Before a shard is deleted: sees that no put of it is asked for later, when its host has it no more.
+    pub(super) fn forget_begun(&self, state: &mut State) -> Result<(), AgentError> {
+        if let Some(book) = self.book.as_ref().filter(|_| state.begun_is_stale) {
+            book.flush_steps()?;
+            state.begun_is_stale = false;
+        }
+        Ok(())
     }
 
     /// Has what is under way where the process after this one finds it, if this one is killed.
@@ -147,16 +190,50 @@ impl Session {
         epoch: u64,
         shard: ShardId,
     ) -> Result<(), AgentError> {
-        let Some(put) = state.losses.other_put(shard) else { return Ok(()) };
+        match state.losses.other_put(shard) {
+            Some(put) => self.explain(state, connection, tab, epoch, put).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Before an epoch is paid for: asks for a put that broke off, since its host need not keep it for long after that.
+    pub(super) async fn explain_put(
+        &self,
+        state: &mut State,
+        connection: &Connection,
+        tab: &Tab,
+        epoch: u64,
+    ) -> Result<(), AgentError> {
+        match state.losses.open_put() {
+            Some(put) => self.explain(state, connection, tab, epoch, put).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn explain(
+        &self,
+        state: &mut State,
+        connection: &Connection,
+        tab: &Tab,
+        epoch: u64,
+        put: BrokenPut,
+    ) -> Result<(), AgentError> {
         let asked = ask_to_put(connection, self.contract(), put.shard, put.size, epoch).await;
         let start = match asked {
-            Ok(Response::Have) => Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch) },
+            // One is paid for with it at least.
+            Ok(Response::Have) => {
+                Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch).max(1) }
+            }
             Ok(Response::Resume { at }) if at < put.size => Start::At(at.get()),
-            // It would take no more than it has, so it has not this.
+            // It would take no more than it has, or nothing anew for now, so it has not this.
             Ok(Response::Ready)
             | Err(AgentError::Provider {
                 reason:
-                    Reason::OverSize { .. } | Reason::TooManyShards { .. } | Reason::WrongSize { .. },
+                    Reason::OverSize { .. }
+                    | Reason::TooManyShards { .. }
+                    | Reason::WrongSize { .. }
+                    | Reason::Leaving { .. }
+                    | Reason::Late { .. },
                 ..
             }) => Start::Anew,
             Ok(other) => return Err(misanswer(self.provider(), &other)),

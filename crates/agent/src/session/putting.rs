@@ -116,6 +116,7 @@ impl Session {
         };
         self.note(state)?;
         self.check_losses(state)?;
+        self.note_begun(state, &tab)?;
         let step_max = usize::try_from(prices.step_max.get()).unwrap_or(usize::MAX);
         state.tab = None;
         for part in bytes[sent..].chunks(step_max) {

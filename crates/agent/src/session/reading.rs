@@ -124,10 +124,19 @@ impl Session {
         }
     }
 
-    /// Asks what a read that was not answered has come to, and has it sent again.
-    pub(super) async fn explain_before(&self, state: &mut State) -> Result<(), AgentError> {
+    /// Before a shard is deleted: asks what a read of it that was not answered has come to, and has it sent again; and asks for a put
+    /// of it that broke off.
+    pub(super) async fn explain_before(
+        &self,
+        state: &mut State,
+        shard: ShardId,
+    ) -> Result<(), AgentError> {
         let connection = self.connected(state).await?;
         let tab = self.sync(state).await?;
+        if state.losses.may_have_put(shard) {
+            let epoch = self.terms.epoch_at(self.clock.now());
+            self.explain_put(state, &connection, &tab, epoch).await?;
+        }
         self.explain_read(state, &connection, &tab).await
     }
 

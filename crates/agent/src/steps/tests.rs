@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::book::Event;
-use crate::losses::{BrokenPut, BrokenRead};
+use crate::losses::{BegunPut, BrokenPut, BrokenRead};
 use fondaco_audit::ShardId;
 use fondaco_contract::Tab;
 use fondaco_units::Bytes;
@@ -141,5 +141,67 @@ fn a_file_is_made_with_the_first_step() {
     assert!(!path.exists());
     steps.write(&mut None, contract(1), Some(loss(1))).unwrap();
     assert!(path.exists());
+    std::fs::remove_file(path).unwrap();
+}
+
+/// A put of several steps is known after a power cut, and only then: after a kill its steps are.
+#[test]
+fn a_put_that_was_begun_outlives_a_power_cut() {
+    let path = path("begun");
+    let put = |size| BegunPut {
+        shard: ShardId::of(&[1]),
+        size: Bytes::new(size),
+        written: Bytes::new(u64::MAX),
+    };
+    for (wrote, reads, is_known) in [
+        (Some(1), Some(1), false),
+        (Some(1), Some(2), true),
+        (None, None, true),
+        (None, Some(1), true),
+    ] {
+        let mut steps = started(&path, wrote);
+        let (mut one, mut other, mut step) = (None, None, None);
+        steps.begin_put(&mut one, contract(7), put(1)).unwrap();
+        steps.write(&mut step, contract(7), Some(loss(1))).unwrap();
+        steps.begin_put(&mut other, contract(8), put(2)).unwrap();
+        // The next under the same contract takes the place of the first; what has ended leaves its own to others.
+        steps.begin_put(&mut one, contract(7), put(3)).unwrap();
+        steps.end_put(&mut other).unwrap();
+        steps.end_put(&mut other).unwrap();
+        steps.flush().unwrap();
+        drop(steps);
+        let mut steps = started(&path, reads);
+        let left = steps.left().unwrap();
+        let expected = is_known.then(|| (contract(7), put(3)));
+        assert_eq!(left.puts, Vec::from_iter(expected), "{wrote:?} {reads:?}");
+        assert_eq!(left.steps.is_empty(), is_known, "{wrote:?} {reads:?}");
+        steps.taken(&left).unwrap();
+        assert!(steps.left().unwrap().puts.is_empty());
+    }
+    // One slot is never read as the other kind.
+    let begun = Begun { boot: None, contract: contract(3), put: put(4) };
+    let slot = to_slot(CHECK_BEGUN, &begun.to_bytes());
+    assert_eq!(of_slot::<Begun>(CHECK_BEGUN, &slot), Some(begun));
+    assert_eq!(of_slot::<OpenStep>(CHECK, &slot), None);
+    std::fs::remove_file(path).unwrap();
+}
+
+/// What a book makes of a put that was under way, and until when.
+#[test]
+fn a_put_that_was_cut_is_asked_for_once() {
+    use crate::journal::BookFile;
+    let path = path("cut");
+    let (begun, known) = (contract(7), loss(5));
+    let put = BegunPut { shard: ShardId::of(&[1]), size: Bytes::new(9), written: Bytes::ZERO };
+    let event = Event::PutCut { contract: begun, put };
+    assert_eq!(event.to_bytes()[0], 68);
+    let book = BookFile::open(&path).unwrap();
+    book.record(&event).unwrap();
+    assert_eq!(book.read(|book| book.cut(begun)), Some(put));
+    drop(book);
+    let book = BookFile::open(&path).unwrap();
+    assert_eq!(book.read(|book| book.cut(begun)), Some(put), "until its host was asked");
+    book.record(&Event::LossKept { contract: begun, loss: known }).unwrap();
+    assert_eq!(book.read(|book| (book.cut(begun), book.loss(begun))), (None, known));
     std::fs::remove_file(path).unwrap();
 }

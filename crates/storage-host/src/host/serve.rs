@@ -1,8 +1,8 @@
 //! Serving what is paid for: putting, getting, advancing, deleting.
 
 use super::{
-    Answer, Begun, Contract, Host, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId, ReadPlan,
-    SHARD_MAX, SHARDS_MAX, Stepped,
+    Answer, Begun, Contract, Host, PUT_AGE_MAX, PUTS_MAX, PUTS_PER_CONTRACT_MAX, Put, PutId,
+    ReadPlan, SHARD_MAX, SHARDS_MAX, Stepped,
 };
 use crate::Event;
 use fondaco_audit::ShardId;
@@ -48,10 +48,11 @@ impl Host {
             return Err(Reason::Busy);
         }
         self.has_room(contract, size, |_| true)?;
+        let began = terms.epoch_at(now);
         self.pace_of(now, id, size)?;
         let put = PutId(self.put_next);
         self.put_next += 1;
-        self.puts.insert(put, Put { contract: id, shard, size, epoch, taken: 0 });
+        self.puts.insert(put, Put { contract: id, shard, size, epoch, began, taken: 0 });
         Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
     }
 
@@ -99,11 +100,12 @@ impl Host {
     }
 
     /// Takes up a put whose stream broke; returns it and where it goes on. Nothing if there is none of this shard and size.
-    /// What was asked for last counts: the shard will be paid for from `epoch`.
+    /// What was asked for last counts: the shard will be paid for from `epoch`; from where it was, if that is not paid for yet, so
+    /// that its buyer may ask before it pays.
     ///
     /// # Errors
     ///
-    /// About the contract; `WrongEpoch`, `Late`.
+    /// About the contract; `WrongEpoch`.
     pub fn put_resume(
         &mut self,
         now: Timestamp,
@@ -114,13 +116,26 @@ impl Host {
         epoch: u64,
     ) -> Result<Option<(PutId, Bytes)>, Reason> {
         let contract = self.open_contract(now, peer, id)?;
-        is_due(&contract.terms, &contract.tab, epoch, now)?;
+        let is_paid = match is_due(&contract.terms, &contract.tab, epoch, now) {
+            Err(Reason::Late { .. }) => false,
+            due => due.map(|()| true)?,
+        };
         let is_it = |put: &Put| (put.contract, put.shard, put.size) == (id, shard, size);
         let found = self.puts.iter_mut().find(|(_, put)| is_it(put));
         Ok(found.map(|(id, put)| {
-            put.epoch = epoch;
+            if is_paid {
+                put.epoch = epoch;
+            }
             (*id, Bytes::new(put.taken))
         }))
+    }
+
+    /// Returns how many epochs have begun since a put did, and are paid for: what it has is kept for nothing until it ends.
+    pub fn put_age(&self, now: Timestamp, put: PutId) -> u64 {
+        let Some(put) = self.puts.get(&put) else { return 0 };
+        let Some(contract) = self.contracts.get(&put.contract) else { return 0 };
+        let last_paid = contract.tab.epochs_paid.saturating_sub(1);
+        contract.terms.epoch_at(now).min(last_paid).saturating_sub(put.began)
     }
 
     /// Gives a put up whose bytes its buyer cannot go on behind: what they were charged is taken back.
@@ -164,7 +179,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `Malformed` without such a put; `Ended`; about the voucher; `WrongStep`, `Overflow`, `Unpaid`.
+    /// `Malformed` without such a put; `Ended`; `WrongEpoch`, if it is [`PUT_AGE_MAX`] epochs old ([`Host::put_age`]); about the
+    /// voucher; `WrongStep`, `Overflow`, `Unpaid`.
     pub fn put_step(
         &mut self,
         now: Timestamp,
@@ -176,6 +192,9 @@ impl Host {
         let buyer = self.buyer(put.contract)?;
         let contract = self.open_contract(now, buyer, put.contract)?;
         let terms = &contract.terms;
+        if self.put_age(now, put_id) >= PUT_AGE_MAX {
+            return Err(Reason::WrongEpoch { epoch: terms.epoch_at(now) });
+        }
         let highest = contract.highest(voucher)?;
         let left = put.size.get().saturating_sub(put.taken);
         let length_max = terms.prices.step_max.get().min(left);

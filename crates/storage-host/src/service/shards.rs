@@ -6,13 +6,14 @@
 //!           ▼
 //!         parked ──► Resume{at}: the buyer goes on, and pays for no step twice
 //!           ├── the contract ends, or needs the room ──► given up: what was paid stays paid
+//!           ├── an epoch was paid, and it does not go on ► given up, the same: nobody pays for its keeping
 //!           └── too many are parked ──► given up, and refunded
 //! ```
 
 use super::{
     HASHES, ServiceError, Shared, State, block_in_place, spawn_blocking, unreadable, wait,
 };
-use crate::host::Begun;
+use crate::host::{Begun, PUT_AGE_MAX};
 use crate::{Answer, Host, PutId, Stepped};
 use fondaco_audit::{Outboard, SIZE_MAX, ShardId, prove_at};
 use fondaco_contract::ContractId;
@@ -22,7 +23,8 @@ use fondaco_store::{BlobRead, Blobs, Draft, FileError, Part};
 use fondaco_transport::{Stream, TransportError};
 use fondaco_units::{Bytes, Timestamp};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long others have the lock between two removals.
 pub(super) const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
@@ -30,6 +32,8 @@ pub(super) const REMOVAL_PAUSE: Duration = Duration::from_micros(500);
 const PARKED_MAX: usize = 512;
 /// How many of them under one contract: a buyer puts one shard after the other, and may have a few devices.
 const PARKED_PER_CONTRACT_MAX: usize = 4;
+/// How long one of them is kept once an epoch was paid for after it began: its buyer may go on with it, and has asked for it before.
+const PARKED_OLD_MAX: Duration = Duration::from_secs(600);
 
 /// What a put is of.
 pub(super) type Key = (ContractId, ShardId);
@@ -39,11 +43,22 @@ pub(super) struct Parked {
     put: PutId,
     incoming: Box<dyn Draft>,
     since: Instant,
+    /// Since when it lies here while an epoch was paid for that began after it.
+    old_since: Option<Instant>,
 }
 
 impl Parked {
     pub(super) fn new(put: PutId, incoming: Box<dyn Draft>) -> Self {
-        Self { put, incoming, since: Instant::now() }
+        Self { put, incoming, since: Instant::now(), old_since: None }
+    }
+
+    /// Looks how many epochs it is old; returns whether it is kept no more.
+    fn is_too_old(&mut self, age: u64, now: Instant) -> bool {
+        if age == 0 {
+            return false;
+        }
+        let since = *self.old_since.get_or_insert(now);
+        age >= PUT_AGE_MAX || now.saturating_duration_since(since) >= PARKED_OLD_MAX
     }
 }
 
@@ -126,6 +141,18 @@ impl State {
     pub(super) fn give_up_of(&mut self, contract: ContractId) {
         self.give_up(|(of, _), _| *of == contract);
         self.flush();
+    }
+
+    /// Gives up the parked puts that are kept for nothing for too long.
+    pub(super) fn give_up_old(&mut self, today: Timestamp, now: Instant) {
+        let host = &self.host;
+        let old = self.parked.iter_mut();
+        let old: Vec<Key> = old
+            .filter_map(|(key, put)| {
+                put.is_too_old(host.put_age(today, put.put), now).then_some(*key)
+            })
+            .collect();
+        self.give_up(|of, _| old.contains(of));
     }
 
     /// Gives up the parked puts that are `wanted`.
@@ -360,6 +387,7 @@ impl Shared {
         epoch: u64,
     ) -> Result<Option<Parked>, Reason> {
         let mut state = self.lock();
+        state.give_up_old(self.clock.now(), Instant::now());
         if !state.parked.contains_key(&key) {
             return Ok(None);
         }
@@ -367,7 +395,7 @@ impl Shared {
         Ok(found.and_then(|_| state.parked.remove(&key)))
     }
 
-    /// Gives up the puts that broke under contracts that are over.
+    /// Gives up the puts that broke under contracts that are over, and those that are too old.
     pub(super) fn expire_parked(&self) {
         let now = self.clock.now();
         let mut state = self.lock();
@@ -375,6 +403,7 @@ impl Shared {
         let over: Vec<ContractId> =
             state.parked.keys().map(|key| key.0).filter(|&id| over(&state, id)).collect();
         state.give_up(|(of, _), _| over.contains(of));
+        state.give_up_old(now, Instant::now());
     }
 
     /// Looks that the disk has room for a shard, and keeps its reserve.

@@ -187,3 +187,41 @@ fn what_has_no_room_all_the_same_drives_no_put_out() {
     assert_eq!((parked, unsaved), (0, 1));
     assert_eq!(written(&state, &terms), 2 * 4096);
 }
+
+/// Nobody pays for keeping what broke off: with an epoch that is paid for after it, its time runs.
+#[test]
+fn what_broke_off_is_kept_for_a_while_after_another_epoch_is_paid_for() {
+    let folder = Folder::new("old");
+    let (mut state, _entries, terms) = opened();
+    folder.break_off(&mut state, &terms, 1, 400_000);
+    let voucher = match state.host.status(Timestamp::EPOCH, terms.buyer, terms.id()) {
+        Response::Status { voucher, .. } => voucher.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    // Its day, what is paid for, and the minutes that the machine counts: whether it is kept.
+    let (began, mut already) = (tokio::time::Instant::now(), 1);
+    for (day, paid, minute, is_kept) in [
+        (0, 1, 9999, true),
+        (1, 1, 10_000, true),
+        (1, 2, 11_000, true),
+        (1, 3, 11_009, true),
+        (1, 3, 11_010, false),
+    ] {
+        let today = Timestamp::EPOCH.after(days(day));
+        while already < paid {
+            let answer = state.host.advance(today, terms.buyer, terms.id(), &voucher);
+            assert!(matches!(answer.response, Response::Advanced { .. }), "{answer:?}");
+            already += 1;
+        }
+        state.give_up_old(today, began + std::time::Duration::from_secs(60 * minute));
+        assert_eq!(state.parked.len(), usize::from(is_kept), "{day} {paid} {minute}");
+        assert_eq!(written(&state, &terms), 4096, "what was paid stays paid");
+    }
+
+    // Once a second has begun and is paid for, it goes at once.
+    folder.break_off(&mut state, &terms, 2, 400_000);
+    for (day, is_kept) in [(1, true), (2, false)] {
+        state.give_up_old(Timestamp::EPOCH.after(days(day)), began);
+        assert_eq!(state.parked.len(), usize::from(is_kept), "{day}");
+    }
+}

@@ -639,6 +639,9 @@ impl State {
                     account.came = account.came.plus(&used);
                 }
                 account.taken = account.taken.saturating_sub(1);
+                if matches!(charge, Charge::Advance) {
+                    account.pays_an_epoch();
+                }
                 if let Some(from) = account.terms.renews.filter(|_| is_new) {
                     self.moves(from, contract, |account| &mut account.known);
                 }

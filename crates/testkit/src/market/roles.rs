@@ -7,8 +7,8 @@ use super::Planted;
 use super::bad_days::{DayOff, FullDisk};
 use super::host::HostNode;
 use super::villains::{
-    AuditsOnlyHost, DearHost, ForgetfulHost, InflatingHost, LyingHost, Mischief, RefusingHost,
-    SilentHost, StallingHost, StepTaker, TruncatingHost,
+    AuditsOnlyHost, DearHost, DenyingHost, ForgetfulHost, InflatingHost, LyingHost, Mischief,
+    RefusingHost, SilentHost, StallingHost, StepTaker, TruncatingHost,
 };
 use crate::{Rng, VirtualClock};
 
@@ -23,6 +23,7 @@ pub(super) enum Role {
     Truncating,
     Silent,
     StepTaking,
+    Denying,
     Refusing,
     Forgetful,
     Inflating,
@@ -54,8 +55,8 @@ impl Role {
     /// One of those that are not plainly honest; of a planted fault, one by which it shows.
     pub(super) fn any_villain(planted: Planted, rng: &mut Rng) -> Self {
         use Role::{
-            AuditsOnly, DayOff, Dear, Forgetful, FullDisk, GroupsOnly, Inflating, Lying, Refusing,
-            Silent, Stalling, StepTaking, Truncating,
+            AuditsOnly, DayOff, Dear, Denying, Forgetful, FullDisk, GroupsOnly, Inflating, Lying,
+            Refusing, Silent, Stalling, StepTaking, Truncating,
         };
         let among: &[Self] = match planted {
             Planted::BelievesHosts => &[Inflating],
@@ -64,10 +65,11 @@ impl Role {
             Planted::ForgetsLosses => &[StepTaking],
             // They keep their buyer waiting, until it is killed.
             Planted::ForgetsSteps => &[Silent],
+            Planted::ForgetsPuts => &[Denying],
             Planted::OverlooksSilence => &[Stalling, Truncating, Silent, StepTaking],
             _ => &[
                 FullDisk, DayOff, Stalling, Lying, Lying, Truncating, Silent, StepTaking, Refusing,
-                Forgetful, Inflating, AuditsOnly, GroupsOnly, Dear,
+                Denying, Forgetful, Inflating, AuditsOnly, GroupsOnly, Dear,
             ],
         };
         *rng.pick(among).unwrap_or(&Lying)
@@ -80,6 +82,7 @@ impl Role {
             Self::Truncating => Some(Box::new(TruncatingHost::new(rng))),
             Self::Silent => Some(Box::new(SilentHost::new(rng))),
             Self::StepTaking => Some(Box::new(StepTaker::new(rng))),
+            Self::Denying => Some(Box::new(DenyingHost::new(rng))),
             Self::Refusing => Some(Box::new(RefusingHost::new(rng))),
             Self::Inflating => Some(Box::new(InflatingHost::new(rng))),
             Self::AuditsOnly => Some(Box::new(AuditsOnlyHost::new(false, rng))),

@@ -6,6 +6,7 @@
 
 mod audits_only_host;
 mod dear_host;
+mod denying_host;
 mod double_spender;
 mod forgetful_host;
 mod garbage_buyer;
@@ -22,6 +23,7 @@ mod voucher_replayer;
 
 pub(super) use audits_only_host::AuditsOnlyHost;
 pub(super) use dear_host::DearHost;
+pub(super) use denying_host::DenyingHost;
 pub(super) use double_spender::DoubleSpender;
 pub(super) use forgetful_host::ForgetfulHost;
 pub(super) use garbage_buyer::GarbageBuyer;

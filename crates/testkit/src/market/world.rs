@@ -345,9 +345,14 @@ impl World {
             }
             None => self.start()?,
         };
-        let often = if self.planted == Planted::ForgetsSteps { 60 } else { 20 };
+        let is_often = matches!(self.planted, Planted::ForgetsSteps | Planted::ForgetsPuts);
+        let often = if is_often { 60 } else { 20 };
         let dies = if self.rng.chance(often) { any_moment(&mut self.rng) } else { ACTION_MAX };
-        let is_killed = self.planted == Planted::ForgetsSteps || self.rng.chance(50);
+        let is_killed = match self.planted {
+            Planted::ForgetsSteps => true,
+            Planted::ForgetsPuts => false,
+            _ => self.rng.chance(50),
+        };
         let (disks, mut fate) = (self.buyer.disks(), self.rng.fork());
         let done = {
             let mut act = pin!(self.act(&mut present));

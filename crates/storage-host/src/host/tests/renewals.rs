@@ -385,13 +385,15 @@ fn a_put_that_goes_on_in_the_next_epoch_is_paid_for_from_then_on() {
     let later = seconds(3600);
     let mut resume =
         |epoch| fair.host.put_resume(later, peer, id, shard(1), Bytes::new(size), epoch);
-    assert!(matches!(resume(1), Err(Reason::Late { .. })), "the epoch is not paid for yet");
+    let there = Ok(Some((put, Bytes::new(STEP))));
+    assert_eq!(resume(1), there, "who asks has not paid for the epoch yet");
     assert_eq!(resume(3), Err(Reason::WrongEpoch { epoch: 1 }));
     let voucher = fair.pay(Charge::Advance);
     let answer = fair.host.advance(later, peer, id, &voucher);
     assert_eq!(fair.note(&answer), Response::Advanced { epochs_paid: 2 });
+    assert_eq!(fair.host.put_age(later, put), 1);
     let found = fair.host.put_resume(later, peer, id, shard(1), Bytes::new(size), 1);
-    assert_eq!(found, Ok(Some((put, Bytes::new(STEP)))));
+    assert_eq!(found, there);
     let _ = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
     let voucher = fair.pay(Charge::Store { bytes: Bytes::new(size), epochs: 1 });
     let _ = fair.host.put_step(later, put, &voucher, STEP).unwrap();
@@ -419,4 +421,30 @@ fn the_overview_adds_up() {
     let _ = fair.host.close_finish(id, total);
     let paid = fair.host.overview(NOON);
     assert_eq!((paid.unposted, paid.paid, paid.next_posting), (Amount::ZERO, total, None));
+}
+
+/// What a put has is kept for nothing: it takes no step any more once a second epoch was paid for.
+#[test]
+fn a_put_that_is_two_epochs_old_takes_nothing() {
+    let mut fair = Fair::opened();
+    let (peer, id) = (fair.peer(), fair.id());
+    let put = fair.begin(1, 3 * STEP);
+    assert_eq!(fair.host.put_age(seconds(9999), put), 0, "what is not paid for does not count");
+    for (epoch, expected) in [(0, true), (1, true), (2, false)] {
+        let now = seconds(3600 * epoch);
+        if epoch > 0 {
+            let voucher = fair.pay(Charge::Advance);
+            let answer = fair.host.advance(now, peer, id, &voucher);
+            assert_eq!(fair.note(&answer), Response::Advanced { epochs_paid: epoch + 1 });
+        }
+        assert_eq!(fair.host.put_age(now, put), epoch);
+        let voucher = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
+        let before = fair.contract().tab;
+        let stepped = fair.host.put_step(now, put, &voucher, STEP);
+        match stepped {
+            Ok(_) => assert!(expected),
+            Err(reason) => assert_eq!((reason, expected), (Reason::WrongEpoch { epoch }, false)),
+        }
+        assert_eq!(fair.contract().tab != before, expected, "a refusal changes nothing");
+    }
 }

@@ -2,10 +2,11 @@
 //!
 //! What is lost under one contract is bounded by its steps: one, and one more for every 64 that were counted, whatever process
 //! of the buyer pays, and however the one before ended: what it had asked for is written down. Only a power cut may take that with it,
-//! where the step was not waited for for long: then nobody knows what became of it, or of the beginning of a put.
+//! where the step was not waited for for long: then nobody knows what became of it. That a put was begun is known all the same.
 //!
 //! What a provider has of a put that broke off is no loss until it says that it has it no more, while its account counts it still. A buyer
-//! that has asked for it may leave it there; one that begins another without asking gives it up.
+//! that has asked for it may leave it there; one that begins another without asking gives it up. Once it has paid for an epoch after it
+//! asked, the provider need not keep it.
 //!
 //! All that was signed for and did not come is bounded too: by what the contract would have its provider be ahead by when it is opened, and
 //! what may be lost. Where the owner says in money how much a newcomer may have, so is that, and what was taken in the end. A provider earns
@@ -67,7 +68,6 @@ impl Oracle {
                 let waited = at.zip(waited_since).map(|(at, since)| at.duration_since(since));
                 if waited.is_none_or(|waited| waited < SETTLED_AFTER) {
                     account.cut_short += u64::from(waited_since.is_some());
-                    account.open_put = None;
                 }
             }
         }
@@ -120,6 +120,11 @@ impl Account {
         {
             self.came.written -= put.at.min(self.came.written);
         }
+    }
+
+    /// An epoch is paid for: a put that its provider was asked for before need not be kept on.
+    pub(super) fn pays_an_epoch(&mut self) {
+        self.open_put.take_if(|put| put.is_there);
     }
 
     /// What its provider counts of steps that never came.

@@ -160,7 +160,12 @@ impl World {
             };
             let given = |contract| process.agent.book().read(|book| book.given(contract));
             let acted = match role {
-                Role::Honest | Role::FullDisk | Role::DayOff | Role::Forgetful => false,
+                Role::Honest
+                | Role::FullDisk
+                | Role::DayOff
+                | Role::Forgetful
+                // It denies what it has of a put, and nothing that it was paid to keep.
+                | Role::Denying => false,
                 Role::Stalling => true,
                 // What it may have been given, it may have.
                 Role::Inflating => told.get(&contract).is_some_and(|told| {
