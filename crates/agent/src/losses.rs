@@ -22,7 +22,7 @@ use fondaco_audit::ShardId;
 use fondaco_codec::record;
 use fondaco_contract::{Bill, PriceList, READ_UNIT, Tab, read_charged};
 use fondaco_ports::market::AGAIN_MAX;
-use fondaco_units::{Amount, Bytes, Price};
+use fondaco_units::{Amount, Bytes, Price, Timestamp};
 
 /// The price of how many steps, of the dearest there are, earns a provider another chance: bytes that cost nothing earn none.
 const STEPS_PER_CHANCE: u64 = 64;
@@ -158,6 +158,9 @@ pub(crate) struct Losses {
     put: Option<BrokenPut>,
     /// Whether it broke off at least once.
     put_broke: bool,
+    /// Until when its provider is held to it, if it was asked for it before it was paid for another epoch. That is for this process
+    /// alone: for others it is explained.
+    put_until: Option<Timestamp>,
     /// A put that was under way when the power was cut: how far it came is for the account to say.
     cut: Option<BegunPut>,
     /// A read that was asked for, and not answered yet.
@@ -191,6 +194,7 @@ impl Losses {
             broke: broke.is_some(),
             put,
             put_broke: put.is_some(),
+            put_until: None,
             cut: None,
             read,
             unexplained: put.is_some(),
@@ -222,7 +226,7 @@ impl Losses {
             behind: self.behind.max(0).unsigned_abs(),
             // While a put is open, too: what it was charged may be taken back.
             broke: self.confirmed.filter(|_| self.broke || self.put_broke),
-            put: self.put.filter(|_| self.put_broke),
+            put: self.put.filter(|_| self.put_broke && self.put_until.is_none()),
             read: self.read.filter(|_| self.broke),
         }
     }
@@ -323,11 +327,9 @@ impl Losses {
         if let Some(cut) = self.cut.take()
             && self.put.is_none()
         {
-            // Where the account of before is known, none of it was answered, and what it counts since is seen below.
-            let at = match self.confirmed {
-                Some(_) => 0,
-                None => tab.meter.written.saturating_sub(cut.written.get()).min(cut.size.get()),
-            };
+            // Where the account of before is known, nothing was answered since, and what it counts since is seen below.
+            let counted = self.confirmed.unwrap_or(*tab).meter.written;
+            let at = counted.saturating_sub(cut.written.get()).min(cut.size.get());
             self.put = Some(BrokenPut { shard: cut.shard, size: cut.size, at: Bytes::new(at) });
             (self.put_broke, self.unexplained) = (true, true);
         }
@@ -374,13 +376,20 @@ impl Losses {
         shard: ShardId,
         size: Bytes,
         start: Start,
+        now: Timestamp,
     ) {
+        if self.put_until.is_some_and(|until| until < now) {
+            self.forget_put();
+        }
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
         self.unexplained = false;
         let before = match self.put.take() {
             Some(put) if put.shard == shard => put.at.get(),
             Some(put) => {
-                self.lost = self.lost.saturating_add(written(put.at.get()));
+                // It was asked for before, or has it no more.
+                if self.put_until.take().is_none() {
+                    self.lost = self.lost.saturating_add(written(put.at.get()));
+                }
                 self.put_broke = false;
                 0
             }
@@ -407,14 +416,28 @@ impl Losses {
         // An account that is still behind is no credit for later.
         self.lost = self.lost.saturating_add(owed).saturating_sub(explained).max(0);
         match start {
-            Start::Had { .. } => self.put_broke = false,
-            Start::Anew => self.put = Some(BrokenPut { shard, size, at: Bytes::ZERO }),
+            Start::Had { .. } => (self.put_broke, self.put_until) = (false, None),
+            Start::Anew => {
+                self.put = Some(BrokenPut { shard, size, at: Bytes::ZERO });
+                self.put_until = None;
+            }
             Start::At(at) => self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) }),
+        }
+    }
+
+    /// Its provider has been asked for a put and is to be paid for an epoch, after which it need not keep it for long: in this process it
+    /// is held to it until then.
+    pub(crate) fn put_asked(&mut self, until: Timestamp) {
+        match self.put.filter(|put| put.at != Bytes::ZERO) {
+            Some(_) => (self.put_until, self.unexplained) = (Some(until), false),
+            None => self.forget_put(),
         }
     }
 
     /// A put's bytes up to `at` were answered; the account is now `tab`.
     pub(crate) fn put_answered(&mut self, tab: &Tab, at: Bytes) {
+        // From now on it keeps it as one that was begun now.
+        self.put_until = None;
         if let Some(put) = &mut self.put {
             put.at = at;
         }
@@ -430,6 +453,7 @@ impl Losses {
     /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
     pub(crate) const fn forget_put(&mut self) {
         (self.put, self.put_broke, self.unexplained, self.behind) = (None, false, false, 0);
+        self.put_until = None;
     }
 
     /// Returns whether a put of this shard may have broken off: it is asked for before the shard is deleted.
@@ -438,14 +462,14 @@ impl Losses {
         cut || self.put.is_some_and(|put| put.shard == shard)
     }
 
-    /// Returns a put that broke off.
-    pub(crate) const fn open_put(&self) -> Option<BrokenPut> {
-        self.put
+    /// Returns a put that broke off, and that its provider has not been asked for.
+    pub(crate) fn open_put(&self) -> Option<BrokenPut> {
+        self.put.filter(|_| self.put_until.is_none())
     }
 
-    /// Returns a put of another shard that broke off.
+    /// Returns a put of another shard that broke off, and that its provider has not been asked for.
     pub(crate) fn other_put(&self, shard: ShardId) -> Option<BrokenPut> {
-        self.put.filter(|put| put.shard != shard)
+        self.open_put().filter(|put| put.shard != shard)
     }
 
     /// Returns what was lost and what may be, in units, if no more is to be paid.

@@ -124,8 +124,6 @@ struct State {
     slot: Option<Slot>,
     /// Where it is written that a put of several steps is under way, if one is.
     begun: Option<Slot>,
-    /// Whether a power cut may leave there one that has ended.
-    begun_is_stale: bool,
 }
 
 impl Default for State {
@@ -144,7 +142,6 @@ impl Default for State {
             epochs_paid: 0,
             slot: None,
             begun: None,
-            begun_is_stale: false,
         }
     }
 }
@@ -405,7 +402,7 @@ impl Session {
             let explained = self.explain_before(&mut state, shard).await;
             self.after(&mut state, explained)?;
         }
-        self.forget_begun(&mut state)?;
+        self.forget_begun()?;
         let connection = self.connected(&mut state).await?;
         let contract = self.contract();
         let done = ask(&connection, &Request::Delete { contract, shard }).await;
@@ -535,10 +532,8 @@ impl Session {
         let is_due = |tab: &Tab| tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs();
         if is_paid && is_due(&tab) {
             match self.explain_put(state, &connection, &tab, epoch).await {
-                // It has not noticed yet that the stream broke: what it has is read all the same, as below.
-                Err(AgentError::Provider { reason: Reason::Busy, .. })
-                    if purpose == Purpose::Reading =>
-                {
+                // It has not noticed yet that the stream broke, say: what it has is read all the same, as below.
+                Err(AgentError::Provider { .. }) if purpose == Purpose::Reading => {
                     return Ok((connection, tab, epoch));
                 }
                 explained => explained?,

@@ -116,6 +116,8 @@ pub(crate) struct OpenSteps {
     boot: Option<Digest>,
     next: u64,
     free: Vec<u64>,
+    /// Whether a power cut may leave a put that has ended.
+    is_stale: bool,
 }
 
 impl std::fmt::Debug for OpenSteps {
@@ -136,7 +138,7 @@ impl OpenSteps {
     }
 
     const fn new(place: Place, boot: Option<Digest>) -> Self {
-        Self { place, boot, next: 0, free: Vec::new() }
+        Self { place, boot, next: 0, free: Vec::new(), is_stale: false }
     }
 
     /// Returns what the process before this one has left, as far as it can be believed.
@@ -148,6 +150,8 @@ impl OpenSteps {
         };
         self.next = (bytes.len() as u64).div_ceil(SLOT as u64);
         let any = bytes.iter().any(|byte| *byte != 0);
+        // What a process before has zeroed may not be flushed yet.
+        self.is_stale = !bytes.is_empty();
         let slots = bytes.chunks(SLOT);
         let puts = slots.clone().filter_map(|slot| of_slot::<Begun>(CHECK_BEGUN, slot));
         // After a kill the steps themselves are known.
@@ -170,6 +174,7 @@ impl OpenSteps {
             disk.set_len(0)?;
             // One that was flushed would be found again after a power cut.
             disk.sync()?;
+            self.is_stale = false;
         }
         self.next = 0;
         Ok(())
@@ -209,13 +214,16 @@ impl OpenSteps {
         *slot = Some(Slot { index, settled: true });
         let disk = self.disk()?;
         disk.write_at(index * SLOT as u64, &to_slot(CHECK_BEGUN, &begun.to_bytes()))?;
-        disk.sync()
+        disk.sync()?;
+        self.is_stale = false;
+        Ok(())
     }
 
-    /// A put is not under way any more; nothing need outlive a power cut before [`OpenSteps::flush`].
+    /// A put is not under way any more. A power cut may leave it all the same, until [`OpenSteps::flush`].
     pub(crate) fn end_put(&mut self, slot: &mut Option<Slot>) -> io::Result<()> {
         let Some(Slot { index, .. }) = *slot else { return Ok(()) };
         self.disk()?.write_at(index * SLOT as u64, &[0; SLOT])?;
+        self.is_stale = true;
         *slot = None;
         self.free.push(index);
         Ok(())
@@ -223,7 +231,11 @@ impl OpenSteps {
 
     /// Sees that a power cut leaves no put that has ended.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.disk()?.sync()
+        if self.is_stale {
+            self.disk()?.sync()?;
+            self.is_stale = false;
+        }
+        Ok(())
     }
 
     fn put(

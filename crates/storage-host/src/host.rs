@@ -100,7 +100,7 @@ const SHARD_MAX: Bytes = Bytes::new(1 << 30);
 /// The most puts at once, in all and of one contract.
 const PUTS_MAX: usize = 1024;
 const PUTS_PER_CONTRACT_MAX: usize = 64;
-/// How many epochs may begin, and be paid for, while a put is under way: with the second it ends, wherever it stands.
+/// How many epochs may begin, and be paid for, while a put takes no whole step: with the second it ends.
 pub const PUT_AGE_MAX: u64 = 2;
 
 /// What is sold, and at what price. See [`PriceList`](fondaco_contract::PriceList) for what each means.
@@ -244,8 +244,8 @@ struct Put {
     size: Bytes,
     /// From which epoch it will be paid for.
     epoch: u64,
-    /// In which epoch it began.
-    began: u64,
+    /// In which epoch it began, or took its last whole step: what is there of it is kept for nothing since.
+    moved: u64,
     /// How many bytes came in.
     taken: u64,
 }

@@ -87,7 +87,7 @@ impl Game {
     }
 
     fn begin(&mut self, start: Start) {
-        self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start);
+        self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start, Timestamp::EPOCH);
     }
 
     fn is_over(&self) -> bool {
@@ -319,7 +319,7 @@ fn what_is_known_outlives_the_process() {
     assert!(lost > 0);
     for claim in [Start::At(90 * STEP), Start::Had { epochs: 9 }] {
         let mut game = Losses::new(game.losses.known(), 1);
-        game.put_begins(&terms().prices, shard(1), Bytes::new(400 * STEP), claim);
+        game.put_begins(&terms().prices, shard(1), Bytes::new(400 * STEP), claim, Timestamp::EPOCH);
         assert!(game.lost >= lost - parts(terms().prices.write.parts_for(STEP)), "{claim:?}");
     }
     game.losses.lost = 0;
@@ -477,7 +477,7 @@ fn a_put_that_the_power_was_cut_in_is_asked_for() {
         game.host.meter.written += 7 * STEP;
         game.sync();
         let prices = game.terms.prices;
-        game.losses.put_begins(&prices, shard(1), Bytes::new(size), Start::Anew);
+        game.losses.put_begins(&prices, shard(1), Bytes::new(size), Start::Anew, Timestamp::EPOCH);
         let cut = game.losses.begun(&prices, &game.buyer);
         (game, cut)
     };
@@ -531,4 +531,50 @@ fn a_put_that_the_power_was_cut_in_is_asked_for() {
     game.begin(Start::At(5 * STEP));
     let cut = game.losses.begun(&game.terms.prices, &game.buyer).unwrap();
     assert_eq!(cut.written.get(), 2 * STEP);
+}
+
+/// Before an epoch is paid for a host is asked for what broke off. Who goes on with it at once holds it to its word; later, and in
+/// another process, nobody does.
+#[test]
+fn what_was_asked_for_is_held_against_a_host_for_a_while() {
+    let at = |seconds| Timestamp::EPOCH.after(Duration::from_seconds(seconds));
+    let asked = || {
+        let mut game = Game::new();
+        game.begin(Start::Anew);
+        for _ in 0..20 {
+            game.write(true, true);
+        }
+        game.losses.broke();
+        game.sync();
+        assert!(game.losses.open_put().is_some() && game.losses.known().put.is_some());
+        game.begin(Start::At(20 * STEP));
+        game.losses.put_asked(at(540));
+        assert_eq!((game.losses.open_put(), game.losses.known().put), (None, None));
+        game
+    };
+    let step = |game: &Game| parts(game.terms.prices.write.parts_for(STEP));
+    for (other, start, now, lost) in [
+        (1, Start::Anew, 540, 20),
+        (1, Start::Anew, 541, 0),
+        (1, Start::At(20 * STEP), 540, 0),
+        (1, Start::At(20 * STEP), 541, 0),
+        (2, Start::Anew, 1, 0),
+    ] {
+        let mut game = asked();
+        game.losses.put_begins(&game.terms.prices, shard(other), SIZE, start, at(now));
+        assert_eq!(game.losses.lost, lost * step(&game), "{other} {start:?} {now}");
+        let mut game = asked();
+        game.losses = Losses::new(game.losses.known(), 1);
+        game.losses.put_begins(&game.terms.prices, shard(other), SIZE, start, at(now));
+        assert_eq!(game.losses.lost, 0, "another process");
+    }
+    // Once a step more was answered, it is a put like any other.
+    let mut game = asked();
+    game.begin(Start::At(20 * STEP));
+    game.write(true, true);
+    game.losses.broke();
+    game.sync();
+    assert_eq!(game.losses.known().put.unwrap().at, Bytes::new(21 * STEP));
+    game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::Anew, at(9999));
+    assert_eq!(game.losses.lost, 21 * step(&game));
 }

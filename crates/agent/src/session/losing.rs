@@ -22,6 +22,9 @@ use tokio::time::timeout;
 /// After how long a step that is not answered is flushed. Where lines are slow it costs two flushes for that time.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
+/// For how long a host has a put that broke off after it was paid for another epoch: it keeps it for ten minutes.
+const KEPT_FOR: fondaco_units::Duration = fondaco_units::Duration::from_seconds(540);
+
 /// What the sessions of each contract know, as long as any of them is in use.
 #[derive(Debug, Default)]
 pub(crate) struct States(std::sync::Mutex<BTreeMap<ContractId, Weak<Mutex<State>>>>);
@@ -94,8 +97,6 @@ impl Session {
             if state.losses.open_put().is_some() {
                 // From now on the book has it.
                 book.flush_steps()?;
-            } else {
-                state.begun_is_stale = true;
             }
         }
         self.note_step(state)
@@ -109,19 +110,12 @@ impl Session {
         }
         let Some(book) = &self.book else { return Ok(()) };
         let Some(put) = state.losses.begun(&self.terms.prices, tab) else { return Ok(()) };
-        book.begin_put(&mut state.begun, self.contract(), put)?;
-        // That has flushed what was there before, too.
-        state.begun_is_stale = false;
-        Ok(())
+        book.begin_put(&mut state.begun, self.contract(), put)
     }
 
     /// Before a shard is deleted: sees that no put of it is asked for later, when its host has it no more.
-    pub(super) fn forget_begun(&self, state: &mut State) -> Result<(), AgentError> {
-        if let Some(book) = self.book.as_ref().filter(|_| state.begun_is_stale) {
-            book.flush_steps()?;
-            state.begun_is_stale = false;
-        }
-        Ok(())
+    pub(super) fn forget_begun(&self) -> Result<(), AgentError> {
+        self.book.as_ref().map_or(Ok(()), |book| book.flush_steps())
     }
 
     /// Has what is under way where the process after this one finds it, if this one is killed.
@@ -191,7 +185,12 @@ impl Session {
         shard: ShardId,
     ) -> Result<(), AgentError> {
         match state.losses.other_put(shard) {
-            Some(put) => self.explain(state, connection, tab, epoch, put).await,
+            Some(put) => {
+                self.ask_for(state, connection, tab, epoch, put).await?;
+                state.losses.forget_put();
+                self.note(state)?;
+                self.check_losses(state)
+            }
             None => Ok(()),
         }
     }
@@ -204,13 +203,15 @@ impl Session {
         tab: &Tab,
         epoch: u64,
     ) -> Result<(), AgentError> {
-        match state.losses.open_put() {
-            Some(put) => self.explain(state, connection, tab, epoch, put).await,
-            None => Ok(()),
-        }
+        let Some(put) = state.losses.open_put() else { return Ok(()) };
+        self.ask_for(state, connection, tab, epoch, put).await?;
+        state.losses.put_asked(self.clock.now().after(KEPT_FOR));
+        self.note(state)?;
+        self.check_losses(state)
     }
 
-    async fn explain(
+    /// Asks for a put that broke off: what its host has not of it is lost.
+    async fn ask_for(
         &self,
         state: &mut State,
         connection: &Connection,
@@ -233,16 +234,17 @@ impl Session {
                     | Reason::TooManyShards { .. }
                     | Reason::WrongSize { .. }
                     | Reason::Leaving { .. }
-                    | Reason::Late { .. },
+                    | Reason::Late { .. }
+                    | Reason::DiskFull
+                    | Reason::Reserve { .. },
                 ..
             }) => Start::Anew,
             Ok(other) => return Err(misanswer(self.provider(), &other)),
             // Busy, too, which is who has not noticed yet that the stream broke: nothing is known, and nothing paid.
             Err(error) => return Err(error),
         };
-        state.losses.put_begins(&self.terms.prices, put.shard, put.size, start);
-        state.losses.forget_put();
-        self.note(state)?;
-        self.check_losses(state)
+        let now = self.clock.now();
+        state.losses.put_begins(&self.terms.prices, put.shard, put.size, start, now);
+        Ok(())
     }
 }

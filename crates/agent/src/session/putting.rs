@@ -94,22 +94,22 @@ impl Session {
         let mut stream = connection.open().await?;
         let request = Request::Put { contract, shard, size, epoch };
         stream.send_bytes(&request.to_frame()).await?;
-        let prices = &self.terms.prices;
+        let (prices, now) = (&self.terms.prices, self.clock.now());
         let mut sent = match receive(&mut stream).await? {
             Response::Have => {
                 let epochs = tab.epochs_paid.saturating_sub(epoch);
                 let had = Start::Had { epochs };
-                state.losses.put_begins(prices, shard, size, had);
+                state.losses.put_begins(prices, shard, size, had, now);
                 self.note(state)?;
                 return Ok(Put::Had);
             }
             Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
             Response::Ready => {
-                state.losses.put_begins(prices, shard, size, Start::Anew);
+                state.losses.put_begins(prices, shard, size, Start::Anew, now);
                 0
             }
             Response::Resume { at } if at < size => {
-                state.losses.put_begins(prices, shard, size, Start::At(at.get()));
+                state.losses.put_begins(prices, shard, size, Start::At(at.get()), now);
                 usize::try_from(at.get()).unwrap_or(usize::MAX)
             }
             other => return Err(misanswer(self.provider(), &other)),

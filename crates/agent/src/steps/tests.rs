@@ -178,6 +178,20 @@ fn a_put_that_was_begun_outlives_a_power_cut() {
         steps.taken(&left).unwrap();
         assert!(steps.left().unwrap().puts.is_empty());
     }
+    // What a process has zeroed, the next one flushes before it deletes anything.
+    let (mut steps, mut slot) = (started(&path, Some(1)), None);
+    steps.begin_put(&mut slot, contract(7), put(1)).unwrap();
+    assert!(!steps.is_stale);
+    steps.end_put(&mut slot).unwrap();
+    assert!(steps.is_stale);
+    drop(steps);
+    let mut steps = started(&path, Some(1));
+    let left = steps.left().unwrap();
+    steps.taken(&left).unwrap();
+    assert!(!left.any && steps.is_stale);
+    steps.flush().unwrap();
+    assert!(!steps.is_stale);
+    drop(steps);
     // One slot is never read as the other kind.
     let begun = Begun { boot: None, contract: contract(3), put: put(4) };
     let slot = to_slot(CHECK_BEGUN, &begun.to_bytes());

@@ -36,6 +36,11 @@ pub(super) struct Contract {
 }
 
 impl Contract {
+    /// Returns which epoch it is, or the last that is paid for.
+    pub(super) fn epoch_paid(&self, now: Timestamp) -> u64 {
+        self.terms.epoch_at(now).min(self.tab.epochs_paid.saturating_sub(1))
+    }
+
     /// Where the contract stands at `now`, whether or not that was noted yet.
     pub(super) fn state_at(&self, now: Timestamp) -> State {
         let state = self.state.tick(&self.terms, &self.tab, now);

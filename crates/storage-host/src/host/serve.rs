@@ -36,6 +36,10 @@ impl Host {
                 Err(Reason::WrongSize { size: kept })
             };
         }
+        // Before all that a buyer may take for a sign that there is nothing of it.
+        if self.is_putting(id, shard) {
+            return Err(Reason::Busy);
+        }
         if let State::Ending { at } = contract.state {
             return Err(Reason::Leaving { at });
         }
@@ -44,15 +48,12 @@ impl Host {
         if size > SHARD_MAX {
             return Err(Reason::ShardTooLong { size, size_max: SHARD_MAX });
         }
-        if self.is_putting(id, shard) {
-            return Err(Reason::Busy);
-        }
         self.has_room(contract, size, |_| true)?;
-        let began = terms.epoch_at(now);
+        let moved = terms.epoch_at(now).max(epoch);
         self.pace_of(now, id, size)?;
         let put = PutId(self.put_next);
         self.put_next += 1;
-        self.puts.insert(put, Put { contract: id, shard, size, epoch, began, taken: 0 });
+        self.puts.insert(put, Put { contract: id, shard, size, epoch, moved, taken: 0 });
         Ok(if size == Bytes::ZERO { Begun::Empty(put) } else { Begun::Ready(put) })
     }
 
@@ -130,12 +131,11 @@ impl Host {
         }))
     }
 
-    /// Returns how many epochs have begun since a put did, and are paid for: what it has is kept for nothing until it ends.
+    /// Returns how many epochs have begun, and are paid for, since a put began or took a whole step: what it has is kept for nothing.
     pub fn put_age(&self, now: Timestamp, put: PutId) -> u64 {
         let Some(put) = self.puts.get(&put) else { return 0 };
         let Some(contract) = self.contracts.get(&put.contract) else { return 0 };
-        let last_paid = contract.tab.epochs_paid.saturating_sub(1);
-        contract.terms.epoch_at(now).min(last_paid).saturating_sub(put.began)
+        contract.epoch_paid(now).saturating_sub(put.moved)
     }
 
     /// Gives a put up whose bytes its buyer cannot go on behind: what they were charged is taken back.
@@ -211,7 +211,10 @@ impl Host {
             kept.admit(terms, put.charge(&tab), authorised)?;
         }
         let taken = put.taken + length;
-        self.puts.insert(put_id, Put { taken, ..put });
+        // Who sends a byte now and then has nothing kept for it.
+        let is_whole = is_last || length == terms.prices.step_max.get();
+        let moved = if is_whole { put.moved.max(contract.epoch_paid(now)) } else { put.moved };
+        self.puts.insert(put_id, Put { taken, moved, ..put });
         if let Some(contract) = self.contracts.get_mut(&put.contract) {
             contract.raise(&tab, &highest);
         }

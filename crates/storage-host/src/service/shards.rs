@@ -6,7 +6,7 @@
 //!           ▼
 //!         parked ──► Resume{at}: the buyer goes on, and pays for no step twice
 //!           ├── the contract ends, or needs the room ──► given up: what was paid stays paid
-//!           ├── an epoch was paid, and it does not go on ► given up, the same: nobody pays for its keeping
+//!           ├── an epoch was paid, and it does not go on ─► given up, the same: nobody pays for its keeping
 //!           └── too many are parked ──► given up, and refunded
 //! ```
 
@@ -300,11 +300,13 @@ impl Shared {
             },
         };
         let Some(put) = guard.put else { return refused(Reason::Failed) };
-        if let Err(reason) = self.has_space(size) {
+        // What is there of a put is told whether or not there is room for the rest of it.
+        let begins = guard.incoming.is_none();
+        if let Some(reason) = begins.then(|| self.has_space(size).err()).flatten() {
             return refused(reason);
         }
         let at = guard.incoming.as_ref().map_or(Bytes::ZERO, |incoming| incoming.length());
-        if guard.incoming.is_none() {
+        if begins {
             match block_in_place(|| self.folder.begin()) {
                 Ok(incoming) => guard.incoming = Some(incoming),
                 Err(error) => return refused(failed(&error)),

@@ -423,24 +423,37 @@ fn the_overview_adds_up() {
     assert_eq!((paid.unposted, paid.paid, paid.next_posting), (Amount::ZERO, total, None));
 }
 
-/// What a put has is kept for nothing: it takes no step any more once a second epoch was paid for.
+/// What a put has is kept for nothing: it takes no step any more once a second epoch was paid for, and is busy until it is parked.
 #[test]
 fn a_put_that_is_two_epochs_old_takes_nothing() {
     let mut fair = Fair::opened();
     let (peer, id) = (fair.peer(), fair.id());
-    let put = fair.begin(1, 3 * STEP);
+    let put = fair.begin(1, 6 * STEP);
     assert_eq!(fair.host.put_age(seconds(9999), put), 0, "what is not paid for does not count");
-    for (epoch, expected) in [(0, true), (1, true), (2, false)] {
+    let again = fair.host.put_begin(seconds(3600), peer, id, shard(1), Bytes::new(6 * STEP), 1);
+    assert_eq!(
+        again,
+        Err(Reason::Busy),
+        "and not Late, which is said where there is nothing of it"
+    );
+    // Whole steps have it kept on; a byte does not.
+    for (epoch, length, age, expected) in [
+        (0, STEP, 0, true),
+        (1, STEP, 1, true),
+        (2, STEP, 1, true),
+        (3, 1, 1, true),
+        (4, STEP, 2, false),
+    ] {
         let now = seconds(3600 * epoch);
         if epoch > 0 {
             let voucher = fair.pay(Charge::Advance);
             let answer = fair.host.advance(now, peer, id, &voucher);
             assert_eq!(fair.note(&answer), Response::Advanced { epochs_paid: epoch + 1 });
         }
-        assert_eq!(fair.host.put_age(now, put), epoch);
-        let voucher = fair.pay(Charge::Write { bytes: Bytes::new(STEP) });
+        assert_eq!(fair.host.put_age(now, put), age, "{epoch}");
+        let voucher = fair.pay(Charge::Write { bytes: Bytes::new(length) });
         let before = fair.contract().tab;
-        let stepped = fair.host.put_step(now, put, &voucher, STEP);
+        let stepped = fair.host.put_step(now, put, &voucher, length);
         match stepped {
             Ok(_) => assert!(expected),
             Err(reason) => assert_eq!((reason, expected), (Reason::WrongEpoch { epoch }, false)),

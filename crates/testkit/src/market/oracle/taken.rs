@@ -48,6 +48,9 @@ pub(in super::super) enum Ended {
 /// A step that was not answered for so long is known after a power cut, too: five seconds, and one for what is between.
 const SETTLED_AFTER: Duration = Duration::from_secs(6);
 
+/// For how long a provider has a put that it was asked for after it was paid for another epoch: ten minutes, but for what is between.
+const KEPT_FOR: Duration = Duration::from_secs(530);
+
 /// A put of which the provider has the beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenPut {
@@ -56,6 +59,8 @@ pub(super) struct OpenPut {
     at: u64,
     /// Whether its provider has said since that it has them.
     is_there: bool,
+    /// Until when it is held to that, if it was paid for an epoch since.
+    until: Option<Instant>,
 }
 
 impl Oracle {
@@ -64,6 +69,8 @@ impl Oracle {
         for account in self.state().accounts.values_mut() {
             if account.terms.buyer == buyer {
                 let waited_since = account.waits.take();
+                // The next process does not know that it was asked for lately.
+                account.open_put.take_if(|put| put.until.is_some());
                 let Ended::PowerCut { at } = ended else { continue };
                 let waited = at.zip(waited_since).map(|(at, since)| at.duration_since(since));
                 if waited.is_none_or(|waited| waited < SETTLED_AFTER) {
@@ -105,11 +112,15 @@ impl Account {
             self.came.written += at.saturating_sub(*known);
         }
         *known = at;
-        let had = self.open_put.take_if(|put| put.shard == shard).map_or(0, |put| put.at);
+        self.open_put.take_if(|put| put.until.is_some_and(|until| until < Instant::now()));
+        let before = self.open_put.take_if(|put| put.shard == shard);
+        let had = before.map_or(0, |put| put.at);
         // These it has no more.
         self.came.written -= had.saturating_sub(at).min(self.came.written);
         if matches!(said, Response::Taken { .. } | Response::Resume { .. }) {
-            self.open_put = Some(OpenPut { shard, at, is_there: is_news });
+            // A step that is answered has it kept on, and no question.
+            let until = before.and_then(|put| put.until).filter(|_| is_news);
+            self.open_put = Some(OpenPut { shard, at, is_there: is_news, until });
         }
     }
 
@@ -124,7 +135,9 @@ impl Account {
 
     /// An epoch is paid for: a put that its provider was asked for before need not be kept on.
     pub(super) fn pays_an_epoch(&mut self) {
-        self.open_put.take_if(|put| put.is_there);
+        if let Some(put) = self.open_put.as_mut().filter(|put| put.is_there) {
+            put.until.get_or_insert(Instant::now() + KEPT_FOR);
+        }
     }
 
     /// What its provider counts of steps that never came.
