@@ -225,7 +225,9 @@ impl Losses {
             lost: self.lost.max(0).unsigned_abs(),
             behind: self.behind.max(0).unsigned_abs(),
             // While a put is open, too: what it was charged may be taken back.
-            broke: self.confirmed.filter(|_| self.broke || self.put_broke),
+            broke: self
+                .confirmed
+                .filter(|_| self.broke || (self.put_broke && self.put_until.is_none())),
             put: self.put.filter(|_| self.put_broke && self.put_until.is_none()),
             read: self.read.filter(|_| self.broke),
         }
@@ -378,7 +380,8 @@ impl Losses {
         start: Start,
         now: Timestamp,
     ) {
-        if self.put_until.is_some_and(|until| until < now) {
+        let is_another = self.put.is_some_and(|put| put.shard != shard);
+        if self.put_until.is_some_and(|until| until < now || is_another) {
             self.forget_put();
         }
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
@@ -386,10 +389,7 @@ impl Losses {
         let before = match self.put.take() {
             Some(put) if put.shard == shard => put.at.get(),
             Some(put) => {
-                // It was asked for before, or has it no more.
-                if self.put_until.take().is_none() {
-                    self.lost = self.lost.saturating_add(written(put.at.get()));
-                }
+                self.lost = self.lost.saturating_add(written(put.at.get()));
                 self.put_broke = false;
                 0
             }
@@ -406,7 +406,7 @@ impl Losses {
             Start::Anew => 0,
             Start::At(at) => written(at.min(most)),
             // All of the put, its keeping too.
-            Start::Had { epochs } if size.get() <= most => {
+            Start::Had { epochs } if before < size.get() && size.get() <= most => {
                 let kept = parts(prices.store.parts_for(size.get()));
                 written(size.get()).saturating_add(kept.saturating_mul(i128::from(epochs)))
             }
@@ -431,6 +431,13 @@ impl Losses {
         match self.put.filter(|put| put.at != Bytes::ZERO) {
             Some(_) => (self.put_until, self.unexplained) = (Some(until), false),
             None => self.forget_put(),
+        }
+    }
+
+    /// One more epoch is to be paid for: a put that was asked for before the last need not be there.
+    pub(crate) fn put_is_old(&mut self) {
+        if self.put_until.is_some() {
+            self.forget_put();
         }
     }
 

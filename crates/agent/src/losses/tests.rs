@@ -578,3 +578,41 @@ fn what_was_asked_for_is_held_against_a_host_for_a_while() {
     game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::Anew, at(9999));
     assert_eq!(game.losses.lost, 21 * step(&game));
 }
+
+/// What a host says of a put that it was asked for before an epoch makes up for nothing else that was lost.
+#[test]
+fn what_was_asked_for_is_no_credit() {
+    let asked = || {
+        let mut game = Game::new();
+        game.read(true, false);
+        game.losses.read_is_lost();
+        game.begin(Start::Anew);
+        for _ in 0..20 {
+            game.write(true, true);
+        }
+        game.losses.broke();
+        game.sync();
+        game.begin(Start::At(20 * STEP));
+        game.losses.put_asked(Timestamp::EPOCH.after(Duration::from_seconds(540)));
+        game
+    };
+    let lost = asked().losses.lost;
+    assert!(lost > 0);
+    // Another is put, of which its host has a step, or all.
+    for (size, start) in [(SIZE, Start::At(STEP)), (Bytes::new(STEP), Start::Had { epochs: 1 })] {
+        let mut game = asked();
+        game.losses.put_begins(&game.terms.prices, shard(2), size, start, Timestamp::EPOCH);
+        assert_eq!(game.losses.lost, lost, "{start:?}");
+    }
+    // Its bytes are taken back when another process asks: they were that process's to send anew.
+    let mut game = asked();
+    game.losses = Losses::new(game.losses.known(), 1);
+    game.host.meter.written -= 20 * STEP;
+    game.sync();
+    assert_eq!(game.losses.lost, lost);
+    // Another epoch is paid for: nobody is held to it any more.
+    let mut game = asked();
+    game.losses.put_is_old();
+    game.begin(Start::Anew);
+    assert_eq!(game.losses.lost, lost);
+}

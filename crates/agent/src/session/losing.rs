@@ -203,6 +203,7 @@ impl Session {
         tab: &Tab,
         epoch: u64,
     ) -> Result<(), AgentError> {
+        state.losses.put_is_old();
         let Some(put) = state.losses.open_put() else { return Ok(()) };
         self.ask_for(state, connection, tab, epoch, put).await?;
         state.losses.put_asked(self.clock.now().after(KEPT_FOR));

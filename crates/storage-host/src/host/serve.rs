@@ -213,7 +213,8 @@ impl Host {
         let taken = put.taken + length;
         // Who sends a byte now and then has nothing kept for it.
         let is_whole = is_last || length == terms.prices.step_max.get();
-        let moved = if is_whole { put.moved.max(contract.epoch_paid(now)) } else { put.moved };
+        let since = put.epoch.max(contract.epoch_paid(now));
+        let moved = if is_whole { put.moved.max(since) } else { put.moved };
         self.puts.insert(put_id, Put { taken, moved, ..put });
         if let Some(contract) = self.contracts.get_mut(&put.contract) {
             contract.raise(&tab, &highest);
