@@ -394,7 +394,13 @@ impl Book {
             }
             Event::PutLossKept { contract, lost, behind, broke, put } => {
                 let (lost, behind, broke, put) = (*lost, *behind, *broke, *put);
-                self.lost(*contract, Loss { lost, behind, broke, put, read: None });
+                let loss = Loss { lost, behind, broke, put, ..Loss::default() };
+                self.lost(*contract, loss);
+            }
+            Event::ReadLossKept { contract, lost, behind, broke, put, read } => {
+                let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
+                let loss = Loss { lost, behind, broke, put, read, put_until: None };
+                self.lost(*contract, loss);
             }
             Event::LossKept { contract, loss } => self.lost(*contract, *loss),
             Event::PutCut { contract, put } => {

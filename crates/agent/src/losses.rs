@@ -91,14 +91,17 @@ pub struct Loss {
     pub put: Option<BrokenPut>,
     /// The read that was not answered, if that was what was asked for last.
     pub read: Option<BrokenRead>,
+    /// Until when its provider is held to the put, if it was asked for it before it was paid for another epoch: after that it need not
+    /// have it, and what it has of it still explains what it counts.
+    pub put_until: Option<Timestamp>,
 }
-record!(Loss { lost, behind, broke, put, read });
+record!(Loss { lost, behind, broke, put, read, put_until });
 
 impl Loss {
     /// Returns the loss of so many units, of which all is known.
     pub const fn of(lost: Amount) -> Self {
         let lost = lost.get() as u128 * Price::PARTS;
-        Self { lost, behind: 0, broke: None, put: None, read: None }
+        Self { lost, behind: 0, broke: None, put: None, read: None, put_until: None }
     }
 
     /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
@@ -158,8 +161,7 @@ pub(crate) struct Losses {
     put: Option<BrokenPut>,
     /// Whether it broke off at least once.
     put_broke: bool,
-    /// Until when its provider is held to it, if it was asked for it before it was paid for another epoch. That is for this process
-    /// alone: for others it is explained.
+    /// Until when its provider is held to it ([`Loss::put_until`]).
     put_until: Option<Timestamp>,
     /// A put that was under way when the power was cut: how far it came is for the account to say.
     cut: Option<BegunPut>,
@@ -183,7 +185,7 @@ pub(crate) enum Start {
 impl Losses {
     /// Begins with what was known before, and with how many steps may be lost.
     pub(crate) fn new(known: Loss, risk: u64) -> Self {
-        let Loss { lost, behind, broke, put, read } = known;
+        let Loss { lost, behind, broke, put, read, put_until } = known;
         Self {
             risk,
             lost: parts(lost),
@@ -194,7 +196,7 @@ impl Losses {
             broke: broke.is_some(),
             put,
             put_broke: put.is_some(),
-            put_until: None,
+            put_until,
             cut: None,
             read,
             unexplained: put.is_some(),
@@ -225,11 +227,10 @@ impl Losses {
             lost: self.lost.max(0).unsigned_abs(),
             behind: self.behind.max(0).unsigned_abs(),
             // While a put is open, too: what it was charged may be taken back.
-            broke: self
-                .confirmed
-                .filter(|_| self.broke || (self.put_broke && self.put_until.is_none())),
-            put: self.put.filter(|_| self.put_broke && self.put_until.is_none()),
+            broke: self.confirmed.filter(|_| self.broke || self.put_broke),
+            put: self.put.filter(|_| self.put_broke),
             read: self.read.filter(|_| self.broke),
+            put_until: self.put_until.filter(|_| self.put_broke),
         }
     }
 
@@ -381,9 +382,10 @@ impl Losses {
         now: Timestamp,
     ) {
         let is_another = self.put.is_some_and(|put| put.shard != shard);
-        if self.put_until.is_some_and(|until| until < now || is_another) {
+        if self.put_until.is_some() && is_another {
             self.forget_put();
         }
+        let is_free = self.put_until.is_some_and(|until| until < now);
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
         self.unexplained = false;
         let before = match self.put.take() {
@@ -413,8 +415,10 @@ impl Losses {
             Start::Had { .. } => written(before),
         };
         let owed = written(before).saturating_sub(std::mem::take(&mut self.behind)).max(0);
-        // An account that is still behind is no credit for later.
-        self.lost = self.lost.saturating_add(owed).saturating_sub(explained).max(0);
+        let more = owed.saturating_sub(explained);
+        // What it need not have is not lost; what it has explains the step that was under way all the same. An account that is
+        // still behind is no credit for later.
+        self.lost = self.lost.saturating_add(if is_free { more.min(0) } else { more }).max(0);
         match start {
             Start::Had { .. } => (self.put_broke, self.put_until) = (false, None),
             Start::Anew => {
@@ -425,8 +429,8 @@ impl Losses {
         }
     }
 
-    /// Its provider has been asked for a put and is to be paid for an epoch, after which it need not keep it for long: in this process it
-    /// is held to it until then.
+    /// Its provider has been asked for a put and is to be paid for an epoch, after which it need not keep it for long: it is held to it
+    /// until then.
     pub(crate) fn put_asked(&mut self, until: Timestamp) {
         match self.put.filter(|put| put.at != Bytes::ZERO) {
             Some(_) => (self.put_until, self.unexplained) = (Some(until), false),
@@ -436,9 +440,7 @@ impl Losses {
 
     /// One more epoch is to be paid for: a put that was asked for before the last need not be there.
     pub(crate) fn put_is_old(&mut self) {
-        if self.put_until.is_some() {
-            self.forget_put();
-        }
+        self.put_until = self.put_until.map(|_| Timestamp::EPOCH);
     }
 
     /// A put's bytes up to `at` were answered; the account is now `tab`.

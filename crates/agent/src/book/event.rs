@@ -1,6 +1,6 @@
 //! What happened to a buyer, as its journal keeps it: the format of each record is in `docs/formats/agent.md`.
 
-use crate::losses::{BegunPut, BrokenPut, Loss};
+use crate::losses::{BegunPut, BrokenPut, BrokenRead, Loss};
 use fondaco_audit::ShardId;
 use fondaco_codec::{List, Text, choice, record};
 use fondaco_contract::{ContractId, Label, SignedDeletion, State, Tab, Terms};
@@ -283,6 +283,21 @@ pub enum Event {
         /// A put that broke off.
         put: Option<BrokenPut>,
     },
+    /// As `LossKept`, but for whether a put was asked for: in books of before that.
+    ReadLossKept {
+        /// Under which contract.
+        contract: ContractId,
+        /// As in `PutLossKept`.
+        lost: u128,
+        /// As in `PutLossKept`.
+        behind: u128,
+        /// As in `PutLossKept`.
+        broke: Option<Tab>,
+        /// As in `PutLossKept`.
+        put: Option<BrokenPut>,
+        /// A read that was not answered.
+        read: Option<BrokenRead>,
+    },
     /// What a provider was paid for nothing, and what is not known yet of that.
     LossKept {
         /// Under which contract.
@@ -476,7 +491,8 @@ choice!(Event {
     18 => ContractRenewed { from, tab, paid, to, provider_signature },
     19 => LossNoted { contract, lost },
     55 => PutLossKept { contract, lost, behind, broke, put },
-    65 => LossKept { contract, loss },
+    65 => ReadLossKept { contract, lost, behind, broke, put, read },
+    69 => LossKept { contract, loss },
     68 => PutCut { contract, put },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },

@@ -533,8 +533,7 @@ fn a_put_that_the_power_was_cut_in_is_asked_for() {
     assert_eq!(cut.written.get(), 2 * STEP);
 }
 
-/// Before an epoch is paid for a host is asked for what broke off. Who goes on with it at once holds it to its word; later, and in
-/// another process, nobody does.
+/// Before an epoch is paid for a host is asked for what broke off. Who goes on with it soon holds it to its word; later nobody does.
 #[test]
 fn what_was_asked_for_is_held_against_a_host_for_a_while() {
     let at = |seconds| Timestamp::EPOCH.after(Duration::from_seconds(seconds));
@@ -546,27 +545,55 @@ fn what_was_asked_for_is_held_against_a_host_for_a_while() {
         }
         game.losses.broke();
         game.sync();
-        assert!(game.losses.open_put().is_some() && game.losses.known().put.is_some());
+        assert!(game.losses.open_put().is_some());
         game.begin(Start::At(20 * STEP));
         game.losses.put_asked(at(540));
-        assert_eq!((game.losses.open_put(), game.losses.known().put), (None, None));
+        assert_eq!(game.losses.open_put(), None);
         game
     };
+    let again = |game: &mut Game| game.losses = Losses::new(game.losses.known(), 1);
     let step = |game: &Game| parts(game.terms.prices.write.parts_for(STEP));
     for (other, start, now, lost) in [
         (1, Start::Anew, 540, 20),
         (1, Start::Anew, 541, 0),
         (1, Start::At(20 * STEP), 540, 0),
         (1, Start::At(20 * STEP), 541, 0),
+        (1, Start::At(15 * STEP), 540, 5),
+        (1, Start::At(15 * STEP), 541, 0),
         (2, Start::Anew, 1, 0),
     ] {
+        for in_another in [false, true] {
+            let mut game = asked();
+            if in_another {
+                again(&mut game);
+            }
+            game.losses.put_begins(&game.terms.prices, shard(other), SIZE, start, at(now));
+            assert_eq!(game.losses.lost, lost * step(&game), "{other} {start:?} {now}");
+        }
+    }
+    // It goes on, and its process is killed with a step under way: the host has it, sooner or later, and the last with its keeping.
+    for now in [1, 9999] {
         let mut game = asked();
-        game.losses.put_begins(&game.terms.prices, shard(other), SIZE, start, at(now));
-        assert_eq!(game.losses.lost, lost * step(&game), "{other} {start:?} {now}");
+        game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::At(20 * STEP), at(1));
+        game.write(true, false);
+        again(&mut game);
+        game.sync();
+        assert!(!game.is_over());
+        game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::At(21 * STEP), at(now));
+        assert_eq!(game.losses.lost, 0, "{now}");
         let mut game = asked();
-        game.losses = Losses::new(game.losses.known(), 1);
-        game.losses.put_begins(&game.terms.prices, shard(other), SIZE, start, at(now));
-        assert_eq!(game.losses.lost, 0, "another process");
+        let size = Bytes::new(21 * STEP);
+        game.losses.put_begins(&game.terms.prices, shard(1), size, Start::At(20 * STEP), at(1));
+        let last = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) });
+        let kept = Charge::Store { bytes: size, epochs: 1 };
+        game.host = last.unwrap().after(&game.terms, kept).unwrap();
+        game.losses.asks();
+        game.losses.broke();
+        again(&mut game);
+        game.sync();
+        let had = Start::Had { epochs: 1 };
+        game.losses.put_begins(&game.terms.prices, shard(1), size, had, at(now));
+        assert_eq!(game.losses.lost, 0, "{now}");
     }
     // Once a step more was answered, it is a put like any other.
     let mut game = asked();
@@ -574,7 +601,8 @@ fn what_was_asked_for_is_held_against_a_host_for_a_while() {
     game.write(true, true);
     game.losses.broke();
     game.sync();
-    assert_eq!(game.losses.known().put.unwrap().at, Bytes::new(21 * STEP));
+    let known = game.losses.known();
+    assert_eq!((known.put.unwrap().at, known.put_until), (Bytes::new(21 * STEP), None));
     game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::Anew, at(9999));
     assert_eq!(game.losses.lost, 21 * step(&game));
 }
@@ -613,6 +641,7 @@ fn what_was_asked_for_is_no_credit() {
     // Another epoch is paid for: nobody is held to it any more.
     let mut game = asked();
     game.losses.put_is_old();
-    game.begin(Start::Anew);
+    let later = Timestamp::EPOCH.after(Duration::from_seconds(1));
+    game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::Anew, later);
     assert_eq!(game.losses.lost, lost);
 }

@@ -5,7 +5,7 @@ use crate::book::Event;
 use crate::losses::{BegunPut, BrokenPut, BrokenRead};
 use fondaco_audit::ShardId;
 use fondaco_contract::Tab;
-use fondaco_units::Bytes;
+use fondaco_units::{Bytes, Timestamp};
 
 fn contract(name: u8) -> ContractId {
     ContractId::from_digest(Digest::from_bytes([name; 32]))
@@ -20,6 +20,7 @@ fn loss(lost: u128) -> Loss {
         broke: Some(Tab::default()),
         put: Some(BrokenPut { shard, size, at: Bytes::new(4096) }),
         read: Some(BrokenRead { shard, size, offset, length, counted: u128::MAX, tries: u32::MAX }),
+        put_until: Some(Timestamp::from_milliseconds(u64::MAX)),
     }
 }
 
@@ -115,7 +116,7 @@ fn half_a_slot_and_one_of_others_are_nothing() {
 #[test]
 fn a_loss_is_written_field_by_field() {
     let (contract, loss) = (contract(3), loss(7));
-    let Loss { lost, behind, broke, put, read } = loss;
+    let Loss { lost, behind, broke, put, read, put_until } = loss;
     let fields = [
         contract.to_bytes(),
         lost.to_bytes(),
@@ -123,10 +124,14 @@ fn a_loss_is_written_field_by_field() {
         broke.to_bytes(),
         put.to_bytes(),
         read.to_bytes(),
+        put_until.to_bytes(),
     ]
     .concat();
     let event = Event::LossKept { contract, loss };
-    assert_eq!(event.to_bytes(), [&[65], &fields[..]].concat());
+    assert_eq!(event.to_bytes(), [&[69], &fields[..]].concat());
+    let before = Event::ReadLossKept { contract, lost, behind, broke, put, read };
+    let length = fields.len() - put_until.to_bytes().len();
+    assert_eq!(before.to_bytes(), [&[65], &fields[..length]].concat());
     let step = OpenStep { boot: None, settled: true, contract, loss };
     assert_eq!(step.to_bytes(), [&[0, 1], &fields[..]].concat());
 }

@@ -69,8 +69,6 @@ impl Oracle {
         for account in self.state().accounts.values_mut() {
             if account.terms.buyer == buyer {
                 let waited_since = account.waits.take();
-                // The next process does not know that it was asked for lately.
-                account.open_put.take_if(|put| put.until.is_some());
                 let Ended::PowerCut { at } = ended else { continue };
                 let waited = at.zip(waited_since).map(|(at, since)| at.duration_since(since));
                 if waited.is_none_or(|waited| waited < SETTLED_AFTER) {
