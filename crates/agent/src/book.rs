@@ -48,7 +48,7 @@ pub use records::{ContractRecord, End, ObjectRecord, Set, Stage};
 mod standing;
 
 use crate::audit_log::LogHead;
-use crate::losses::{BegunPut, Loss};
+use crate::losses::{AskedPut, BegunPut, Loss};
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Ending, Label, State, Tab};
 use fondaco_crypto::{Digest, EntityId, Signature};
@@ -399,8 +399,14 @@ impl Book {
             }
             Event::ReadLossKept { contract, lost, behind, broke, put, read } => {
                 let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
-                let loss = Loss { lost, behind, broke, put, read, put_until: None };
+                let loss = Loss { lost, behind, broke, put, read, asked: None };
                 self.lost(*contract, loss);
+            }
+            Event::AskedLossKept { contract, lost, behind, broke, put, read, until } => {
+                let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
+                // The epoch that it was asked before may be any.
+                let asked = until.map(|until| AskedPut { until, epochs: 0 });
+                self.lost(*contract, Loss { lost, behind, broke, put, read, asked });
             }
             Event::LossKept { contract, loss } => self.lost(*contract, *loss),
             Event::PutCut { contract, put } => {

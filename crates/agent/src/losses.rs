@@ -77,6 +77,17 @@ impl BrokenRead {
     }
 }
 
+/// When a provider was asked for a put that broke off, before it was paid for another epoch. Until then it is held to what it said, and
+/// as long as that epoch is not paid for; after that it need not have the put, and what it has of it still explains what it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedPut {
+    /// Until when.
+    pub until: Timestamp,
+    /// How many epochs were paid for then.
+    pub epochs: u64,
+}
+record!(AskedPut { until, epochs });
+
 /// What is known of the losses under one contract while nothing is under way. Sums are in 10⁻¹² of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
@@ -91,17 +102,16 @@ pub struct Loss {
     pub put: Option<BrokenPut>,
     /// The read that was not answered, if that was what was asked for last.
     pub read: Option<BrokenRead>,
-    /// Until when its provider is held to the put, if it was asked for it before it was paid for another epoch: after that it need not
-    /// have it, and what it has of it still explains what it counts.
-    pub put_until: Option<Timestamp>,
+    /// When its provider was asked for the put, if nothing more of it came since.
+    pub asked: Option<AskedPut>,
 }
-record!(Loss { lost, behind, broke, put, read, put_until });
+record!(Loss { lost, behind, broke, put, read, asked });
 
 impl Loss {
     /// Returns the loss of so many units, of which all is known.
     pub const fn of(lost: Amount) -> Self {
         let lost = lost.get() as u128 * Price::PARTS;
-        Self { lost, behind: 0, broke: None, put: None, read: None, put_until: None }
+        Self { lost, behind: 0, broke: None, put: None, read: None, asked: None }
     }
 
     /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
@@ -161,8 +171,8 @@ pub(crate) struct Losses {
     put: Option<BrokenPut>,
     /// Whether it broke off at least once.
     put_broke: bool,
-    /// Until when its provider is held to it ([`Loss::put_until`]).
-    put_until: Option<Timestamp>,
+    /// When its provider was asked for it ([`Loss::asked`]).
+    put_asked: Option<AskedPut>,
     /// A put that was under way when the power was cut: how far it came is for the account to say.
     cut: Option<BegunPut>,
     /// A read that was asked for, and not answered yet.
@@ -185,7 +195,7 @@ pub(crate) enum Start {
 impl Losses {
     /// Begins with what was known before, and with how many steps may be lost.
     pub(crate) fn new(known: Loss, risk: u64) -> Self {
-        let Loss { lost, behind, broke, put, read, put_until } = known;
+        let Loss { lost, behind, broke, put, read, asked } = known;
         Self {
             risk,
             lost: parts(lost),
@@ -196,7 +206,7 @@ impl Losses {
             broke: broke.is_some(),
             put,
             put_broke: put.is_some(),
-            put_until,
+            put_asked: asked,
             cut: None,
             read,
             unexplained: put.is_some(),
@@ -230,7 +240,7 @@ impl Losses {
             broke: self.confirmed.filter(|_| self.broke || self.put_broke),
             put: self.put.filter(|_| self.put_broke),
             read: self.read.filter(|_| self.broke),
-            put_until: self.put_until.filter(|_| self.put_broke),
+            asked: self.put_asked.filter(|_| self.put_broke),
         }
     }
 
@@ -382,10 +392,11 @@ impl Losses {
         now: Timestamp,
     ) {
         let is_another = self.put.is_some_and(|put| put.shard != shard);
-        if self.put_until.is_some() && is_another {
+        if self.put_asked.is_some() && is_another {
             self.forget_put();
         }
-        let is_free = self.put_until.is_some_and(|until| until < now);
+        let is_free =
+            self.put_asked.is_some_and(|asked| asked.until < now && self.is_paid_since(asked));
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
         self.unexplained = false;
         let before = match self.put.take() {
@@ -420,33 +431,51 @@ impl Losses {
         // still behind is no credit for later.
         self.lost = self.lost.saturating_add(if is_free { more.min(0) } else { more }).max(0);
         match start {
-            Start::Had { .. } => (self.put_broke, self.put_until) = (false, None),
+            Start::Had { .. } => (self.put_broke, self.put_asked) = (false, None),
             Start::Anew => {
                 self.put = Some(BrokenPut { shard, size, at: Bytes::ZERO });
-                self.put_until = None;
+                self.put_asked = None;
             }
-            Start::At(at) => self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) }),
+            Start::At(at) => {
+                self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) });
+                // A step more has it kept on.
+                self.put_asked = self.put_asked.filter(|_| at <= before);
+            }
         }
+    }
+
+    /// Returns whether an epoch was paid for since a put was asked for.
+    fn is_paid_since(&self, asked: AskedPut) -> bool {
+        self.confirmed.is_none_or(|tab| tab.epochs_paid > asked.epochs)
     }
 
     /// Its provider has been asked for a put and is to be paid for an epoch, after which it need not keep it for long: it is held to it
     /// until then.
-    pub(crate) fn put_asked(&mut self, until: Timestamp) {
-        match self.put.filter(|put| put.at != Bytes::ZERO) {
-            Some(_) => (self.put_until, self.unexplained) = (Some(until), false),
-            None => self.forget_put(),
+    pub(crate) fn put_asked(&mut self, asked: AskedPut) {
+        if self.put.is_none_or(|put| put.at == Bytes::ZERO) {
+            self.forget_put();
+            return;
+        }
+        self.unexplained = false;
+        // One that has got no further since an epoch ago is no newer by a question.
+        if self.put_asked.is_none_or(|before| !self.is_paid_since(before)) {
+            self.put_asked = Some(asked);
         }
     }
 
     /// One more epoch is to be paid for: a put that was asked for before the last need not be there.
-    pub(crate) fn put_is_old(&mut self) {
-        self.put_until = self.put_until.map(|_| Timestamp::EPOCH);
+    pub(crate) fn epoch_begins(&mut self) {
+        if let Some(asked) = self.put_asked
+            && self.is_paid_since(asked)
+        {
+            self.put_asked = Some(AskedPut { until: Timestamp::EPOCH, ..asked });
+        }
     }
 
     /// A put's bytes up to `at` were answered; the account is now `tab`.
     pub(crate) fn put_answered(&mut self, tab: &Tab, at: Bytes) {
         // From now on it keeps it as one that was begun now.
-        self.put_until = None;
+        self.put_asked = None;
         if let Some(put) = &mut self.put {
             put.at = at;
         }
@@ -462,7 +491,7 @@ impl Losses {
     /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
     pub(crate) const fn forget_put(&mut self) {
         (self.put, self.put_broke, self.unexplained, self.behind) = (None, false, false, 0);
-        self.put_until = None;
+        self.put_asked = None;
     }
 
     /// Returns whether a put of this shard may have broken off: it is asked for before the shard is deleted.
@@ -471,12 +500,14 @@ impl Losses {
         cut || self.put.is_some_and(|put| put.shard == shard)
     }
 
-    /// Returns a put that broke off, and that its provider has not been asked for.
+    /// Returns a put that broke off and that its provider is to be asked for: it was not, or a step was under way since, or the epoch
+    /// for which it was asked is not paid for.
     pub(crate) fn open_put(&self) -> Option<BrokenPut> {
-        self.put.filter(|_| self.put_until.is_none())
+        let is_done = |asked| self.is_paid_since(asked) && !self.unexplained;
+        self.put.filter(|_| !self.put_asked.is_some_and(is_done))
     }
 
-    /// Returns a put of another shard that broke off, and that its provider has not been asked for.
+    /// Returns a put of another shard that broke off and that its provider is to be asked for.
     pub(crate) fn other_put(&self, shard: ShardId) -> Option<BrokenPut> {
         self.open_put().filter(|put| put.shard != shard)
     }

@@ -31,7 +31,7 @@ use fondaco_store::DiskFile;
 use std::io;
 use std::path::PathBuf;
 
-const CHECK: Domain = Domain::new("fondaco 2026 open step v2");
+const CHECK: Domain = Domain::new("fondaco 2026 open step v3");
 const CHECK_BEGUN: Domain = Domain::new("fondaco 2026 begun put v1");
 
 /// How long a slot is: no write of one crosses a page of any system's cache, so that a kill never leaves half of it.

@@ -298,6 +298,23 @@ pub enum Event {
         /// A read that was not answered.
         read: Option<BrokenRead>,
     },
+    /// As `LossKept`, but for how many epochs were paid for when a put was asked for: in books of before that.
+    AskedLossKept {
+        /// Under which contract.
+        contract: ContractId,
+        /// As in `PutLossKept`.
+        lost: u128,
+        /// As in `PutLossKept`.
+        behind: u128,
+        /// As in `PutLossKept`.
+        broke: Option<Tab>,
+        /// As in `PutLossKept`.
+        put: Option<BrokenPut>,
+        /// As in `ReadLossKept`.
+        read: Option<BrokenRead>,
+        /// Until when its provider is held to the put, if it was asked for it.
+        until: Option<Timestamp>,
+    },
     /// What a provider was paid for nothing, and what is not known yet of that.
     LossKept {
         /// Under which contract.
@@ -492,7 +509,8 @@ choice!(Event {
     19 => LossNoted { contract, lost },
     55 => PutLossKept { contract, lost, behind, broke, put },
     65 => ReadLossKept { contract, lost, behind, broke, put, read },
-    69 => LossKept { contract, loss },
+    69 => AskedLossKept { contract, lost, behind, broke, put, read, until },
+    71 => LossKept { contract, loss },
     68 => PutCut { contract, put },
     40 => SetPromised { set, survive },
     41 => OperatorSaid { provider, operator },

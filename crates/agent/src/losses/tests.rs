@@ -533,115 +533,170 @@ fn a_put_that_the_power_was_cut_in_is_asked_for() {
     assert_eq!(cut.written.get(), 2 * STEP);
 }
 
-/// Before an epoch is paid for a host is asked for what broke off. Who goes on with it soon holds it to its word; later nobody does.
-#[test]
-fn what_was_asked_for_is_held_against_a_host_for_a_while() {
-    let at = |seconds| Timestamp::EPOCH.after(Duration::from_seconds(seconds));
-    let asked = || {
-        let mut game = Game::new();
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::EPOCH.after(Duration::from_seconds(seconds))
+}
+
+impl Game {
+    /// Twenty steps of a put were answered, and its host is asked for it before an epoch is paid for.
+    fn asked() -> Self {
+        let mut game = Self::new();
         game.begin(Start::Anew);
         for _ in 0..20 {
             game.write(true, true);
         }
         game.losses.broke();
         game.sync();
-        assert!(game.losses.open_put().is_some());
-        game.begin(Start::At(20 * STEP));
-        game.losses.put_asked(at(540));
-        assert_eq!(game.losses.open_put(), None);
+        game.ask(0);
         game
-    };
-    let again = |game: &mut Game| game.losses = Losses::new(game.losses.known(), 1);
-    let step = |game: &Game| parts(game.terms.prices.write.parts_for(STEP));
-    for (other, start, now, lost) in [
-        (1, Start::Anew, 540, 20),
-        (1, Start::Anew, 541, 0),
-        (1, Start::At(20 * STEP), 540, 0),
-        (1, Start::At(20 * STEP), 541, 0),
-        (1, Start::At(15 * STEP), 540, 5),
-        (1, Start::At(15 * STEP), 541, 0),
-        (2, Start::Anew, 1, 0),
+    }
+
+    fn ask(&mut self, now: u64) {
+        self.losses.epoch_begins();
+        assert!(self.losses.open_put().is_some());
+        let start = Start::At(self.losses.put.unwrap().at.get());
+        self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start, at(now));
+        let epochs = self.buyer.epochs_paid;
+        self.losses.put_asked(AskedPut { until: at(now + 540), epochs });
+    }
+
+    fn pay_an_epoch(&mut self) {
+        self.host = self.buyer.after(&self.terms, Charge::Advance).unwrap();
+        self.buyer = self.host;
+        self.losses.asks();
+        self.losses.answered(&self.buyer);
+    }
+
+    /// Another process goes on.
+    fn again(&mut self) {
+        self.losses = Losses::new(self.losses.known(), 1);
+        self.sync();
+    }
+
+    fn put(&mut self, name: u8, start: Start, now: u64) {
+        self.losses.put_begins(&self.terms.prices, shard(name), SIZE, start, at(now));
+    }
+
+    fn lost_steps(&self) -> i128 {
+        self.losses.lost / parts(self.terms.prices.write.parts_for(STEP))
+    }
+}
+
+/// Before an epoch is paid for a host is asked for what broke off. Who goes on with it soon holds it to its word; later nobody does.
+#[test]
+fn what_was_asked_for_is_held_against_a_host_for_a_while() {
+    for (other, start, now, is_paid, lost) in [
+        (1, Start::Anew, 540, true, 20),
+        (1, Start::Anew, 541, true, 0),
+        (1, Start::Anew, 9999, false, 20),
+        (1, Start::At(20 * STEP), 540, true, 0),
+        (1, Start::At(20 * STEP), 541, true, 0),
+        (1, Start::At(15 * STEP), 540, true, 5),
+        (1, Start::At(15 * STEP), 541, true, 0),
+        (2, Start::Anew, 1, true, 0),
     ] {
         for in_another in [false, true] {
-            let mut game = asked();
-            if in_another {
-                again(&mut game);
+            let mut game = Game::asked();
+            if is_paid {
+                game.pay_an_epoch();
             }
-            game.losses.put_begins(&game.terms.prices, shard(other), SIZE, start, at(now));
-            assert_eq!(game.losses.lost, lost * step(&game), "{other} {start:?} {now}");
+            if in_another {
+                game.again();
+            }
+            game.put(other, start, now);
+            assert_eq!(game.lost_steps(), lost, "{other} {start:?} {now} {is_paid}");
         }
     }
-    // It goes on, and its process is killed with a step under way: the host has it, sooner or later, and the last with its keeping.
+    // Where the epoch was not paid for, it is asked for again; and where another begins, it is free at once.
+    let mut game = Game::asked();
+    assert!(game.losses.open_put().is_some());
+    game.ask(600);
+    game.pay_an_epoch();
+    assert!(game.losses.open_put().is_none());
+    game.put(1, Start::Anew, 1000);
+    assert_eq!(game.lost_steps(), 20);
+    let mut game = Game::asked();
+    game.pay_an_epoch();
+    game.losses.epoch_begins();
+    assert!(game.losses.open_put().is_none());
+    game.put(1, Start::Anew, 1);
+    assert_eq!(game.lost_steps(), 0);
+}
+
+/// It goes on, and its process is killed with a step under way: the host has it, sooner or later, and the last with its keeping.
+#[test]
+fn a_step_after_a_question_is_explained() {
     for now in [1, 9999] {
-        let mut game = asked();
-        game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::At(20 * STEP), at(1));
+        let mut game = Game::asked();
+        game.pay_an_epoch();
+        game.put(1, Start::At(20 * STEP), 1);
         game.write(true, false);
-        again(&mut game);
-        game.sync();
+        game.again();
         assert!(!game.is_over());
-        game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::At(21 * STEP), at(now));
-        assert_eq!(game.losses.lost, 0, "{now}");
-        let mut game = asked();
-        let size = Bytes::new(21 * STEP);
-        game.losses.put_begins(&game.terms.prices, shard(1), size, Start::At(20 * STEP), at(1));
+        assert!(game.losses.other_put(shard(2)).is_some(), "it is asked for before all else");
+        // From now on it is held to what it has.
+        game.put(1, Start::At(21 * STEP), now);
+        assert_eq!((game.lost_steps(), game.losses.put_asked), (0, None), "{now}");
+        game.put(1, Start::Anew, now + 9999);
+        assert_eq!(game.lost_steps(), 21);
+        let mut game = Game::asked();
+        game.pay_an_epoch();
+        let (size, had) = (Bytes::new(21 * STEP), Start::Had { epochs: 1 });
+        let prices = game.terms.prices;
+        game.losses.put_begins(&prices, shard(1), size, Start::At(20 * STEP), at(1));
         let last = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) });
         let kept = Charge::Store { bytes: size, epochs: 1 };
         game.host = last.unwrap().after(&game.terms, kept).unwrap();
         game.losses.asks();
         game.losses.broke();
-        again(&mut game);
-        game.sync();
-        let had = Start::Had { epochs: 1 };
-        game.losses.put_begins(&game.terms.prices, shard(1), size, had, at(now));
+        game.again();
+        game.losses.put_begins(&prices, shard(1), size, had, at(now));
         assert_eq!(game.losses.lost, 0, "{now}");
     }
+    // A host that takes a step after the other, and denies all in the end, gets what may be lost.
+    let mut game = Game::asked();
+    game.pay_an_epoch();
+    for step in 20..25 {
+        game.put(1, Start::At(step * STEP), 9999);
+        game.write(true, false);
+        game.sync();
+    }
+    game.put(1, Start::Anew, 9999);
+    assert!(game.lost_steps() >= 24 && game.is_over());
     // Once a step more was answered, it is a put like any other.
-    let mut game = asked();
-    game.begin(Start::At(20 * STEP));
+    let mut game = Game::asked();
+    game.pay_an_epoch();
+    game.put(1, Start::At(20 * STEP), 1);
     game.write(true, true);
     game.losses.broke();
     game.sync();
     let known = game.losses.known();
-    assert_eq!((known.put.unwrap().at, known.put_until), (Bytes::new(21 * STEP), None));
-    game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::Anew, at(9999));
-    assert_eq!(game.losses.lost, 21 * step(&game));
+    assert_eq!((known.put.unwrap().at, known.asked), (Bytes::new(21 * STEP), None));
+    game.put(1, Start::Anew, 9999);
+    assert_eq!(game.lost_steps(), 21);
 }
 
 /// What a host says of a put that it was asked for before an epoch makes up for nothing else that was lost.
 #[test]
 fn what_was_asked_for_is_no_credit() {
-    let asked = || {
-        let mut game = Game::new();
+    let stolen = || {
+        let mut game = Game::asked();
+        game.pay_an_epoch();
         game.read(true, false);
         game.losses.read_is_lost();
-        game.begin(Start::Anew);
-        for _ in 0..20 {
-            game.write(true, true);
-        }
-        game.losses.broke();
-        game.sync();
-        game.begin(Start::At(20 * STEP));
-        game.losses.put_asked(Timestamp::EPOCH.after(Duration::from_seconds(540)));
         game
     };
-    let lost = asked().losses.lost;
+    let lost = stolen().losses.lost;
     assert!(lost > 0);
     // Another is put, of which its host has a step, or all.
     for (size, start) in [(SIZE, Start::At(STEP)), (Bytes::new(STEP), Start::Had { epochs: 1 })] {
-        let mut game = asked();
-        game.losses.put_begins(&game.terms.prices, shard(2), size, start, Timestamp::EPOCH);
+        let mut game = stolen();
+        game.losses.put_begins(&game.terms.prices, shard(2), size, start, at(1));
         assert_eq!(game.losses.lost, lost, "{start:?}");
     }
-    // Its bytes are taken back when another process asks: they were that process's to send anew.
-    let mut game = asked();
-    game.losses = Losses::new(game.losses.known(), 1);
+    // Its bytes are taken back when another process asks: they make up for themselves.
+    let mut game = stolen();
     game.host.meter.written -= 20 * STEP;
-    game.sync();
-    assert_eq!(game.losses.lost, lost);
-    // Another epoch is paid for: nobody is held to it any more.
-    let mut game = asked();
-    game.losses.put_is_old();
-    let later = Timestamp::EPOCH.after(Duration::from_seconds(1));
-    game.losses.put_begins(&game.terms.prices, shard(1), SIZE, Start::Anew, later);
+    game.again();
     assert_eq!(game.losses.lost, lost);
 }

@@ -5,7 +5,7 @@ use super::{Session, State, misanswer};
 use crate::AgentError;
 use crate::book::Event;
 use crate::journal::BookFile;
-use crate::losses::{BegunPut, BrokenPut, Loss, Losses, Start};
+use crate::losses::{AskedPut, BegunPut, BrokenPut, Loss, Losses, Start};
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Tab};
 use fondaco_ports::market::{Reason, Response};
@@ -203,10 +203,11 @@ impl Session {
         tab: &Tab,
         epoch: u64,
     ) -> Result<(), AgentError> {
-        state.losses.put_is_old();
+        state.losses.epoch_begins();
         let Some(put) = state.losses.open_put() else { return Ok(()) };
         self.ask_for(state, connection, tab, epoch, put).await?;
-        state.losses.put_asked(self.clock.now().after(KEPT_FOR));
+        let until = self.clock.now().after(KEPT_FOR);
+        state.losses.put_asked(AskedPut { until, epochs: tab.epochs_paid });
         self.note(state)?;
         self.check_losses(state)
     }

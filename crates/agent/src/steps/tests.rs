@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::book::Event;
-use crate::losses::{BegunPut, BrokenPut, BrokenRead};
+use crate::losses::{AskedPut, BegunPut, BrokenPut, BrokenRead};
 use fondaco_audit::ShardId;
 use fondaco_contract::Tab;
 use fondaco_units::{Bytes, Timestamp};
@@ -20,7 +20,7 @@ fn loss(lost: u128) -> Loss {
         broke: Some(Tab::default()),
         put: Some(BrokenPut { shard, size, at: Bytes::new(4096) }),
         read: Some(BrokenRead { shard, size, offset, length, counted: u128::MAX, tries: u32::MAX }),
-        put_until: Some(Timestamp::from_milliseconds(u64::MAX)),
+        asked: Some(AskedPut { until: Timestamp::from_milliseconds(u64::MAX), epochs: u64::MAX }),
     }
 }
 
@@ -116,7 +116,7 @@ fn half_a_slot_and_one_of_others_are_nothing() {
 #[test]
 fn a_loss_is_written_field_by_field() {
     let (contract, loss) = (contract(3), loss(7));
-    let Loss { lost, behind, broke, put, read, put_until } = loss;
+    let Loss { lost, behind, broke, put, read, asked } = loss;
     let fields = [
         contract.to_bytes(),
         lost.to_bytes(),
@@ -124,14 +124,18 @@ fn a_loss_is_written_field_by_field() {
         broke.to_bytes(),
         put.to_bytes(),
         read.to_bytes(),
-        put_until.to_bytes(),
+        asked.to_bytes(),
     ]
     .concat();
     let event = Event::LossKept { contract, loss };
-    assert_eq!(event.to_bytes(), [&[69], &fields[..]].concat());
+    assert_eq!(event.to_bytes(), [&[71], &fields[..]].concat());
     let before = Event::ReadLossKept { contract, lost, behind, broke, put, read };
-    let length = fields.len() - put_until.to_bytes().len();
+    let length = fields.len() - asked.to_bytes().len();
     assert_eq!(before.to_bytes(), [&[65], &fields[..length]].concat());
+    let until = asked.map(|asked| asked.until);
+    let before = Event::AskedLossKept { contract, lost, behind, broke, put, read, until };
+    let all = [&fields[..length], &until.to_bytes()].concat();
+    assert_eq!(before.to_bytes(), [&[69], &all[..]].concat());
     let step = OpenStep { boot: None, settled: true, contract, loss };
     assert_eq!(step.to_bytes(), [&[0, 1], &fields[..]].concat());
 }

@@ -116,8 +116,8 @@ impl Account {
         // These it has no more.
         self.came.written -= had.saturating_sub(at).min(self.came.written);
         if matches!(said, Response::Taken { .. } | Response::Resume { .. }) {
-            // A step that is answered has it kept on, and no question.
-            let until = before.and_then(|put| put.until).filter(|_| is_news);
+            // A step has it kept on, and no question.
+            let until = before.and_then(|put| put.until).filter(|_| is_news && at <= had);
             self.open_put = Some(OpenPut { shard, at, is_there: is_news, until });
         }
     }
@@ -134,7 +134,8 @@ impl Account {
     /// An epoch is paid for: a put that its provider was asked for before need not be kept on.
     pub(super) fn pays_an_epoch(&mut self) {
         if let Some(put) = self.open_put.as_mut().filter(|put| put.is_there) {
-            put.until.get_or_insert(Instant::now() + KEPT_FOR);
+            let now = Instant::now();
+            put.until = Some(if put.until.is_some() { now } else { now + KEPT_FOR });
         }
     }
 
