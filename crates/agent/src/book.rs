@@ -399,14 +399,15 @@ impl Book {
             }
             Event::ReadLossKept { contract, lost, behind, broke, put, read } => {
                 let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
-                let loss = Loss { lost, behind, broke, put, read, asked: None };
+                let loss = Loss { lost, behind, broke, put, read, ..Loss::default() };
                 self.lost(*contract, loss);
             }
             Event::AskedLossKept { contract, lost, behind, broke, put, read, until } => {
                 let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
                 // The epoch that it was asked before may be any.
-                let asked = until.map(|until| AskedPut { until, epochs: 0 });
-                self.lost(*contract, Loss { lost, behind, broke, put, read, asked });
+                let asked = until.map(|until| AskedPut { until, epochs: 0, wanted: false });
+                let loss = Loss { lost, behind, broke, put, read, asked, grown: 0 };
+                self.lost(*contract, loss);
             }
             Event::LossKept { contract, loss } => self.lost(*contract, *loss),
             Event::PutCut { contract, put } => {

@@ -197,5 +197,13 @@ impl BookFile {
 }
 
 fn step_error(error: io::Error) -> AgentError {
-    AgentError::Store(format!("the steps that are open: {error}"))
+    let what = format!("the steps that are open: {error}");
+    match error.kind() {
+        io::ErrorKind::IsADirectory => AgentError::Damaged {
+            path: "agent/journal.steps".to_owned(),
+            what,
+            hint: "a folder lies where that file goes: move it away, and run this again",
+        },
+        _ => AgentError::Store(what),
+    }
 }

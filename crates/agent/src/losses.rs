@@ -22,7 +22,7 @@ use fondaco_audit::ShardId;
 use fondaco_codec::record;
 use fondaco_contract::{Bill, PriceList, READ_UNIT, Tab, read_charged};
 use fondaco_ports::market::AGAIN_MAX;
-use fondaco_units::{Amount, Bytes, Price, Timestamp};
+use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 
 /// The price of how many steps, of the dearest there are, earns a provider another chance: bytes that cost nothing earn none.
 const STEPS_PER_CHANCE: u64 = 64;
@@ -77,16 +77,23 @@ impl BrokenRead {
     }
 }
 
+/// For how long a provider has a put that broke off after it was paid for another epoch: it keeps it for ten minutes.
+pub(crate) const KEPT_FOR: Duration = Duration::from_seconds(540);
+
 /// When a provider was asked for a put that broke off, before it was paid for another epoch. Until then it is held to what it said, and
-/// as long as that epoch is not paid for; after that it need not have the put, and what it has of it still explains what it counts.
+/// as long as its account does not count that epoch; after that, and with the second such epoch, it need not have the put, and what it
+/// has of it still explains what it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AskedPut {
     /// Until when.
     pub until: Timestamp,
     /// How many epochs were paid for then.
     pub epochs: u64,
+    /// Whether the put was to go on in that time. Where it could not, its provider may have seen to that: what it has not of it costs it
+    /// a step, so that it cannot do so for long.
+    pub wanted: bool,
 }
-record!(AskedPut { until, epochs });
+record!(AskedPut { until, epochs, wanted });
 
 /// What is known of the losses under one contract while nothing is under way. Sums are in 10⁻¹² of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,14 +111,17 @@ pub struct Loss {
     pub read: Option<BrokenRead>,
     /// When its provider was asked for the put, if nothing more of it came since.
     pub asked: Option<AskedPut>,
+    /// How much more than was answered the account counts since its provider was last asked for the put, as for a step under way: it
+    /// explains no more than that.
+    pub grown: u128,
 }
-record!(Loss { lost, behind, broke, put, read, asked });
+record!(Loss { lost, behind, broke, put, read, asked, grown });
 
 impl Loss {
     /// Returns the loss of so many units, of which all is known.
     pub const fn of(lost: Amount) -> Self {
         let lost = lost.get() as u128 * Price::PARTS;
-        Self { lost, behind: 0, broke: None, put: None, read: None, asked: None }
+        Self { lost, behind: 0, broke: None, put: None, read: None, asked: None, grown: 0 }
     }
 
     /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
@@ -173,6 +183,8 @@ pub(crate) struct Losses {
     put_broke: bool,
     /// When its provider was asked for it ([`Loss::asked`]).
     put_asked: Option<AskedPut>,
+    /// What the account counts beyond it ([`Loss::grown`]).
+    grown: i128,
     /// A put that was under way when the power was cut: how far it came is for the account to say.
     cut: Option<BegunPut>,
     /// A read that was asked for, and not answered yet.
@@ -195,7 +207,7 @@ pub(crate) enum Start {
 impl Losses {
     /// Begins with what was known before, and with how many steps may be lost.
     pub(crate) fn new(known: Loss, risk: u64) -> Self {
-        let Loss { lost, behind, broke, put, read, asked } = known;
+        let Loss { lost, behind, broke, put, read, asked, grown } = known;
         Self {
             risk,
             lost: parts(lost),
@@ -207,6 +219,7 @@ impl Losses {
             put,
             put_broke: put.is_some(),
             put_asked: asked,
+            grown: parts(grown),
             cut: None,
             read,
             unexplained: put.is_some(),
@@ -241,6 +254,7 @@ impl Losses {
             put: self.put.filter(|_| self.put_broke),
             read: self.read.filter(|_| self.broke),
             asked: self.put_asked.filter(|_| self.put_broke),
+            grown: if self.put_broke { self.grown.max(0).unsigned_abs() } else { 0 },
         }
     }
 
@@ -369,12 +383,17 @@ impl Losses {
             }
             let written = parts(prices.write.parts_for(new.written))
                 - parts(prices.write.parts_for(old.written));
-            // What the bytes of a put that is open were charged makes up for them alone, and for nothing else that was lost.
+            // What the bytes of a put that is open were charged makes up for them alone, and for nothing else that was lost. What it
+            // counted beyond them is taken back first.
             let open = self.put.map_or(0, |put| parts(prices.write.parts_for(put.at.get())));
-            let back = written.min(0).saturating_neg().min(open.saturating_sub(self.behind));
+            let gone = written.min(0).saturating_neg().saturating_sub(self.grown).max(0);
+            let back = gone.min(open.saturating_sub(self.behind)) - written.clamp(0, self.behind);
             self.behind = self.behind.saturating_add(back);
-            let taken = kept.saturating_add(read).saturating_add(written.saturating_add(back));
-            self.lost = self.lost.saturating_add(taken).max(0);
+            let written = kept.saturating_add(written.saturating_add(back));
+            if self.put.is_some() {
+                self.grown = self.grown.saturating_add(written).max(0);
+            }
+            self.lost = self.lost.saturating_add(written.saturating_add(read)).max(0);
         }
         // Whoever stopped waiting for an answer does not know either what became of it.
         self.broke |= self.asked;
@@ -395,9 +414,10 @@ impl Losses {
         if self.put_asked.is_some() && is_another {
             self.forget_put();
         }
-        let is_free =
-            self.put_asked.is_some_and(|asked| asked.until < now && self.is_paid_since(asked));
+        let free = self.put_asked.filter(|asked| self.is_free(*asked, now));
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
+        let behind = std::mem::take(&mut self.behind);
+        let grown = std::mem::take(&mut self.grown);
         self.unexplained = false;
         let before = match self.put.take() {
             Some(put) if put.shard == shard => put.at.get(),
@@ -425,11 +445,18 @@ impl Losses {
             }
             Start::Had { .. } => written(before),
         };
-        let owed = written(before).saturating_sub(std::mem::take(&mut self.behind)).max(0);
-        let more = owed.saturating_sub(explained);
-        // What it need not have is not lost; what it has explains the step that was under way all the same. An account that is
-        // still behind is no credit for later.
-        self.lost = self.lost.saturating_add(if is_free { more.min(0) } else { more }).max(0);
+        // An account that is still behind is no credit for later.
+        let gone = written(before).saturating_sub(behind).saturating_sub(explained).max(0);
+        let gone = match free {
+            None => gone,
+            // What it need not have is not lost; what it has explains the step that was under way all the same.
+            Some(AskedPut { wanted: false, .. }) => 0,
+            Some(AskedPut { wanted: true, .. }) => gone.min(parts(dearest(prices))),
+        };
+        let more = explained.saturating_sub(written(before)).max(0);
+        // What was never counted is explained by nothing: it would make up for something else.
+        let counted = more.min(grown);
+        self.lost = self.lost.saturating_add(gone).saturating_sub(counted).max(0);
         match start {
             Start::Had { .. } => (self.put_broke, self.put_asked) = (false, None),
             Start::Anew => {
@@ -437,16 +464,29 @@ impl Losses {
                 self.put_asked = None;
             }
             Start::At(at) => {
-                self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) });
                 // A step more has it kept on.
                 self.put_asked = self.put_asked.filter(|_| at <= before);
+                let at = if more <= grown { at } else { at.min(before) };
+                self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) });
             }
         }
     }
 
+    /// Returns whether a provider need not have a put any more that it was asked for: a time that is further off than any is that of
+    /// another clock.
+    fn is_free(&self, asked: AskedPut, now: Timestamp) -> bool {
+        let is_over = asked.until < now || now.after(KEPT_FOR) < asked.until;
+        self.epochs_since(asked).is_none_or(|epochs| epochs >= 2 || (epochs == 1 && is_over))
+    }
+
+    /// Returns how many epochs its account counts since a put was asked for.
+    fn epochs_since(&self, asked: AskedPut) -> Option<u64> {
+        self.confirmed.map(|tab| tab.epochs_paid.saturating_sub(asked.epochs))
+    }
+
     /// Returns whether an epoch was paid for since a put was asked for.
     fn is_paid_since(&self, asked: AskedPut) -> bool {
-        self.confirmed.is_none_or(|tab| tab.epochs_paid > asked.epochs)
+        self.epochs_since(asked) != Some(0)
     }
 
     /// Its provider has been asked for a put and is to be paid for an epoch, after which it need not keep it for long: it is held to it
@@ -463,19 +503,18 @@ impl Losses {
         }
     }
 
-    /// One more epoch is to be paid for: a put that was asked for before the last need not be there.
-    pub(crate) fn epoch_begins(&mut self) {
-        if let Some(asked) = self.put_asked
-            && self.is_paid_since(asked)
-        {
-            self.put_asked = Some(AskedPut { until: Timestamp::EPOCH, ..asked });
+    /// A put is to go on: its provider is held to that, as long as it is to what it said when it was asked for it.
+    pub(crate) fn wants_put(&mut self, shard: ShardId, now: Timestamp) {
+        let is_this = self.put.is_some_and(|put| put.shard == shard);
+        if let Some(asked) = self.put_asked.filter(|asked| is_this && !self.is_free(*asked, now)) {
+            self.put_asked = Some(AskedPut { wanted: true, ..asked });
         }
     }
 
     /// A put's bytes up to `at` were answered; the account is now `tab`.
     pub(crate) fn put_answered(&mut self, tab: &Tab, at: Bytes) {
         // From now on it keeps it as one that was begun now.
-        self.put_asked = None;
+        (self.put_asked, self.grown) = (None, 0);
         if let Some(put) = &mut self.put {
             put.at = at;
         }
@@ -490,8 +529,8 @@ impl Losses {
 
     /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
     pub(crate) const fn forget_put(&mut self) {
-        (self.put, self.put_broke, self.unexplained, self.behind) = (None, false, false, 0);
-        self.put_asked = None;
+        (self.put, self.put_broke, self.unexplained) = (None, false, false);
+        (self.behind, self.grown, self.put_asked) = (0, 0, None);
     }
 
     /// Returns whether a put of this shard may have broken off: it is asked for before the shard is deleted.

@@ -153,6 +153,8 @@ enum Purpose {
     Keeping,
     /// To get back what it has, or a proof of it.
     Reading,
+    /// To put this shard there.
+    Putting(ShardId),
 }
 
 impl Session {
@@ -443,7 +445,7 @@ impl Session {
             let (tab, epoch) = (*tab, self.terms.epoch_at(self.clock.now()));
             let explained = async {
                 let connection = self.connected(&mut state).await?;
-                self.explain_put(&mut state, &connection, &tab, epoch).await
+                self.explain_put(&mut state, &connection, &tab, epoch, Purpose::Keeping).await
             };
             if let Err(error) = explained.await {
                 done = Err(error);
@@ -511,7 +513,7 @@ impl Session {
         purpose: Purpose,
     ) -> Result<(Connection, Tab, u64), AgentError> {
         let is_paid = self.is_paid.load(Ordering::Relaxed);
-        if purpose == Purpose::Keeping && !is_paid {
+        if purpose != Purpose::Reading && !is_paid {
             return Err(AgentError::Unpaid { provider: self.provider() });
         }
         let connection = self.connected(state).await?;
@@ -531,7 +533,7 @@ impl Session {
         let epoch = self.terms.epoch_at(self.clock.now());
         let is_due = |tab: &Tab| tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs();
         if is_paid && is_due(&tab) {
-            match self.explain_put(state, &connection, &tab, epoch).await {
+            match self.explain_put(state, &connection, &tab, epoch, purpose).await {
                 // It has not noticed yet that the stream broke, say: what it has is read all the same, as below.
                 Err(AgentError::Provider { .. }) if purpose == Purpose::Reading => {
                     return Ok((connection, tab, epoch));

@@ -552,12 +552,11 @@ impl Game {
     }
 
     fn ask(&mut self, now: u64) {
-        self.losses.epoch_begins();
         assert!(self.losses.open_put().is_some());
         let start = Start::At(self.losses.put.unwrap().at.get());
         self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start, at(now));
         let epochs = self.buyer.epochs_paid;
-        self.losses.put_asked(AskedPut { until: at(now + 540), epochs });
+        self.losses.put_asked(AskedPut { until: at(now + 540), epochs, wanted: false });
     }
 
     fn pay_an_epoch(&mut self) {
@@ -578,7 +577,12 @@ impl Game {
     }
 
     fn lost_steps(&self) -> i128 {
-        self.losses.lost / parts(self.terms.prices.write.parts_for(STEP))
+        self.losses.lost / self.step()
+    }
+
+    /// What a step of writing costs.
+    fn step(&self) -> i128 {
+        parts(self.terms.prices.write.parts_for(STEP))
     }
 }
 
@@ -617,9 +621,15 @@ fn what_was_asked_for_is_held_against_a_host_for_a_while() {
     assert_eq!(game.lost_steps(), 20);
     let mut game = Game::asked();
     game.pay_an_epoch();
-    game.losses.epoch_begins();
+    game.pay_an_epoch();
     assert!(game.losses.open_put().is_none());
     game.put(1, Start::Anew, 1);
+    assert_eq!(game.lost_steps(), 0);
+    // A clock that was set back holds nobody for longer.
+    let mut game = Game::asked();
+    game.ask(9999);
+    game.pay_an_epoch();
+    game.put(1, Start::Anew, 9998 - 540);
     assert_eq!(game.lost_steps(), 0);
 }
 
@@ -699,4 +709,88 @@ fn what_was_asked_for_is_no_credit() {
     game.host.meter.written -= 20 * STEP;
     game.again();
     assert_eq!(game.losses.lost, lost);
+}
+
+/// A host that keeps a put from going on until it need not have it any more gains that for a step, and so not for long.
+#[test]
+fn who_stalls_until_it_is_free_is_found_out() {
+    let mut game = Game::new();
+    for round in 0..3 {
+        game.begin(Start::Anew);
+        if game.is_over() {
+            assert_eq!(round, 2);
+            return;
+        }
+        for _ in 0..20 {
+            game.write(true, true);
+        }
+        game.losses.broke();
+        game.sync();
+        game.ask(0);
+        game.pay_an_epoch();
+        // Another shard's put says nothing of this one, and neither does one that comes late.
+        for (name, now) in [(2, 1), (1, 541)] {
+            game.losses.wants_put(shard(name), at(now));
+            assert!(!game.losses.put_asked.unwrap().wanted);
+        }
+        game.losses.wants_put(shard(1), at(540));
+        game.losses.broke();
+        game.again();
+        game.put(1, Start::Anew, 9999);
+        assert_eq!(game.losses.lost, (round + 1) * parts(dearest(&game.terms.prices)));
+    }
+    panic!("paid three times");
+}
+
+/// What a host says that it has of a put takes back no more than what its account counts beyond it.
+#[test]
+fn what_was_never_counted_explains_nothing() {
+    let stolen = || {
+        let mut game = Game::asked();
+        game.read(true, false);
+        game.losses.read_is_lost();
+        game
+    };
+    let lost = stolen().losses.lost;
+    for is_free in [false, true] {
+        // It had less, and has more again and again.
+        let mut game = stolen();
+        if is_free {
+            game.pay_an_epoch();
+        }
+        game.put(1, Start::At(STEP), 9999);
+        let before = game.losses.lost;
+        assert_eq!(before - lost, if is_free { 0 } else { 19 * game.step() });
+        for step in 2..=20 {
+            game.again();
+            game.put(1, Start::At(step * STEP), 9999);
+            assert_eq!(game.losses.lost, before, "{step}");
+        }
+    }
+    let mut game = stolen();
+    for step in 21..=40 {
+        game.again();
+        game.put(1, Start::At(step * STEP), 1);
+        assert_eq!(game.losses.lost, lost, "{step}");
+    }
+    // A step is on its disk before its account counts it, and is told of then; or the account goes back by it, or back and forth.
+    for moves in [&[0, 1][..], &[1], &[1, -1], &[1, -1, 1], &[-20, 20], &[-20, 21, -1], &[-3, 4]] {
+        let mut game = Game::asked();
+        game.read(true, false);
+        game.losses.read_is_lost();
+        for by in moves {
+            if *by == 0 {
+                game.put(1, Start::At(21 * STEP), 1);
+            }
+            let written = &mut game.host.meter.written;
+            *written = written.strict_add_signed(by * STEP as i64);
+            game.again();
+        }
+        let is_counted = moves.iter().sum::<i64>() == 1;
+        let start = if is_counted { 21 } else { 20 };
+        game.put(1, Start::At(start * STEP), 1);
+        assert_eq!(game.losses.lost, lost, "{moves:?}");
+        game.put(1, Start::Anew, 1);
+        assert_eq!(game.losses.lost - lost, i128::from(start) * game.step(), "{moves:?}");
+    }
 }

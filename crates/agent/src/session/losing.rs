@@ -1,11 +1,11 @@
 //! What a host was paid for nothing: noted in the book before anything more is paid, and the end of paying.
 
 use super::putting::ask_to_put;
-use super::{Session, State, misanswer};
+use super::{Purpose, Session, State, misanswer};
 use crate::AgentError;
 use crate::book::Event;
 use crate::journal::BookFile;
-use crate::losses::{AskedPut, BegunPut, BrokenPut, Loss, Losses, Start};
+use crate::losses::{AskedPut, BegunPut, BrokenPut, KEPT_FOR, Loss, Losses, Start};
 use fondaco_audit::ShardId;
 use fondaco_contract::{ContractId, Tab};
 use fondaco_ports::market::{Reason, Response};
@@ -21,9 +21,6 @@ use tokio::time::timeout;
 
 /// After how long a step that is not answered is flushed. Where lines are slow it costs two flushes for that time.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
-
-/// For how long a host has a put that broke off after it was paid for another epoch: it keeps it for ten minutes.
-const KEPT_FOR: fondaco_units::Duration = fondaco_units::Duration::from_seconds(540);
 
 /// What the sessions of each contract know, as long as any of them is in use.
 #[derive(Debug, Default)]
@@ -195,19 +192,21 @@ impl Session {
         }
     }
 
-    /// Before an epoch is paid for: asks for a put that broke off, since its host need not keep it for long after that.
+    /// Before an epoch is paid for: asks for a put that broke off, since its host need not keep it for long after that; what for
+    /// says whether it is to go on.
     pub(super) async fn explain_put(
         &self,
         state: &mut State,
         connection: &Connection,
         tab: &Tab,
         epoch: u64,
+        purpose: Purpose,
     ) -> Result<(), AgentError> {
-        state.losses.epoch_begins();
         let Some(put) = state.losses.open_put() else { return Ok(()) };
         self.ask_for(state, connection, tab, epoch, put).await?;
         let until = self.clock.now().after(KEPT_FOR);
-        state.losses.put_asked(AskedPut { until, epochs: tab.epochs_paid });
+        let wanted = purpose == Purpose::Putting(put.shard);
+        state.losses.put_asked(AskedPut { until, epochs: tab.epochs_paid, wanted });
         self.note(state)?;
         self.check_losses(state)
     }

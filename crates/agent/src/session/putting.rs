@@ -58,8 +58,10 @@ impl Session {
         let state = &mut *putting.state;
         let done = async {
             let open = state.connection.clone().filter(|open| !open.is_closed());
-            let ready = self.ready(state, Purpose::Keeping);
+            let ready = self.ready(state, Purpose::Putting(shard));
             let ready = self.while_heard(open, ready).await?;
+            state.losses.wants_put(shard, self.clock.now());
+            self.note(state)?;
             let over = Some(ready.0.clone());
             self.while_heard(over, self.put_steps(state, ready, shard, bytes)).await
         };

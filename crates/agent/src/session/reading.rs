@@ -135,7 +135,7 @@ impl Session {
         let tab = self.sync(state).await?;
         if state.losses.may_have_put(shard) {
             let epoch = self.terms.epoch_at(self.clock.now());
-            self.explain_put(state, &connection, &tab, epoch).await?;
+            self.explain_put(state, &connection, &tab, epoch, Purpose::Keeping).await?;
         }
         self.explain_read(state, &connection, &tab).await
     }

@@ -20,7 +20,12 @@ fn loss(lost: u128) -> Loss {
         broke: Some(Tab::default()),
         put: Some(BrokenPut { shard, size, at: Bytes::new(4096) }),
         read: Some(BrokenRead { shard, size, offset, length, counted: u128::MAX, tries: u32::MAX }),
-        asked: Some(AskedPut { until: Timestamp::from_milliseconds(u64::MAX), epochs: u64::MAX }),
+        asked: Some(AskedPut {
+            until: Timestamp::from_milliseconds(u64::MAX),
+            epochs: u64::MAX,
+            wanted: true,
+        }),
+        grown: u128::MAX,
     }
 }
 
@@ -116,7 +121,7 @@ fn half_a_slot_and_one_of_others_are_nothing() {
 #[test]
 fn a_loss_is_written_field_by_field() {
     let (contract, loss) = (contract(3), loss(7));
-    let Loss { lost, behind, broke, put, read, asked } = loss;
+    let Loss { lost, behind, broke, put, read, asked, grown } = loss;
     let fields = [
         contract.to_bytes(),
         lost.to_bytes(),
@@ -125,12 +130,13 @@ fn a_loss_is_written_field_by_field() {
         put.to_bytes(),
         read.to_bytes(),
         asked.to_bytes(),
+        grown.to_bytes(),
     ]
     .concat();
     let event = Event::LossKept { contract, loss };
     assert_eq!(event.to_bytes(), [&[71], &fields[..]].concat());
     let before = Event::ReadLossKept { contract, lost, behind, broke, put, read };
-    let length = fields.len() - asked.to_bytes().len();
+    let length = fields.len() - asked.to_bytes().len() - grown.to_bytes().len();
     assert_eq!(before.to_bytes(), [&[65], &fields[..length]].concat());
     let until = asked.map(|asked| asked.until);
     let before = Event::AskedLossKept { contract, lost, behind, broke, put, read, until };

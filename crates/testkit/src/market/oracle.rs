@@ -653,8 +653,12 @@ impl State {
             Response::Status { tab, state, .. } => {
                 account.is_over = state.has_ended();
                 account.waits = None; // it is compared with what was known before
+                let advanced = account.known.used.advanced;
                 account.known.used = Used::of(&tab);
                 account.known.stored = tab.stored.get();
+                if account.known.used.advanced > advanced {
+                    account.pays_an_epoch();
+                }
                 account.hears_of(&tab);
             }
             _ => {}

@@ -110,11 +110,14 @@ impl Account {
             self.came.written += at.saturating_sub(*known);
         }
         *known = at;
-        self.open_put.take_if(|put| put.until.is_some_and(|until| until < Instant::now()));
+        let is_old = |put: &OpenPut| put.until.is_some_and(|until| until < Instant::now());
+        self.open_put.take_if(|put| put.shard != shard && is_old(put));
         let before = self.open_put.take_if(|put| put.shard == shard);
         let had = before.map_or(0, |put| put.at);
         // These it has no more.
-        self.came.written -= had.saturating_sub(at).min(self.came.written);
+        if !before.as_ref().is_some_and(is_old) {
+            self.came.written -= had.saturating_sub(at).min(self.came.written);
+        }
         if matches!(said, Response::Taken { .. } | Response::Resume { .. }) {
             // A step has it kept on, and no question.
             let until = before.and_then(|put| put.until).filter(|_| is_news && at <= had);
