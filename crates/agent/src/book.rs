@@ -394,19 +394,23 @@ impl Book {
             }
             Event::PutLossKept { contract, lost, behind, broke, put } => {
                 let (lost, behind, broke, put) = (*lost, *behind, *broke, *put);
-                let loss = Loss { lost, behind, broke, put, ..Loss::default() };
+                // A step of it may have been under way, and be lost.
+                let grown = put.map(|_| lost);
+                let loss = Loss { lost, behind, broke, put, grown, ..Loss::default() };
                 self.lost(*contract, loss);
             }
             Event::ReadLossKept { contract, lost, behind, broke, put, read } => {
                 let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
-                let loss = Loss { lost, behind, broke, put, read, ..Loss::default() };
+                let grown = put.map(|_| lost);
+                let loss = Loss { lost, behind, broke, put, read, grown, ..Loss::default() };
                 self.lost(*contract, loss);
             }
             Event::AskedLossKept { contract, lost, behind, broke, put, read, until } => {
                 let (lost, behind, broke, put, read) = (*lost, *behind, *broke, *put, *read);
                 // The epoch that it was asked before may be any.
                 let asked = until.map(|until| AskedPut { until, epochs: 0, wanted: false });
-                let loss = Loss { lost, behind, broke, put, read, asked, grown: 0 };
+                let grown = put.map(|_| lost);
+                let loss = Loss { lost, behind, broke, put, read, asked, grown, freed: 0 };
                 self.lost(*contract, loss);
             }
             Event::LossKept { contract, loss } => self.lost(*contract, *loss),

@@ -20,7 +20,7 @@
 
 use fondaco_audit::ShardId;
 use fondaco_codec::record;
-use fondaco_contract::{Bill, PriceList, READ_UNIT, Tab, read_charged};
+use fondaco_contract::{Bill, PriceList, READ_UNIT, Tab, Terms, read_charged};
 use fondaco_ports::market::AGAIN_MAX;
 use fondaco_units::{Amount, Bytes, Duration, Price, Timestamp};
 
@@ -111,17 +111,20 @@ pub struct Loss {
     pub read: Option<BrokenRead>,
     /// When its provider was asked for the put, if nothing more of it came since.
     pub asked: Option<AskedPut>,
-    /// How much more than was answered the account counts since its provider was last asked for the put, as for a step under way: it
-    /// explains no more than that.
-    pub grown: u128,
+    /// How much more than was answered the account counts, if a step of the put was under way since its provider was last asked for it:
+    /// what it has of that explains no more.
+    pub grown: Option<u128>,
+    /// How many epochs the account counted when its provider was free of a put last: it is by others that it is again.
+    pub freed: u64,
 }
-record!(Loss { lost, behind, broke, put, read, asked, grown });
+record!(Loss { lost, behind, broke, put, read, asked, grown, freed });
 
 impl Loss {
     /// Returns the loss of so many units, of which all is known.
     pub const fn of(lost: Amount) -> Self {
         let lost = lost.get() as u128 * Price::PARTS;
-        Self { lost, behind: 0, broke: None, put: None, read: None, asked: None, grown: 0 }
+        let (broke, put, read) = (None, None, None);
+        Self { lost, behind: 0, broke, put, read, asked: None, grown: None, freed: 0 }
     }
 
     /// Returns what is taken over into a contract at other prices that renews this one, whose account ended as `tab`: as many steps,
@@ -183,14 +186,15 @@ pub(crate) struct Losses {
     put_broke: bool,
     /// When its provider was asked for it ([`Loss::asked`]).
     put_asked: Option<AskedPut>,
-    /// What the account counts beyond it ([`Loss::grown`]).
-    grown: i128,
+    /// What the account counts beyond it, if a step of it was under way ([`Loss::grown`]): only the provider's answer to another put
+    /// explains that. Never below zero.
+    grown: Option<i128>,
+    /// By which epoch its provider was free of a put last ([`Loss::freed`]).
+    freed: u64,
     /// A put that was under way when the power was cut: how far it came is for the account to say.
     cut: Option<BegunPut>,
     /// A read that was asked for, and not answered yet.
     read: Option<BrokenRead>,
-    /// Whether the account may count a step of it that only the provider's answer to another put explains.
-    unexplained: bool,
 }
 
 /// How a provider answered the beginning of a put.
@@ -207,7 +211,7 @@ pub(crate) enum Start {
 impl Losses {
     /// Begins with what was known before, and with how many steps may be lost.
     pub(crate) fn new(known: Loss, risk: u64) -> Self {
-        let Loss { lost, behind, broke, put, read, asked, grown } = known;
+        let Loss { lost, behind, broke, put, read, asked, grown, freed } = known;
         Self {
             risk,
             lost: parts(lost),
@@ -219,10 +223,10 @@ impl Losses {
             put,
             put_broke: put.is_some(),
             put_asked: asked,
-            grown: parts(grown),
+            grown: grown.map(parts),
+            freed,
             cut: None,
             read,
-            unexplained: put.is_some(),
         }
     }
 
@@ -254,7 +258,8 @@ impl Losses {
             put: self.put.filter(|_| self.put_broke),
             read: self.read.filter(|_| self.broke),
             asked: self.put_asked.filter(|_| self.put_broke),
-            grown: if self.put_broke { self.grown.max(0).unsigned_abs() } else { 0 },
+            grown: self.grown.filter(|_| self.put_broke).map(i128::unsigned_abs),
+            freed: self.freed,
         }
     }
 
@@ -280,6 +285,11 @@ impl Losses {
     /// Something that is paid for is asked.
     pub(crate) const fn asks(&mut self) {
         self.asked = true;
+    }
+
+    /// Steps of a put are asked for from now on.
+    pub(crate) fn put_goes_on(&mut self) {
+        self.grown.get_or_insert(0);
     }
 
     /// A part of a shard is asked for.
@@ -340,7 +350,6 @@ impl Losses {
         self.broke |= self.asked;
         self.asked = false;
         self.put_broke |= self.put.is_some();
-        self.unexplained |= self.put.is_some();
     }
 
     /// A step was answered; the account is now `tab`, on both sides.
@@ -358,7 +367,7 @@ impl Losses {
             let counted = self.confirmed.unwrap_or(*tab).meter.written;
             let at = counted.saturating_sub(cut.written.get()).min(cut.size.get());
             self.put = Some(BrokenPut { shard: cut.shard, size: cut.size, at: Bytes::new(at) });
-            (self.put_broke, self.unexplained) = (true, true);
+            (self.put_broke, self.grown) = (true, Some(0));
         }
         if let Some(confirmed) = self.confirmed {
             let (new, old) = (&tab.meter, &confirmed.meter);
@@ -386,13 +395,13 @@ impl Losses {
             // What the bytes of a put that is open were charged makes up for them alone, and for nothing else that was lost. What it
             // counted beyond them is taken back first.
             let open = self.put.map_or(0, |put| parts(prices.write.parts_for(put.at.get())));
-            let gone = written.min(0).saturating_neg().saturating_sub(self.grown).max(0);
-            let back = gone.min(open.saturating_sub(self.behind)) - written.clamp(0, self.behind);
-            self.behind = self.behind.saturating_add(back);
+            let grown = self.grown.unwrap_or(0);
+            let gone = written.min(0).saturating_neg().saturating_sub(grown).max(0);
+            let again = written.max(0).min(self.behind);
+            let back = gone.min(open.saturating_sub(self.behind)) - again;
+            self.behind = self.behind.saturating_add(back).max(0);
             let written = kept.saturating_add(written.saturating_add(back));
-            if self.put.is_some() {
-                self.grown = self.grown.saturating_add(written).max(0);
-            }
+            self.grown = self.grown.map(|grown| grown.saturating_add(written).max(0));
             self.lost = self.lost.saturating_add(written.saturating_add(read)).max(0);
         }
         // Whoever stopped waiting for an answer does not know either what became of it.
@@ -404,7 +413,7 @@ impl Losses {
     /// A put begins: what an earlier one left behind is explained by it, or lost.
     pub(crate) fn put_begins(
         &mut self,
-        prices: &PriceList,
+        terms: &Terms,
         shard: ShardId,
         size: Bytes,
         start: Start,
@@ -414,11 +423,11 @@ impl Losses {
         if self.put_asked.is_some() && is_another {
             self.forget_put();
         }
-        let free = self.put_asked.filter(|asked| self.is_free(*asked, now));
+        let free = self.put_asked.filter(|asked| self.is_free(terms, *asked, now));
+        let prices = &terms.prices;
         let written = |bytes: u64| parts(prices.write.parts_for(bytes));
         let behind = std::mem::take(&mut self.behind);
-        let grown = std::mem::take(&mut self.grown);
-        self.unexplained = false;
+        let grown = self.grown.take();
         let before = match self.put.take() {
             Some(put) if put.shard == shard => put.at.get(),
             Some(put) => {
@@ -433,20 +442,12 @@ impl Losses {
                 Start::Had { .. } => return,
             },
         };
-        // Only the last step that was sent may be on its disk without an answer: a claim of more explains no more.
-        let most = before.saturating_add(prices.step_max.get());
-        let explained = match start {
-            Start::Anew => 0,
-            Start::At(at) => written(at.min(most)),
-            // All of the put, its keeping too.
-            Start::Had { epochs } if before < size.get() && size.get() <= most => {
-                let kept = parts(prices.store.parts_for(size.get()));
-                written(size.get()).saturating_add(kept.saturating_mul(i128::from(epochs)))
-            }
-            Start::Had { .. } => written(before),
-        };
+        let explained = explained(prices, before, size, start);
         // An account that is still behind is no credit for later.
         let gone = written(before).saturating_sub(behind).saturating_sub(explained).max(0);
+        if let Some(tab) = self.confirmed.filter(|_| free.is_some() && gone > 0) {
+            self.freed = self.freed.max(tab.epochs_paid);
+        }
         let gone = match free {
             None => gone,
             // What it need not have is not lost; what it has explains the step that was under way all the same.
@@ -454,39 +455,58 @@ impl Losses {
             Some(AskedPut { wanted: true, .. }) => gone.min(parts(dearest(prices))),
         };
         let more = explained.saturating_sub(written(before)).max(0);
-        // What was never counted is explained by nothing: it would make up for something else.
-        let counted = more.min(grown);
+        // What was never counted for a step of it explains nothing: it would make up for something else.
+        let counted = more.min(grown.unwrap_or(0));
+        // What it has not counted at all it may count later.
+        let is_ahead = more > 0 && counted == 0;
         self.lost = self.lost.saturating_add(gone).saturating_sub(counted).max(0);
-        match start {
-            Start::Had { .. } => (self.put_broke, self.put_asked) = (false, None),
+        let at = match start {
             Start::Anew => {
-                self.put = Some(BrokenPut { shard, size, at: Bytes::ZERO });
                 self.put_asked = None;
+                0
             }
-            Start::At(at) => {
-                // A step more has it kept on.
-                self.put_asked = self.put_asked.filter(|_| at <= before);
-                let at = if more <= grown { at } else { at.min(before) };
-                self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) });
-            }
-        }
+            _ if is_ahead => before,
+            Start::At(at) => at,
+            Start::Had { .. } if size.get() <= most(prices, before) => size.get(),
+            Start::Had { .. } => before,
+        };
+        // A step more has it kept on.
+        self.put_asked = self.put_asked.filter(|_| at <= before);
+        self.grown = grown.filter(|_| is_ahead);
+        self.put = Some(BrokenPut { shard, size, at: Bytes::new(at) });
     }
 
-    /// Returns whether a provider need not have a put any more that it was asked for: a time that is further off than any is that of
-    /// another clock.
-    fn is_free(&self, asked: AskedPut, now: Timestamp) -> bool {
-        let is_over = asked.until < now || now.after(KEPT_FOR) < asked.until;
-        self.epochs_since(asked).is_none_or(|epochs| epochs >= 2 || (epochs == 1 && is_over))
+    /// Returns whether a provider says that it has a step of a put that its account did not count when it was shown last.
+    pub(crate) fn is_ahead(
+        &self,
+        prices: &PriceList,
+        shard: ShardId,
+        size: Bytes,
+        start: Start,
+    ) -> bool {
+        let (Some(put), Some(grown)) = (self.put.filter(|put| put.shard == shard), self.grown)
+        else {
+            return false;
+        };
+        let before = put.at.get();
+        explained(prices, before, size, start) - parts(prices.write.parts_for(before)) > grown
     }
 
-    /// Returns how many epochs its account counts since a put was asked for.
-    fn epochs_since(&self, asked: AskedPut) -> Option<u64> {
-        self.confirmed.map(|tab| tab.epochs_paid.saturating_sub(asked.epochs))
+    /// Returns whether a provider need not have a put any more that it was asked for. Epochs that have not begun yet are none that
+    /// were paid for, whatever it says; and a time that is further off than any is that of another clock.
+    fn is_free(&self, terms: &Terms, asked: AskedPut, now: Timestamp) -> bool {
+        let is_of_another = now.after(KEPT_FOR) < asked.until;
+        let begun = if is_of_another { u64::MAX } else { terms.epoch_at(now).saturating_add(1) };
+        let is_over = asked.until < now || is_of_another;
+        self.confirmed.is_none_or(|tab| {
+            let epochs = tab.epochs_paid.min(begun).saturating_sub(asked.epochs);
+            epochs >= 2 || (epochs == 1 && is_over)
+        })
     }
 
     /// Returns whether an epoch was paid for since a put was asked for.
     fn is_paid_since(&self, asked: AskedPut) -> bool {
-        self.epochs_since(asked) != Some(0)
+        self.confirmed.is_none_or(|tab| tab.epochs_paid > asked.epochs)
     }
 
     /// Its provider has been asked for a put and is to be paid for an epoch, after which it need not keep it for long: it is held to it
@@ -496,17 +516,17 @@ impl Losses {
             self.forget_put();
             return;
         }
-        self.unexplained = false;
         // One that has got no further since an epoch ago is no newer by a question.
         if self.put_asked.is_none_or(|before| !self.is_paid_since(before)) {
-            self.put_asked = Some(asked);
+            self.put_asked = Some(AskedPut { epochs: asked.epochs.max(self.freed), ..asked });
         }
     }
 
     /// A put is to go on: its provider is held to that, as long as it is to what it said when it was asked for it.
-    pub(crate) fn wants_put(&mut self, shard: ShardId, now: Timestamp) {
+    pub(crate) fn wants_put(&mut self, terms: &Terms, shard: ShardId, now: Timestamp) {
         let is_this = self.put.is_some_and(|put| put.shard == shard);
-        if let Some(asked) = self.put_asked.filter(|asked| is_this && !self.is_free(*asked, now)) {
+        let asked = self.put_asked.filter(|asked| is_this && !self.is_free(terms, *asked, now));
+        if let Some(asked) = asked {
             self.put_asked = Some(AskedPut { wanted: true, ..asked });
         }
     }
@@ -514,7 +534,7 @@ impl Losses {
     /// A put's bytes up to `at` were answered; the account is now `tab`.
     pub(crate) fn put_answered(&mut self, tab: &Tab, at: Bytes) {
         // From now on it keeps it as one that was begun now.
-        (self.put_asked, self.grown) = (None, 0);
+        (self.put_asked, self.grown) = (None, Some(0));
         if let Some(put) = &mut self.put {
             put.at = at;
         }
@@ -529,8 +549,23 @@ impl Losses {
 
     /// A put is not gone on with: by our own choice, so that what it has cost is not the provider's gain.
     pub(crate) const fn forget_put(&mut self) {
-        (self.put, self.put_broke, self.unexplained) = (None, false, false);
-        (self.behind, self.grown, self.put_asked) = (0, 0, None);
+        (self.put, self.put_broke, self.behind) = (None, false, 0);
+        (self.grown, self.put_asked) = (None, None);
+    }
+
+    /// A provider that said that it has all of a put is free of it, if it is: it is not asked for that any more.
+    pub(crate) fn forget_what_it_had(&mut self, terms: &Terms, now: Timestamp) {
+        let is_whole = self.put.is_some_and(|put| put.at == put.size);
+        if self.put_asked.is_some_and(|asked| is_whole && self.is_free(terms, asked, now)) {
+            self.forget_put();
+        }
+    }
+
+    /// A put of this shard is not gone on with, if there is one.
+    pub(crate) fn forget_put_of(&mut self, shard: ShardId) {
+        if self.put.is_some_and(|put| put.shard == shard) {
+            self.forget_put();
+        }
     }
 
     /// Returns whether a put of this shard may have broken off: it is asked for before the shard is deleted.
@@ -542,7 +577,7 @@ impl Losses {
     /// Returns a put that broke off and that its provider is to be asked for: it was not, or a step was under way since, or the epoch
     /// for which it was asked is not paid for.
     pub(crate) fn open_put(&self) -> Option<BrokenPut> {
-        let is_done = |asked| self.is_paid_since(asked) && !self.unexplained;
+        let is_done = |asked| self.is_paid_since(asked) && self.grown.is_none();
         self.put.filter(|_| !self.put_asked.is_some_and(is_done))
     }
 
@@ -557,8 +592,30 @@ impl Losses {
         let earned = self.confirmed.map_or(0, |tab| chances(prices, served(prices, &tab)));
         let chances = self.risk.saturating_add(earned);
         let limit = parts(dearest(prices)).saturating_mul(i128::from(chances));
-        let open = if self.unexplained { parts(prices.write.parts_for(step)) } else { 0 };
+        let open = self.grown.map_or(0, |_| parts(prices.write.parts_for(step)));
         (self.lost > limit.saturating_add(open)).then(|| (units(self.lost), units(limit)))
+    }
+}
+
+/// How far a provider may have come with a put, of which so many bytes were answered.
+const fn most(prices: &PriceList, before: u64) -> u64 {
+    before.saturating_add(prices.step_max.get())
+}
+
+/// What a provider has of a put, of which so many bytes were answered before. Only the last step that was sent may be on its disk
+/// without an answer: a claim of more explains no more.
+fn explained(prices: &PriceList, before: u64, size: Bytes, start: Start) -> i128 {
+    let written = |bytes: u64| parts(prices.write.parts_for(bytes));
+    let most = most(prices, before);
+    match start {
+        Start::Anew => 0,
+        Start::At(at) => written(at.min(most)),
+        // All of the put, its keeping too.
+        Start::Had { epochs } if before < size.get() && size.get() <= most => {
+            let kept = parts(prices.store.parts_for(size.get()));
+            written(size.get()).saturating_add(kept.saturating_mul(i128::from(epochs)))
+        }
+        Start::Had { .. } => written(before),
     }
 }
 

@@ -442,14 +442,14 @@ impl Session {
         let paid_until = |tab: &Tab| self.terms.paid_until(tab.epochs_paid);
         if let (Ok(tab), false) = (&done, ends) {
             // Under the new one it is not asked for any more.
-            let (tab, epoch) = (*tab, self.terms.epoch_at(self.clock.now()));
+            let (mut tab, epoch) = (*tab, self.terms.epoch_at(self.clock.now()));
             let explained = async {
                 let connection = self.connected(&mut state).await?;
-                self.explain_put(&mut state, &connection, &tab, epoch, Purpose::Keeping).await
+                let keeping = Purpose::Keeping;
+                self.explain_put(&mut state, &connection, &mut tab, epoch, keeping).await
             };
-            if let Err(error) = explained.await {
-                done = Err(error);
-            }
+            let explained = explained.await;
+            done = explained.map(|()| tab);
         }
         if done.as_ref().is_ok_and(|tab| begun != Some(paid_until(tab))) && !ends {
             done = self.ready(&mut state, Purpose::Keeping).await.map(|(_, tab, _)| tab);
@@ -533,12 +533,18 @@ impl Session {
         let epoch = self.terms.epoch_at(self.clock.now());
         let is_due = |tab: &Tab| tab.epochs_paid <= epoch && tab.epochs_paid < self.terms.epochs();
         if is_paid && is_due(&tab) {
-            match self.explain_put(state, &connection, &tab, epoch, purpose).await {
-                // It has not noticed yet that the stream broke, say: what it has is read all the same, as below.
-                Err(AgentError::Provider { .. }) if purpose == Purpose::Reading => {
-                    return Ok((connection, tab, epoch));
-                }
-                explained => explained?,
+            let explained = self.explain_put(state, &connection, &mut tab, epoch, purpose).await;
+            // It has not noticed yet that the stream broke, say: what it has is read all the same, as below.
+            let is_read = purpose == Purpose::Reading
+                && matches!(explained, Err(AgentError::Provider { .. }));
+            if !is_read {
+                explained?;
+            }
+            // Its account may have been shown once more.
+            self.explain_read(state, &connection, &tab).await?;
+            self.check_losses(state)?;
+            if is_read {
+                return Ok((connection, tab, epoch));
             }
         }
         while is_paid && is_due(&tab) {

@@ -53,6 +53,7 @@ impl Game {
     /// A step of a put: whether the provider counts it, and whether it answers.
     fn write(&mut self, counts: bool, answers: bool) {
         let after = self.buyer.after(&self.terms, Charge::Write { bytes: Bytes::new(STEP) });
+        self.losses.put_goes_on();
         self.losses.asks();
         if counts {
             self.host = after.unwrap();
@@ -87,7 +88,7 @@ impl Game {
     }
 
     fn begin(&mut self, start: Start) {
-        self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start, Timestamp::EPOCH);
+        self.losses.put_begins(&self.terms, shard(1), SIZE, start, Timestamp::EPOCH);
     }
 
     fn is_over(&self) -> bool {
@@ -128,6 +129,7 @@ fn who_counts_a_step_later_is_found_as_well() {
             return;
         }
         let after = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) });
+        game.losses.put_goes_on();
         game.losses.asks();
         game.losses.broke();
         game.sync();
@@ -185,6 +187,7 @@ fn breaks_that_cost_nothing_are_no_loss() {
     let kept = Charge::Store { bytes: Bytes::new(51 * STEP), epochs: 1 };
     let last = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) }).unwrap();
     game.host = last.after(&game.terms, kept).unwrap();
+    game.losses.put_goes_on();
     game.losses.asks();
     game.losses.broke();
     game.sync();
@@ -208,6 +211,7 @@ fn a_crash_of_the_provider_costs_the_buyer_nothing() {
     for _ in 0..20 {
         game.write(true, true);
     }
+    game.losses.put_goes_on();
     game.losses.asks();
     game.losses.broke();
     game.host = before;
@@ -219,6 +223,7 @@ fn a_crash_of_the_provider_costs_the_buyer_nothing() {
     for _ in 0..20 {
         game.write(true, true);
     }
+    game.losses.put_goes_on();
     game.losses.asks();
     game.losses.broke();
     game.sync();
@@ -319,7 +324,7 @@ fn what_is_known_outlives_the_process() {
     assert!(lost > 0);
     for claim in [Start::At(90 * STEP), Start::Had { epochs: 9 }] {
         let mut game = Losses::new(game.losses.known(), 1);
-        game.put_begins(&terms().prices, shard(1), Bytes::new(400 * STEP), claim, Timestamp::EPOCH);
+        game.put_begins(&terms(), shard(1), Bytes::new(400 * STEP), claim, Timestamp::EPOCH);
         assert!(game.lost >= lost - parts(terms().prices.write.parts_for(STEP)), "{claim:?}");
     }
     game.losses.lost = 0;
@@ -477,7 +482,13 @@ fn a_put_that_the_power_was_cut_in_is_asked_for() {
         game.host.meter.written += 7 * STEP;
         game.sync();
         let prices = game.terms.prices;
-        game.losses.put_begins(&prices, shard(1), Bytes::new(size), Start::Anew, Timestamp::EPOCH);
+        game.losses.put_begins(
+            &game.terms,
+            shard(1),
+            Bytes::new(size),
+            Start::Anew,
+            Timestamp::EPOCH,
+        );
         let cut = game.losses.begun(&prices, &game.buyer);
         (game, cut)
     };
@@ -533,8 +544,9 @@ fn a_put_that_the_power_was_cut_in_is_asked_for() {
     assert_eq!(cut.written.get(), 2 * STEP);
 }
 
+/// So many seconds into the second epoch.
 fn at(seconds: u64) -> Timestamp {
-    Timestamp::EPOCH.after(Duration::from_seconds(seconds))
+    Timestamp::EPOCH.after(Duration::from_seconds(3600 + seconds))
 }
 
 impl Game {
@@ -554,7 +566,7 @@ impl Game {
     fn ask(&mut self, now: u64) {
         assert!(self.losses.open_put().is_some());
         let start = Start::At(self.losses.put.unwrap().at.get());
-        self.losses.put_begins(&self.terms.prices, shard(1), SIZE, start, at(now));
+        self.losses.put_begins(&self.terms, shard(1), SIZE, start, at(now));
         let epochs = self.buyer.epochs_paid;
         self.losses.put_asked(AskedPut { until: at(now + 540), epochs, wanted: false });
     }
@@ -573,7 +585,7 @@ impl Game {
     }
 
     fn put(&mut self, name: u8, start: Start, now: u64) {
-        self.losses.put_begins(&self.terms.prices, shard(name), SIZE, start, at(now));
+        self.losses.put_begins(&self.terms, shard(name), SIZE, start, at(now));
     }
 
     fn lost_steps(&self) -> i128 {
@@ -623,8 +635,15 @@ fn what_was_asked_for_is_held_against_a_host_for_a_while() {
     game.pay_an_epoch();
     game.pay_an_epoch();
     assert!(game.losses.open_put().is_none());
-    game.put(1, Start::Anew, 1);
+    game.put(1, Start::Anew, 3601);
     assert_eq!(game.lost_steps(), 0);
+    // An epoch that has not begun is none, whatever it counts.
+    let mut game = Game::asked();
+    game.pay_an_epoch();
+    game.host.epochs_paid += 1;
+    game.sync();
+    game.put(1, Start::Anew, 1);
+    assert!(game.lost_steps() >= 20);
     // A clock that was set back holds nobody for longer.
     let mut game = Game::asked();
     game.ask(9999);
@@ -652,15 +671,15 @@ fn a_step_after_a_question_is_explained() {
         let mut game = Game::asked();
         game.pay_an_epoch();
         let (size, had) = (Bytes::new(21 * STEP), Start::Had { epochs: 1 });
-        let prices = game.terms.prices;
-        game.losses.put_begins(&prices, shard(1), size, Start::At(20 * STEP), at(1));
+        game.losses.put_begins(&game.terms, shard(1), size, Start::At(20 * STEP), at(1));
         let last = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) });
         let kept = Charge::Store { bytes: size, epochs: 1 };
         game.host = last.unwrap().after(&game.terms, kept).unwrap();
+        game.losses.put_goes_on();
         game.losses.asks();
         game.losses.broke();
         game.again();
-        game.losses.put_begins(&prices, shard(1), size, had, at(now));
+        game.losses.put_begins(&game.terms, shard(1), size, had, at(now));
         assert_eq!(game.losses.lost, 0, "{now}");
     }
     // A host that takes a step after the other, and denies all in the end, gets what may be lost.
@@ -701,7 +720,7 @@ fn what_was_asked_for_is_no_credit() {
     // Another is put, of which its host has a step, or all.
     for (size, start) in [(SIZE, Start::At(STEP)), (Bytes::new(STEP), Start::Had { epochs: 1 })] {
         let mut game = stolen();
-        game.losses.put_begins(&game.terms.prices, shard(2), size, start, at(1));
+        game.losses.put_begins(&game.terms, shard(2), size, start, at(1));
         assert_eq!(game.losses.lost, lost, "{start:?}");
     }
     // Its bytes are taken back when another process asks: they make up for themselves.
@@ -715,7 +734,8 @@ fn what_was_asked_for_is_no_credit() {
 #[test]
 fn who_stalls_until_it_is_free_is_found_out() {
     let mut game = Game::new();
-    for round in 0..3 {
+    for round in 0..3_u64 {
+        let epoch = 3600 * round;
         game.begin(Start::Anew);
         if game.is_over() {
             assert_eq!(round, 2);
@@ -726,18 +746,18 @@ fn who_stalls_until_it_is_free_is_found_out() {
         }
         game.losses.broke();
         game.sync();
-        game.ask(0);
+        game.ask(epoch);
         game.pay_an_epoch();
         // Another shard's put says nothing of this one, and neither does one that comes late.
         for (name, now) in [(2, 1), (1, 541)] {
-            game.losses.wants_put(shard(name), at(now));
+            game.losses.wants_put(&game.terms, shard(name), at(epoch + now));
             assert!(!game.losses.put_asked.unwrap().wanted);
         }
-        game.losses.wants_put(shard(1), at(540));
+        game.losses.wants_put(&game.terms, shard(1), at(epoch + 540));
         game.losses.broke();
         game.again();
-        game.put(1, Start::Anew, 9999);
-        assert_eq!(game.losses.lost, (round + 1) * parts(dearest(&game.terms.prices)));
+        game.put(1, Start::Anew, epoch + 541);
+        assert_eq!(game.losses.lost, i128::from(round + 1) * parts(dearest(&game.terms.prices)));
     }
     panic!("paid three times");
 }
@@ -775,11 +795,18 @@ fn what_was_never_counted_explains_nothing() {
     }
     // A step is on its disk before its account counts it, and is told of then; or the account goes back by it, or back and forth.
     for moves in [&[0, 1][..], &[1], &[1, -1], &[1, -1, 1], &[-20, 20], &[-20, 21, -1], &[-3, 4]] {
-        let mut game = Game::asked();
-        game.read(true, false);
-        game.losses.read_is_lost();
+        let mut game = stolen();
+        game.losses.put_goes_on();
+        game.losses.asks();
+        game.losses.broke();
         for by in moves {
             if *by == 0 {
+                assert!(game.losses.is_ahead(
+                    &game.terms.prices,
+                    shard(1),
+                    SIZE,
+                    Start::At(21 * STEP)
+                ));
                 game.put(1, Start::At(21 * STEP), 1);
             }
             let written = &mut game.host.meter.written;
@@ -792,5 +819,96 @@ fn what_was_never_counted_explains_nothing() {
         assert_eq!(game.losses.lost, lost, "{moves:?}");
         game.put(1, Start::Anew, 1);
         assert_eq!(game.losses.lost - lost, i128::from(start) * game.step(), "{moves:?}");
+    }
+}
+
+/// What was signed for something else is counted as a step of the put, which its host then says that it has.
+#[test]
+fn what_was_signed_for_something_else_is_no_step() {
+    let mut game = Game::asked();
+    for step in 21..=24 {
+        game.losses.asks();
+        game.losses.broke();
+        game.host.meter.written += STEP;
+        game.again();
+        game.put(1, Start::At(step * STEP), 1);
+        assert_eq!(game.losses.lost, i128::from(step - 20) * game.step());
+    }
+    assert!(game.is_over());
+}
+
+/// Nor is a part of a step, counted again and again.
+#[test]
+fn what_was_counted_in_part_moves_the_put_on() {
+    let mut game = Game::asked();
+    for _ in 0..20 {
+        game.losses.put_goes_on();
+        game.losses.asks();
+        game.losses.broke();
+        game.host.meter.written += STEP - 1;
+        game.again();
+        let at = game.losses.put.unwrap().at.get();
+        game.put(1, Start::At(at + STEP), 1);
+    }
+    game.put(1, Start::Anew, 1);
+    assert!(game.lost_steps() >= 40 - 1);
+}
+
+/// A host that says that it has all of a put is held to that.
+#[test]
+fn who_has_all_has_it_later() {
+    for (size, lost) in [(SIZE, 20), (Bytes::new(21 * STEP), 21)] {
+        let mut game = Game::asked();
+        let put = |game: &mut Game, start| {
+            game.losses.put_begins(&game.terms, shard(1), size, start, at(1));
+        };
+        if size < SIZE {
+            game.losses.put_goes_on();
+            game.losses.asks();
+            game.losses.broke();
+            let after = game.buyer.after(&game.terms, Charge::Write { bytes: Bytes::new(STEP) });
+            game.host = after.unwrap();
+            game.sync();
+        }
+        put(&mut game, Start::Had { epochs: 1 });
+        game.again();
+        assert_eq!(game.losses.lost, 0);
+        put(&mut game, Start::Anew);
+        assert_eq!(game.lost_steps(), lost);
+    }
+}
+
+/// The power is cut in a step of a put that goes on: what the book has of it is enough for its host to be excused.
+#[test]
+fn a_step_that_the_power_was_cut_in_is_explained() {
+    let mut game = Game::asked();
+    game.write(true, true);
+    let book = game.losses.known();
+    game.write(true, false);
+    game.losses = Losses::new(book, 1);
+    game.sync();
+    game.put(1, Start::At(22 * STEP), 1);
+    assert_eq!(game.losses.lost, 0);
+}
+
+/// An epoch that its account counts only until its provider is free, and then no more, frees it once.
+#[test]
+fn an_epoch_frees_a_host_once() {
+    let mut game = Game::asked();
+    for round in 0..2 {
+        // The answer is lost, and the account shows it.
+        game.host = game.buyer.after(&game.terms, Charge::Advance).unwrap();
+        game.losses.asks();
+        game.losses.broke();
+        game.again();
+        game.put(1, Start::Anew, 1000 * (round + 1));
+        assert_eq!(game.lost_steps(), if round == 0 { 0 } else { 20 });
+        for _ in 0..20 {
+            game.write(true, true);
+        }
+        game.losses.broke();
+        game.host.epochs_paid -= 1;
+        game.again();
+        game.ask(1000 * (round + 1));
     }
 }

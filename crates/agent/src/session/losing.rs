@@ -177,7 +177,7 @@ impl Session {
         &self,
         state: &mut State,
         connection: &Connection,
-        tab: &Tab,
+        tab: &mut Tab,
         epoch: u64,
         shard: ShardId,
     ) -> Result<(), AgentError> {
@@ -198,10 +198,11 @@ impl Session {
         &self,
         state: &mut State,
         connection: &Connection,
-        tab: &Tab,
+        tab: &mut Tab,
         epoch: u64,
         purpose: Purpose,
     ) -> Result<(), AgentError> {
+        state.losses.forget_what_it_had(&self.terms, self.clock.now());
         let Some(put) = state.losses.open_put() else { return Ok(()) };
         self.ask_for(state, connection, tab, epoch, put).await?;
         let until = self.clock.now().after(KEPT_FOR);
@@ -212,16 +213,35 @@ impl Session {
     }
 
     /// Asks for a put that broke off: what its host has not of it is lost.
-    async fn ask_for(
+    pub(super) async fn ask_for(
         &self,
         state: &mut State,
+        connection: &Connection,
+        tab: &mut Tab,
+        epoch: u64,
+        put: BrokenPut,
+    ) -> Result<(), AgentError> {
+        let mut start = self.start_of(connection, tab, epoch, put).await?;
+        if state.losses.is_ahead(&self.terms.prices, put.shard, put.size, start) {
+            // A step of it ended after its account was shown.
+            *tab = self.sync(state).await?;
+            let connection = self.connected(state).await?;
+            start = self.start_of(&connection, tab, epoch, put).await?;
+        }
+        state.losses.put_begins(&self.terms, put.shard, put.size, start, self.clock.now());
+        Ok(())
+    }
+
+    /// Asks how a put would begin.
+    async fn start_of(
+        &self,
         connection: &Connection,
         tab: &Tab,
         epoch: u64,
         put: BrokenPut,
-    ) -> Result<(), AgentError> {
+    ) -> Result<Start, AgentError> {
         let asked = ask_to_put(connection, self.contract(), put.shard, put.size, epoch).await;
-        let start = match asked {
+        Ok(match asked {
             // One is paid for with it at least.
             Ok(Response::Have) => {
                 Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch).max(1) }
@@ -243,9 +263,6 @@ impl Session {
             Ok(other) => return Err(misanswer(self.provider(), &other)),
             // Busy, too, which is who has not noticed yet that the stream broke: nothing is known, and nothing paid.
             Err(error) => return Err(error),
-        };
-        let now = self.clock.now();
-        state.losses.put_begins(&self.terms.prices, put.shard, put.size, start, now);
-        Ok(())
+        })
     }
 }

@@ -7,7 +7,7 @@ use crate::losses::Start;
 use fondaco_audit::ShardId;
 use fondaco_contract::{Charge, ContractId, Tab};
 use fondaco_ports::market::{Frame as _, Payload, Request, Response, Step};
-use fondaco_transport::Connection;
+use fondaco_transport::{Connection, Stream};
 use fondaco_units::Bytes;
 use tokio::sync::MutexGuard;
 
@@ -40,15 +40,30 @@ pub(super) async fn ask_to_put(
     size: Bytes,
     epoch: u64,
 ) -> Result<Response, AgentError> {
+    let request = Request::Put { contract, shard, size, epoch };
+    let (stream, response) = begin_put(connection, &request).await?;
+    leave(stream, &response).await?;
+    Ok(response)
+}
+
+/// Begins a put.
+async fn begin_put(
+    connection: &Connection,
+    request: &Request,
+) -> Result<(Stream, Response), AgentError> {
     let mut stream = connection.open().await?;
-    stream.send_bytes(&Request::Put { contract, shard, size, epoch }.to_frame()).await?;
+    stream.send_bytes(&request.to_frame()).await?;
     let response = receive(&mut stream).await?;
+    Ok((stream, response))
+}
+
+/// No step follows: the host leaves the put as it is, and then ends the stream.
+async fn leave(mut stream: Stream, response: &Response) -> Result<(), AgentError> {
     if matches!(response, Response::Ready | Response::Resume { .. }) {
-        // No step follows: the host leaves it as it is, and then ends the stream.
         stream.finish();
         stream.recv_bytes(Response::FRAME_MAX).await?;
     }
-    Ok(response)
+    Ok(())
 }
 
 impl Session {
@@ -60,7 +75,7 @@ impl Session {
             let open = state.connection.clone().filter(|open| !open.is_closed());
             let ready = self.ready(state, Purpose::Putting(shard));
             let ready = self.while_heard(open, ready).await?;
-            state.losses.wants_put(shard, self.clock.now());
+            state.losses.wants_put(&self.terms, shard, self.clock.now());
             self.note(state)?;
             let over = Some(ready.0.clone());
             self.while_heard(over, self.put_steps(state, ready, shard, bytes)).await
@@ -92,32 +107,48 @@ impl Session {
         bytes: &[u8],
     ) -> Result<Put, AgentError> {
         let (contract, size) = (self.contract(), Bytes::of(bytes));
-        self.explain_other(state, &connection, &tab, epoch, shard).await?;
-        let mut stream = connection.open().await?;
+        self.explain_other(state, &connection, &mut tab, epoch, shard).await?;
+        // Its account may have been shown once more.
+        self.explain_read(state, &connection, &tab).await?;
         let request = Request::Put { contract, shard, size, epoch };
-        stream.send_bytes(&request.to_frame()).await?;
-        let (prices, now) = (&self.terms.prices, self.clock.now());
-        let mut sent = match receive(&mut stream).await? {
+        let (mut stream, mut answer) = begin_put(&connection, &request).await?;
+        let (terms, prices, now) = (&self.terms, &self.terms.prices, self.clock.now());
+        let had = Start::Had { epochs: tab.epochs_paid.saturating_sub(epoch) };
+        let start = match answer {
+            Response::Have => had,
+            Response::Resume { at } => Start::At(at.get()),
+            _ => Start::Anew,
+        };
+        if state.losses.is_ahead(prices, shard, size, start) {
+            // A step of it ended after its account was shown.
+            leave(stream, &answer).await?;
+            tab = self.sync(state).await?;
+            self.explain_read(state, &connection, &tab).await?;
+            (stream, answer) = begin_put(&connection, &request).await?;
+        }
+        let mut sent = match answer {
             Response::Have => {
-                let epochs = tab.epochs_paid.saturating_sub(epoch);
-                let had = Start::Had { epochs };
-                state.losses.put_begins(prices, shard, size, had, now);
+                state.losses.put_begins(terms, shard, size, had, now);
+                state.losses.forget_put_of(shard);
                 self.note(state)?;
                 return Ok(Put::Had);
             }
             Response::Stored if bytes.is_empty() => return Ok(Put::Stored),
             Response::Ready => {
-                state.losses.put_begins(prices, shard, size, Start::Anew, now);
+                state.losses.put_begins(terms, shard, size, Start::Anew, now);
                 0
             }
             Response::Resume { at } if at < size => {
-                state.losses.put_begins(prices, shard, size, Start::At(at.get()), now);
+                state.losses.put_begins(terms, shard, size, Start::At(at.get()), now);
                 usize::try_from(at.get()).unwrap_or(usize::MAX)
             }
             other => return Err(misanswer(self.provider(), &other)),
         };
         self.note(state)?;
         self.check_losses(state)?;
+        // In the book, if it has the put: a power cut may take the slot of a step.
+        state.losses.put_goes_on();
+        self.note(state)?;
         self.note_begun(state, &tab)?;
         let step_max = usize::try_from(prices.step_max.get()).unwrap_or(usize::MAX);
         state.tab = None;

@@ -132,10 +132,15 @@ impl Session {
         shard: ShardId,
     ) -> Result<(), AgentError> {
         let connection = self.connected(state).await?;
-        let tab = self.sync(state).await?;
+        let mut tab = self.sync(state).await?;
         if state.losses.may_have_put(shard) {
             let epoch = self.terms.epoch_at(self.clock.now());
-            self.explain_put(state, &connection, &tab, epoch, Purpose::Keeping).await?;
+            if let Some(put) = state.losses.open_put().filter(|put| put.shard == shard) {
+                self.ask_for(state, &connection, &mut tab, epoch, put).await?;
+            }
+            state.losses.forget_put_of(shard);
+            self.note(state)?;
+            self.check_losses(state)?;
         }
         self.explain_read(state, &connection, &tab).await
     }
@@ -198,8 +203,12 @@ impl Session {
         // Until the answer is here, or for good if this process ends before: only the host knows.
         state.tab = None;
         state.losses.asks_to_read(shard, Bytes::new(size), (offset, length));
-        // With a full disk, what is stored can be read all the same.
+        // With a full disk, what is stored can be read all the same: but not behind one that is written down there, and could be
+        // taken for the last.
         if let Err(error) = self.note_step(state) {
+            if state.slot.is_some() {
+                return Err(error);
+            }
             tracing::warn!(%error, "a read that is under way could not be written down");
         }
         let request = Request::Get { contract: self.contract(), shard, offset, length, voucher };

@@ -25,7 +25,8 @@ fn loss(lost: u128) -> Loss {
             epochs: u64::MAX,
             wanted: true,
         }),
-        grown: u128::MAX,
+        grown: Some(u128::MAX),
+        freed: u64::MAX,
     }
 }
 
@@ -121,7 +122,7 @@ fn half_a_slot_and_one_of_others_are_nothing() {
 #[test]
 fn a_loss_is_written_field_by_field() {
     let (contract, loss) = (contract(3), loss(7));
-    let Loss { lost, behind, broke, put, read, asked, grown } = loss;
+    let Loss { lost, behind, broke, put, read, asked, grown, freed } = loss;
     let fields = [
         contract.to_bytes(),
         lost.to_bytes(),
@@ -131,12 +132,14 @@ fn a_loss_is_written_field_by_field() {
         read.to_bytes(),
         asked.to_bytes(),
         grown.to_bytes(),
+        freed.to_bytes(),
     ]
     .concat();
     let event = Event::LossKept { contract, loss };
     assert_eq!(event.to_bytes(), [&[71], &fields[..]].concat());
     let before = Event::ReadLossKept { contract, lost, behind, broke, put, read };
-    let length = fields.len() - asked.to_bytes().len() - grown.to_bytes().len();
+    let news = [asked.to_bytes(), grown.to_bytes(), freed.to_bytes()].concat();
+    let length = fields.len() - news.len();
     assert_eq!(before.to_bytes(), [&[65], &fields[..length]].concat());
     let until = asked.map(|asked| asked.until);
     let before = Event::AskedLossKept { contract, lost, behind, broke, put, read, until };

@@ -368,6 +368,7 @@ impl State {
             }
             Request::Delete { contract, shard } => {
                 deletes = Some(*shard);
+                self.accounts.get_mut(contract)?.forgets(*shard);
                 *contract
             }
             Request::Close { contract } => {

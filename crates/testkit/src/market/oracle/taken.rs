@@ -57,8 +57,8 @@ pub(super) struct OpenPut {
     shard: ShardId,
     /// How many bytes of it were paid for.
     at: u64,
-    /// Whether its provider has said since that it has them.
-    is_there: bool,
+    /// When its provider has said last, and since, that it has them.
+    is_there: Option<Instant>,
     /// Until when it is held to that, if it was paid for an epoch since.
     until: Option<Instant>,
 }
@@ -118,27 +118,39 @@ impl Account {
         if !before.as_ref().is_some_and(is_old) {
             self.came.written -= had.saturating_sub(at).min(self.came.written);
         }
-        if matches!(said, Response::Taken { .. } | Response::Resume { .. }) {
+        let is_open = match said {
+            Response::Taken { .. } | Response::Resume { .. } => true,
+            Response::Have => before.is_some(),
+            _ => false,
+        };
+        if is_open {
             // A step has it kept on, and no question.
             let until = before.and_then(|put| put.until).filter(|_| is_news && at <= had);
-            self.open_put = Some(OpenPut { shard, at, is_there: is_news, until });
+            self.open_put =
+                Some(OpenPut { shard, at, is_there: is_news.then(Instant::now), until });
         }
     }
 
     /// A step of another shard is signed for: a put that its provider was not asked for before is given up.
     pub(super) fn puts(&mut self, shard: ShardId) {
         if let Some(put) = self.open_put.take_if(|put| put.shard != shard)
-            && !put.is_there
+            && put.is_there.is_none()
         {
             self.came.written -= put.at.min(self.came.written);
         }
     }
 
+    /// A shard is to be deleted: no put of it is gone on with.
+    pub(super) fn forgets(&mut self, shard: ShardId) {
+        self.open_put.take_if(|put| put.shard == shard);
+    }
+
     /// An epoch is paid for: a put that its provider was asked for before need not be kept on.
     pub(super) fn pays_an_epoch(&mut self) {
-        if let Some(put) = self.open_put.as_mut().filter(|put| put.is_there) {
-            let now = Instant::now();
-            put.until = Some(if put.until.is_some() { now } else { now + KEPT_FOR });
+        if let Some(put) = &mut self.open_put
+            && let Some(asked) = put.is_there
+        {
+            put.until = Some(if put.until.is_some() { Instant::now() } else { asked + KEPT_FOR });
         }
     }
 
