@@ -331,8 +331,17 @@ fn who_has_all_has_it_later() {
         put(&mut game, Start::Had { epochs: 1 });
         game.again();
         assert_eq!(game.losses.lost, 0);
+        let before = game.losses;
         put(&mut game, Start::Anew);
         assert_eq!(game.lost_steps(), lost);
+        // Once it is free of that, a whole one is asked for no more; a part is held on.
+        game.losses = before;
+        game.losses.put_asked(AskedPut { until: at(540), epochs: 1, wanted: false });
+        game.pay_an_epoch();
+        for (now, is_there) in [(540, true), (541, size == SIZE)] {
+            game.losses.forget_what_it_had(&game.terms, at(now));
+            assert_eq!(game.losses.put.is_some(), is_there, "{size} {now}");
+        }
     }
 }
 
